@@ -1,0 +1,43 @@
+"""descry: find a person in a gallery of photographs from a sketch, from words, or from both.
+
+Results are leads, never identifications. The public names are those of __all__; each is imported when it is first used, so
+that `import descry` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_WHERE = {
+    "DescryError": "errors",
+    "Filters": "query",
+    "Gallery": "gallery",
+    "Part": "query",
+    "Query": "query",
+    "load": "embed",
+}
+_MODULES = ("losses", "metrics")
+
+__all__ = ["DescryError", "Filters", "Gallery", "Part", "Query", "load", "losses", "metrics"]
+
+if TYPE_CHECKING:
+    from . import losses, metrics
+    from .embed import load
+    from .errors import DescryError
+    from .gallery import Gallery
+    from .query import Filters, Part, Query
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    if name in _MODULES:
+        return import_module(f".{name}", __name__)
+    raise AttributeError(f"descry has no public name {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

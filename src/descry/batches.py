@@ -1,0 +1,124 @@
+"""From training rows to batches of tensors. Every draw is a function of (seed, epoch, row) or (seed, step), so a resumed run,
+another number of workers or of decoding threads sees the same data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import images
+from .augment import augmentation
+from .errors import DataError, UsageError
+from .methods import Batch, Recipe
+from .records import Example
+from .text import Words, clean_caption, mask_tokens
+
+MEMORY = 2_000_000_000  # bytes of decoded pictures kept, so that small data sets are decoded once
+
+
+def mix(*numbers: int) -> int:
+    """One seed from several numbers, without correlation between neighbours."""
+    return int.from_bytes(hashlib.sha256(repr(numbers).encode()).digest()[:7], "big")
+
+
+class Batches:
+    """Batches of a data set for one process of `world`, in an order that the seed alone decides.
+
+    needs: which of "text" and "sketch" a batch holds beside image, pid and image_id. Rows without them are left out.
+    """
+
+    def __init__(
+        self,
+        rows: Sequence[Example],
+        words: Words,
+        size: tuple[int, int],
+        recipe: Recipe,
+        needs: frozenset[str],
+        seed: int,
+        rank: int = 0,
+        world: int = 1,
+        threads: int = 4,
+    ):
+        self.rows = [r for r in rows if ("text" not in needs or r.caption) and ("sketch" not in needs or r.sketches)]
+        if len(self.rows) < len(rows) and not self.rows:
+            raise DataError(f"none of the {len(rows)} training rows has {' and '.join(sorted(needs))}, which this method needs")
+        if recipe.batch_size % world:
+            raise UsageError(f"a batch of {recipe.batch_size} cannot be shared by {world} processes; choose a multiple")
+        self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
+        self.seed, self.rank, self.world, self.threads = seed, rank, world, threads
+        self.augment = augmentation(recipe.augment)
+        full = len(self.rows) // recipe.batch_size
+        self.steps = full if (recipe.drop_last or world > 1) and full else -(-len(self.rows) // recipe.batch_size)
+        if not self.steps:
+            raise DataError("there are no training rows")
+        self._kept: dict[str, np.ndarray] = {}
+
+    def order(self, epoch: int) -> np.ndarray:
+        """The order of the rows in an epoch: a shuffle, or P×K identities when the recipe's sampler says so."""
+        if self.recipe.sampler != "random":
+            from .samplers import identity_order
+
+            pids = np.array([r.pid for r in self.rows])
+            return identity_order(pids, self.recipe.batch_size, self.recipe.instances, mix(self.seed, 1, epoch))
+        return np.random.default_rng(mix(self.seed, 1, epoch)).permutation(len(self.rows))
+
+    def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
+        """The batches of an epoch from the one numbered `skip`; the next is decoded while one is being used."""
+        order, size = self.order(epoch), self.recipe.batch_size
+        steps = min(self.steps, -(-len(order) // size))
+        with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as ahead:
+            coming: Future[Batch] | None = None
+            for step in range(skip, steps):
+                now = coming.result() if coming else self._batch(order[step * size : (step + 1) * size], epoch, step, pool)
+                if step + 1 < steps:
+                    coming = ahead.submit(self._batch, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool)
+                yield now
+
+    def _batch(self, numbers: np.ndarray, epoch: int, step: int, pool: ThreadPoolExecutor) -> Batch:
+        share = -(-len(numbers) // self.world)
+        numbers = numbers[self.rank * share : (self.rank + 1) * share]
+        rows = [self.rows[i] for i in numbers]
+        draws = [np.random.default_rng(mix(self.seed, 2, epoch, int(i))) for i in numbers]
+        generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))
+        chosen = [r.images[d.integers(len(r.images))] for r, d in zip(rows, draws, strict=True)]
+        batch = {
+            "image": self.augment(self._pictures(chosen, pool), generator),
+            "pid": torch.tensor([r.pid for r in rows]),
+            "image_id": torch.tensor([r.image_id for r in rows]),
+        }
+        if "sketch" in self.needs:
+            sketches = [r.sketches[d.integers(len(r.sketches))] for r, d in zip(rows, draws, strict=True)]
+            batch["sketch"] = self.augment(self._pictures(sketches, pool), generator)
+        if "text" in self.needs:
+            batch |= self._texts(rows, draws, generator)
+        return batch
+
+    def _texts(self, rows: list[Example], draws: list[np.random.Generator], generator: torch.Generator) -> Batch:
+        texts = []
+        for row, draw in zip(rows, draws, strict=True):
+            back = draw.random() < self.recipe.back_translation and row.back_translation
+            text = row.back_translation if back else row.caption
+            texts.append(clean_caption(text) if self.recipe.clean_captions else text)
+        ids = self.words.ids(texts)
+        if not self.recipe.mask_text:
+            return {"text": ids}
+        masked, labels = mask_tokens(ids, self.words, generator, self.recipe.mask_text)
+        return {"text": ids, "masked_text": masked, "token_labels": labels}
+
+    def _pictures(self, paths: list[str], pool: ThreadPoolExecutor) -> Tensor:
+        pixels = torch.from_numpy(np.stack(list(pool.map(self._picture, paths))))
+        return pixels.float().div_(255)
+
+    def _picture(self, path: str) -> np.ndarray:
+        pixels = self._kept.get(path)
+        if pixels is None:
+            pixels = images.load(path, self.size)
+            if len(self._kept) * pixels.nbytes < MEMORY:
+                self._kept[path] = pixels
+        return pixels

@@ -1,0 +1,500 @@
+"""CLIP over the transformers library: one module with what the three papers need, and no copy of the model's code.
+
+The library's CLIPModel is used through its sub-modules and forward hooks. Added here: images that are not square, local
+tokens of both sides in the shared space, masked patches with a mask token, and a pseudo-word at a placeholder.
+
+Letters: B batch, D shared dimension, W width of an encoder, P patches (grid height × grid width, row by row), L tokens.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import types
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPConfig, CLIPModel
+
+from .errors import ModelMissing, ModelRefused, UsageError
+
+CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
+CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+OPENAI_PLACEHOLDER = 265  # "*" in the vocabulary of OpenAI's CLIP
+
+
+@dataclass(frozen=True)
+class ClipSpec:
+    """All that is needed to build an empty Clip: the library's configuration, and what it does not hold.
+
+    config: CLIPConfig as a dict. image_size: (H, W) in pixels. mean, std: of the pixels in [0, 1], per channel.
+    end, placeholder: token ids of the end of a text and of the pseudo-word's place.
+    """
+
+    config: dict[str, Any]
+    image_size: tuple[int, int]
+    mean: tuple[float, float, float] = CLIP_MEAN
+    std: tuple[float, float, float] = CLIP_STD
+    end: int = 49407
+    placeholder: int = OPENAI_PLACEHOLDER
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values for config.json."""
+        return dict(vars(self))
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any]) -> ClipSpec:
+        """The spec of `to_json`; ModelRefused when a field is missing or unknown."""
+        try:
+            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+        except TypeError as error:
+            raise ModelRefused(f"the configuration of a CLIP does not fit this version: {error}") from None
+
+
+def _own_positions(self: Any, embeddings: Tensor, height: int, width: int) -> Tensor:
+    """Stands in for the library's interpolation: the table already has the grid of this image size."""
+    return self.position_embedding.weight[None]
+
+
+class Clip(nn.Module):
+    """CLIP for images of a fixed (H, W). Features are projected into the shared space and not scaled to unit length."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, spec: ClipSpec):
+        super().__init__()
+        self.spec = spec
+        config = CLIPConfig.from_dict(spec.config)
+        self.model = CLIPModel(config)
+        self.patch: int = config.vision_config.patch_size
+        height, width = spec.image_size
+        if height % self.patch or width % self.patch:
+            raise UsageError(f"an image size of {height}×{width} does not divide into patches of {self.patch} pixels")
+        self.image_size = (height, width)
+        self.grid = (height // self.patch, width // self.patch)
+        self.dim: int = config.projection_dim
+        self.image_width: int = config.vision_config.hidden_size
+        self.text_width: int = config.text_config.hidden_size
+        self.length: int = config.text_config.max_position_embeddings
+        self.vocabulary: int = config.text_config.vocab_size
+        embeddings = self.model.vision_model.embeddings
+        embeddings.position_embedding = nn.Embedding(1 + self.grid[0] * self.grid[1], self.image_width)
+        embeddings.position_ids = None
+        nn.init.normal_(embeddings.position_embedding.weight, std=config.vision_config.initializer_range)
+        embeddings.interpolate_pos_encoding = types.MethodType(_own_positions, embeddings)
+        self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """Logarithm of 1 / τ, a scalar parameter."""
+        return self.model.logit_scale
+
+    @property
+    def temperature(self) -> Tensor:
+        """τ = exp(−logit_scale), never below 0.01 (OpenAI's clamp)."""
+        return torch.exp(-self.logit_scale).clamp(min=0.01)
+
+    def image_features(self, images: Any, normalised: bool = False) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
+        vision = self.model.vision_model
+        return self.model.visual_projection(vision.post_layernorm(self._image_states(images, normalised)[:, 0]))
+
+    def image_tokens(
+        self, images: Any, normalised: bool = False, mask: Tensor | None = None, mask_token: Tensor | None = None
+    ) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, 1 + P, D): the whole image first, then its patches row by row.
+
+        mask: (B, P) bool; masked patches are replaced after the patch convolution by mask_token (W,), or by zeros.
+        """
+        with self._masked_patches(mask, mask_token):
+            states = self._image_states(images, normalised)
+        return self.model.visual_projection(self.model.vision_model.post_layernorm(states))
+
+    def text_features(self, ids: Any, word: Any = None) -> Tensor:
+        """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see `text_tokens`."""
+        ids = torch.as_tensor(ids, device=self.logit_scale.device)
+        states = self._text_states(ids, word)
+        return self.model.text_projection(states[torch.arange(len(ids), device=ids.device), self.text_end(ids)])
+
+    def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
+        """(B, L) token ids → (B, L, D).
+
+        word: (B, W) or (1, W); takes the place of the token embedding at the one placeholder of each prompt (InteractReID
+        §III-C), before positions are added. Raises UsageError for a prompt without or with several placeholders.
+        """
+        return self.model.text_projection(self._text_states(torch.as_tensor(ids, device=self.logit_scale.device), word))
+
+    def text_end(self, ids: Tensor) -> Tensor:
+        """(B,) position of the first end-of-text token; UsageError for a text without one."""
+        ends = ids == self.spec.end
+        if not bool(ends.any(dim=1).all()):
+            raise UsageError(f"a text has no end-of-text token (id {self.spec.end}); make ids with the model's own Words")
+        return ends.int().argmax(dim=1)
+
+    def freeze_patches(self) -> None:
+        """Freeze the patch convolution, as the released InteractReID does."""
+        self.model.vision_model.embeddings.patch_embedding.requires_grad_(False)
+
+    def set_text_dropout(self, share: float) -> None:
+        """Attention dropout of the text encoder; only active in training mode."""
+        for layer in self.model.text_model.encoder.layers:
+            layer.self_attn.dropout = share
+
+    def checkpoint_gradients(self) -> None:
+        """Trade time for memory: keep the activations of one layer at a time."""
+        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+
+    def image_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Named parameters of the image encoder with its projection."""
+        for name, parameter in self.named_parameters():
+            if name.startswith(("model.vision_model.", "model.visual_projection.")):
+                yield name, parameter
+
+    def text_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """Named parameters of the text encoder with its projection."""
+        for name, parameter in self.named_parameters():
+            if name.startswith(("model.text_model.", "model.text_projection.")):
+                yield name, parameter
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → with the model's mean and deviation."""
+        return (images - self.mean) / self.std
+
+    def _image_states(self, images: Any, normalised: bool) -> Tensor:
+        images = torch.as_tensor(images, device=self.logit_scale.device)
+        if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
+            raise UsageError(f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}")
+        images = images if normalised else self.normalise(images)
+        return self.model.vision_model(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
+
+    def _text_states(self, ids: Tensor, word: Any) -> Tensor:
+        if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
+            raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
+        with self._pseudo_word(ids, word):
+            return self.model.text_model(input_ids=ids).last_hidden_state
+
+    @contextmanager
+    def _masked_patches(self, mask: Tensor | None, token: Tensor | None) -> Iterator[None]:
+        if mask is None:
+            yield
+            return
+
+        def replace(module: nn.Module, args: Any, patches: Tensor) -> Tensor:
+            hidden = mask.view(len(patches), 1, *self.grid).to(patches)
+            return patches * (1 - hidden) if token is None else torch.lerp(patches, token.to(patches).view(1, -1, 1, 1), hidden)
+
+        handle = self.model.vision_model.embeddings.patch_embedding.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+    @contextmanager
+    def _pseudo_word(self, ids: Tensor, word: Any) -> Iterator[None]:
+        if word is None:
+            yield
+            return
+        word = torch.as_tensor(word, device=ids.device)
+        places = ids == self.spec.placeholder
+        counts = places.sum(dim=1)
+        if not bool((counts == 1).all()):
+            found = sorted({int(c) for c in counts})
+            raise UsageError(
+                f"a prompt must hold the placeholder (token {self.spec.placeholder}) exactly once; found {found} times. "
+                'Write it apart from other signs, as in "a photo of * , and a red jacket"'
+            )
+        if word.ndim != 2 or word.shape[1] != self.text_width or len(word) not in (1, len(ids)):
+            raise UsageError(f"pseudo-words must be (1 or {len(ids)}, {self.text_width}); got {tuple(word.shape)}")
+
+        def replace(module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
+            return torch.where(places[..., None], word[:, None].to(embedded), embedded)
+
+        handle = self.model.text_model.embeddings.token_embedding.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            handle.remove()
+
+
+def random_clip(
+    image_size: tuple[int, int] = (32, 16),
+    patch: int = 8,
+    dim: int = 32,
+    image_width: int = 64,
+    image_layers: int = 2,
+    text_width: int = 32,
+    text_layers: int = 2,
+    vocabulary: int = 64,
+    length: int = 77,
+    end: int | None = None,
+    placeholder: int = 3,
+    seed: int = 0,
+    head: int = 64,
+    mean: tuple[float, float, float] = CLIP_MEAN,
+    std: tuple[float, float, float] = CLIP_STD,
+) -> Clip:
+    """A Clip with random weights, for tests and for training from nothing. head: width of an attention head (64 in CLIP)."""
+    side = {
+        "hidden_act": "quick_gelu",
+        "projection_dim": dim,
+    }
+    config = CLIPConfig.from_dict(
+        {
+            "projection_dim": dim,
+            "vision_config": side
+            | {
+                "hidden_size": image_width,
+                "intermediate_size": 4 * image_width,
+                "num_hidden_layers": image_layers,
+                "num_attention_heads": max(1, image_width // head),
+                "patch_size": patch,
+                "image_size": patch,
+            },
+            "text_config": side
+            | {
+                "hidden_size": text_width,
+                "intermediate_size": 4 * text_width,
+                "num_hidden_layers": text_layers,
+                "num_attention_heads": max(1, text_width // head),
+                "vocab_size": vocabulary,
+                "max_position_embeddings": length,
+                "eos_token_id": vocabulary - 1 if end is None else end,
+                "bos_token_id": 0,
+                "pad_token_id": 0,
+            },
+        }
+    )
+    spec = ClipSpec(plain_config(config), image_size, mean, std, vocabulary - 1 if end is None else end, placeholder)
+    return build(spec, seed)
+
+
+def build(spec: ClipSpec, seed: int = 0) -> Clip:
+    """An untrained Clip of this spec, its random weights drawn from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Clip(spec)
+
+
+def plain_config(config: CLIPConfig) -> dict[str, Any]:
+    """The configuration as the few values that shape the network."""
+    keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps")
+    vision, text = config.vision_config, config.text_config
+    return {
+        "projection_dim": config.projection_dim,
+        "logit_scale_init_value": config.logit_scale_init_value,
+        "vision_config": {k: getattr(vision, k) for k in (*keys, "patch_size", "image_size")},
+        "text_config": {
+            k: getattr(text, k)
+            for k in (*keys, "vocab_size", "max_position_embeddings", "eos_token_id", "bos_token_id", "pad_token_id")
+        },
+    }
+
+
+def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
+    """A CLIP in the transformers format: a local folder, or a hub name found in the local cache.
+
+    image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear without
+    antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
+    """
+    folder = _folder(name, allow_download)
+    try:
+        raw = json.loads((folder / "config.json").read_text("utf-8"))
+        config = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"} | {})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
+    if raw.get("model_type", "clip") != "clip":
+        raise ModelRefused(f"{folder} holds a model of type {raw['model_type']!r}; this version reads 'clip'")
+    end = config.text_config.eos_token_id
+    end = config.text_config.vocab_size - 1 if end == 2 else end  # early files say 2 and mean the last token
+    mean, std = _pixel_statistics(folder)
+    side = config.vision_config.image_size
+    spec = ClipSpec(plain_config(config), image_size or (side, side), mean, std, end)
+    return with_weights(spec, _weights(folder), str(folder))
+
+
+def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str) -> Clip:
+    """A Clip with these weights (names of the transformers library), the position grid resized where it must be.
+
+    Raises ModelRefused that names every missing, unexpected, misshapen or not finite weight.
+    """
+    state = {k: v.float() for k, v in state.items() if not k.endswith("position_ids")}
+    with torch.device("meta"):
+        clip = Clip(spec)
+    key = "vision_model.embeddings.position_embedding.weight"
+    if key in state and state[key].ndim == 2:
+        state[key] = resize_positions(state[key], clip.grid)
+    load_strictly(clip.model, state, source)
+    for name, values in (("mean", spec.mean), ("std", spec.std)):
+        setattr(clip, name, torch.tensor(values).view(1, 3, 1, 1))
+    text = clip.model.text_model.embeddings
+    text.position_ids = torch.arange(clip.length).expand((1, -1))
+    return clip
+
+
+def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Put every weight in its place (also into a module on the meta device), or raise ModelRefused as `check_fit` does."""
+    check_fit(module, state, source)
+    module.load_state_dict(state, strict=True, assign=True)
+
+
+def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
+    """Raise ModelRefused that names the weights which are missing, unexpected, of another shape or not finite."""
+    wanted = module.state_dict()
+    faults = [f"missing: {k}" for k in wanted.keys() - state.keys()] + [f"unexpected: {k}" for k in state.keys() - wanted.keys()]
+    for k in sorted(wanted.keys() & state.keys()):
+        if wanted[k].shape != state[k].shape:
+            faults.append(f"shape of {k}: {tuple(state[k].shape)}, expected {tuple(wanted[k].shape)}")
+        elif state[k].is_floating_point() and not bool(torch.isfinite(state[k]).all()):
+            faults.append(f"not finite: {k}")
+    if faults:
+        shown = "\n  ".join(sorted(faults)[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
+        raise ModelRefused(f"{source} does not fit this model ({len(faults)} weights):\n  {shown}")
+
+
+def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
+    """(1 + n², W) position table of a square grid → (1 + gh·gw, W): bilinear, without antialias, as IRRA and its heirs do."""
+    if len(table) == 1 + grid[0] * grid[1]:
+        return table
+    side = math.isqrt(len(table) - 1)
+    if side * side != len(table) - 1:
+        raise ModelRefused(f"a position table of {len(table)} rows is no square grid; give the image size it was made for")
+    square = table[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False, antialias=False)
+    return torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)])
+
+
+def from_openai(state: dict[str, Tensor], image_size: tuple[int, int] | None = None, source: str = "the checkpoint") -> Clip:
+    """A Clip from OpenAI's state-dict names; the architecture is read off the shapes (heads = width / 64).
+
+    image_size: (H, W); left out, the square of the position grid.
+    """
+    state = {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
+    try:
+        vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
+        table, projection = state["visual.positional_embedding"], state["text_projection"]
+        length = len(state["positional_embedding"])
+    except KeyError as error:
+        raise ModelRefused(f"{source} lacks {error}, so it is no CLIP with a vision transformer under OpenAI's names") from None
+    image_width, patch, text_width = vision.shape[0], vision.shape[-1], text.shape[1]
+    side = math.isqrt(len(table) - 1)
+    spec = ClipSpec(
+        {
+            "projection_dim": projection.shape[1],
+            "logit_scale_init_value": math.log(100),
+            "vision_config": _side(image_width, _layers(state, "visual.transformer.resblocks."))
+            | {"patch_size": patch, "image_size": patch * side},
+            "text_config": _side(text_width, _layers(state, "transformer.resblocks."))
+            | {"vocab_size": len(text), "max_position_embeddings": length, "eos_token_id": len(text) - 1}
+            | {"bos_token_id": len(text) - 2, "pad_token_id": 0},
+        },
+        image_size or (patch * side, patch * side),
+        end=len(text) - 1,
+    )
+    return with_weights(spec, rename_openai(state), source)
+
+
+def rename_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """OpenAI's names → the transformers library's; joint query-key-value weights are taken apart."""
+    fixed = {
+        "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+        "visual.class_embedding": "vision_model.embeddings.class_embedding",
+        "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+        "visual.ln_pre": "vision_model.pre_layrnorm",
+        "visual.ln_post": "vision_model.post_layernorm",
+        "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+        "positional_embedding": "text_model.embeddings.position_embedding.weight",
+        "ln_final": "text_model.final_layer_norm",
+        "logit_scale": "logit_scale",
+    }
+    inner = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    inner |= {"attn.out_proj": "self_attn.out_proj"}
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        head, _, kind = key.rpartition(".")
+        if key in ("visual.proj", "text_projection"):
+            out["visual_projection.weight" if key == "visual.proj" else "text_projection.weight"] = value.T.contiguous()
+        elif key in fixed or head in fixed:
+            out[fixed[key] if key in fixed else f"{fixed[head]}.{kind}"] = value.reshape(()) if key == "logit_scale" else value
+        elif ".resblocks." in f".{key}":
+            side, _, rest = key.partition("resblocks.")
+            number, _, part = rest.partition(".")
+            base = f"{'vision' if side.startswith('visual') else 'text'}_model.encoder.layers.{number}."
+            if part.startswith("attn.in_proj_"):
+                for name, third in zip(("q_proj", "k_proj", "v_proj"), value.chunk(3), strict=True):
+                    out[f"{base}self_attn.{name}.{part.removeprefix('attn.in_proj_')}"] = third.contiguous()
+            else:
+                module, _, kind = part.rpartition(".")
+                out[f"{base}{inner.get(module, module)}.{kind}"] = value
+        else:
+            out[key] = value
+    return out
+
+
+def _side(width: int, layers: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, width // 64),
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def _layers(state: dict[str, Tensor], prefix: str) -> int:
+    return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
+
+
+def _folder(name: str | Path, allow_download: bool) -> Path:
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelMissing(f"{folder} holds no config.json; give a folder with a CLIP in the transformers format")
+        return folder
+    if folder.is_absolute() or folder.suffix or str(name).count("/") != 1:
+        raise ModelMissing(f"there is no folder {name}; give a folder, or a hub name such as openai/clip-vit-base-patch16")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.txt"]
+        return Path(snapshot_download(str(name), local_files_only=not allow_download, allow_patterns=patterns))
+    except (LocalEntryNotFoundError, OSError, ValueError) as error:
+        advice = "the hub did not give it" if allow_download else "add --allow-download to fetch it, or give a local folder"
+        raise ModelMissing(f"{name} is neither a folder nor in the local cache of the hub; {advice} ({type(error).__name__})") from None
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        pickled = sorted(p.name for p in folder.glob("*.bin")) or sorted(p.name for p in folder.glob("*.pt"))
+        advice = f"; {pickled[0]} is a pickle and is not opened here: run descry convert on it" if pickled else ""
+        raise ModelMissing(f"{folder} holds no model.safetensors{advice}")
+    state: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            state |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ModelRefused(f"{file} cannot be read as safetensors: {error}") from None
+    return state
+
+
+def _pixel_statistics(folder: Path) -> tuple[Any, Any]:
+    file = folder / "preprocessor_config.json"
+    if not file.is_file():
+        return CLIP_MEAN, CLIP_STD
+    data = json.loads(file.read_text("utf-8"))
+    return tuple(data.get("image_mean", CLIP_MEAN)), tuple(data.get("image_std", CLIP_STD))

@@ -1,0 +1,39 @@
+"""ICFG-PEDES (Ding et al., 2021): photographs of MSMT17, one long sentence each, no validation split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..records import Dataset
+from .annotations import Family, read_annotations
+from .assemble import assemble
+from .card import Card, splits
+from .table import Table
+
+FAMILY = Family(
+    "icfg-pedes", "ICFG-PEDES", {"hyphen": ("ICFG-PEDES.json",), "underscore": ("ICFG_PEDES.json",)}, ("train", "test")
+)
+
+CARD = Card(
+    "icfg-pedes",
+    "ICFG-PEDES",
+    "Ding et al., Semantically Self-Aligned Network for Text-to-Image Part-aware Person Re-identification, 2021",
+    ("text",),
+    """ICFG-PEDES/
+  imgs/  train  test        (folders of MSMT17, not the split)
+  ICFG-PEDES.json  |  ICFG_PEDES.json  |  train_reid.json test_reid.json""",
+    "Ask the authors by e-mail (address in github.com/zifyloo/SSAN).",
+    "Academic research only, by the authors' agreement; the terms of MSMT17 hold for its photographs.",
+    FAMILY.variants,
+    splits("paper; released IRRA loader", train=(3_102, 34_674, 34_674), test=(1_000, 19_848, 19_848)),
+)
+
+
+def table(root: str | Path, variant: str | None = None) -> Table:
+    """The rows of the tree at root. variant: hyphen, underscore or reid. A `val_reid.json` is left alone: the set has no val."""
+    return read_annotations(FAMILY, root, variant)
+
+
+def read(root: str | Path, variant: str | None = None) -> Dataset:
+    """Training rows, one per photograph, and the benchmark "text"; val is empty."""
+    return assemble(table(root, variant))

@@ -1,0 +1,186 @@
+"""The plain table: what every data set becomes before it becomes rows, and how a user's own data set is written down.
+
+One row is one photograph or one sketch. As a file it is JSON Lines (one object per line) or CSV (one header line; several
+captions in one cell are separated by " | ").
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from ..errors import DataError, nearest
+
+SPLITS = ("train", "val", "test")
+ROLES = ("", "query")
+SEPARATOR = " | "
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One photograph (`path`) or one sketch (`sketch`), as paths below the root of the data set.
+
+    split: train, val or test. pid: the identity as the data set writes it. role "query": a photograph that is asked with and
+    not searched among. drawn_from: the photograph a sketch was made from, "" where it was drawn from memory or unknown.
+    back_translations: parallel to captions, or empty. A sketch's own captions are feedback on that sketch.
+    """
+
+    split: str
+    pid: str
+    path: str = ""
+    sketch: str = ""
+    style: str = ""
+    camera: str = ""
+    track: str = ""
+    role: str = ""
+    drawn_from: str = ""
+    captions: tuple[str, ...] = ()
+    back_translations: tuple[str, ...] = ()
+
+
+COLUMNS = tuple(f.name for f in dataclasses.fields(Row))
+LISTS = ("captions", "back_translations")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A data set as rows whose paths begin at root. notes: what the reader assumed, for the record."""
+
+    name: str
+    root: Path
+    rows: tuple[Row, ...]
+    variant: str = ""
+    notes: tuple[str, ...] = ()
+
+    def where(self, path: str) -> str:
+        """The full path of a row's photograph or sketch."""
+        return (self.root / path).as_posix()
+
+
+def read_table(path: Path) -> tuple[Row, ...]:
+    """The rows of a .jsonl or .csv file. Raises DataError with file and line for anything that is not a row."""
+    text = read_text(path)
+    if path.suffix.lower() == ".csv":
+        records = _csv_records(path, text)
+    elif path.suffix.lower() in (".jsonl", ".ndjson"):
+        records = _json_records(path, text)
+    else:
+        raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
+    rows = [row for line, record in records for row in rows_of(record, f"{path.name}, line {line}")]
+    if not rows:
+        raise DataError(f"{path.name} holds no rows; write one line for each photograph and each sketch")
+    return tuple(rows)
+
+
+def read_text(path: Path) -> str:
+    """A UTF-8 text file (a byte-order mark is dropped), or DataError that says what is wrong with it."""
+    try:
+        return path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise DataError(f"{path} is missing") from None
+    except IsADirectoryError:
+        raise DataError(f"{path} is a folder; a file is needed there") from None
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise DataError(f"{path.name}, line {line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
+
+
+def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    reader = csv.DictReader(io.StringIO(text), restkey="")
+    for record in reader:
+        if "" in record or None in record.values():
+            raise DataError(f"{path.name}, line {reader.line_num}: it has not the {len(reader.fieldnames or ())} cells of the header")
+        yield reader.line_num, dict(record)
+
+
+def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, line in enumerate(text.splitlines(), 1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError as error:
+            raise DataError(f"{path.name}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
+        if not isinstance(record, dict):
+            raise DataError(f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}")
+        yield number, record
+
+
+def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
+    """The rows of one record: a photograph, a sketch, or both when it names both. Other columns are left alone.
+
+    `caption` is read like `captions`. where: file and line, for the message of DataError.
+    """
+    for name in ("split", "pid"):
+        if record.get(name) in (None, ""):
+            others = [k for k in record if k]
+            raise DataError(f"{where}: there is no {name!r}; {nearest(name, others) if others else 'the row is empty'}")
+    split = str(record["split"]).strip().lower()
+    if split not in SPLITS:
+        raise DataError(f"{where}: split {record['split']!r} is unknown; {nearest(split, SPLITS)}")
+    role = str(record.get("role") or "")
+    if role not in ROLES:
+        raise DataError(f"{where}: role {role!r} is unknown; it is 'query' or empty")
+    fields = {name: str(record.get(name) or "").strip() for name in ("camera", "track", "style")}
+    paths = {name: clean_path(record.get(name) or "", where) for name in ("path", "sketch", "drawn_from")}
+    captions = _texts(record.get("captions") or record.get("caption") or (), f"{where}: captions")
+    back = _texts(record.get("back_translations") or (), f"{where}: back_translations")
+    if back and len(back) != len(captions):
+        raise DataError(f"{where}: {len(captions)} captions but {len(back)} back-translations; each caption needs its partner or none has one")
+    if not paths["path"] and not paths["sketch"]:
+        raise DataError(f"{where}: it names neither a photograph ('path') nor a sketch ('sketch')")
+    common: dict[str, Any] = {"split": split, "pid": str(record["pid"]).strip(), "track": fields["track"]}
+    texts: dict[str, Any] = {"captions": captions, "back_translations": back}
+    sketch: dict[str, Any] = {"sketch": paths["sketch"], "style": fields["style"], "drawn_from": paths["drawn_from"]}
+    if not paths["path"]:
+        return [Row(**common, **sketch, **texts)]
+    photo = Row(**common, path=paths["path"], camera=fields["camera"], role=role, **texts)
+    return [photo, Row(**common, **sketch)] if paths["sketch"] else [photo]
+
+
+def clean_path(given: Any, where: str) -> str:
+    """A path below the root, with forward slashes; DataError for one that leaves it."""
+    if not isinstance(given, str):
+        raise DataError(f"{where}: a path must be text; got {type(given).__name__}")
+    path = PurePosixPath(given.strip().replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts or (given.strip()[1:2] == ":"):
+        raise DataError(f"{where}: {given!r} leaves the data set's folder; paths are relative to it")
+    return "" if str(path) == "." else str(path)
+
+
+def _texts(given: Any, where: str) -> tuple[str, ...]:
+    texts = given.split(SEPARATOR) if isinstance(given, str) else given
+    if not isinstance(texts, (list, tuple)) or any(not isinstance(t, str) for t in texts):
+        raise DataError(f"{where} must be a list of texts; got {given!r:.80}")
+    if any(not t.strip() for t in texts):
+        raise DataError(f"{where} hold an empty text; leave it out")
+    return tuple(t.strip() for t in texts)
+
+
+def write_table(path: Path, rows: Iterable[Row]) -> None:
+    """Rows as .jsonl or .csv, written whole or not at all."""
+    rows = tuple(rows)
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "w", encoding="utf-8", newline="\n") as file:
+        if path.suffix.lower() == ".csv":
+            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(_cells(row) for row in rows)
+        else:
+            for row in rows:
+                held = {k: v for k, v in dataclasses.asdict(row).items() if v}
+                file.write(json.dumps(held, ensure_ascii=False) + "\n")
+    partial.replace(path)
+
+
+def _cells(row: Row) -> dict[str, str]:
+    for name in LISTS:
+        if any(SEPARATOR in text for text in getattr(row, name)):
+            raise DataError(f"a caption of {row.path or row.sketch} holds {SEPARATOR!r}, which separates captions in CSV; write .jsonl")
+    return {k: SEPARATOR.join(v) if k in LISTS else v for k, v in dataclasses.asdict(row).items()}

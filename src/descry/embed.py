@@ -1,0 +1,200 @@
+"""The one path from a picture or a query to a vector: indexing, search and evaluation all take it.
+
+A Model is a method with its weights at work: it reads pictures safely, runs them in batches on a device, and returns NumPy
+float32 rows of unit length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import images
+from .checkpoint import PRECISIONS, load_any
+from .errors import UsageError, nearest
+from .query import Query
+
+COMPOSITIONS = ("early", "late", "pseudo")
+
+
+def load(
+    name: str | Path = "demo",
+    device: str = "auto",
+    precision: str = "fp32",
+    image_size: tuple[int, int] | None = None,
+    allow_download: bool = False,
+) -> Model:
+    """A model from "demo", a run folder, a CLIP folder of the transformers library, or a hub name in the local cache.
+
+    device: "auto" (an NVIDIA GPU when there is one), "cpu" or "cuda". precision: "fp32", "bf16", or "fp16" on a GPU.
+    image_size: (H, W) for a plain CLIP; a run has its own. allow_download: may fetch a hub name from the network.
+    """
+    method, config, folder = load_any(name, image_size, allow_download)
+    return Model(method, config, str(name), folder, device, precision)
+
+
+def choose_device(device: str, precision: str = "fp32") -> torch.device:
+    """"auto", "cpu" or "cuda" → a device; UsageError for one that is not here or cannot compute in that precision."""
+    if device not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"there is no device {device!r}; {nearest(device, ['auto', 'cpu', 'cuda'])}")
+    if precision not in PRECISIONS:
+        raise UsageError(f"there is no precision {precision!r}; {nearest(precision, list(PRECISIONS))}")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UsageError("no NVIDIA GPU is usable here; use --device cpu")
+    chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    if chosen == "cpu" and precision == "fp16":
+        raise UsageError("fp16 is very slow on a processor; use --precision bf16 or fp32")
+    return torch.device(chosen)
+
+
+class Model:
+    """A method at work. Not for training; weights do not change."""
+
+    def __init__(
+        self,
+        method: Any,
+        config: dict[str, Any],
+        name: str,
+        folder: Path | None = None,
+        device: str = "auto",
+        precision: str = "fp32",
+    ):
+        self.device = choose_device(device, precision)
+        self.method = method.to(self.device)
+        self.clip, self.words = method.clip, method.words
+        self.config, self.name, self.folder, self.precision = config, name, folder, precision
+        self.fingerprint: str = config.get("fingerprint", "")
+        self.dimension: int = self.clip.dim
+        self.image_size: tuple[int, int] = self.clip.image_size
+        self.about: dict[str, Any] = config.get("about", {})
+        self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
+
+    @property
+    def answers(self) -> frozenset[str]:
+        """Which kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late fusion."""
+        return self.method.answers
+
+    @property
+    def pretrained(self) -> bool:
+        """Whether a CLIP trained on large data stands behind it."""
+        return bool(self.about.get("pretrained", False))
+
+    @property
+    def note(self) -> str:
+        """What must be said beside its results; "" for nothing."""
+        return str(self.about.get("note", ""))
+
+    @property
+    def preprocessing(self) -> dict[str, Any]:
+        """How pixels reach the encoder: bound to every gallery."""
+        spec = self.clip.spec
+        return {"size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)}
+
+    # ------------------------------------------------------------------ pictures and words
+
+    def embed_images(
+        self, pictures: Sequence[Any], batch_size: int = 64, progress: Callable[[int], None] | None = None
+    ) -> np.ndarray:
+        """Paths, PIL images or arrays → (N, D) float32 unit rows. progress: called with the number done. Raises ImageRejected."""
+        if isinstance(pictures, (str, Path)):
+            raise UsageError("embed_images takes a list of pictures; put the one in a list")
+        rows, done = [np.zeros((0, self.dimension), np.float32)], 0
+        for pixels in self._decoded(pictures, batch_size):
+            rows.append(self.embed_pixels(pixels))
+            done += len(pixels)
+            if progress:
+                progress(done)
+        return np.concatenate(rows)
+
+    def embed_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """(B, 3, H, W) uint8, as `images.load` gives → (B, D) float32 unit rows."""
+        if self.encoder is not None:
+            return self.encoder(pixels)
+        with self._computing():
+            return _numpy(self.method.encode_image(self._images(pixels)))
+
+    def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """Texts → (N, D) float32 unit rows; what lies beyond the encoder's limit is not read (see `words.cut`)."""
+        rows = [np.zeros((0, self.dimension), np.float32)]
+        for i in range(0, len(texts), batch_size):
+            with self._computing():
+                rows.append(_numpy(self.method.encode_text(self.words.ids(texts[i : i + batch_size]).to(self.device))))
+        return np.concatenate(rows)
+
+    def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
+        """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N, D)."""
+        rows = [np.zeros((0, self.dimension), np.float32)]
+        for i, pixels in enumerate(self._decoded(pictures, batch_size)):
+            with self._computing():
+                part = list(texts[i * batch_size : i * batch_size + len(pixels)])
+                rows.append(_numpy(self.method.compose(self._images(pixels), part)))
+        return np.concatenate(rows)
+
+    # ------------------------------------------------------------------ queries
+
+    def composition(self) -> str:
+        """How sketch and words are joined unless asked otherwise: what won on validation, else early where it is learnt."""
+        chosen = self.config.get("composition", {}).get("default")
+        return chosen or ("early" if "sketch+text" in self.answers else "late")
+
+    def embed_queries(self, queries: Sequence[Query], composition: str | None = None) -> np.ndarray:
+        """Queries → (N, D) float32 unit rows of their wanted parts. NOT, marks and filters are the ranking's, not a vector's.
+
+        composition: "early" (one prompt with the pseudo-word), "late" (weighted sum of unit vectors) or "pseudo" (the
+        pseudo-word without the words). Raises UsageError for an empty query or one this model cannot answer.
+        """
+        how = composition or self.composition()
+        if how not in COMPOSITIONS:
+            raise UsageError(f"there is no composition {how!r}; {nearest(how, COMPOSITIONS)}")
+        out = np.zeros((len(queries), self.dimension), np.float32)
+        texts = [", ".join(p.value for p in q.wanted if p.on) for q in queries]
+        pictures = [[p for p in (*q.sketches, *q.photos) if p.on] for q in queries]
+        for i, (text, parts) in enumerate(zip(texts, pictures, strict=True)):
+            if not text and not parts:
+                raise UsageError(f"query {i} is empty: give a sketch, a photograph or words")
+        fused = [bool(p) and how == "pseudo" or bool(p and t) and how == "early" for p, t in zip(pictures, texts, strict=True)]
+        self._add(out, fused, pictures, lambda sources, rows: self.compose(sources, ["" if how == "pseudo" else texts[r] for r in rows]))
+        self._add(out, [not f for f in fused], pictures, lambda sources, rows: self.embed_images(sources))
+        words = [i for i, (text, f) in enumerate(zip(texts, fused, strict=True)) if text and not f]
+        weight = [sum(p.weight for p in queries[i].wanted if p.on) / max(1, sum(p.on for p in queries[i].wanted)) for i in words]
+        if words:
+            out[words] += self.embed_texts([texts[i] for i in words]) * np.asarray(weight, np.float32)[:, None]
+        return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
+
+    def _add(self, out: np.ndarray, chosen: list[bool], pictures: list[list[Any]], embed: Callable[..., np.ndarray]) -> None:
+        """Add the weighted mean of the embedded pictures to the rows that are chosen."""
+        flat = [(i, part) for i, parts in enumerate(pictures) if chosen[i] for part in parts]
+        if flat:
+            rows = [i for i, _ in flat]
+            vectors = embed([part.value for _, part in flat], rows)
+            weights = np.array([part.weight / len(pictures[i]) for i, part in flat], np.float32)
+            np.add.at(out, rows, vectors * weights[:, None])
+
+    # ------------------------------------------------------------------ machinery
+
+    def _decoded(self, pictures: Sequence[Any], batch_size: int) -> Iterator[np.ndarray]:
+        with ThreadPoolExecutor(min(8, max(1, torch.get_num_threads()))) as pool:
+            for i in range(0, len(pictures), batch_size):
+                part = pictures[i : i + batch_size]
+                yield np.stack(list(pool.map(lambda p: images.load(p, self.image_size), part)))
+
+    def _images(self, pixels: np.ndarray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device, non_blocking=True).float().div_(255)
+
+    @contextmanager
+    def _computing(self) -> Iterator[None]:
+        self.method.eval()
+        half = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "fp32")
+        with torch.inference_mode(), half:
+            yield
+
+
+def _numpy(x: Tensor) -> np.ndarray:
+    return x.float().cpu().numpy()

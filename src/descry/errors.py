@@ -1,0 +1,97 @@
+"""One tree of exceptions. Every message says what was given, what is allowed and what to do next.
+
+`code` is stable: the HTTP API returns it, scripts may compare it. `exit_status` is what the command line exits with.
+"""
+
+from __future__ import annotations
+
+
+class DescryError(Exception):
+    """Anything descry refuses or cannot do. Catch this one to catch all of them."""
+
+    code = "failed"
+    exit_status = 1
+
+
+class UsageError(DescryError):
+    """A value that cannot be meant: an unknown name, an option out of range, an empty query."""
+
+    code = "usage"
+    exit_status = 2
+
+
+class ImageRejected(DescryError):
+    """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, corrupt, missing."""
+
+    code = "image_rejected"
+
+    def __init__(self, message: str, reason: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class DataError(DescryError):
+    """A data set, table or folder that does not hold what it should."""
+
+    code = "data"
+
+
+class ModelRefused(DescryError):
+    """A checkpoint that is missing, incomplete, of another shape, or not safe to open."""
+
+    code = "model_refused"
+    exit_status = 4
+
+
+class ModelMissing(ModelRefused):
+    """There is no model where one was named."""
+
+    code = "model_missing"
+
+
+class TrainingStopped(DescryError):
+    """Training cannot go on (a loss is not a number); the last good checkpoint is kept."""
+
+    code = "training_stopped"
+
+
+class IndexMismatch(DescryError):
+    """A gallery made by another model, dimension or preprocessing."""
+
+    code = "index_mismatch"
+    exit_status = 5
+
+
+class IndexCorrupt(DescryError):
+    """A gallery whose bytes are not the ones that were written."""
+
+    code = "index_corrupt"
+    exit_status = 5
+
+
+class Locked(DescryError):
+    """Another process is writing."""
+
+    code = "locked"
+    exit_status = 6
+
+
+class LimitExceeded(DescryError):
+    """More than a stated limit: bytes, pixels, characters, parts, items."""
+
+    code = "limit_exceeded"
+
+
+class StoreUnavailable(DescryError):
+    """A remote store that does not answer."""
+
+    code = "store_unavailable"
+
+
+def nearest(given: str, allowed: list[str] | tuple[str, ...]) -> str:
+    """A half sentence for an error: the nearest known name, and all of them. `nearest("serch", ["search"])`."""
+    import difflib
+
+    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}? " if close else ""
+    return f"{hint}allowed: {', '.join(sorted(allowed))}"

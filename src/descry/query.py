@@ -1,0 +1,166 @@
+"""Query: what is looked for. One frozen value that evaluation, command line, Python, HTTP and page all use.
+
+Every part carries a weight and can be switched off, so that a searcher can see what each one contributes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+FORMAT = 1
+MAX_WEIGHT = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of a query: a picture (path, PIL image or (H, W, 3) uint8 array) or a phrase.
+
+    weight: 0 to 2, how much it counts. on: a part that is off is kept but neither embedded nor scored.
+    """
+
+    value: Any
+    weight: float = 1.0
+    on: bool = True
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.weight <= MAX_WEIGHT:
+            raise UsageError(f"a weight of {self.weight} was given; allowed is 0 to {MAX_WEIGHT:g}; use on=False to leave a part out")
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """Which items may be ranked at all. Empty fields do not restrict.
+
+    cameras: names. since, until: inclusive, naive local time of the camera. path: a glob over the item's path.
+    marked: True only marked items, False only unmarked ones.
+    """
+
+    cameras: tuple[str, ...] = ()
+    since: datetime | None = None
+    until: datetime | None = None
+    path: str = ""
+    marked: bool | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cameras", tuple(self.cameras))
+        if self.since and self.until and self.since > self.until:
+            raise UsageError(f"the time range ends ({self.until}) before it begins ({self.since}); swap them")
+
+
+def _parts(values: Any) -> tuple[Part, ...]:
+    if isinstance(values, (str, bytes, Path, Part)) or not isinstance(values, Iterable) or hasattr(values, "size"):
+        values = (values,)
+    return tuple(v if isinstance(v, Part) else Part(v) for v in values)
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is looked for: pictures, phrases, marks and filters. Plain strings and paths are turned into parts.
+
+    sketches: drawings of the person. photos: photographs of the person. wanted: phrases that hold. unwanted: phrases
+    that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
+    closest: item ids the searcher chose as the nearest of those shown, oldest first.
+
+    >>> Query(sketches="drawing.png", wanted="a red jacket").kind
+    'sketch+text'
+    """
+
+    sketches: tuple[Part, ...] = ()
+    photos: tuple[Part, ...] = ()
+    wanted: tuple[Part, ...] = ()
+    unwanted: tuple[Part, ...] = ()
+    liked: tuple[int, ...] = ()
+    unliked: tuple[int, ...] = ()
+    closest: tuple[int, ...] = ()
+    filters: Filters = field(default_factory=Filters)
+
+    def __post_init__(self) -> None:
+        for name in ("sketches", "photos", "wanted", "unwanted"):
+            object.__setattr__(self, name, _parts(getattr(self, name)))
+        for name in ("liked", "unliked", "closest"):
+            object.__setattr__(self, name, tuple(int(i) for i in getattr(self, name)))
+        for part in (*self.wanted, *self.unwanted):
+            if not isinstance(part.value, str) or not part.value.strip():
+                raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")
+
+    @property
+    def kind(self) -> str:
+        """What is asked with: "sketch", "photo", "text" or two or three of them joined by "+"; "" when no part is on."""
+        names = {"sketch": self.sketches, "photo": self.photos, "text": self.wanted}
+        return "+".join(name for name, parts in names.items() if any(p.on for p in parts))
+
+    def replace(self, **changes: Any) -> Query:
+        """A copy with some fields changed."""
+        return dataclasses.replace(self, **changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict of plain values. Pictures appear as the SHA-256 of their content, never as content or path."""
+        out: dict[str, Any] = {"format": FORMAT}
+        for name in ("sketches", "photos"):
+            out[name] = [{"sha256": digest(p.value), "weight": p.weight, "on": p.on} for p in getattr(self, name)]
+        for name in ("wanted", "unwanted"):
+            out[name] = [{"text": p.value, "weight": p.weight, "on": p.on} for p in getattr(self, name)]
+        out |= {"liked": list(self.liked), "unliked": list(self.unliked), "closest": list(self.closest)}
+        f = self.filters
+        out["filters"] = {
+            "cameras": list(f.cameras),
+            "since": f.since.isoformat() if f.since else None,
+            "until": f.until.isoformat() if f.until else None,
+            "path": f.path,
+            "marked": f.marked,
+        }
+        return out
+
+    @classmethod
+    def from_json(cls, data: dict[str, Any], picture: Callable[[str], Any] | None = None) -> Query:
+        """The query of `to_json`. picture: from a digest to a path or image; needed when the query holds pictures.
+
+        Raises UsageError for another format or a picture without a resolver.
+        """
+        if data.get("format") != FORMAT:
+            raise UsageError(f"a query of format {data.get('format')!r} was given; this version reads format {FORMAT}")
+
+        def pictures(name: str) -> tuple[Part, ...]:
+            rows = data.get(name, [])
+            if rows and picture is None:
+                raise UsageError(f"the query holds {len(rows)} pictures as digests; pass picture= to find them")
+            return tuple(Part(picture(r["sha256"]), r["weight"], r["on"]) for r in rows)  # type: ignore[misc]
+
+        def phrases(name: str) -> tuple[Part, ...]:
+            return tuple(Part(r["text"], r["weight"], r["on"]) for r in data.get(name, []))
+
+        f = data.get("filters") or {}
+        when = {k: datetime.fromisoformat(f[k]) if f.get(k) else None for k in ("since", "until")}
+        filters = Filters(tuple(f.get("cameras", ())), when["since"], when["until"], f.get("path", ""), f.get("marked"))
+        return cls(
+            sketches=pictures("sketches"),
+            photos=pictures("photos"),
+            wanted=phrases("wanted"),
+            unwanted=phrases("unwanted"),
+            liked=tuple(data.get("liked", ())),
+            unliked=tuple(data.get("unliked", ())),
+            closest=tuple(data.get("closest", ())),
+            filters=filters,
+        )
+
+
+def digest(picture: Any) -> str:
+    """SHA-256 (hex) of a picture's content: a file's bytes, or mode, size and pixels of an image or array."""
+    if isinstance(picture, (str, Path)):
+        with open(picture, "rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    if hasattr(picture, "tobytes") and hasattr(picture, "mode"):
+        head = f"{picture.mode} {picture.size[0]}x{picture.size[1]} "
+    elif hasattr(picture, "tobytes"):
+        head = f"{picture.dtype} {'x'.join(map(str, picture.shape))} "
+    else:
+        raise UsageError(f"a picture is a path, a PIL image or an array; got {type(picture).__name__}")
+    return hashlib.sha256(head.encode() + picture.tobytes()).hexdigest()

@@ -1,0 +1,176 @@
+"""Words: cleaning captions, turning them into token ids, saying what is cut or unknown, masking.
+
+A vocabulary is plain JSON of the tokenizers library. Ids of a batch are cut at its longest text: the encoder reads at the
+end-of-text token and attends only backwards, so padding changes nothing and costs half the time.
+"""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from torch import Tensor
+
+from .errors import ModelMissing, ModelRefused
+
+PLACEHOLDER = "*"
+OPENAI_MERGES = 48_894
+_OPENAI_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
+
+
+@dataclass(frozen=True)
+class Specials:
+    """Ids of the tokens with a meaning of their own. length: most tokens of a text, start and end included.
+
+    unknown: −1 where every text can be spelt (byte-pair vocabularies).
+    """
+
+    start: int
+    end: int
+    pad: int
+    mask: int
+    placeholder: int
+    length: int = 77
+    unknown: int = -1
+
+
+class Words:
+    """A vocabulary at work. Made by `Words.load`, `openai_words` or `word_level`."""
+
+    def __init__(self, tokenizer: Tokenizer, specials: Specials):
+        self.tokenizer, self.specials = tokenizer, specials
+        self.tokenizer.no_padding()
+        self.tokenizer.no_truncation()
+        self.start, self.end, self.pad, self.mask = specials.start, specials.end, specials.pad, specials.mask
+        self.placeholder, self.length = specials.placeholder, specials.length
+
+    def __len__(self) -> int:
+        return self.tokenizer.get_vocab_size()
+
+    def ids(self, texts: Sequence[str]) -> Tensor:
+        """Texts → (B, L) long, L the longest of them and at most `length`; the last token of a cut text is the end."""
+        rows = [e.ids[: self.length - 2] for e in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+        out = torch.full((len(rows), max((len(r) for r in rows), default=0) + 2), self.pad, dtype=torch.long)
+        for i, row in enumerate(rows):
+            out[i, : len(row) + 2] = torch.tensor([self.start, *row, self.end])
+        return out
+
+    def cut(self, text: str) -> str:
+        """What of a text lies beyond the limit and is not read; "" when all of it is."""
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        if len(encoded.ids) <= self.length - 2:
+            return ""
+        return text[encoded.offsets[self.length - 2][0] :]
+
+    def unknown(self, text: str) -> list[str]:
+        """The words of a text that this vocabulary has never seen, in order, each once."""
+        if self.specials.unknown < 0:
+            return []
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        pairs = zip(encoded.ids, encoded.offsets, strict=True)
+        return list(dict.fromkeys(text[a:b] for i, (a, b) in pairs if i == self.specials.unknown))
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json and words.json."""
+        folder = Path(folder)
+        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
+        (folder / "words.json").write_text(json.dumps(asdict(self.specials), indent=1) + "\n", "utf-8")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Words:
+        """From a folder of `save`, a transformers folder (vocab.json and merges.txt), or OpenAI's bpe_simple_vocab_16e6.txt.gz."""
+        path = Path(path)
+        if path.is_file():
+            return openai_words(path)
+        if (path / "words.json").is_file():
+            try:
+                specials = Specials(**json.loads((path / "words.json").read_text("utf-8")))
+                return cls(Tokenizer.from_str((path / "tokenizer.json").read_text("utf-8")), specials)
+            except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+                raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
+        if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
+            vocabulary = json.loads((path / "vocab.json").read_text("utf-8"))
+            lines = (path / "merges.txt").read_text("utf-8").split("\n")
+            return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
+        raise ModelMissing(
+            f"{path} holds no vocabulary; expected words.json with tokenizer.json, or vocab.json with merges.txt, "
+            "or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
+        )
+
+
+def openai_words(path: str | Path) -> Words:
+    """The vocabulary of OpenAI's CLIP from its merges file (gzip or plain). "a photo of * , and" → 320 1125 539 265 267 537."""
+    path = Path(path)
+    try:
+        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        lines = raw.decode("utf-8").split("\n")[1 : OPENAI_MERGES + 1]
+    except (OSError, EOFError, UnicodeDecodeError) as error:
+        raise ModelRefused(f"{path} is not the merges file of OpenAI's CLIP: {error}") from None
+    merges = [tuple(line.split()) for line in lines]
+    if len(merges) != OPENAI_MERGES or any(len(m) != 2 for m in merges):
+        raise ModelRefused(f"{path} holds {len(merges)} merges; the file of OpenAI's CLIP holds at least {OPENAI_MERGES}")
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    letters = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+    names = letters + [x + "</w>" for x in letters] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    return _byte_pair({name: i for i, name in enumerate(names)}, merges)
+
+
+def _byte_pair(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> Words:
+    tokenizer = Tokenizer(
+        models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False)  # type: ignore[arg-type]
+    )
+    tokenizer.normalizer = normalizers.Sequence(
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Split(Regex(_OPENAI_WORDS), "removed", invert=True), pre_tokenizers.ByteLevel(False, use_regex=False)]
+    )
+    end = vocabulary["<|endoftext|>"]
+    mask = vocabulary.get("<|mask|>", end - 2)  # IRRA and its heirs give up the last merge ("jekyll") for the mask
+    return Words(tokenizer, Specials(vocabulary["<|startoftext|>"], end, 0, mask, vocabulary[f"{PLACEHOLDER}</w>"]))
+
+
+def word_level(sentences: Iterable[str], length: int = 77) -> Words:
+    """A small vocabulary of whole words and signs, for models trained from nothing; words it has not seen become unknown."""
+    special = ["<|pad|>", "<|startoftext|>", "<|unknown|>", "<|mask|>", PLACEHOLDER]
+    tokenizer = Tokenizer(models.WordLevel({}, unk_token="<|unknown|>"))
+    tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    seen: set[str] = set()
+    for sentence in sentences:
+        text = tokenizer.normalizer.normalize_str(sentence)
+        seen.update(word for word, _ in tokenizer.pre_tokenizer.pre_tokenize_str(text))
+    names = [*special, *sorted(seen - set(special)), "<|endoftext|>"]
+    tokenizer.model = models.WordLevel({name: i for i, name in enumerate(names)}, unk_token="<|unknown|>")
+    return Words(tokenizer, Specials(1, len(names) - 1, 0, 3, 4, length, unknown=2))
+
+
+def clean_caption(text: str, words: int = 77) -> str:
+    """A caption as the released InteractReID cleans it: lower case, the signs . ! " ( ) * # : ; ~ become spaces, at most `words` words."""
+    return " ".join(re.sub(r'[.!"()*#:;~]', " ", text.lower()).split()[:words])
+
+
+def mask_tokens(ids: Tensor, words: Words, generator: torch.Generator, share: float = 0.15) -> tuple[Tensor, Tensor]:
+    """Masked-word augmentation of IRRA, VFE-TPS and Propot: (B, L) ids → masked ids and labels (0 = not masked).
+
+    Each ordinary token is chosen with probability `share`; of the chosen, 80 % become the mask, 10 % a random token, 10 %
+    stay. A row in which none was chosen has its first word masked. The input is left as it was.
+    """
+    kinds = (words.pad, words.start, words.end, words.mask)
+    ordinary = ~torch.isin(ids, torch.tensor(kinds, device=ids.device)) & (ids != words.placeholder)
+    draw = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device)
+    chosen = ordinary & (draw < share)
+    empty = ~chosen.any(dim=1) & ordinary[:, 1]
+    chosen[empty, 1] = True
+    how = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device)
+    low, high = (1, words.mask) if words.mask > words.placeholder else (words.placeholder + 1, words.end)
+    random = torch.randint(low, high, ids.shape, generator=generator, device=generator.device).to(ids.device)
+    masked = torch.where(chosen & (how < 0.8), torch.full_like(ids, words.mask), ids)
+    masked = torch.where(chosen & (how >= 0.8) & (how < 0.9), random, masked)
+    return masked, torch.where(chosen, ids, torch.zeros_like(ids))

@@ -1,0 +1,322 @@
+"""Training: one loop, top to bottom, for every method, on one process or many.
+
+A step is a function of its number: batches, augmentation, dropout and masks are seeded by (seed, step). So a run that was
+killed and resumed ends with the same weights, bit for bit, as one that was not (on one process).
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from .batches import Batches, mix
+from .clip import check_fit
+from .checkpoint import load_training, save_model, save_training
+from .embed import Model, choose_device
+from .errors import TrainingStopped, UsageError
+from .evaluate import evaluate
+from .methods import Batch, Progress, Recipe
+from .records import Dataset
+
+PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run is carried out; nothing here changes what is learnt but seed, precision and accumulate.
+
+    device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate: micro-batches of
+    one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped on the result.
+    threads: for decoding. half: store the model as fp16.
+    """
+
+    seed: int = 0
+    device: str = "auto"
+    precision: str = "fp32"
+    accumulate: int = 1
+    save_every: int = 0
+    select_on_test: bool = False
+    threads: int = 4
+    half: bool = False
+    resume: bool = False
+    checkpoint_gradients: bool = False
+
+
+@dataclass
+class Step:
+    """What the caller hears after each step. left: seconds to the end of the run, by the steps so far."""
+
+    step: int
+    steps: int
+    epoch: int
+    losses: dict[str, float]
+    left: float
+
+
+def train(
+    method: Any,
+    name: str,
+    preset: str,
+    data: Dataset,
+    out: Path,
+    settings: Settings,
+    about: dict[str, Any] | None = None,
+    hear: Callable[[Step], None] = lambda step: None,
+    stop: Callable[[], bool] = lambda: False,
+) -> dict[str, Any]:
+    """Train a method on a data set into a run folder and return its metrics.json.
+
+    The epoch kept is the best mean R@1 over the validation benchmarks that the method answers, or the last where the data
+    set has none or the recipe says so. stop: asked after every step; True ends the run resumably. Raises TrainingStopped
+    when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot be.
+    """
+    recipe: Recipe = method.config.recipe
+    fabric = _fabric(settings)
+    batches = Batches(
+        data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
+        fabric.global_rank, fabric.world_size, settings.threads,
+    )  # fmt: skip
+    out.mkdir(parents=True, exist_ok=True)
+    if settings.checkpoint_gradients:
+        method.clip.checkpoint_gradients()
+    method.to(fabric.device)
+    if hasattr(method, "prepare"):
+        method.prepare(lambda: (_to(b, fabric.device) for b in batches.epoch(0)))
+    optimiser = _optimiser(method, recipe)
+    start, kept = 0, Kept()
+    if settings.resume:
+        start, kept = _resume(out / "training.safetensors", method, optimiser)
+    model, optimiser = fabric.setup(method, optimiser)
+    model.mark_forward_method("losses")
+    rates = learning_rates(recipe, batches.steps)
+    about = _about(data, batches, settings, about or {})
+    log = Log(out / "log.jsonl", start, fabric.is_global_zero)
+    begun, total = time.monotonic(), batches.steps * recipe.epochs
+
+    def save(step: int) -> None:
+        if fabric.is_global_zero:
+            _save(out / "training.safetensors", method, optimiser, step, kept)
+
+    for epoch in range(start // batches.steps, recipe.epochs):
+        model.train()
+        for number, batch in enumerate(batches.epoch(epoch, start % batches.steps if start else 0), start % batches.steps):
+            step = epoch * batches.steps + number
+            torch.manual_seed(mix(settings.seed, 4, step, fabric.global_rank))
+            for group in optimiser.param_groups:
+                group["lr"] = rates(step) * group["lr_scale"]
+            generator = torch.Generator().manual_seed(mix(settings.seed, 5, step, fabric.global_rank))
+            losses = _step(fabric, model, optimiser, _to(batch, fabric.device), Progress(step, epoch, batches.steps, generator), settings)
+            log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
+            hear(Step(step + 1, total, epoch, losses, (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)))
+            if stop():
+                save(step + 1)
+                return {"interrupted": step + 1, "steps": total}
+            if settings.save_every and (step + 1) % settings.save_every == 0:
+                save(step + 1)
+        start = 0
+        kept.consider(epoch, _validate(method, data, settings) if _selects(recipe, data, settings) else None)
+        if fabric.is_global_zero and kept.epoch == epoch:
+            save_model(out, method, name, preset, about | {"epoch": epoch + 1}, settings.half)
+        log.write({"epoch": epoch, "val": kept.last})
+        save((epoch + 1) * batches.steps)
+    return _finish(out, fabric, kept, recipe, data, settings, about, time.monotonic() - begun)
+
+
+def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """From a step's number to the base learning rate: linear warm-up, then cosine to end_lr.
+
+    schedule "iteration": warm-up of W steps is linspace(warmup_from, lr, W); then end + ½(lr − end)(1 + cos(πk/K)).
+    schedule "epoch": the same once per epoch, as IRRA: from warmup_from, reaching lr after the warm-up's epochs.
+    """
+    if recipe.schedule not in ("iteration", "epoch"):
+        raise UsageError(f"schedule={recipe.schedule!r} was given; allowed: 'iteration', 'epoch'")
+    per_epoch = recipe.schedule == "epoch"
+    warm = recipe.warmup_epochs if per_epoch else round(recipe.warmup_epochs * steps)
+    total = recipe.epochs if per_epoch else recipe.epochs * steps
+
+    def rate(step: int) -> float:
+        at = step // steps if per_epoch else step
+        if at < warm:
+            share = at / warm if per_epoch else at / max(1, warm - 1)
+            return recipe.warmup_from + (recipe.lr - recipe.warmup_from) * share
+        if per_epoch:
+            turn = at / total
+        else:
+            turn = (at - warm) / max(1, total - warm)
+        return recipe.end_lr + (recipe.lr - recipe.end_lr) * (1 + math.cos(math.pi * turn)) / 2
+
+    return rate
+
+
+class Kept:
+    """Which epoch is kept: the one with the best validation score, or the last."""
+
+    def __init__(self, epoch: int = -1, best: float | None = None, scores: list[float] | None = None):
+        self.epoch, self.best, self.last = epoch, best, best
+        self.scores = scores or []
+
+    def consider(self, epoch: int, score: float | None) -> None:
+        """Take this epoch when its score is the best so far, or when there are no scores."""
+        self.last = score
+        if score is None:
+            self.epoch = epoch
+            return
+        self.scores.append(score)
+        if self.best is None or score > self.best:
+            self.epoch, self.best = epoch, score
+
+
+class Log:
+    """log.jsonl: one line a step. A resumed run cuts off the lines of steps that it will repeat."""
+
+    def __init__(self, path: Path, start: int, writes: bool):
+        self.path, self.start, self.writes = path, start, writes
+        if writes:
+            old = path.read_text("utf-8").splitlines() if start and path.is_file() else []
+            kept = [line for line in old if line.strip() and json.loads(line).get("step", -1) < start]
+            path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one line."""
+        if self.writes:
+            with open(self.path, "a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def _fabric(settings: Settings) -> Fabric:
+    device = choose_device(settings.device, settings.precision)
+    world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    strategy: Any = "auto"
+    if world > 1:
+        from lightning_fabric.strategies import DDPStrategy
+
+        strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if device.type == "cuda" else "gloo")
+    fabric = Fabric(accelerator=device.type, devices=world, strategy=strategy, precision=PRECISION[settings.precision])  # type: ignore[arg-type]
+    fabric.launch()
+    return fabric
+
+
+def _optimiser(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    if recipe.optimiser not in kinds:
+        raise UsageError(f"optimiser={recipe.optimiser!r} was given; allowed: {', '.join(kinds)}")
+    groups = method.param_groups()
+    if not groups:
+        raise UsageError("this method has nothing to train")
+    return kinds[recipe.optimiser](groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
+
+
+def _step(fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings) -> dict[str, float]:
+    """One optimiser step; the losses as numbers, mean over micro-batches."""
+    parts = [batch] if settings.accumulate == 1 else _split(batch, settings.accumulate)
+    shown: dict[str, float] = {}
+    optimiser.zero_grad()
+    for part in parts:
+        losses: dict[str, Tensor] = model.losses(part, at)
+        for key, value in losses.items():
+            shown[key] = shown.get(key, 0.0) + float(value.detach()) / len(parts)
+        bad = [key for key, value in shown.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingStopped(
+                f"the loss {bad[0]!r} became {shown[bad[0]]} at step {at.step}; the last saved state is kept. "
+                "Resume with a smaller learning rate (--lr) or in fp32 (--precision fp32)"
+            )
+        fabric.backward(sum(losses.values()) / len(parts))
+    clip = getattr(model.config.recipe, "clip_gradient", 0.0)
+    if clip:
+        fabric.clip_gradients(model, optimiser, max_norm=clip)
+    optimiser.step()
+    return shown
+
+
+def _split(batch: Batch, parts: int) -> list[Batch]:
+    rows = len(batch["pid"])
+    if rows % parts:
+        raise UsageError(f"a batch of {rows} cannot be taken in {parts} equal parts; choose --accumulate that divides it")
+    return [{k: v[i :: parts] for k, v in batch.items()} for i in range(parts)]
+
+
+def _to(batch: Batch, device: torch.device) -> Batch:
+    return {k: v.to(device, non_blocking=True) for k, v in batch.items()}
+
+
+def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:
+    return settings.select_on_test or (recipe.selection == "val" and bool(data.val))
+
+
+def _validate(method: Any, data: Dataset, settings: Settings) -> float:
+    model = Model(method, {}, "in training", device=settings.device)
+    benchmarks = data.test if settings.select_on_test else data.val
+    scores = [evaluate(model, bench).ranks.r1 for bench in benchmarks.values() if bench.probes[0].query.kind in method.answers]
+    method.train()
+    return sum(scores) / len(scores) if scores else 0.0
+
+
+def _save(path: Path, method: Any, optimiser: Any, step: int, kept: Kept) -> None:
+    tensors = {f"method.{k}": v for k, v in method.state_dict().items()}
+    names = {id(p): n for n, p in method.named_parameters()}
+    for parameter, state in optimiser.state.items():
+        for key, value in state.items():
+            tensors[f"optimiser.{names[id(parameter)]}|{key}"] = torch.as_tensor(value)
+    save_training(path, tensors, {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores})
+
+
+def _resume(path: Path, method: Any, optimiser: torch.optim.Optimizer) -> tuple[int, Kept]:
+    tensors, position = load_training(path)
+    device = next(method.parameters()).device
+    weights = {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")}
+    check_fit(method, weights, str(path))
+    method.load_state_dict(weights, strict=True)
+    parameters = dict(method.named_parameters())
+    for key, value in tensors.items():
+        if key.startswith("optimiser."):
+            name, _, kind = key.removeprefix("optimiser.").rpartition("|")
+            optimiser.state[parameters[name]][kind] = value if kind == "step" else value.to(device)
+    return position["step"], Kept(position["epoch"], position["best"], position["scores"])
+
+
+def _about(data: Dataset, batches: Batches, settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
+    return about | {
+        "data": data.name,
+        "source": data.source,
+        "rows": len(batches.rows),
+        "identities": data.identities,
+        "seed": settings.seed,
+        "precision": settings.precision,
+        "torch": torch.__version__,
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+    }
+
+
+def _finish(
+    out: Path, fabric: Fabric, kept: Kept, recipe: Recipe, data: Dataset, settings: Settings, about: dict[str, Any], seconds: float
+) -> dict[str, Any]:
+    rule = "test (asked for by name; flatters the result)" if settings.select_on_test else "val" if _selects(recipe, data, settings) else "last"
+    metrics = {
+        "epochs": recipe.epochs,
+        "kept_epoch": kept.epoch + 1,
+        "selection": rule,
+        "selection_scores": kept.scores,
+        "seconds": round(seconds, 1),
+        "recipe": asdict(recipe),
+        "about": about,
+    }
+    if fabric.is_global_zero:
+        (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", "utf-8")
+    return metrics
+
+
+def shortened(recipe: Recipe, **changes: Any) -> Recipe:
+    """A recipe with some values changed; those that are None are left as they are."""
+    return replace(recipe, **{k: v for k, v in changes.items() if v is not None})
