@@ -94,7 +94,7 @@ def resized_crop(images: Tensor, g: Generator, scale: tuple[float, float] = (0.9
     tall = torch.sqrt(area / ratio).clamp(max=1)
     x, y = (1 - wide) * _draw(images, g, -1, 1), (1 - tall) * _draw(images, g, -1, 1)
     zero = torch.zeros_like(x)
-    return _sample(images, torch.stack([torch.stack([wide, zero, x], 1), torch.stack([zero, tall, y], 1)], 1))
+    return _sample(images, torch.stack([torch.stack([wide, zero, x], 1), torch.stack([zero, tall, y], 1)], 1), "border")
 
 
 def two_of_six(images: Tensor, g: Generator) -> Tensor:
@@ -139,6 +139,6 @@ def augmentation(name: str) -> Augmentation:
     return AUGMENTATIONS[name]
 
 
-def _sample(images: Tensor, matrices: Tensor) -> Tensor:
+def _sample(images: Tensor, matrices: Tensor, outside: str = "zeros") -> Tensor:
     field = F.affine_grid(matrices, list(images.shape), align_corners=False)
-    return F.grid_sample(images, field, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return F.grid_sample(images, field, mode="bilinear", padding_mode=outside, align_corners=False)

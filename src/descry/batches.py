@@ -44,6 +44,7 @@ class Batches:
         rank: int = 0,
         world: int = 1,
         threads: int = 4,
+        device: torch.device | str = "cpu",
     ):
         self.rows = [r for r in rows if ("text" not in needs or r.caption) and ("sketch" not in needs or r.sketches)]
         if len(self.rows) < len(rows) and not self.rows:
@@ -51,7 +52,7 @@ class Batches:
         if recipe.batch_size % world:
             raise UsageError(f"a batch of {recipe.batch_size} cannot be shared by {world} processes; choose a multiple")
         self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
-        self.seed, self.rank, self.world, self.threads = seed, rank, world, threads
+        self.seed, self.rank, self.world, self.threads, self.device = seed, rank, world, threads, device
         self.augment = augmentation(recipe.augment)
         full = len(self.rows) // recipe.batch_size
         self.steps = full if (recipe.drop_last or world > 1) and full else -(-len(self.rows) // recipe.batch_size)
@@ -75,27 +76,37 @@ class Batches:
         with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as ahead:
             coming: Future[Batch] | None = None
             for step in range(skip, steps):
-                now = coming.result() if coming else self._batch(order[step * size : (step + 1) * size], epoch, step, pool)
+                now = coming.result() if coming else self._read(order[step * size : (step + 1) * size], epoch, step, pool)
                 if step + 1 < steps:
-                    coming = ahead.submit(self._batch, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool)
-                yield now
+                    coming = ahead.submit(self._read, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool)
+                yield self._finish(now, epoch, step)
 
-    def _batch(self, numbers: np.ndarray, epoch: int, step: int, pool: ThreadPoolExecutor) -> Batch:
+    def _finish(self, batch: Batch, epoch: int, step: int) -> Batch:
+        """Onto the device, pixels to [0, 1], augmentation: here rather than in the reading thread, which would fight for cores."""
+        generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))
+        batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
+        for name in ("image", "sketch"):
+            if name in batch:
+                batch[name] = self.augment(batch[name].float().div_(255), generator)
+        return batch
+
+    def _read(self, numbers: np.ndarray, epoch: int, step: int, pool: ThreadPoolExecutor) -> Batch:
+        """One batch as it lies on disk: pictures as uint8, texts as ids."""
         share = -(-len(numbers) // self.world)
         numbers = numbers[self.rank * share : (self.rank + 1) * share]
         rows = [self.rows[i] for i in numbers]
         draws = [np.random.default_rng(mix(self.seed, 2, epoch, int(i))) for i in numbers]
-        generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))
         chosen = [r.images[d.integers(len(r.images))] for r, d in zip(rows, draws, strict=True)]
         batch = {
-            "image": self.augment(self._pictures(chosen, pool), generator),
+            "image": self._pictures(chosen, pool),
             "pid": torch.tensor([r.pid for r in rows]),
             "image_id": torch.tensor([r.image_id for r in rows]),
         }
         if "sketch" in self.needs:
             sketches = [r.sketches[d.integers(len(r.sketches))] for r, d in zip(rows, draws, strict=True)]
-            batch["sketch"] = self.augment(self._pictures(sketches, pool), generator)
+            batch["sketch"] = self._pictures(sketches, pool)
         if "text" in self.needs:
+            generator = torch.Generator().manual_seed(mix(self.seed, 6, epoch, step, self.rank))
             batch |= self._texts(rows, draws, generator)
         return batch
 
@@ -112,13 +123,12 @@ class Batches:
         return {"text": ids, "masked_text": masked, "token_labels": labels}
 
     def _pictures(self, paths: list[str], pool: ThreadPoolExecutor) -> Tensor:
-        pixels = torch.from_numpy(np.stack(list(pool.map(self._picture, paths))))
-        return pixels.float().div_(255)
+        kept = [self._kept.get(p) for p in paths]
+        missing = iter(pool.map(self._picture, [p for p, k in zip(paths, kept, strict=True) if k is None]))
+        return torch.from_numpy(np.stack([next(missing) if k is None else k for k in kept]))
 
     def _picture(self, path: str) -> np.ndarray:
-        pixels = self._kept.get(path)
-        if pixels is None:
-            pixels = images.load(path, self.size)
-            if len(self._kept) * pixels.nbytes < MEMORY:
-                self._kept[path] = pixels
+        pixels = images.load(path, self.size)
+        if len(self._kept) * pixels.nbytes < MEMORY:
+            self._kept[path] = pixels
         return pixels

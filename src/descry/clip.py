@@ -13,7 +13,7 @@ import math
 import types
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+SHORT = 64  # tokens of an image up to which plain attention trains faster on a processor than the fused kernel
 OPENAI_PLACEHOLDER = 265  # "*" in the vocabulary of OpenAI's CLIP
 
 
@@ -91,6 +92,8 @@ class Clip(nn.Module):
         embeddings.position_ids = None
         nn.init.normal_(embeddings.position_embedding.weight, std=config.vision_config.initializer_range)
         embeddings.interpolate_pos_encoding = types.MethodType(_own_positions, embeddings)
+        if 1 + self.grid[0] * self.grid[1] <= SHORT:
+            self.model.set_attn_implementation("eager")
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
@@ -152,7 +155,7 @@ class Clip(nn.Module):
 
     def checkpoint_gradients(self) -> None:
         """Trade time for memory: keep the activations of one layer at a time."""
-        self.model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        self.model.activation_checkpointing_enable()
 
     def image_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters of the image encoder with its projection."""
@@ -242,10 +245,11 @@ def random_clip(
     head: int = 64,
     mean: tuple[float, float, float] = CLIP_MEAN,
     std: tuple[float, float, float] = CLIP_STD,
+    activation: str = "quick_gelu",
 ) -> Clip:
     """A Clip with random weights, for tests and for training from nothing. head: width of an attention head (64 in CLIP)."""
     side = {
-        "hidden_act": "quick_gelu",
+        "hidden_act": activation,
         "projection_dim": dim,
     }
     config = CLIPConfig.from_dict(
@@ -319,12 +323,15 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     mean, std = _pixel_statistics(folder)
     side = config.vision_config.image_size
     spec = ClipSpec(plain_config(config), image_size or (side, side), mean, std, end)
-    return with_weights(spec, _weights(folder), str(folder))
+    return with_weights(spec, _weights(folder), str(folder), (side // config.vision_config.patch_size,) * 2)
 
 
-def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str) -> Clip:
+def with_weights(
+    spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None
+) -> Clip:
     """A Clip with these weights (names of the transformers library), the position grid resized where it must be.
 
+    grid: (height, width) of the weights' position table in patches; left out, it is taken to be square.
     Raises ModelRefused that names every missing, unexpected, misshapen or not finite weight.
     """
     state = {k: v.float() for k, v in state.items() if not k.endswith("position_ids")}
@@ -332,13 +339,19 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str) -> Clip:
         clip = Clip(spec)
     key = "vision_model.embeddings.position_embedding.weight"
     if key in state and state[key].ndim == 2:
-        state[key] = resize_positions(state[key], clip.grid)
+        state[key] = resize_positions(state[key], clip.grid, grid)
     load_strictly(clip.model, state, source)
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         setattr(clip, name, torch.tensor(values).view(1, 3, 1, 1))
     text = clip.model.text_model.embeddings
     text.position_ids = torch.arange(clip.length).expand((1, -1))
     return clip
+
+
+def respecified(clip: Clip, **changes: Any) -> Clip:
+    """The same weights under a spec with some fields changed (image_size, mean, std); the position grid is resized if it must be."""
+    spec = replace(clip.spec, **changes)
+    return clip if spec == clip.spec else with_weights(spec, clip.model.state_dict(), "the model", clip.grid)
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
@@ -361,14 +374,17 @@ def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
         raise ModelRefused(f"{source} does not fit this model ({len(faults)} weights):\n  {shown}")
 
 
-def resize_positions(table: Tensor, grid: tuple[int, int]) -> Tensor:
-    """(1 + n², W) position table of a square grid → (1 + gh·gw, W): bilinear, without antialias, as IRRA and its heirs do."""
-    if len(table) == 1 + grid[0] * grid[1]:
+def resize_positions(table: Tensor, grid: tuple[int, int], old: tuple[int, int] | None = None) -> Tensor:
+    """(1 + h·w, W) position table → (1 + gh·gw, W): bilinear, without antialias, as IRRA and its heirs do.
+
+    old: (h, w) of the table; left out, it is taken to be square, or to have the new grid already when it has as many rows.
+    """
+    if old == grid or (old is None and len(table) == 1 + grid[0] * grid[1]):
         return table
-    side = math.isqrt(len(table) - 1)
-    if side * side != len(table) - 1:
+    old = old or (math.isqrt(len(table) - 1),) * 2
+    if old[0] * old[1] != len(table) - 1:
         raise ModelRefused(f"a position table of {len(table)} rows is no square grid; give the image size it was made for")
-    square = table[1:].reshape(1, side, side, -1).permute(0, 3, 1, 2)
+    square = table[1:].reshape(1, *old, -1).permute(0, 3, 1, 2)
     resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False, antialias=False)
     return torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)])
 
@@ -400,7 +416,7 @@ def from_openai(state: dict[str, Tensor], image_size: tuple[int, int] | None = N
         image_size or (patch * side, patch * side),
         end=len(text) - 1,
     )
-    return with_weights(spec, rename_openai(state), source)
+    return with_weights(spec, rename_openai(state), source, (side, side) if side * side == len(table) - 1 else None)
 
 
 def rename_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:

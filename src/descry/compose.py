@@ -1,12 +1,13 @@
 """From a query to terms: how pictures and phrases are put together before the formula of `ranking` counts them.
 
-Learned composition (a pseudo-word inside a prompt, InteractReID §III-D) and the training-free ones stand side by side, since
-only validation can say which is better; the winner is data in the model's configuration, under "composition".
+Learned composition (a pseudo-word inside a prompt, InteractReID §III-D) and the training-free ones stand side by
+side, since only validation can say which is better; the winner is data in the model's configuration, under
+"composition".
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Protocol
 
@@ -35,12 +36,12 @@ class Encoder(Protocol):
 class Composition:
     """How the parts of a query become terms.
 
-    how: "early", one prompt with a pseudo-word for the picture; "late", the scores of picture and words side by side; "sum"
-    and "slerp", one vector on the line or the great circle between the two; "ranks", reciprocal ranks of the two;
-    "early+late", all three; "pseudo", the picture's pseudo-word, with the words side by side. Without a pseudo-word in the
-    model, "early", "early+late" and "pseudo" become "late".
-    phrases: "one" prompt of all wanted phrases, "each" by itself as evidence, or "both". A phrase whose weight is not 1 is
-    always scored by itself, because a prompt knows no weights.
+    how: "early", one prompt with a pseudo-word for the picture; "late", the scores of picture and words side by side;
+    "sum" and "slerp", one vector on the line or the great circle between the two; "ranks", reciprocal ranks of the two;
+    "early+late", all three; "pseudo", the picture's pseudo-word, with the words side by side. Without a pseudo-word
+    in the model, "early", "early+late" and "pseudo" become "late".
+    phrases: "one" prompt of all wanted phrases, "each" by itself as evidence, or "both". A phrase whose weight is not
+    1 is always scored by itself, because a prompt knows no weights.
     text: share of the words in late, sum, slerp and ranks, 0 to 1. early: share of the composed prompt in "early+late".
     neutral: what a NOT phrase and a phrase on its own are compared with ("a person"); "" for nothing.
     joiner: what stands between the phrases of one prompt.
@@ -67,14 +68,17 @@ class Composition:
         data = asdict(self)
         return {"default": data.pop("how")} | data
 
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Composition:
+        """The composition of `to_json`; names that say something else about the model ("formula", figures) are left."""
+        known = {f.name for f in fields(cls)} & set(data)
+        how = {"how": data["default"]} if "default" in data else {}
+        return cls(**({name: data[name] for name in known} | how))
+
 
 def composition_of(model: Encoder) -> Composition:
     """The composition in a model's configuration (what won on validation), or the default one."""
-    data = dict(model.config.get("composition") or {})
-    known = {f.name for f in fields(Composition)} - {"how"}
-    if "default" in data:
-        data["how"] = data["default"]
-    return Composition(**{k: v for k, v in data.items() if k in known | {"how"}})
+    return Composition.from_json(model.config.get("composition") or {})
 
 
 def formula_of(model: Encoder) -> Formula:
@@ -132,7 +136,11 @@ def terms_of(
     images = memo.rows([("image", n) for n in names], lambda new: model.embed_images([pictures[i].value for i in new]))
     words = [t for plan in plans for t in plan.texts()]
     texts = memo.rows([("text", t) for t in words], lambda new: model.embed_texts([words[i] for i in new]))
-    composed = [(n, part, text) for plan, ns in zip(plans, _split(names, plans), strict=True) for n, part, text in plan.prompts(ns)]
+    composed = [
+        (n, part, text)
+        for plan, ns in zip(plans, _split(names, plans), strict=True)
+        for n, part, text in plan.prompts(ns)
+    ]
     early = memo.rows(
         [("composed", n, text) for n, _, text in composed],
         lambda new: model.compose([composed[i][1].value for i in new], [composed[i][2] for i in new]),
@@ -162,7 +170,9 @@ class _Plan:
         self.single = [p for p in wanted if how.phrases in ("each", "both") or p.weight != 1.0]
         self.unwanted = [p for p in query.unwanted if p.on]
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
-            raise UsageError("the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on")
+            raise UsageError(
+                "the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on"
+            )
 
     def texts(self) -> list[str]:
         alone = [p.value for p in (*self.single, *self.unwanted)]

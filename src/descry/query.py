@@ -157,6 +157,8 @@ def digest(picture: Any) -> str:
     if isinstance(picture, (str, Path)):
         with open(picture, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
+    if isinstance(picture, bytes):
+        return hashlib.sha256(picture).hexdigest()
     if hasattr(picture, "tobytes") and hasattr(picture, "mode"):
         head = f"{picture.mode} {picture.size[0]}x{picture.size[1]} "
     elif hasattr(picture, "tobytes"):

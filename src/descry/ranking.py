@@ -1,18 +1,20 @@
-"""The one formula: terms of a query, their similarities to a gallery, and what follows from them. Arrays in, arrays out.
+"""The one formula: terms of a query, their similarities to a gallery, and what follows from them. Pure arrays.
 
 Letters: D dimension, N items of a gallery, T terms, R rows (terms, then the parts of composed terms), k items on show.
 
-Similarities of different kinds do not compare (a drawing lies farther from every photograph than a sentence does), so each
-term is first put on one scale, z = (s − mean) / spread over the whole gallery, filters or not. Then, with weights w ≥ 0:
+Similarities of different kinds do not compare (a drawing lies farther from every photograph than a sentence does), so
+each term is first put on one scale, z = (s − mean) / spread over the whole gallery, filters or not. Then, with
+weights w ≥ 0:
 
     base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
     score(i) = base(i) + Σ w f e(z(i)) + Σ w n e(−z(i))        phrases as evidence; NOT
                + w l z(i) − w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
-    e(z)     = log(ε + (1 − 2ε) / (1 + exp(−a z)))             evidence of one answer that is wrong with probability ε
+    e(z)     = log 2(ε + (1 − 2ε) / (1 + exp(−a z)))           evidence of one answer that is wrong with probability ε
 
-A NOT phrase is scored by itself and never put to the encoder as negated English, which CLIP reads as the thing itself. Both
-kinds of evidence saturate at log ε: one wrong answer can push a person down, never bury one. Evaluation, gallery,
-conversation and page use this module, so what is measured is what is served. Numbers here are scores, not probabilities.
+A NOT phrase is scored by itself and never put to the encoder as negated English, which CLIP reads as the thing
+itself. Both kinds of evidence saturate at log 2ε: one wrong answer can push a person down, never bury one. Evaluation,
+gallery, conversation and page use this module, so what is measured is what is served. Numbers here are scores, not
+probabilities.
 """
 
 from __future__ import annotations
@@ -33,9 +35,10 @@ SHAPES = {"linear": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
 class Formula:
     """The constants of the formula. version changes whenever the same constants would rank differently.
 
-    evidence (f), negation (n), like (l), unlike (u): strengths in units of the base's spread. steepness (a): of the answer
-    curve. error (ε): how often an answer is wrong. closest: strength of "closest of these"; temperature: of that choice, in
-    cosine. fusion: "z" adds standardised similarities, "ranks" adds reciprocal ranks 1 / (60 + rank), standardised.
+    evidence (f), negation (n), like (l), unlike (u): strengths in units of the base's spread. steepness (a): of the
+    answer curve. error (ε): how often an answer is wrong. closest: strength of "closest of these"; temperature: of
+    that choice, in cosine. fusion: "z" adds standardised similarities, "ranks" adds reciprocal ranks 1 / (60 + rank),
+    standardised.
     """
 
     version: int = 1
@@ -63,9 +66,9 @@ FORMULA = Formula()
 class Term:
     """One vector that is compared with every item.
 
-    kind: what it came from, for the reader: "sketch", "photo", "text", "sketch+text", "not", "liked", "unliked", "closest".
-    label: the phrase or file. weight: ≥ 0. vector: (D,). shape: one of SHAPES. parts: (kind, label, vector) of a
-    composition; the vectors sum to `vector`, so that its score can be shared out among them exactly.
+    kind: what it came from, for the reader: "sketch", "photo", "text", "sketch+text", "not", "liked", "unliked",
+    "closest". label: the phrase or file. weight: ≥ 0. vector: (D,). shape: one of SHAPES. parts: (kind, label,
+    vector) of a composition; the vectors sum to `vector`, so that its score can be shared out among them exactly.
     """
 
     kind: str
@@ -131,7 +134,7 @@ class Fit:
 
 
 def evidence(z: np.ndarray, formula: Formula = FORMULA) -> np.ndarray:
-    """e(z) of the module's text, shifted so that e(0) = 0: log-likelihood of "yes" for an item with standard score z.
+    """e(z) of the module's text: log-likelihood of "yes" for an item with standard score z, 0 for the average item.
 
     >>> [round(float(v), 2) for v in evidence(np.array([-9.0, 0.0, 9.0]))]
     [-2.3, 0.0, 0.64]
@@ -185,8 +188,8 @@ def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
 def mark_terms(liked: np.ndarray, unliked: np.ndarray, closest: np.ndarray | None = None) -> list[Term]:
     """Rocchio's terms (Rocchio 1971) from the vectors of marked items: their mean direction, to be added or taken away.
 
-    liked: (L, D); unliked: (U, D); closest: (C, D) choices of "closest of these", oldest first, each counting half as much
-    as the one after it; only for choices whose rivals are unknown (`choice_evidence` takes those into account).
+    liked: (L, D); unliked: (U, D); closest: (C, D) choices of "closest of these", oldest first, each counting half as
+    much as the one after it; only for choices whose rivals are unknown (`choice_evidence` takes those into account).
     """
     terms = []
     for kind, shape, vectors in (("liked", "like", liked), ("unliked", "unlike", unliked)):
@@ -203,9 +206,10 @@ def choice_evidence(
 ) -> np.ndarray:
     """Bayesian update of "closest of these" (PicHunter, Cox et al. 2000, its softmax user model): (C,) log-likelihoods.
 
-    items: (C, D) unit candidates. choices: (chosen (D,), shown (S, D) with the chosen one among them) for each answer. If
-    item i were the person, a searcher takes a with probability exp(cos(i, a) / t) / Σ over the shown of exp(cos(i, b) / t).
-    The same ε as for answers keeps one slip from deciding. The mean over the candidates is taken away.
+    items: (C, D) unit candidates. choices: (chosen (D,), shown (S, D) with the chosen one among them) for each
+    answer. If item i were the person, a searcher takes a with probability exp(cos(i, a) / t) / Σ over the shown of
+    exp(cos(i, b) / t). The same ε as for answers keeps one slip from deciding. The mean over the candidates is taken
+    away.
     """
     total = np.zeros(len(items), np.float64)
     for chosen, shown in choices:
@@ -221,7 +225,7 @@ def choice_evidence(
 
 def near_duplicates(similarity: np.ndarray, threshold: float = 0.97) -> np.ndarray:
     """(U, N) cosines of unliked items to all → (N,) bool: the unliked ones and what is as good as the same picture."""
-    return (np.asarray(similarity) >= threshold).any(axis=0)
+    return np.any(np.asarray(similarity) >= threshold, axis=0)
 
 
 def top(
@@ -241,7 +245,11 @@ def top(
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
     keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
-    first = np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep if len(pinned) else np.zeros(len(ids), bool)
+    first = (
+        np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep
+        if len(pinned)
+        else np.zeros(len(ids), bool)
+    )
     if hidden is not None:
         keep &= ~hidden
     ahead = np.flatnonzero(first)
@@ -263,7 +271,9 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 def formula_from_json(data: dict[str, Any]) -> Formula:
     """The formula of `dataclasses.asdict`; UsageError for another version or an unknown constant."""
     if data.get("version") != FORMULA.version:
-        raise UsageError(f"a formula of version {data.get('version')!r} was given; this descry ranks with version {FORMULA.version}")
+        raise UsageError(
+            f"a formula of version {data.get('version')!r} was given; this descry ranks with version {FORMULA.version}"
+        )
     known = set(asdict(FORMULA))
     for name in data:
         if name not in known:

@@ -85,14 +85,14 @@ def train(
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
-        fabric.global_rank, fabric.world_size, settings.threads,
+        fabric.global_rank, fabric.world_size, settings.threads, fabric.device,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
     if settings.checkpoint_gradients:
         method.clip.checkpoint_gradients()
     method.to(fabric.device)
     if hasattr(method, "prepare"):
-        method.prepare(lambda: (_to(b, fabric.device) for b in batches.epoch(0)))
+        method.prepare(lambda: batches.epoch(0))
     optimiser = _optimiser(method, recipe)
     start, kept = 0, Kept()
     if settings.resume:
@@ -116,7 +116,7 @@ def train(
             for group in optimiser.param_groups:
                 group["lr"] = rates(step) * group["lr_scale"]
             generator = torch.Generator().manual_seed(mix(settings.seed, 5, step, fabric.global_rank))
-            losses = _step(fabric, model, optimiser, _to(batch, fabric.device), Progress(step, epoch, batches.steps, generator), settings)
+            losses = _step(fabric, model, optimiser, batch, Progress(step, epoch, batches.steps, generator), settings)
             log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
             hear(Step(step + 1, total, epoch, losses, (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)))
             if stop():
@@ -214,7 +214,7 @@ def _optimiser(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
     groups = method.param_groups()
     if not groups:
         raise UsageError("this method has nothing to train")
-    return kinds[recipe.optimiser](groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay)
+    return kinds[recipe.optimiser](groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True)
 
 
 def _step(fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings) -> dict[str, float]:
@@ -245,10 +245,6 @@ def _split(batch: Batch, parts: int) -> list[Batch]:
     if rows % parts:
         raise UsageError(f"a batch of {rows} cannot be taken in {parts} equal parts; choose --accumulate that divides it")
     return [{k: v[i :: parts] for k, v in batch.items()} for i in range(parts)]
-
-
-def _to(batch: Batch, device: torch.device) -> Batch:
-    return {k: v.to(device, non_blocking=True) for k, v in batch.items()}
 
 
 def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:

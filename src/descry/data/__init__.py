@@ -1,11 +1,13 @@
 """Every data set behind one schema: `read("cuhk-pedes", root)` gives rows for training and benchmarks for evaluation.
 
-To add a data set: one file with CARD, `table(root, …)` and `read(root, …)`, one line in DATASETS, one writer in `miniature`.
+To add a data set: one file with CARD, `table(root, …)` and `read(root, …)`, one line in DATASETS, one writer in
+`miniature`.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +37,49 @@ def module(name: str) -> Any:
 def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     """A data set by name and folder, or by a folder alone that describes itself (`descry.json` or a table in it).
 
-    options: what the reader of that set takes, for example variant=, split= (PKU-Sketch), parts= (Tri-PEDES).
+    options: what the reader of that set takes, such as variant=, split= (PKU-Sketch) or parts= (Tri-PEDES); they may
+    also be written into the name: "pku-sketch:split=3", "tri-pedes:parts=CUHK+ICFG". Raises UsageError or DataError.
     """
     if root is None:
-        if name in DATASETS:
-            raise UsageError(f"{name} needs the folder it lies in: read({name!r}, root)")
+        if name.split(":")[0] in DATASETS:
+            raise UsageError(f"{name} needs the folder it lies in: NAME and FOLDER")
         if not recognised(name):
             where = "holds none of " + ", ".join(MARKERS) if Path(name).is_dir() else "is no folder"
-            raise DataError(f"{name} {where}; name the data set and its folder, or write a table: {', '.join(DATASETS)}")
+            raise DataError(
+                f"{name} {where}; name the data set and its folder, or write a table: {', '.join(DATASETS)}"
+            )
         name, root = "table", name
-    dataset: Dataset = module(name).read(root, **options)
+    name, written = parse(name)
+    dataset: Dataset = module(name).read(root, **(written | options))
     return dataset
+
+
+def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:
+    """ "pku-sketch:split=3" → ("pku-sketch", {"split": 3}), checked against what the reader takes. Raises
+    UsageError.
+    """
+    name, _, rest = given.partition(":")
+    allowed = dict(inspect.signature(getattr(module(name), function)).parameters)
+    allowed.pop("root")
+    options: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if key not in allowed or not equals:
+            raise UsageError(f"{name} takes no option {part!r}; {nearest(key, tuple(allowed))}, written key=value")
+        options[key] = _value(key, value, str(allowed[key].annotation))
+    return name, options
+
+
+def _value(key: str, text: str, kind: str) -> Any:
+    if kind == "int":
+        if not text.lstrip("-").isdigit():
+            raise UsageError(f"{key} must be a whole number; got {text!r}")
+        return int(text)
+    if kind == "bool":
+        if text not in ("true", "false"):
+            raise UsageError(f"{key} must be true or false; got {text!r}")
+        return text == "true"
+    return tuple(text.split("+")) if "Sequence" in kind else text
 
 
 def recognised(folder: str | Path) -> bool:

@@ -6,6 +6,7 @@ One list of objects with an id, a path and captions. The forms differ in the fil
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,8 +25,8 @@ BY_SPLIT = {"train": "train_reid.json", "val": "val_reid.json", "test": "test_re
 class Family:
     """How one text data set circulates.
 
-    single: variant → file that holds all splits. needs: splits that must be there. split_of: from an id to its split, for
-    files that lack the field; None where there is no such rule.
+    single: variant → file that holds all splits. needs: splits that must be there. split_of: from an id to its split,
+    for files that lack the field; None where there is no such rule.
     """
 
     name: str
@@ -56,7 +57,27 @@ def read_annotations(family: Family, root: str | Path, variant: str | None = Non
     for file, split in found[chosen]:
         rows += _rows(folder / file, split, family, notes)
     variant = f"{chosen} ({', '.join(file for file, _ in found[chosen])})"
+    rows = _apart(rows, notes)
     return Table(family.name, folder, tuple(rows), variant, tuple(dict.fromkeys(notes)))
+
+
+def _apart(rows: list[Row], notes: list[str]) -> list[Row]:
+    """Some releases number every split anew from its first id. Then equal numbers are other people, and get other
+    names.
+
+    Taken to be so only when all ids of a split run without a gap from where the ids of train begin.
+    """
+    ids = {split: {int(r.pid) for r in rows if r.split == split} for split in SPLITS}
+    first = min(ids["train"], default=0)
+    anew = [
+        s
+        for s in ("val", "test")
+        if ids[s] & ids["train"] and ids[s] == set(range(first, first + len(ids[s]))) and len(ids[s]) > 1
+    ]
+    if not anew:
+        return rows
+    notes.append(f"the ids of {' and '.join(anew)} begin anew: taken as other people than those of train")
+    return [dataclasses.replace(r, pid=f"{r.split}-{r.pid}") if r.split in anew else r for r in rows]
 
 
 def find_root(root: Path, family: Family) -> Path:
@@ -113,7 +134,9 @@ def _row(record: Any, where: str, split: str, family: Family, notes: list[str]) 
     if "captions_bt" in record:
         back = texts(record, "captions_bt", where)
         if len(back) != len(captions):
-            raise DataError(f"{where}: {len(captions)} captions but {len(back)} in 'captions_bt'; they must be parallel")
+            raise DataError(
+                f"{where}: {len(captions)} captions but {len(back)} in 'captions_bt'; they must be parallel"
+            )
     which = split or _split(record, pid, where, family, notes)
     return Row(which, str(pid), _below_images(record[key], where, family), captions=captions, back_translations=back)
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 from ..errors import DataError
-from ..query import Query
+from ..query import Part, Query
 from ..records import Benchmark, Dataset, Example, Photo, Probe, validate
 from .table import SPLITS, Row, Table
 
@@ -17,18 +17,19 @@ DISTRACTORS = ("-1",)
 
 
 def faults(table: Table) -> list[str]:
-    """What is wrong with the rows themselves, one sentence each; no file is touched."""
+    """What is wrong with the rows themselves, one sentence each; no file is touched.
+
+    A photograph listed twice for the same person is none, see `repeated`.
+    """
     out: list[str] = []
     if not table.rows:
         return ["it holds no rows at all"]
     splits: dict[str, set[str]] = defaultdict(set)
     owners: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    seen: dict[str, int] = defaultdict(int)
     for row in table.rows:
         splits[row.pid].add(row.split)
         file = row.path or row.sketch
         owners[file].add((row.split, row.pid))
-        seen[file] += 1
     shared = {pid: s for pid, s in splits.items() if len(s) > 1 and pid not in DISTRACTORS}
     if shared:
         named = ", ".join(f"{pid} ({' and '.join(sorted(s))})" for pid, s in list(shared.items())[:3])
@@ -37,11 +38,17 @@ def faults(table: Table) -> list[str]:
     torn = {file: who for file, who in owners.items() if len(who) > 1}
     if torn:
         file, who = next(iter(torn.items()))
-        out.append(f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}")
-    twice = [file for file, n in seen.items() if n > 1 and file not in torn]
-    if twice:
-        out.append(f"{len(twice)} files listed twice: {', '.join(twice[:3])}")
+        out.append(
+            f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
+        )
     return out + _unanswerable(table)
+
+
+def repeated(table: Table) -> tuple[str, ...]:
+    """A note on files that are listed more than once for the same person (ICFG-PEDES has one); a gallery shows each once."""
+    times = Counter((row.path or row.sketch) for row in table.rows)
+    twice = [file for file, n in times.items() if n > 1]
+    return (f"{len(twice)} files are listed more than once, first {', '.join(twice[:3])}",) if twice else ()
 
 
 def _unanswerable(table: Table) -> list[str]:
@@ -82,7 +89,8 @@ def train_rows(table: Table, by: str = "photo") -> tuple[Example, ...]:
             album[r.pid].append(table.where(r.path))
         drawn = numbered(sketches)
         return tuple(
-            Example(tuple(album[r.pid]), drawn[r.pid], sketches=(table.where(r.sketch),), image_id=i) for i, r in enumerate(sketches)
+            Example(tuple(album[r.pid]), drawn[r.pid], sketches=(table.where(r.sketch),), image_id=i)
+            for i, r in enumerate(sketches)
         )
     of_photo: dict[str, list[str]] = defaultdict(list)
     of_person: dict[str, list[str]] = defaultdict(list)
@@ -103,7 +111,9 @@ def _captions(row: Row) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split with its gallery: what benchmarks are built from. at: path of a photograph → its row number."""
+    """The rows of one split with its gallery: what benchmarks are built from. at: path of a photograph → its row
+    number.
+    """
 
     table: Table
     rows: tuple[Row, ...]
@@ -116,7 +126,7 @@ class Split:
         """The split's rows; its gallery is every photograph that is not itself a query."""
         rows = tuple(r for r in table.rows if r.split == split)
         pids = numbered(rows)
-        shown = [r for r in rows if r.path and not r.role]
+        shown = list({r.path: r for r in reversed(rows) if r.path and not r.role}.values())[::-1]
         photos = tuple(Photo(table.where(r.path), pids[r.pid], r.camera, r.track) for r in shown)
         return cls(table, rows, photos, {r.path: i for i, r in enumerate(shown)}, pids)
 
@@ -127,19 +137,28 @@ class Split:
     def text(self, name: str = "text") -> dict[str, Benchmark]:
         """One probe per caption of a gallery photograph; nothing is ignored."""
         rows = [r for r in self.rows if r.path and not r.role]
-        return self.benchmark(name, [Probe(Query(wanted=c), self.pids[r.pid]) for r in rows for c in r.captions])
+        return self.benchmark(
+            name, [Probe(Query(wanted=(Part(c),)), self.pids[r.pid]) for r in rows for c in r.captions]
+        )
 
-    def sketch(self, name: str = "sketch", keep: Callable[[Row], bool] = bool, repeat: bool = False) -> dict[str, Benchmark]:
-        """One probe per sketch; the photograph it was drawn from is ignored. repeat: once per caption of that photograph."""
+    def sketch(
+        self, name: str = "sketch", keep: Callable[[Row], bool] = bool, repeat: bool = False
+    ) -> dict[str, Benchmark]:
+        """One probe per sketch; the photograph it was drawn from is ignored. repeat: once per caption of that
+        photograph.
+        """
         probes = [
-            Probe(Query(sketches=self.table.where(r.sketch)), self.pids[r.pid], self.ignored(r), r.style)
+            Probe(Query(sketches=(self.drawn(r),)), self.pids[r.pid], self.ignored(r), r.style)
             for r in self.drawings(keep)
             for _ in (self.words_for(r) if repeat else (None,))
         ]
         return self.benchmark(name, probes)
 
-    def both(self, name: str = "sketch+text", keep: Callable[[Row], bool] = bool, pick: int | None = None) -> dict[str, Benchmark]:
-        """One probe per sketch and caption: its own, else those of the photograph it was drawn from, else the person's first.
+    def both(
+        self, name: str = "sketch+text", keep: Callable[[Row], bool] = bool, pick: int | None = None
+    ) -> dict[str, Benchmark]:
+        """One probe per sketch and caption: its own, else those of the photograph it was drawn from, else the
+        person's first.
 
         pick: only this one of the captions.
         """
@@ -147,7 +166,7 @@ class Split:
         for r in self.drawings(keep):
             words = self.words_for(r)
             for caption in words if pick is None else words[pick : pick + 1]:
-                query = Query(sketches=self.table.where(r.sketch), wanted=caption)
+                query = Query(sketches=(self.drawn(r),), wanted=(Part(caption),))
                 probes.append(Probe(query, self.pids[r.pid], self.ignored(r), r.style))
         return self.benchmark(name, probes)
 
@@ -158,25 +177,41 @@ class Split:
             drawn[r.pid].append(r)
         probes = []
         for pid, rows in drawn.items():
-            wanted = self.words_for(rows[0])[:1] if words else ()
+            wanted = tuple(map(Part, self.words_for(rows[0])[:1])) if words else ()
             if words and not wanted:
                 continue
-            paths = tuple(self.table.where(r.sketch) for r in rows)
             ignore = tuple(sorted({i for r in rows for i in self.ignored(r)}))
-            probes.append(Probe(Query(sketches=paths, wanted=wanted), self.pids[pid], ignore))
+            probes.append(Probe(Query(sketches=tuple(map(self.drawn, rows)), wanted=wanted), self.pids[pid], ignore))
         return self.benchmark(name, probes)
 
     def photo(self, name: str = "photo") -> dict[str, Benchmark]:
-        """One probe per photograph whose role is query; photographs of the same person by the same camera are ignored."""
+        """One probe per photograph whose role is query; photographs of the same person by the same camera are
+        ignored.
+        """
         same: dict[tuple[int, str], list[int]] = defaultdict(list)
         for i, p in enumerate(self.photos):
             same[p.pid, p.camera].append(i)
         probes = [
-            Probe(Query(photos=self.table.where(r.path)), self.pids[r.pid], tuple(same[self.pids[r.pid], r.camera]), r.camera)
+            Probe(
+                Query(photos=(Part(self.table.where(r.path)),)),
+                self.pids[r.pid],
+                tuple(same[self.pids[r.pid], r.camera]),
+                r.camera,
+            )
             for r in self.rows
             if r.role == "query"
         ]
         return self.benchmark(name, probes)
+
+    def words_of_drawings(self, name: str = "text", pick: int = 0) -> dict[str, Benchmark]:
+        """The sentence that goes with a person's sketches, alone, once per person."""
+        first = {r.pid: r for r in reversed(self.drawings()) if len(r.captions) > pick}
+        pids = sorted(first, key=natural)
+        return self.benchmark(name, [Probe(Query(wanted=(Part(first[p].captions[pick]),)), self.pids[p]) for p in pids])
+
+    def drawn(self, row: Row) -> Part:
+        """A row's sketch as a part of a query."""
+        return Part(self.table.where(row.sketch))
 
     def drawings(self, keep: Callable[[Row], bool] = bool) -> list[Row]:
         """The sketch rows of the split that are kept."""
@@ -190,11 +225,15 @@ class Split:
         """Captions that may go with a sketch."""
         if row.captions:
             return row.captions
-        return self._of_photo.get(row.drawn_from) or self._of_person.get(row.pid, ())[:1]
+        return self._of_photo.get(row.drawn_from, ()) or self._of_person.get(row.pid, ())[:1]
 
     @cached_property
     def _of_photo(self) -> Mapping[str, tuple[str, ...]]:
-        return {r.path: r.captions for r in self.rows if r.path and r.captions}
+        held: dict[str, tuple[str, ...]] = defaultdict(tuple)
+        for r in self.rows:
+            if r.path:
+                held[r.path] += r.captions
+        return held
 
     @cached_property
     def _of_person(self) -> Mapping[str, tuple[str, ...]]:
@@ -221,5 +260,5 @@ def assemble(
         raise DataError(f"{table.name}: " + "; ".join(found) + f"; run: descry data check {table.name} {table.root}")
     present = {r.split for r in table.rows}
     made = {split: benchmarks(Split.of(table, split)) for split in ("val", "test") if split in present}
-    source = "; ".join(filter(None, (str(table.root), table.variant, *table.notes)))
+    source = "; ".join(filter(None, (str(table.root), table.variant, *table.notes, *repeated(table))))
     return validate(Dataset(table.name, train_rows(table, by), made.get("val", {}), made.get("test", {}), source))

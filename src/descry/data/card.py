@@ -1,4 +1,6 @@
-"""What is known about a data set before a byte of it is read: tree, counts with their source, how to obtain it, terms."""
+"""What is known about a data set before a byte of it is read: tree, counts with their source, how to obtain it,
+terms.
+"""
 
 from __future__ import annotations
 
@@ -41,3 +43,28 @@ def splits(source: str, **numbers: tuple[int | None, ...]) -> dict[str, Expected
         for split, row in numbers.items()
         for kind, number in zip(kinds, row, strict=False)
     }
+
+
+def as_markdown(card: Card) -> str:
+    """A card as a section of docs/datasets.md."""
+    rows = [
+        f"| {what} | {f'{e.number:,}' if e.number is not None else 'unknown'} | {e.source} |"
+        for what, e in card.expected.items()
+    ]
+    counts = ["| count | expected | source |", "|---|---:|---|", *rows, ""] if rows else []
+    parts = [
+        f"## {card.title} (`{card.name}`)",
+        "",
+        *([f"{card.paper}.", ""] if card.paper else []),
+        f"Asks with: {', '.join(card.asks)}. Variants: {', '.join(f'`{v}`' for v in card.variants)}.",
+        "",
+        "```text",
+        card.tree,
+        "```",
+        "",
+        *counts,
+        f"How to obtain: {card.obtain}",
+        "",
+        f"Terms: {card.terms}",
+    ]
+    return "\n".join(parts) + "\n"

@@ -34,9 +34,10 @@ CARD = Card(
     """CUHK-PEDES/
   imgs/  cam_a  cam_b  CUHK01  CUHK03  Market  train_query  test_query
   reid_raw.json  |  caption_all.json  |  train_reid.json val_reid.json test_reid.json""",
-    "Ask the authors of the paper (form in github.com/ShuangLI59/Person-Search-with-Natural-Language-Description). Their "
-    "archive once lacked some of the seven image folders: the check names those that are missing.",
-    "Academic research only, by the authors' agreement. It holds photographs of Market-1501, CUHK01 and CUHK03, whose terms hold too.",
+    "Ask the authors of the paper (form in github.com/ShuangLI59/Person-Search-with-Natural-Language-Description). "
+    "Their archive once lacked some of the seven image folders: the check names those that are missing.",
+    "Academic research only, by the authors' agreement. It holds photographs of Market-1501, CUHK01 "
+    "and CUHK03, whose terms hold too.",
     FAMILY.variants,
     splits(
         "paper (ids, photos); released IRRA loader and logs (captions)",

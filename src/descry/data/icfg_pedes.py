@@ -30,7 +30,9 @@ CARD = Card(
 
 
 def table(root: str | Path, variant: str | None = None) -> Table:
-    """The rows of the tree at root. variant: hyphen, underscore or reid. A `val_reid.json` is left alone: the set has no val."""
+    """The rows of the tree at root. variant: hyphen, underscore or reid. A `val_reid.json` is left alone: the set has
+    no val.
+    """
     return read_annotations(FAMILY, root, variant)
 
 

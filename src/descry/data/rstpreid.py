@@ -1,4 +1,6 @@
-"""RSTPReid (Zhu et al., ACM MM 2021): five photographs of each person by different cameras of MSMT17, two sentences each."""
+"""RSTPReid (Zhu et al., ACM MM 2021): five photographs of each person by different cameras of MSMT17, two sentences
+each.
+"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The plain table: what every data set becomes before it becomes rows, and how a user's own data set is written down.
 
-One row is one photograph or one sketch. As a file it is JSON Lines (one object per line) or CSV (one header line; several
-captions in one cell are separated by " | ").
+One row is one photograph or one sketch. As a file it is JSON Lines (one object per line) or CSV (one header line;
+several captions in one cell are separated by " | ").
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from typing import Any
 from ..errors import DataError, nearest
 
 SPLITS = ("train", "val", "test")
+UNSPLIT = "?"
+"""The split of a row that will be given one at import; no reader returns it."""
 ROLES = ("", "query")
 SEPARATOR = " | "
 
@@ -26,9 +28,9 @@ SEPARATOR = " | "
 class Row:
     """One photograph (`path`) or one sketch (`sketch`), as paths below the root of the data set.
 
-    split: train, val or test. pid: the identity as the data set writes it. role "query": a photograph that is asked with and
-    not searched among. drawn_from: the photograph a sketch was made from, "" where it was drawn from memory or unknown.
-    back_translations: parallel to captions, or empty. A sketch's own captions are feedback on that sketch.
+    split: train, val or test. pid: the identity as the data set writes it. role "query": a photograph that is asked
+    with and not searched among. drawn_from: the photograph a sketch was made from, "" where it was drawn from memory
+    or unknown. back_translations: parallel to captions, or empty. A sketch's own captions are feedback on that sketch.
     """
 
     split: str
@@ -63,8 +65,8 @@ class Table:
         return (self.root / path).as_posix()
 
 
-def read_table(path: Path) -> tuple[Row, ...]:
-    """The rows of a .jsonl or .csv file. Raises DataError with file and line for anything that is not a row."""
+def read_table(path: Path, split: str = "") -> tuple[Row, ...]:
+    """The rows of a .jsonl or .csv file. split: for rows that name none. Raises DataError with file and line."""
     text = read_text(path)
     if path.suffix.lower() == ".csv":
         records = _csv_records(path, text)
@@ -72,10 +74,14 @@ def read_table(path: Path) -> tuple[Row, ...]:
         records = _json_records(path, text)
     else:
         raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
-    rows = [row for line, record in records for row in rows_of(record, f"{path.name}, line {line}")]
+    rows = [row for line, record in records for row in rows_of(_with(record, split), f"{path.name}, line {line}")]
     if not rows:
         raise DataError(f"{path.name} holds no rows; write one line for each photograph and each sketch")
     return tuple(rows)
+
+
+def _with(record: dict[str, Any], split: str) -> dict[str, Any]:
+    return record if record.get("split") or not split else record | {"split": split}
 
 
 def read_text(path: Path) -> str:
@@ -95,7 +101,8 @@ def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     reader = csv.DictReader(io.StringIO(text), restkey="")
     for record in reader:
         if "" in record or None in record.values():
-            raise DataError(f"{path.name}, line {reader.line_num}: it has not the {len(reader.fieldnames or ())} cells of the header")
+            cells = len(reader.fieldnames or ())
+            raise DataError(f"{path.name}, line {reader.line_num}: it has not the {cells} cells of the header")
         yield reader.line_num, dict(record)
 
 
@@ -108,7 +115,9 @@ def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]
         except json.JSONDecodeError as error:
             raise DataError(f"{path.name}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
         if not isinstance(record, dict):
-            raise DataError(f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}")
+            raise DataError(
+                f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}"
+            )
         yield number, record
 
 
@@ -122,7 +131,7 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
             others = [k for k in record if k]
             raise DataError(f"{where}: there is no {name!r}; {nearest(name, others) if others else 'the row is empty'}")
     split = str(record["split"]).strip().lower()
-    if split not in SPLITS:
+    if split not in (*SPLITS, UNSPLIT):
         raise DataError(f"{where}: split {record['split']!r} is unknown; {nearest(split, SPLITS)}")
     role = str(record.get("role") or "")
     if role not in ROLES:
@@ -132,7 +141,10 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
     captions = _texts(record.get("captions") or record.get("caption") or (), f"{where}: captions")
     back = _texts(record.get("back_translations") or (), f"{where}: back_translations")
     if back and len(back) != len(captions):
-        raise DataError(f"{where}: {len(captions)} captions but {len(back)} back-translations; each caption needs its partner or none has one")
+        raise DataError(
+            f"{where}: {len(captions)} captions but {len(back)} back-translations; "
+            "each caption needs its partner or none has one"
+        )
     if not paths["path"] and not paths["sketch"]:
         raise DataError(f"{where}: it names neither a photograph ('path') nor a sketch ('sketch')")
     common: dict[str, Any] = {"split": split, "pid": str(record["pid"]).strip(), "track": fields["track"]}
@@ -182,5 +194,8 @@ def write_table(path: Path, rows: Iterable[Row]) -> None:
 def _cells(row: Row) -> dict[str, str]:
     for name in LISTS:
         if any(SEPARATOR in text for text in getattr(row, name)):
-            raise DataError(f"a caption of {row.path or row.sketch} holds {SEPARATOR!r}, which separates captions in CSV; write .jsonl")
+            raise DataError(
+                f"a caption of {row.path or row.sketch} holds {SEPARATOR!r}, "
+                "which separates captions in CSV; write .jsonl"
+            )
     return {k: SEPARATOR.join(v) if k in LISTS else v for k, v in dataclasses.asdict(row).items()}

@@ -1,6 +1,7 @@
 """Tri-PEDES (UNIReID, InteractReID): the three text data sets joined, with a sketch made from every photograph.
 
-The sketches lie beside the photographs, under the same names, in `imgs-sketch` (InteractReID) or `imgs-sketch2` (UNIReID).
+The sketches lie beside the photographs, under the same names, in `imgs-sketch` (InteractReID) or `imgs-sketch2`
+(UNIReID).
 """
 
 from __future__ import annotations
@@ -47,7 +48,9 @@ CARD = Card(
 
 
 def tables(root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None) -> dict[str, Table]:
-    """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None takes all three and all must be there."""
+    """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None takes all three and all must be
+    there.
+    """
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"tri-pedes: there is no folder {root}")
@@ -84,28 +87,33 @@ def sketch_folder(root: Path, variant: str | None = None) -> str:
         raise UsageError(f"Tri-PEDES has no sketch folder {variant!r}; {nearest(variant, SKETCHES)}")
     found = [name for name in ((variant,) if variant else SKETCHES) if (root / name).is_dir()]
     if not found:
-        raise DataError(f"tri-pedes: {root.name} has no folder {variant or ' or '.join(SKETCHES)}; make it: descry data sketch {root}")
+        wanted = variant or " or ".join(SKETCHES)
+        raise DataError(f"tri-pedes: {root.name} has no folder {wanted}; make it: descry data sketch {root}")
     return found[0]
 
 
 def table(root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None) -> Table:
     """All parts in one table."""
-    made = tables(root, variant, parts)
+    return _join(Path(root), tables(root, variant, parts))
+
+
+def _join(root: Path, made: dict[str, Table]) -> Table:
     rows = tuple(row for t in made.values() for row in t.rows)
     notes = tuple(note for t in made.values() for note in t.notes)
-    return Table("tri-pedes", Path(root), rows, "; ".join(t.variant for t in made.values()), notes)
+    return Table("tri-pedes", root, rows, "; ".join(t.variant for t in made.values()), notes)
 
 
 def read(
     root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None, sketch_per_caption: bool = False
 ) -> Dataset:
-    """Training rows of all parts with ids 0 … N−1, and for each part its benchmarks ("sketch/CUHK"; plain names for one part).
+    """Training rows of all parts with ids 0 … N−1, and for each part its benchmarks ("sketch/CUHK"; plain names for
+    one part).
 
-    A sketch probe ignores exactly the photograph it was drawn from. sketch_per_caption: one sketch probe per caption, as in
-    the released InteractReID; otherwise every sketch asks once, as in UNIReID.
+    A sketch probe ignores exactly the photograph it was drawn from. sketch_per_caption: one sketch probe per caption,
+    as in the released InteractReID; otherwise every sketch asks once, as in UNIReID.
     """
     made = tables(root, variant, parts)
-    joined = table(root, variant, parts)
+    joined = _join(Path(root), made)
     found = faults(joined)
     if found:
         raise DataError("tri-pedes: " + "; ".join(found) + f"; run: descry data check tri-pedes {root}")

@@ -1,109 +1,32 @@
-"""What a person wears and carries, as layers over the body of `figure`, from the farthest to the nearest."""
+"""What a person wears, as layers over the body of `figure`, from the farthest to the nearest."""
 
 from __future__ import annotations
 
-from .figure import Body, Joint, Layer, Point, Pose, disc, ribbon
+from .bags import bag_layers, carried_layers
+from .figure import Body, Layer, Point, Pose, disc, ribbon
 from .hair import head_layers
+from .legs import folds, leg_layers, skirt_layers
 from .person import Person
-
-_LEG_RADII = {"trousers": (0.066, 0.056, 0.050), "jeans": (0.062, 0.048, 0.041), "leggings": (0.058, 0.038, 0.026)}
 
 
 def figure(person: Person, pose: Pose) -> list[Layer]:
     """All layers of a person in a pose."""
     body = Body(person, pose)
     far, near = _arms(body)
-    behind, before = _bags(body)
+    behind, before = bag_layers(body)
     return [
         *behind,
         *far,
-        *_legs(body),
-        *_skirt(body),
+        *leg_layers(body),
+        *skirt_layers(body),
         *_upper(body),
         *_outer(body),
         *_neckwear(body),
         *head_layers(body),
         *near,
         *before,
-        *_carried(body),
+        *carried_layers(body),
     ]
-
-
-def _legs(body: Body) -> list[Layer]:
-    person, layers = body.person, []
-    for leg in sorted(body.legs, key=lambda joints: body.depth(joints[2])):
-        hip, knee, ankle = body.line(leg)
-        thick = body.limb
-        layers += _shoe(body, leg[2])
-        bare = ribbon([hip, knee, ankle], [0.056 * thick, 0.040 * thick, 0.026 * thick])
-        if person.lower in _LEG_RADII:
-            radii = [r * thick for r in _LEG_RADII[person.lower]]
-            short = (0.03 if person.shoes == "boots" else -0.012) if person.lower != "leggings" else 0.012
-            end = (ankle[0], ankle[1] - short)
-            layers.append(Layer("lower", ribbon([hip, knee, end], radii), pattern=True))
-            layers += _stripe(body, leg, radii)
-        else:
-            layers.append(Layer("skin", bare))
-        if person.shoes == "boots":
-            high = (knee[0] * 0.45 + ankle[0] * 0.55, knee[1] * 0.45 + ankle[1] * 0.55)
-            layers.append(Layer("shoes", ribbon([high, ankle], [0.044 * thick, 0.036 * thick])))
-        if person.lower == "shorts":
-            hem = (hip[0] * 0.12 + knee[0] * 0.88, hip[1] * 0.12 + knee[1] * 0.88)
-            radii = [0.066 * thick, 0.066 * thick]
-            square = ribbon([hip, hem], radii)
-            layers.append(Layer("lower", (*square[:2], *square[7:]), pattern=True))
-            layers += _stripe(body, (leg[0], leg[1], leg[1]), [*radii, radii[1]], short=True)
-    if person.lower in _LEG_RADII or person.lower == "shorts":
-        layers.append(Layer("lower", body.trunk(0.45, 0.545, 0.004), pattern=True))
-    return layers
-
-
-def _stripe(body: Body, leg: tuple[Joint, Joint, Joint], radii: list[float], short: bool = False) -> list[Layer]:
-    if body.person.lower_pattern != "side stripe":
-        return []
-    side = 1 if leg[0][0] > 0 else -1
-    rows: list[Joint] = [(x + side * r * 0.72, y, z) for (x, y, z), r in zip(leg, radii, strict=True)]
-    if short:
-        rows = rows[:1] + [tuple(a * 0.2 + b * 0.8 for a, b in zip(rows[0], rows[1], strict=True))]  # type: ignore[list-item]
-    if body.depth((side * 0.1, 0, 0)) < -0.07:
-        return []
-    return [Layer("lower_trim", tuple(body.line(rows)), line=0.020, soft=False)]
-
-
-def _shoe(body: Body, ankle: Joint) -> list[Layer]:
-    x, y, z = ankle
-    kind, out = body.person.shoes, (0.014 if x > 0 else -0.014)
-    heel, toe = body.line([(x, y + 0.024, z - 0.012), (x + out, y + 0.032, z + 0.078)])
-    if kind == "sandals":
-        strap = body.line([(x + out * 0.5, y + 0.020, z + 0.045)])[0]
-        return [
-            Layer("shoes", ribbon([(heel[0], heel[1] + 0.012), (toe[0], toe[1] + 0.012)], [0.026, 0.028])),
-            Layer("skin", ribbon([heel, toe], [0.020, 0.020])),
-            Layer("shoes", ((strap[0] - 0.024, strap[1]), (strap[0] + 0.024, strap[1])), line=0.012, soft=False),
-        ]
-    radii = {"trainers": [0.027, 0.031], "boots": [0.032, 0.034], "leather shoes": [0.024, 0.019]}[kind]
-    layers = [Layer("shoes", ribbon([(heel[0], heel[1] - 0.01), heel, toe], [radii[0] * 0.9, *radii]))]
-    if kind == "trainers":
-        sole = [(heel[0], heel[1] + 0.022), (toe[0], toe[1] + 0.022)]
-        layers.append(Layer("sole", ribbon(sole, [0.011, 0.012]), soft=False))
-    return layers
-
-
-def _skirt(body: Body) -> list[Layer]:
-    lower = body.person.lower
-    if lower not in ("short skirt", "long skirt"):
-        return []
-    bottom, flare = (0.66, 0.20) if lower == "short skirt" else (0.885, 0.14)
-    layers = [Layer("lower", body.trunk(0.44, bottom, 0.010, flare, 0.012), pattern=True)]
-    return layers + _folds(body, "lower_fold", 0.50, bottom, flare)
-
-
-def _folds(body: Body, role: str, top: float, bottom: float, flare: float) -> list[Layer]:
-    rows = []
-    for across in (-0.5, 0.05, 0.55):
-        a, b = body.half(top, 0, flare) * across, body.half(bottom, 0, flare) * across * 1.1
-        rows.append(Layer(role, ((a, top), (b, bottom)), line=0.006, soft=False))
-    return rows
 
 
 def _upper(body: Body) -> list[Layer]:
@@ -111,7 +34,7 @@ def _upper(body: Body) -> list[Layer]:
     layers.append(Layer("skin", body.trunk(0.128, 0.182, -0.002)))
     if person.upper == "dress":
         layers.append(Layer("upper", body.trunk(0.176, 0.70, 0.006, 0.26, 0.012), pattern=True))
-        layers += _folds(body, "upper_fold", 0.47, 0.70, 0.26)
+        layers += folds(body, "upper_fold", 0.47, 0.70, 0.26)
         waist = body.half(0.42, 0.007)
         layers.append(Layer("upper_trim", ((-waist, 0.42), (waist, 0.42)), line=0.016, soft=False))
     else:
@@ -129,7 +52,9 @@ def _upper_details(body: Body) -> list[Layer]:
     middle = body.on_trunk(0.0, 0.19)
     if person.upper == "hoodie":
         x = body.line([(0, 0.168, -0.045)])[0][0]
-        layers.append(Layer("upper", disc((x, 0.166), 0.062 if abs(body.cos) > 0.5 else 0.05, 0.034 if body.front else 0.052)))
+        layers.append(
+            Layer("upper", disc((x, 0.166), 0.062 if abs(body.cos) > 0.5 else 0.05, 0.034 if body.front else 0.052))
+        )
         pocket = [body.on_trunk(t, y) for t, y in ((-0.55, 0.49), (-0.35, 0.42), (0.35, 0.42), (0.55, 0.49))]
         if all(pocket) and body.cos > 0.5:
             layers.append(Layer("upper_line", tuple(p for p in pocket if p), line=0.009, soft=False))
@@ -158,7 +83,10 @@ def _shirt(body: Body) -> list[Layer]:
     x = body.shift(0.17)
     half = 0.052
     if not body.front:
-        return [*layers, Layer("upper_collar", ribbon([(x - half * 0.8, 0.160), (x + half * 0.8, 0.160)], [0.015, 0.015]))]
+        return [
+            *layers,
+            Layer("upper_collar", ribbon([(x - half * 0.8, 0.160), (x + half * 0.8, 0.160)], [0.015, 0.015])),
+        ]
     tip = body.on_trunk(0.0, 0.20) or (x, 0.20)
     for side in (-1, 1):
         wing = ((x + side * 0.030, 0.142), (x + side * half, 0.168), (tip[0] + side * 0.026, 0.206), (tip[0], 0.180))
@@ -180,7 +108,9 @@ def _outer(body: Body) -> list[Layer]:
     if kind == "vest":
         for y in (0.25, 0.31, 0.37, 0.43):
             half = body.half(y, ease)
-            layers.append(Layer("outer_line", ((body.shift(y) - half, y), (body.shift(y) + half, y)), line=0.007, soft=False))
+            layers.append(
+                Layer("outer_line", ((body.shift(y) - half, y), (body.shift(y) + half, y)), line=0.007, soft=False)
+            )
     if kind in ("jacket", "coat") and not body.front:
         x = body.shift(0.16)
         layers.append(Layer("outer", ribbon([(x - 0.045, 0.160), (x + 0.045, 0.160)], [0.022, 0.022])))
@@ -210,14 +140,26 @@ def _opening(body: Body, kind: str, hem: float, ease: float, flare: float) -> li
     layers += [Layer("outer_line", tuple(edge), line=0.009, soft=False) for edge in edges]
     if kind == "blazer":
         for edge, side in ((edges[0], -1), (edges[1], 1)):
-            lapel = (edge[0], (edge[1][0] + side * 0.036, edge[1][1] - 0.015), (edge[2][0] + side * 0.012, edge[2][1]), edge[2])
+            lapel = (
+                edge[0],
+                (edge[1][0] + side * 0.036, edge[1][1] - 0.015),
+                (edge[2][0] + side * 0.012, edge[2][1]),
+                edge[2],
+            )
             layers.append(Layer("outer_light", lapel))
     elif kind == "coat":
         for edge, side in ((edges[0], -1), (edges[1], 1)):
-            layers.append(Layer("outer_light", (edge[0], (edge[0][0] + side * 0.03, 0.158), (edge[1][0] + side * 0.038, 0.225), edge[1])))
+            layers.append(
+                Layer(
+                    "outer_light",
+                    (edge[0], (edge[0][0] + side * 0.03, 0.158), (edge[1][0] + side * 0.038, 0.225), edge[1]),
+                )
+            )
     else:
         for edge, side in ((edges[0], -1), (edges[1], 1)):
-            layers.append(Layer("outer_light", ribbon([(edge[0][0], 0.156), (edge[0][0] + side * 0.026, 0.172)], [0.016, 0.016])))
+            layers.append(
+                Layer("outer_light", ribbon([(edge[0][0], 0.156), (edge[0][0] + side * 0.026, 0.172)], [0.016, 0.016]))
+            )
     return layers
 
 
@@ -225,12 +167,14 @@ def _arms(body: Body) -> tuple[list[Layer], list[Layer]]:
     person = body.person
     sleeved = "outer" if person.outer in ("jacket", "coat", "blazer") else "upper"
     length = "long" if sleeved == "outer" else person.sleeves
-    extra = {"jacket": 1.22, "coat": 1.25, "blazer": 1.08}.get(person.outer, 1.12 if person.upper in ("sweater", "hoodie") else 1.0)
+    extra = {"jacket": 1.22, "coat": 1.25, "blazer": 1.08}.get(
+        person.outer, 1.12 if person.upper in ("sweater", "hoodie") else 1.0
+    )
     far: list[Layer] = []
     near: list[Layer] = []
     for joints in body.arms:
         start, elbow, hand = body.line(joints)
-        r = [0.041 * body.limb, 0.034 * body.limb, 0.024 * body.limb]
+        r = [0.038 * body.limb, 0.033 * body.limb, 0.023 * body.limb]
         layers = [Layer("skin", ribbon([start, elbow, hand], r))]
         tip = (hand[0] + (hand[0] - elbow[0]) * 0.16, hand[1] + (hand[1] - elbow[1]) * 0.16)
         layers.append(Layer("skin", disc(tip, 0.021, 0.026, steps=12)))
@@ -263,95 +207,10 @@ def _neckwear(body: Body) -> list[Layer]:
     if kind != "tie" or not top or not end:
         return []
     w = max(0.5, body.cos)
-    blade = ((top[0] - 0.012 * w, top[1]), (end[0] - 0.026 * w, end[1] - 0.03), end, (end[0] + 0.026 * w, end[1] - 0.03))
+    blade = (
+        (top[0] - 0.012 * w, top[1]),
+        (end[0] - 0.026 * w, end[1] - 0.03),
+        end,
+        (end[0] + 0.026 * w, end[1] - 0.03),
+    )
     return [Layer("neckwear", (*blade, (top[0] + 0.012 * w, top[1])))]
-
-
-def _bags(body: Body) -> tuple[list[Layer], list[Layer]]:
-    kind = body.person.bag
-    if kind == "backpack":
-        return _backpack(body)
-    if kind == "shoulder bag":
-        return _shoulder_bag(body)
-    if kind == "none":
-        return [], []
-    hand = body.line([body.arms[0][2]])[0]
-    x, y = hand[0], hand[1] + 0.02
-    layers: list[Layer]
-    if kind == "handbag":
-        layers = [
-            Layer("bag_line", disc((x, y + 0.035), 0.030, 0.040, 3.1416, 6.2832), line=0.011, soft=False),
-            Layer("bag", ((x - 0.050, y + 0.035), (x + 0.050, y + 0.035), (x + 0.064, y + 0.125), (x - 0.064, y + 0.125))),
-            Layer("bag_line", ((x - 0.052, y + 0.06), (x + 0.052, y + 0.06)), line=0.009, soft=False),
-        ]
-    elif kind == "shopping bag":
-        layers = [
-            Layer("bag_line", ((x - 0.03, y + 0.06), (x, y), (x + 0.03, y + 0.06)), line=0.009, soft=False),
-            Layer("bag", ((x - 0.062, y + 0.055), (x + 0.062, y + 0.055), (x + 0.056, y + 0.225), (x - 0.056, y + 0.225))),
-            Layer("bag_mark", disc((x, y + 0.13), 0.026, 0.030), soft=False),
-        ]
-    else:
-        x += -0.03 if body.cos > 0 else 0.03
-        top, bottom = 0.66, 0.955
-        layers = [
-            Layer("bag_line", (hand, (x, top)), line=0.011, soft=False),
-            Layer("bag", ((x - 0.068, top), (x + 0.068, top), (x + 0.074, top + 0.02), (x + 0.074, bottom), (x - 0.074, bottom), (x - 0.074, top + 0.02))),
-            *(Layer("bag_line", ((x + t, top + 0.03), (x + t, bottom - 0.02)), line=0.008, soft=False) for t in (-0.035, 0.0, 0.035)),
-            *(Layer("sole_dark", disc((x + t, 0.965), 0.013, 0.013), soft=False) for t in (-0.055, 0.055)),
-        ]
-    return (layers, []) if body.depth(body.arms[0][1]) < -0.05 else ([], layers)
-
-
-def _backpack(body: Body) -> tuple[list[Layer], list[Layer]]:
-    deep = body.section(0.3)[1]
-    x = body.line([(0, 0.3, -deep - 0.05)])[0][0]
-    half = (0.104 * abs(body.cos) ** 2 + 0.066 * body.sin**2) * 1.0
-    top, bottom = 0.185, 0.455
-    shape = (
-        *((x - half, bottom - 0.02), (x - half, top + 0.05), (x - half * 0.75, top + 0.012), (x, top - 0.006)),
-        *((x + half * 0.75, top + 0.012), (x + half, top + 0.05), (x + half, bottom - 0.02), (x + half * 0.8, bottom)),
-        (x - half * 0.8, bottom),
-    )
-    pack = [Layer("bag", shape)]
-    if body.cos < 0.3:
-        pocket = ((x - half * 0.7, 0.34), (x + half * 0.7, 0.34), (x + half * 0.7, 0.435), (x - half * 0.7, 0.435), (x - half * 0.7, 0.34))
-        pack.append(Layer("bag_line", pocket, line=0.009, soft=False))
-    straps = []
-    for side in (-1, 1):
-        rows = [body.on_trunk(side * t, y, 0.02) for t, y in ((0.50, 0.172), (0.60, 0.24), (0.72, 0.36))]
-        ends = [p for p in rows if p]
-        if len(ends) >= 2:
-            straps.append(Layer("bag", ribbon(ends, [0.017] * len(ends))))
-    return (pack, straps) if body.cos > -0.15 else ([], pack)
-
-
-def _shoulder_bag(body: Body) -> tuple[list[Layer], list[Layer]]:
-    y, side = 0.47, -1
-    hip = body.line([(side * (body.section(0.5)[0] + 0.045), y, 0.01)])[0]
-    depth = body.depth((side * 0.15, y, 0.01))
-    box = (
-        *((hip[0] - 0.062, y), (hip[0] + 0.062, y), (hip[0] + 0.066, y + 0.11)),
-        *((hip[0] + 0.05, y + 0.125), (hip[0] - 0.05, y + 0.125), (hip[0] - 0.066, y + 0.11)),
-    )
-    sack = [
-        Layer("bag", box),
-        Layer("bag_line", ((hip[0] - 0.06, y + 0.045), (hip[0], y + 0.062), (hip[0] + 0.06, y + 0.045)), line=0.009, soft=False),
-    ]
-    away = body.line([(0.075, 0.168, 0.0)])[0]
-    strap = [Layer("bag", ribbon([away, (hip[0], y + 0.004)], [0.012, 0.012]))]
-    return (sack, strap) if depth < -0.07 else ([], strap + sack)
-
-
-def _carried(body: Body) -> list[Layer]:
-    kind, hand = body.person.carried, body.arms[1][2]
-    if kind == "none" or body.depth(hand) < -0.06:
-        return []
-    x, y = body.line([hand])[0]
-    if kind == "phone":
-        return [Layer("item_dark", ((x - 0.024, y - 0.060), (x + 0.020, y - 0.066), (x + 0.026, y + 0.012), (x - 0.018, y + 0.018)), soft=False)]
-    if kind == "book":
-        cover = ((x - 0.058, y - 0.058), (x + 0.052, y - 0.066), (x + 0.062, y + 0.052), (x - 0.050, y + 0.060))
-        return [Layer("item", cover), Layer("item_line", ((x - 0.045, y - 0.058), (x - 0.036, y + 0.058)), line=0.008, soft=False)]
-    canopy = ((x - 0.014, y - 0.01), (x + 0.014, y - 0.01), (x + 0.030, y + 0.07), (x + 0.006, y + 0.30), (x - 0.006, y + 0.30), (x - 0.026, y + 0.07))
-    handle = disc((x + 0.016, y - 0.035), 0.016, 0.016, 3.1416, 6.2832)
-    return [Layer("item", canopy), Layer("item_dark", ((x, y + 0.01), (x, y - 0.035), *handle), line=0.012, soft=False)]

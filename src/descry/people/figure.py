@@ -1,7 +1,8 @@
 """The body that photographs and sketches share: a skeleton in three dimensions, turned and projected to outlines.
 
-Units: the person's height is 1; x to the viewer's right, y down from the crown of the head (0) to the soles (1), z towards the
-viewer. A figure is a list of layers, the first drawn first; each is an outline with the name of what it is made of.
+Units: the person's height is 1; x to the viewer's right, y down from the crown of the head (0) to the soles (1), z
+towards the viewer. A figure is a list of layers, the first drawn first; each is an outline with the name of what it
+is made of.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ Joint = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One outline. role: what it is made of ("skin", "upper", "bag", …). line: its width if it is a stroke, 0 for a filled area.
+    """One outline. role: what it is made of ("skin", "upper", "bag", …). line: its width if it is a stroke, 0 for a
+    filled area.
 
     soft: whether light rounds it. pattern: whether the garment's pattern is drawn on it.
     """
@@ -51,7 +53,8 @@ VIEWS: dict[str, float] = {"front": 0.0, "right": math.pi / 2, "back": math.pi, 
 
 
 def make_pose(rng: Random, person: Person, view: str, tilt: float = 0.12) -> Pose:
-    """A pose seen from "front", "right", "back" or "left", give or take 30 degrees; hands that hold something are bent."""
+    """A pose seen from "front", "right", "back" or "left", give or take 30 degrees; hands that hold something are
+    bent."""
     yaw = VIEWS[view] + rng.uniform(-0.5, 0.5)
     stride = rng.choice((-1, 1)) * (rng.uniform(0.35, 1.0) if rng.random() < 0.6 else rng.uniform(0.0, 0.2))
     arms = []
@@ -98,11 +101,15 @@ class Body:
         belly = 1.0 if person.build == "heavy" else 0.0
         shape = _WOMAN if person.sex == "woman" else (1.0,) * len(_TRUNK)
         self.table = [
-            (y, a * w * (1 + (wide - 1) * min(1, i / 3)) * (1 + belly * f * 0.5), b * (wide if i > 2 else 1) * (1 + belly * f))
+            (
+                y,
+                a * w * (1 + (wide - 1) * min(1, i / 3)) * (1 + belly * f * 0.5),
+                b * (wide if i > 2 else 1) * (1 + belly * f),
+            )
             for i, ((y, a, b), w, f) in enumerate(zip(_TRUNK, shape, _BELLY, strict=True))
         ]
         self.ys = [row[0] for row in self.table]
-        self.shoulder = self.section(0.20)[0] * 0.93
+        self.shoulder = self.section(0.20)[0] * 0.91
         self.legs = [self._leg(side) for side in (-1, 1)]
         self.arms = [self._arm(side) for side in (-1, 1)]
 
@@ -123,12 +130,15 @@ class Body:
         return a0 + (a1 - a0) * t, b0 + (b1 - b0) * t
 
     def half(self, y: float, ease: float = 0.0, flare: float = 0.0) -> float:
-        """Half width of the trunk in the picture at height y. ease: how loose. flare: how much wider per unit below the waist."""
+        """Half width of the trunk in the picture at height y. ease: how loose. flare: how much wider per unit below
+        the waist."""
         a, b = self.section(y)
         wide = math.hypot((a + ease) * self.cos, (b + ease) * self.sin)
         return wide + flare * max(0.0, y - 0.42)
 
-    def trunk(self, top: float, bottom: float, ease: float = 0.0, flare: float = 0.0, lift: float = 0.0) -> tuple[Point, ...]:
+    def trunk(
+        self, top: float, bottom: float, ease: float = 0.0, flare: float = 0.0, lift: float = 0.0
+    ) -> tuple[Point, ...]:
         """The outline of the trunk between two heights; lift bends the hem down in its middle, as seen from above."""
         ys = [top, *(y for y in self.ys if top < y < bottom), bottom]
         if flare or bottom > self.ys[-1]:
@@ -145,7 +155,8 @@ class Body:
         return self.pose.lean * max(0.0, (0.5 - y) / 0.5)
 
     def on_trunk(self, across: float, y: float, out: float = 0.0) -> Point | None:
-        """A point on the front of the trunk, across -1 to 1 of its half width; None if it is turned away from the viewer."""
+        """A point on the front of the trunk, across -1 to 1 of its half width; None if it is turned away from the
+        viewer."""
         a, b = self.section(y)
         joint = (across * a, y, math.sqrt(max(0.0, 1 - across * across)) * (b + out))
         if self.depth(joint) < 0.012:
@@ -161,9 +172,13 @@ class Body:
 
     def _arm(self, side: int) -> tuple[Joint, Joint, Joint]:
         swing, bend, spread = self.pose.arms[0 if side < 0 else 1]
-        start = (side * self.shoulder, 0.198, 0.0)
+        start = (side * self.shoulder, 0.204, 0.0)
         across = side * math.sin(spread)
-        elbow = (start[0] + 0.155 * across, start[1] + 0.155 * math.cos(swing) * math.cos(spread), 0.155 * math.sin(swing))
+        elbow = (
+            start[0] + 0.155 * across,
+            start[1] + 0.155 * math.cos(swing) * math.cos(spread),
+            0.155 * math.sin(swing),
+        )
         turn = swing + bend
         inward = 0.6 - min(bend, 1.2) * 0.9
         hand = (elbow[0] + 0.15 * across * inward, elbow[1] + 0.15 * math.cos(turn), elbow[2] + 0.15 * math.sin(turn))
@@ -195,7 +210,12 @@ def ribbon(points: Sequence[Point], radii: Sequence[float]) -> tuple[Point, ...]
     for (x, y), r, (dx, dy) in zip(points, radii, directions, strict=True):
         left.append((x - dy * r, y + dx * r))
         right.append((x + dy * r, y - dx * r))
-    return (*left, *_cap(points[-1], radii[-1], directions[-1], 1), *reversed(right), *_cap(points[0], radii[0], directions[0], -1))
+    return (
+        *left,
+        *_cap(points[-1], radii[-1], directions[-1], 1),
+        *reversed(right),
+        *_cap(points[0], radii[0], directions[0], -1),
+    )
 
 
 def _cap(at: Point, r: float, along: Point, sign: int) -> list[Point]:
@@ -204,7 +224,9 @@ def _cap(at: Point, r: float, along: Point, sign: int) -> list[Point]:
     return [(x + sign * r * (dx * c - dy * s), y + sign * r * (dy * c + dx * s)) for c, s in turns]
 
 
-def disc(at: Point, rx: float, ry: float, start: float = 0.0, stop: float = 2 * math.pi, steps: int = 20) -> tuple[Point, ...]:
+def disc(
+    at: Point, rx: float, ry: float, start: float = 0.0, stop: float = 2 * math.pi, steps: int = 20
+) -> tuple[Point, ...]:
     """An ellipse, or the part of it between two angles (0 to the right, π/2 down)."""
     angles = [start + (stop - start) * i / steps for i in range(steps + (stop - start < 6.28))]
     return tuple((at[0] + rx * math.cos(t), at[1] + ry * math.sin(t)) for t in angles)

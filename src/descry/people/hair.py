@@ -45,9 +45,21 @@ def _fall(body: Body, centre: Point, wide: float) -> list[Layer]:
     x -= 0.022 * body.sin
     w = wide + (0.026 if person.hair_style == "curly" else 0.016)
     shape = (
-        *((x - w * 0.6, y - RY * 0.75), (x - w, y - RY * 0.1), (x - w * 1.08, y + 0.06), (x - w * 1.02, down - 0.03), (x - w * 0.85, down)),
+        *(
+            (x - w * 0.6, y - RY * 0.75),
+            (x - w, y - RY * 0.1),
+            (x - w * 1.08, y + 0.06),
+            (x - w * 1.02, down - 0.03),
+            (x - w * 0.85, down),
+        ),
         *((x - w * 0.3, down + 0.012), (x + w * 0.3, down + 0.012)),
-        *((x + w * 0.85, down), (x + w * 1.02, down - 0.03), (x + w * 1.08, y + 0.06), (x + w, y - RY * 0.1), (x + w * 0.6, y - RY * 0.75)),
+        *(
+            (x + w * 0.85, down),
+            (x + w * 1.02, down - 0.03),
+            (x + w * 1.08, y + 0.06),
+            (x + w, y - RY * 0.1),
+            (x + w * 0.6, y - RY * 0.75),
+        ),
     )
     return [Layer("hair", _wave(shape, (x, (y + down) / 2), 0.018) if person.hair_style == "curly" else shape)]
 
@@ -68,7 +80,7 @@ def _cap_of_hair(body: Body, centre: Point, wide: float) -> list[Layer]:
     ear = 0.020 if person.hair_length == "short" else 0.034
     right = y + ear if look < 0.35 else y - 0.032
     left = y + ear if look > -0.35 else y - 0.032
-    edge = (
+    edge: tuple[Point, ...] = (
         (x + wide * grow * (1.0 if look < 0.35 else 0.92), right),
         (x + wide * 0.78, right - 0.004),
         (x + wide * 0.70, y - RY * 0.34),
@@ -78,9 +90,23 @@ def _cap_of_hair(body: Body, centre: Point, wide: float) -> list[Layer]:
         (x - wide * grow * (1.0 if look > -0.35 else 0.92), left),
     )
     if look > 0.5:
-        edge = (edge[0], (x + wide * 0.55, y - RY * 0.45), (x - wide * 0.05, y - RY * 0.25), (x - wide * 0.12, y + 0.03), (x - wide * 0.6, y + 0.052), edge[6])
+        edge = (
+            edge[0],
+            (x + wide * 0.55, y - RY * 0.45),
+            (x - wide * 0.05, y - RY * 0.25),
+            (x - wide * 0.12, y + 0.03),
+            (x - wide * 0.6, y + 0.052),
+            edge[6],
+        )
     elif look < -0.5:
-        edge = (edge[0], (x + wide * 0.6, y + 0.052), (x + wide * 0.12, y + 0.03), (x + wide * 0.05, y - RY * 0.25), (x - wide * 0.55, y - RY * 0.45), edge[6])
+        edge = (
+            edge[0],
+            (x + wide * 0.6, y + 0.052),
+            (x + wide * 0.12, y + 0.03),
+            (x + wide * 0.05, y - RY * 0.25),
+            (x - wide * 0.55, y - RY * 0.45),
+            edge[6],
+        )
     return [Layer("hair", (*(_wave(top, (x, y), 0.012) if curly else top), *edge))]
 
 
@@ -103,7 +129,9 @@ def _face(body: Body) -> list[Layer]:
         if body.depth(eye) > 0.012:
             at = body.on_head(*eye)
             layers.append(Layer("eye", disc(at, 0.0065, 0.006, steps=8), soft=False))
-            layers.append(Layer("brow", ((at[0] - 0.010, at[1] - 0.016), (at[0] + 0.010, at[1] - 0.016)), line=0.006, soft=False))
+            layers.append(
+                Layer("brow", ((at[0] - 0.010, at[1] - 0.016), (at[0] + 0.010, at[1] - 0.016)), line=0.006, soft=False)
+            )
     mouth = [body.on_head(x, 0.038, math.sqrt(RX**2 - x * x)) for x in (-0.018, 0.0, 0.018)]
     layers.append(Layer("mouth", tuple(mouth), line=0.007, soft=False))
     return layers
@@ -129,7 +157,11 @@ def _eyewear(body: Body) -> list[Layer]:
         if body.depth(eye) > 0.0:
             at = body.on_head(*eye)
             rim = disc(at, 0.021 * max(0.55, abs(body.cos)), 0.017, steps=12)
-            layers.append(Layer("lens", rim, soft=False) if role == "lens" else Layer("frame", (*rim, rim[0]), line=0.007, soft=False))
+            layers.append(
+                Layer("lens", rim, soft=False)
+                if role == "lens"
+                else Layer("frame", (*rim, rim[0]), line=0.007, soft=False)
+            )
             lenses.append(at)
     if lenses:
         back = body.on_head(math.copysign(0.05, -body.sin), 0.0, 0.0)
@@ -151,7 +183,13 @@ def _worn(body: Body, centre: Point, wide: float) -> list[Layer]:
         pom = disc((x, low - RY * 1.16), 0.021, 0.020, steps=12)
         return [Layer("headwear", pom), Layer("headwear", dome), Layer("headwear_light", cuff)]
     if kind == "hat":
-        crown = ((x - wide * 1.02, low), (x - wide * 0.86, low - 0.076), (x, low - 0.064), (x + wide * 0.86, low - 0.076), (x + wide * 1.02, low))
+        crown = (
+            (x - wide * 1.02, low),
+            (x - wide * 0.86, low - 0.076),
+            (x, low - 0.064),
+            (x + wide * 0.86, low - 0.076),
+            (x + wide * 1.02, low),
+        )
         band = ((x - wide * 1.0, low - 0.012), (x + wide * 1.0, low - 0.012))
         brim = disc((x, low), wide * 2.0, 0.019, steps=24)
         return [Layer("headwear", brim), Layer("headwear", crown), Layer("headwear_line", band, line=0.016, soft=False)]
@@ -161,5 +199,7 @@ def _worn(body: Body, centre: Point, wide: float) -> list[Layer]:
         brim = disc((brim_at[0], low + 0.004), wide * (1.0 - 0.25 * abs(body.sin)), 0.015, steps=16)
         layers.append(Layer("headwear_light", brim))
     else:
-        layers.append(Layer("headwear_line", disc((x, low), 0.022, 0.020, math.pi, 2 * math.pi), line=0.006, soft=False))
+        layers.append(
+            Layer("headwear_line", disc((x, low), 0.022, 0.020, math.pi, 2 * math.pi), line=0.006, soft=False)
+        )
     return layers

@@ -44,7 +44,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "neckwear_colour": ("black", "white", "grey", "red", "blue", "green", "yellow", "none"),
     "carried": ("none", "umbrella", "phone", "book"),
 }
-"""Every attribute and its values, in the fixed order of the record. "none" and "plain" say that there is nothing to see."""
+"""Every attribute and its values, in the fixed order of the record. "none" and "plain" say that there is nothing to
+see."""
 
 TONES: dict[str, str] = {
     **dict.fromkeys(("black", "dark blue", "brown", "purple"), "dark"),
@@ -154,7 +155,9 @@ def _top(rng: Random, sex: str) -> dict[str, str]:
         upper = _one(rng, t__shirt=0.22, shirt=0.17, sweater=0.18, hoodie=0.12, tank_top=0.12, dress=0.19)
     sleeves = {"t-shirt": "short", "sweater": "long", "hoodie": "long", "tank top": "sleeveless"}.get(upper)
     if sleeves is None:
-        sleeves = _one(rng, short=0.35, long=0.65) if upper == "shirt" else _one(rng, sleeveless=0.35, short=0.35, long=0.3)
+        sleeves = (
+            _one(rng, short=0.35, long=0.65) if upper == "shirt" else _one(rng, sleeveless=0.35, short=0.35, long=0.3)
+        )
     plain = {"shirt": 0.4, "hoodie": 0.5}.get(upper, 0.45)
     pattern = _one(rng, plain=plain, striped=0.2, checked=0.14, dotted=0.1, logo=0.14)
     if upper == "shirt" and pattern == "logo":
@@ -185,7 +188,11 @@ def _bottom(rng: Random, sex: str, upper: str) -> dict[str, str]:
         colour = "none"
     pattern = "plain"
     if lower in ("trousers", "shorts", "leggings"):
-        pattern = _one(rng, plain=0.65, side_stripe=0.35) if lower == "leggings" else _one(rng, plain=0.6, checked=0.2, side_stripe=0.2)
+        pattern = (
+            _one(rng, plain=0.65, side_stripe=0.35)
+            if lower == "leggings"
+            else _one(rng, plain=0.6, checked=0.2, side_stripe=0.2)
+        )
     elif lower in ("short skirt", "long skirt"):
         pattern = _one(rng, plain=0.65, checked=0.35)
     return {"lower": lower, "lower_colour": colour, "lower_pattern": pattern}

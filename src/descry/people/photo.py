@@ -1,7 +1,7 @@
 """A photograph of a synthetic person: a place, a shaded figure, things in front, and what a camera does to it all.
 
-The picture is a function of (person, seed, camera, world, size) only. Arithmetic on pixels is whole numbers, table look-ups and
-Pillow's own filters, so that machines with the same Pillow draw the same bytes.
+The picture is a function of (person, seed, camera, world, size) only. Arithmetic on pixels is whole numbers, table
+look-ups and Pillow's own filters, so that machines with the same Pillow draw the same bytes.
 """
 
 from __future__ import annotations
@@ -15,77 +15,18 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from ..errors import UsageError
 from .clothes import figure
 from .figure import VIEWS, Layer, Point, make_pose
-from .person import TONES, Person
-from .scene import Camera, Colour, background, cameras
+from .paint import paint, shade
+from .person import Person
+from .places import Colour, background
+from .scene import Camera, cameras
 
-RGB: dict[str, Colour] = {
-    "black": (34, 34, 38),
-    "white": (238, 238, 236),
-    "grey": (138, 140, 144),
-    "red": (198, 38, 42),
-    "blue": (44, 92, 198),
-    "dark blue": (32, 44, 92),
-    "light blue": (142, 192, 234),
-    "green": (46, 132, 66),
-    "yellow": (238, 204, 52),
-    "orange": (236, 126, 38),
-    "pink": (240, 150, 182),
-    "purple": (124, 62, 150),
-    "brown": (112, 70, 42),
-    "beige": (214, 190, 152),
-}
-HAIR: dict[str, Colour] = {
-    "black": (30, 26, 26),
-    "brown": (88, 54, 32),
-    "blond": (218, 178, 100),
-    "red": (172, 74, 32),
-    "grey": (176, 176, 178),
-    "none": (70, 56, 48),
-}
-SKIN: tuple[Colour, ...] = ((242, 208, 184), (230, 186, 152), (208, 158, 120), (172, 118, 82), (126, 82, 56), (88, 58, 42))
 BACKS = 0.25, 0.26
 """Share of photographs seen from behind, and from the side."""
+LIGHT = (108, 88, 144), (122, 58, 132)
+"""For each world, the light at the rim, on the outline and in the middle of a limb; 128 leaves colours as they are."""
+WIDE = 1.0, 1.08
+"""For each world, how wide people are drawn."""
 _OVER = 2  # figures are drawn at twice the size and reduced, for smooth edges
-
-
-def _shade(colour: Colour, by: float) -> Colour:
-    return tuple(max(0, min(255, round(c * by))) for c in colour)  # type: ignore[return-value]
-
-
-def _jitter(rng: Random, colour: Colour, by: int) -> Colour:
-    return tuple(max(0, min(255, c + rng.randint(-by, by))) for c in colour)  # type: ignore[return-value]
-
-
-def _accent(name: str) -> str:
-    """The second colour of a pattern or a trim: light on dark, dark on light."""
-    return "dark blue" if TONES.get(name) == "light" else "white"
-
-
-def paint(person: Person, world: int = 0) -> dict[str, Colour]:
-    """The colour of every role of a layer; a person's own shade of each named colour is the same in every photograph."""
-    rng = Random(f"shade {world} {person.pid}")
-
-    def own(name: str, table: dict[str, Colour] = RGB, by: int = 14) -> Colour:
-        base = table.get(name, (60, 60, 64))
-        return _jitter(rng, _shade(base, 0.88 if world else 1.0), by)
-
-    colours = {"skin": _jitter(rng, SKIN[person.skin], 6), "hair": own(person.hair_colour, HAIR, 8)}
-    colours["beard"] = _shade(colours["hair"], 0.9)
-    for role in ("upper", "outer", "lower", "shoes", "bag", "headwear", "neckwear"):
-        colours[role] = own(getattr(person, f"{role}_colour"))
-    upper, lower = RGB[_accent(person.upper_colour)], RGB[_accent(person.lower_colour)]
-    colours |= {"upper_mark": upper, "upper_trim": _shade(colours["upper"], 0.78), "lower_trim": lower}
-    colours |= {"upper_collar": _shade(colours["upper"], 1.12), "bag_mark": RGB[_accent(person.bag_colour)]}
-    for role in ("upper", "outer", "lower", "bag", "headwear"):
-        dark = sum(colours[role]) < 190
-        colours[f"{role}_line"] = tuple(c + 46 for c in colours[role]) if dark else _shade(colours[role], 0.58)  # type: ignore[assignment]
-        colours[f"{role}_fold"] = _shade(colours[role], 0.8)
-    for role in ("outer", "headwear"):
-        colours[f"{role}_light"] = tuple(min(255, c + 24) for c in colours[role])  # type: ignore[assignment]
-    item = rng.choice(((170, 40, 60), (40, 110, 120), (70, 70, 130), (200, 160, 60), (60, 60, 66)))
-    colours |= {"item": item, "item_line": _shade(item, 0.6), "item_dark": (24, 24, 28), "gap": (40, 38, 40)}
-    colours |= {"eye": (36, 28, 26), "brow": _shade(colours["hair"], 0.8), "mouth": _shade(colours["skin"], 0.62)}
-    return colours | {"lens": (16, 16, 20), "frame": (28, 26, 28), "sole": (226, 226, 222), "sole_dark": (26, 26, 28)}
 
 
 @functools.lru_cache(maxsize=32)
@@ -126,16 +67,17 @@ def _pattern(person: Person, role: str) -> str:
 class _Canvas:
     """The picture at twice its size and, beside it, the light that falls on the figure."""
 
-    def __init__(self, place: Image.Image, origin: Point, scale: float, light: float):
+    def __init__(self, place: Image.Image, origin: Point, scale: float, light: float, world: int):
         self.size = place.size
         self.image = place.resize((place.width * _OVER, place.height * _OVER), Image.Resampling.BILINEAR)
         self.light_image = Image.new("L", place.size, 128)
         self.draw, self.light = ImageDraw.Draw(self.image), ImageDraw.Draw(self.light_image)
         self.origin, self.scale, self.side = origin, scale, light
+        self.levels, self.wide = LIGHT[world], WIDE[world]
 
     def at(self, points: tuple[Point, ...], over: int) -> list[Point]:
         (ox, oy), s = self.origin, self.scale
-        return [(round((ox + x * s) * over, 2), round((oy + y * s) * over, 2)) for x, y in points]
+        return [(round((ox + x * s * self.wide) * over, 2), round((oy + y * s) * over, 2)) for x, y in points]
 
     def add(self, layer: Layer, colour: Colour, pattern: str, second: Colour) -> None:
         points = self.at(layer.points, _OVER)
@@ -166,12 +108,16 @@ class _Canvas:
         cx = sum(p[0] for p in outline) / len(outline)
         cy = sum(p[1] for p in outline) / len(outline)
         shift = self.side * 0.012
-        rim, inner = self.at(outline, 1), tuple((cx + (x - cx) * 0.62 + shift, cy + (y - cy) * 0.80) for x, y in outline)
+        rim, inner = (
+            self.at(outline, 1),
+            tuple((cx + (x - cx) * 0.62 + shift, cy + (y - cy) * 0.80) for x, y in outline),
+        )
         core = tuple((cx + (x - cx) * 0.30 + 1.6 * shift, cy + (y - cy) * 0.62) for x, y in outline)
-        self.light.polygon(rim, fill=104)
-        self.light.line([*rim, rim[0]], fill=78, width=1)
+        at_rim, line, middle = self.levels
+        self.light.polygon(rim, fill=at_rim)
+        self.light.line([*rim, rim[0]], fill=line, width=1)
         self.light.polygon(self.at(inner, 1), fill=128)
-        self.light.polygon(self.at(core, 1), fill=144)
+        self.light.polygon(self.at(core, 1), fill=middle)
 
     def finish(self, rng: Random) -> Image.Image:
         """The picture at its own size with the light multiplied in; 128 leaves a pixel as it is."""
@@ -223,7 +169,7 @@ def _shadow(place: Image.Image, origin: Point, scale: float, light: float) -> No
 def _occlude(image: Image.Image, rng: Random) -> None:
     """Something between the camera and the person: a post, a counter, a passer-by's shoulder."""
     draw, (w, h) = ImageDraw.Draw(image), image.size
-    colour = tuple(rng.randint(30, 200) for _ in range(3))
+    colour = (rng.randint(30, 200), rng.randint(30, 200), rng.randint(30, 200))
     kind = rng.choice(("post", "counter", "shoulder"))
     if kind == "post":
         x = rng.choice((rng.uniform(-0.02, 0.2), rng.uniform(0.74, 0.95))) * w
@@ -231,7 +177,7 @@ def _occlude(image: Image.Image, rng: Random) -> None:
     elif kind == "counter":
         y, x = h * rng.uniform(0.80, 0.92), rng.choice((0.0, 0.45)) * w
         draw.rectangle((x, y, x + w * 0.6, h), fill=colour)
-        draw.rectangle((x, y, x + w * 0.6, y + 3), fill=_shade(colour, 1.4))
+        draw.rectangle((x, y, x + w * 0.6, y + 3), fill=shade(colour, 1.4))
     else:
         x, y = rng.choice((-0.02, 1.02)) * w, h * rng.uniform(0.55, 0.8)
         draw.ellipse((x - w * 0.24, y, x + w * 0.24, y + h * 0.7), fill=colour)
@@ -267,10 +213,16 @@ def draw_photo(
     origin = (w * (0.5 + rng.uniform(-0.06, 0.06)), (h - scale) * rng.uniform(0.35, 0.8))
     place = background(rng, rng.choice(eye.places), size)
     _shadow(place, origin, scale, light)
-    canvas, colours = _Canvas(place, origin, scale, light), paint(person, world)
+    canvas, colours = _Canvas(place, origin, scale, light, world), paint(person, world)
     for layer in figure(person, pose):
         pattern = _pattern(person, layer.role)
-        second = _shade(colours["lower"], 1.7) if pattern == "denim" else colours[f"{layer.role}_trim"] if layer.role == "lower" else colours["upper_mark"]
+        second = (
+            shade(colours["lower"], 1.7)
+            if pattern == "denim"
+            else colours[f"{layer.role}_trim"]
+            if layer.role == "lower"
+            else colours["upper_mark"]
+        )
         canvas.add(layer, colours[layer.role], pattern, second)
     image = canvas.finish(rng)
     if rng.random() < 0.16:

@@ -1,0 +1,37 @@
+# descry: make demo · make test · make lint · make test-long
+PYTHON ?= python3
+BIN := .venv/bin
+JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
+
+.PHONY: help demo test test-long lint clean
+
+help:
+	@echo "make demo       make an environment, install descry, draw a gallery of synthetic people and search it"
+	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
+	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
+	@echo "make lint       style, types, and the layers of docs/architecture.md"
+	@echo "make clean      remove the environment and what the demo wrote"
+
+demo:
+	@$(PYTHON) tools/environment.py
+	@$(BIN)/descry demo
+
+test:
+	@$(PYTHON) tools/environment.py dev
+	@echo "== running the tests with $(JOBS) processes"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+
+test-long:
+	@$(PYTHON) tools/environment.py dev
+	@echo "== running the long tests with $(JOBS) processes"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
+
+lint:
+	@$(PYTHON) tools/environment.py dev
+	@$(BIN)/ruff check src tests tools benchmarks recipes
+	@$(BIN)/ruff format --check src tests tools benchmarks recipes
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+clean:
+	rm -rf .venv demo

@@ -1,0 +1,106 @@
+"""The command line: `descry VERB …`. One file per noun; each verb is a typed function whose docstring is its help.
+
+The table below is all that `descry --help` reads: no verb's module is imported before it is called, so help is instant.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+from .. import __version__
+from ..errors import DescryError, nearest
+
+# verb → (module:function, help line); a verb of two words is "noun verb"
+VERBS: dict[str, tuple[str, str]] = {
+    "demo": ("demo:demo", "draw a small gallery of synthetic people, index it and search it"),
+    "people": ("people:people", "write a data set of synthetic people"),
+    "data check": ("data:check", "say whether a data set is whole, and which of its variants it is"),
+    "data import": ("data:import_", "make a data set from a folder and one table"),
+    "data leaks": ("data:leaks", "find photographs that two data sets share"),
+    "data list": ("data:list_", "the data sets that can be read, and how to obtain them"),
+    "data miniature": ("data:miniature", "write a tiny valid tree of a data set's format"),
+    "data sketch": ("data:sketch", "draw sketches from the photographs of a folder"),
+    "data stats": ("data:stats", "caption lengths, and how many exceed the encoder's limit"),
+    "train": ("train:train", "train a method"),
+    "evaluate": ("evaluate:evaluate", "rank metrics of a model on a data set"),
+    "model info": ("model:info", "what a run folder holds and costs"),
+    "convert": ("model:convert", "turn a published checkpoint into a run folder"),
+    "export": ("gallery:export", "write the encoders for ONNX Runtime or OpenVINO"),
+    "index": ("gallery:index", "index folders of crops"),
+    "search": ("gallery:search", "search a gallery by sketch, photograph, words, or several of them"),
+    "gallery info": ("gallery:info", "what a gallery holds"),
+    "gallery list": ("gallery:list_", "the items of a gallery"),
+    "gallery delete": ("gallery:delete", "remove items, or a whole gallery"),
+    "gallery calibrate": ("inquiry:calibrate", "fit the decision “probably not in this gallery”"),
+    "verify": ("gallery:verify", "look for bytes of a gallery that have changed"),
+    "compact": ("gallery:compact", "give back the space of removed items"),
+    "migrate": ("gallery:migrate", "copy a gallery into a distributed store"),
+    "merge": ("gallery:merge", "join galleries that were indexed in shards"),
+    "inquiry": ("inquiry:inquiry", "rounds of search that are kept: new, refine, mark, undo, show, replay, export"),
+    "chat": ("inquiry:chat", "converse with a gallery in the terminal"),
+    "simulate": ("inquiry:simulate", "let simulated witnesses answer, and measure"),
+    "doctor": ("doctor:doctor", "what this machine can do, and one line of advice for each problem"),
+}
+
+HELP = ("-h", "--help")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status is returned (0 done, 1 failed, 2 usage, 130 interrupted, others in errors.py)."""
+    args = list(sys.argv[1:] if argv is None else argv)
+    try:
+        return _run(args)
+    except DescryError as error:
+        print(f"descry: {error}", file=sys.stderr)
+        return error.exit_status
+    except KeyboardInterrupt:
+        print("descry: interrupted; what was committed is kept", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 0
+
+
+def _run(args: list[str]) -> int:
+    if not args or args[0] in HELP:
+        print(overview())
+        return 0 if args else 2
+    if args[0] == "--version":
+        print(f"descry {__version__}")
+        return 0
+    nouns = {verb.split()[0] for verb in VERBS if " " in verb}
+    verb = " ".join(args[:2]) if args[0] in nouns else args[0]
+    if args[0] in nouns and (len(args) == 1 or args[1] in HELP):
+        print(overview(args[0]))
+        return 0 if len(args) > 1 else 2
+    if verb not in VERBS:
+        known = [v for v in VERBS if v.startswith(f"{args[0]} ")] if args[0] in nouns else list(VERBS)
+        print(f"descry: there is no command {verb!r}; {nearest(verb, known)}", file=sys.stderr)
+        return 2
+    return _call(verb, args[len(verb.split()) :])
+
+
+def _call(verb: str, args: list[str]) -> int:
+    import tyro
+
+    module, _, name = VERBS[verb][0].partition(":")
+    function = getattr(import_module(f"{__name__}.{module}"), name)
+    try:
+        status = tyro.cli(function, prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    return status if isinstance(status, int) else 0
+
+
+def overview(noun: str = "") -> str:
+    """The commands, a line each; only those of a noun when one is given."""
+    shown = {v: h for v, (_, h) in VERBS.items() if not noun or v.startswith(f"{noun} ")}
+    width = max(map(len, shown))
+    head = "descry: find a person from a sketch, words, or both. Results are leads, never identifications.\n\n"
+    lines = "\n".join(f"  {verb:<{width}}  {text}" for verb, text in shown.items())
+    return f"{head}usage: descry VERB …      descry VERB --help explains one\n\n{lines}"
+
+
+def entry() -> None:
+    """The console script."""
+    sys.exit(main())

@@ -1,0 +1,290 @@
+"""descry data …: check, import, leaks, list, miniature, sketch, splits, stats."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from .progress import progress
+
+Json = Annotated[bool, tyro.conf.arg(name="json")]
+Name = tyro.conf.Positional[str]
+Folder = tyro.conf.Positional[Path]
+
+
+def check(
+    name: Name, root: Folder, /, pixels: bool = True, threads: int = 4, json_: Json = False, quiet: bool = False
+) -> int:
+    """Say whether a data set is whole: missing folders, unreadable pictures, shared identities, counts against the
+    published.
+
+    Args:
+        name: the data set, with options such as pku-sketch:split=3; descry data list names them.
+        root: its folder.
+        pixels: decode every picture; --no-pixels only looks whether it is there.
+        threads: how many pictures are decoded at once.
+        json_: print JSON.
+        quiet: no progress.
+    """
+    from ..data import parse
+    from ..data.check import as_json
+    from ..data.check import check as run
+
+    which, options = parse(name, "table")
+    with progress("decoding", quiet=quiet or json_) as tick:
+        report = run(which, root, pixels=pixels, threads=threads, progress=tick, **options)
+    if json_:
+        print(json.dumps(as_json(report), indent=2))
+        return 0 if report.ok else 1
+    kind = " (miniature of synthetic people)" if report.miniature else ""
+    print(f"{report.name}{kind}  {report.root}  {report.variant}")
+    width = max((len(c.what) for c in report.counts), default=0)
+    for c in report.counts:
+        expected = f"{c.expected:>9,}" if c.expected is not None else "  unknown"
+        print(f"  {c.what:<{width}}  {c.found:>9,}  expected {expected}  {'DIFFERS  ' if c.differs else ''}{c.source}")
+    for note in report.notes:
+        print(f"  note: {note}")
+    for fault in report.faults:
+        print(f"  fault: {fault}")
+    if report.ok:
+        print("  whole" if pixels else "  whole; pictures were not decoded")
+        return 0
+    print(f"\nexpected tree:\n{report.tree}\n\nhow to obtain: {report.obtain}\nterms: {report.terms}")
+    return 1
+
+
+def list_(json_: Json = False, markdown: bool = False) -> int:
+    """The data sets that can be read: tree, how to obtain, terms, published counts.
+
+    Args:
+        json_: print JSON.
+        markdown: print the sections of docs/datasets.md.
+    """
+    from ..data import DATASETS, module
+    from ..data.card import as_markdown
+
+    cards = [module(name).CARD for name in DATASETS]
+    if json_:
+        print(json.dumps([asdict(c) for c in cards], indent=2))
+        return 0
+    if markdown:
+        print("\n".join(map(as_markdown, cards)), end="")
+        return 0
+    for card in cards:
+        print(f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + ".")
+        print(f"  asks with {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
+        print("  " + card.tree.replace("\n", "\n  "))
+        print(f"  obtain: {card.obtain}\n  terms: {card.terms}\n")
+    return 0
+
+
+def miniature(name: Name, out: Folder, /, variant: str = "", seed: int = 0) -> int:
+    """Write a tiny, valid tree of a data set's format from synthetic people, to try its reader without any agreement.
+
+    Args:
+        name: the data set, or all.
+        out: a new folder.
+        variant: which circulating form; the first of the set's variants when left out.
+        seed: other synthetic people.
+    """
+    from ..data import DATASETS
+    from ..data.miniature import write_miniature
+
+    for one in DATASETS if name == "all" else (name,):
+        folder = out / one if name == "all" else out
+        print(write_miniature(one, folder, variant or None, seed))
+    return 0
+
+
+def import_(
+    table: Folder, root: Folder, /, name: str = "", val_share: float = 0.0, test_share: float = 0.0, seed: int = 0
+) -> int:
+    """Make a data set of your own from one table (.csv or .jsonl) and the folder of its pictures.
+
+    Columns: split, pid, path or sketch; and where known style, camera, track, role, drawn_from, captions,
+    back_translations.
+
+    Args:
+        table: one line per photograph or sketch, with paths below root.
+        root: the folder of the pictures; table.jsonl and descry.json are written there.
+        name: how the data set is called; the folder's name when left out.
+        val_share: share of the people without a split who become val.
+        test_share: share of the people without a split who become test.
+        seed: of that choice.
+    """
+    from ..data.check import counts
+    from ..data.own import import_table
+
+    made = import_table(table, root, name, val_share, test_share, seed)
+    print(f"{made.name}: " + ", ".join(f"{n:,} {what}" for what, n in counts(made).items()))
+    print(f"use it as: --data {root}")
+    return 0
+
+
+def leaks(
+    a: Name,
+    a_root: Folder,
+    b: Name,
+    b_root: Folder,
+    /,
+    out: Path | None = None,
+    most_bits: int = 8,
+    model: str = "",
+    least_cosine: float = 0.97,
+    threads: int = 4,
+    json_: Json = False,
+) -> int:
+    """Find photographs of A's training split that come back in B's evaluation, and the identities to leave out.
+
+    Args:
+        a: the data set that is trained on.
+        a_root: its folder.
+        b: the data set that is evaluated; it may be the same.
+        b_root: its folder.
+        out: write the list here; descry evaluate can leave its identities out.
+        most_bits: how many of the 64 bits of the perceptual hash may differ.
+        model: a run folder or demo; its embedding must then agree as well.
+        least_cosine: of that embedding.
+        threads: how many pictures are read at once.
+        json_: print JSON.
+    """
+    from ..data.leaks import find_leaks
+
+    one, other = _table(a, a_root), _table(b, b_root)
+    embed = _embedding(model) if model else None
+    with progress("hashing", quiet=json_) as tick:
+        found = find_leaks(
+            one, other, most_bits=most_bits, embed=embed, least_cosine=least_cosine, threads=threads, progress=tick
+        )
+    if out:
+        found.save(out)
+    if json_:
+        print(json.dumps({"pairs": [asdict(p) for p in found.pairs], "identities": found.identities()}, indent=1))
+        return 0
+    for pair in found.pairs[:20]:
+        cosine = f", cosine {pair.cosine:.3f}" if pair.cosine is not None else ""
+        print(f"{pair.a}  {pair.b}  ({pair.bits} bits{cosine}; {pair.b_split} identity {pair.b_pid})")
+    people = sum(len(p) for p in found.identities().values())
+    print(f"{len(found.pairs):,} near-duplicate pairs, {people:,} identities of {found.b} to leave out")
+    if found.unreadable:
+        print(f"{found.unreadable:,} pictures could not be read", file=sys.stderr)
+    return 0
+
+
+def _table(name: str, root: Path) -> Any:
+    from ..data import module, parse
+
+    which, options = parse(name, "table")
+    return module(which).table(root, **options)
+
+
+def _embedding(model: str) -> Any:
+    from ..embed import load
+
+    return load(model).embed_images
+
+
+def sketch(
+    root: Folder,
+    /,
+    style: str = "xdog",
+    photos: str = "imgs",
+    sketches: str = "imgs-sketch",
+    dropout: float = 0.0,
+    distortion: float = 0.0,
+    seed: int = 0,
+    threads: int = 4,
+) -> int:
+    """Draw a sketch of every photograph of a folder into a mirror tree; what is there is kept, so it can be
+    interrupted.
+
+    Args:
+        root: a data set with a folder of photographs, or a folder of such data sets.
+        style: edge, xdog, pencil or sparse.
+        photos: name of the folder of photographs.
+        sketches: name of the folder beside it to write.
+        dropout: share of strokes left out, 0 to 1.
+        distortion: how far strokes wander, as a share of the height; 0.02 is a shaky hand.
+        seed: of dropout, distortion and paper grain.
+        threads: how many are drawn at once.
+    """
+    from ..data.sketches import Drawing, draw_sketches
+
+    with progress("drawing") as tick:
+        drawn = draw_sketches(root, Drawing(style, dropout, distortion, seed), photos, sketches, threads, tick)
+    print(f"{drawn.made:,} sketches drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}")
+    for path, reason in drawn.skipped[:20]:
+        print(f"skipped {path}: {reason}", file=sys.stderr)
+    return 3 if drawn.skipped else 0
+
+
+def splits(root: Folder, out: Folder, /) -> int:
+    """Write the ten generated splits of PKU-Sketch in the circulating form (idx/…), each with its hash.
+
+    Args:
+        root: the data set.
+        out: a folder; idx/ is written into it.
+    """
+    from ..data.pku_sketch import find_root, generate_split, read_styles, split_hash, write_splits
+
+    folder = find_root(root)
+    styles = read_styles(folder)
+    write_splits(folder, out, styles)
+    for split in range(1, 11):
+        train, test = generate_split(styles, split)
+        print(f"split {split}: {len(train)} train, {len(test)} test, sha256 {split_hash(train, test)}")
+    return 0
+
+
+def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> int:
+    """Caption statistics of each split; with a model, how many captions exceed its token limit.
+
+    Args:
+        name: the data set.
+        root: its folder.
+        model: a run folder or demo, whose vocabulary counts the tokens.
+        json_: print JSON.
+    """
+    from ..data.captions import caption_statistics, commonest
+
+    table = _table(name, root)
+    count, limit = _counter(model) if model else (None, 77)
+    lines = caption_statistics(table, count, limit)
+    if json_:
+        print(json.dumps([asdict(line) for line in lines], indent=2))
+        return 0
+    for c in lines:
+        print(
+            f"{c.split}: {c.count:,} captions, {c.different:,} different, "
+            f"{c.mean_words:.1f} words on average, {c.most_words} at most"
+        )
+        if c.cut is not None:
+            print(
+                f"  {c.mean_tokens:.1f} tokens on average, {c.most_tokens} at most; "
+                f"{c.cut:,} exceed {c.limit} and are cut"
+            )
+        if c.back_translated:
+            print(f"  {c.back_translated:,} back-translations")
+    shared = [(text, n) for text, n in commonest(table, 3) if n > 1]
+    for text, n in shared:
+        print(f"  {n} pictures share: {text}")
+    return 0
+
+
+def _counter(model: str) -> tuple[Any, int]:
+    """Captions → token counts (start and end included), and the limit, of a model's vocabulary."""
+    from ..embed import load
+
+    words = load(model).words
+
+    def count(captions: Sequence[str]) -> list[int]:
+        encoded = words.tokenizer.encode_batch(list(captions), add_special_tokens=False)
+        return [len(e.ids) + 2 for e in encoded]
+
+    return count, words.length

@@ -1,0 +1,73 @@
+"""descry convert, descry model info."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from .machine import Machine, OnMachine
+
+
+def convert(
+    file: tyro.conf.Positional[Path],
+    /,
+    out: Path,
+    tokenizer: Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    activation: str = "quick_gelu",
+    pixels: str = "",
+    half: bool = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> None:
+    """Turn a published checkpoint into a run folder. Nothing in the file is executed.
+
+    Args:
+        file: a checkpoint (.pt, .pth, .bin, .safetensors) or a folder of the transformers library.
+        out: the run folder to write.
+        tokenizer: bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder with a vocabulary.
+        image_size: height and width; needed where the checkpoint's position grid is not square.
+        activation: quick_gelu (OpenAI), or gelu for open_clip models trained with it.
+        pixels: clip or imagenet statistics; left out, those of the checkpoint's kind.
+        half: store the weights in 16 bits.
+        json_: print what was done as JSON.
+    """
+    import json
+
+    from ..convert import convert as run
+
+    done = run(file, out, tokenizer, image_size, activation, pixels, half)
+    if json_:
+        print(json.dumps({"out": str(done.out), "layout": done.layout, "method": done.method, "fingerprint": done.fingerprint,
+                          "left_out": list(done.left_out)}))  # fmt: skip
+        return
+    unused = f"; {len(done.left_out)} weights that search does not need were left out" if done.left_out else ""
+    print(f"{done.out}: {done.layout} checkpoint as {done.method}{unused}\nnext: descry model info {done.out}")
+
+
+def info(
+    run: tyro.conf.Positional[str],
+    /,
+    identities: int = 0,
+    training: bool = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    machine: OnMachine = Machine(),
+) -> None:
+    """What a run folder holds and costs: parameters by part, multiply-adds, time of a query on this device.
+
+    Args:
+        run: a run folder, "demo", or a CLIP folder.
+        identities: also count the parts that training this method on so many people needs.
+        training: also take one training step and say its time and peak memory.
+        json_: print all of it as JSON.
+    """
+    import json
+
+    from ..cost import report
+    from ..embed import load
+
+    machine.settle()
+    model = load(run, machine.device, machine.precision)
+    cost = report(model, identities, training, machine.batch_size or 8, machine.seed)
+    print(json.dumps(cost.as_dict(), indent=1) if json_ else cost.text())

@@ -1,0 +1,61 @@
+"""Progress on stderr: a bar with rate and ETA on a terminal, one line every ten seconds elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+EVERY = 10.0  # seconds between lines where there is no terminal
+
+
+@contextmanager
+def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterator[Callable[..., None]]:
+    """`with progress("indexing", 5000) as tick: tick(done, note="3 skipped")`; total may also be given to tick."""
+    if quiet:
+        yield lambda done, total=None, note="": None
+    elif sys.stderr.isatty():
+        with _bar(what, total) as tick:
+            yield tick
+    else:
+        yield _lines(what, total)
+
+
+@contextmanager
+def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=total, note="")
+        begun = time.monotonic()
+
+        def tick(done: int, total: int | None = total, note: str = "") -> None:
+            rate = f"{done / max(1e-6, time.monotonic() - begun):.1f}/s"
+            bar.update(task, completed=done, total=total, note=f"{rate} {note}")
+
+        yield tick
+
+
+def _lines(what: str, total: int | None) -> Callable[..., None]:
+    begun = last = time.monotonic()
+
+    def tick(done: int, total: int | None = total, note: str = "") -> None:
+        nonlocal last
+        now = time.monotonic()
+        if now - last < EVERY:
+            return
+        last, rate = now, done / max(1e-6, now - begun)
+        left = f", {(total - done) / max(1e-6, rate):.0f} s left" if total else ""
+        print(f"{what}: {done}{f'/{total}' if total else ''}, {rate:.1f}/s{left} {note}".rstrip(), file=sys.stderr, flush=True)
+
+    return tick

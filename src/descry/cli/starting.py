@@ -1,0 +1,82 @@
+"""What a training starts from: a data set, a CLIP or an earlier run, and a config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ..checkpoint import load_any, read_config
+from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, load_clip, random_clip, respecified
+from ..errors import UsageError
+from ..methods import method_class, preset
+from ..records import Dataset, validate
+from ..text import Words, word_level
+
+
+def read_data(names: tuple[str, ...]) -> Dataset:
+    """From `--data FOLDER` or `--data NAME --data FOLDER` to a checked data set."""
+    from ..data import read
+
+    if not 1 <= len(names) <= 2:
+        raise UsageError("give --data FOLDER for a folder that describes itself, or --data NAME --data FOLDER")
+    return validate(read(*names))
+
+
+def start(
+    name: str,
+    which: str,
+    stage: int,
+    origin: str,
+    data: Dataset,
+    out: Path,
+    image_size: tuple[int, int] | None,
+    resume: bool,
+    allow_download: bool,
+    change: Callable[[Any], Any],
+) -> tuple[Any, dict[str, Any]]:
+    """The method to train, and what is known of where its weights come from. Raises UsageError, ModelMissing, ModelRefused."""
+    if not resume and (out / "training.safetensors").exists():
+        raise UsageError(f"{out} already holds a training; add --resume to go on with it, or choose another --out")
+    config = preset(name, which)
+    if hasattr(config, "stage"):
+        config = replace(config, stage=stage)
+    elif stage != 1:
+        raise UsageError(f"{name} has no stage {stage}; leave --stage out")
+    config = change(config)
+    clip, words, about, mapping = _weights(origin, image_size, data, config, allow_download)
+    method = method_class(name)(clip, words, config, data.identities)
+    if mapping and hasattr(method, "mapping") and _shapes(method.mapping.state_dict()) == _shapes(mapping):
+        method.mapping.load_state_dict(mapping)
+    history = [*about.get("history", []), {"method": name, "preset": which, "stage": stage, "from": origin, "data": data.name}]
+    return method, about | {"history": history}
+
+
+def _weights(
+    origin: str, image_size: tuple[int, int] | None, data: Dataset, config: Any, allow_download: bool
+) -> tuple[Clip, Words, dict[str, Any], dict[str, Any]]:
+    """A CLIP, its vocabulary, what is known of it, and a trained mapping where there is one."""
+    if origin == "random":
+        words = word_level([e.caption for e in data.train] + [f"{getattr(config, 'prompt', '')} , and"])
+        height, width = image_size or config.image_size
+        clip = random_clip(
+            (height, width), max(height // 8, 1), 128, 192, 6, 128, 4, len(words), 77, words.end, words.placeholder
+        )
+        return clip, words, {"weights": "random", "pretrained": False}, {}
+    folder = Path(origin)
+    if folder.suffix in (".pt", ".pth", ".bin"):
+        raise UsageError(f"{origin} is a pickle, which training does not open: run descry convert {origin} --out RUN, then --from RUN")
+    if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
+        method, saved, _ = load_any(origin)
+        mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
+        size = image_size or method.clip.image_size
+        return respecified(method.clip, image_size=size), method.words, dict(saved["about"]), mapping
+    clip = load_clip(origin, image_size or config.image_size, allow_download)
+    if getattr(config, "pixels", "clip") == "imagenet":
+        clip = respecified(clip, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    return clip, Words.load(origin), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
+
+
+def _shapes(state: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v.shape) for k, v in state.items()}

@@ -1,0 +1,148 @@
+"""descry train."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
+
+import tyro
+
+from ..errors import UsageError, nearest
+from .machine import OnMachine, Machine
+from .progress import progress
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes to the preset's recipe; what is not given stays as the preset has it.
+
+    Args:
+        epochs: how often all rows are seen.
+        lr: base learning rate.
+        set: any other field of the method's config or recipe, as FIELD=VALUE; may be repeated.
+    """
+
+    epochs: int | None = None
+    lr: float | None = None
+    set: tuple[str, ...] = ()
+
+
+def train(
+    method: tyro.conf.Positional[str],
+    /,
+    data: tuple[str, ...],
+    from_: Annotated[str, tyro.conf.arg(name="from")],
+    out: Path,
+    preset: str = "recommended",
+    stage: int = 1,
+    image_size: tuple[int, int] | None = None,
+    resume: bool = False,
+    accumulate: int = 1,
+    save_every: int = 0,
+    checkpoint_gradients: bool = False,
+    select_on_test: bool = False,
+    half: bool = False,
+    allow_download: bool = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    changes: Annotated[Changes, tyro.conf.arg(name="")] = Changes(),
+    machine: OnMachine = Machine(),
+) -> int:
+    """Train a method and write a run folder. Ctrl-C leaves a run that --resume goes on with.
+
+    Args:
+        method: interactreid, propot, vfe_tps, baseline, zero_shot.
+        data: a data set folder, or NAME and its folder.
+        from_: what to start from: a run folder, a CLIP folder or hub name, a file ViT-B-16.pt, or "random".
+        out: the run folder to write.
+        preset: paper, released or recommended.
+        stage: 1 or 2, for methods with two stages.
+        image_size: height and width; left out, the preset's.
+        resume: go on where this run folder stopped.
+        accumulate: micro-batches of one step; each has its own negatives.
+        save_every: also save after so many steps.
+        checkpoint_gradients: less memory, more time.
+        select_on_test: choose the epoch on the test split; this flatters the result, which says so.
+        half: store the model in 16 bits.
+        allow_download: a hub name may be fetched from the network.
+        json_: print the metrics as JSON.
+    """
+    from ..embed import choose_device
+    from ..train import Settings, Step
+    from ..train import train as run
+    from .starting import read_data, start
+
+    machine.settle()
+    choose_device(machine.device, machine.precision)
+    dataset = read_data(data)
+    made, about = start(method, preset, stage, from_, dataset, out, image_size, resume, allow_download, change(changes, machine))
+    settings = Settings(
+        machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
+        machine.threads or 4, half, resume, checkpoint_gradients,
+    )  # fmt: skip
+    stopped: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
+    recipe = made.config.recipe
+    try:
+        with progress(f"training {method}, {recipe.epochs} epochs") as tick:
+
+            def hear(step: Step) -> None:
+                shown = " ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
+                tick(step.step, step.steps, f"epoch {step.epoch + 1} {shown}")
+
+            metrics = run(made, method, preset, dataset, out, settings, about, hear, lambda: bool(stopped))
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if "interrupted" in metrics:
+        print(f"stopped after step {metrics['interrupted']} of {metrics['steps']}; go on with --resume", file=sys.stderr)
+        return 130
+    if json_:
+        print(json.dumps(metrics))
+    else:
+        chosen = f"epoch {metrics['kept_epoch']} of {metrics['epochs']} kept, selected on {metrics['selection']}"
+        print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {' --data '.join(data)}")
+    return 0
+
+
+def _interrupt(stopped: list[int]) -> None:
+    if stopped:
+        raise KeyboardInterrupt
+    stopped.append(1)
+    print("stopping after this step; once more stops at once", file=sys.stderr)
+
+
+def change(changes: Changes, machine: Machine) -> Any:
+    """From the options to a function that changes a config."""
+    given = {"epochs": changes.epochs, "lr": changes.lr, "batch_size": machine.batch_size or None}
+    given = {k: v for k, v in given.items() if v is not None}
+
+    def apply(config: Any) -> Any:
+        recipe, others = dict(given), {}
+        known = {f.name: f.type for f in fields(config)}
+        recipe_known = {f.name for f in fields(config.recipe)}
+        for text in changes.set:
+            name, sign, value = text.partition("=")
+            if not sign or (name not in known and name not in recipe_known):
+                raise UsageError(f"--set {text}: expected FIELD=VALUE; {nearest(name, [*known, *recipe_known])}")
+            owner = config if name in known else config.recipe
+            (others if name in known else recipe)[name] = _typed(owner, name, value)
+        config = replace(config, **others) if others else config
+        return config.with_recipe(replace(config.recipe, **recipe)) if recipe else config
+
+    return apply
+
+
+def _typed(owner: Any, name: str, value: str) -> Any:
+    """The text of --set as a value of the field's type."""
+    kind, old = get_type_hints(type(owner))[name], getattr(owner, name)
+    try:
+        if kind is bool:
+            return {"true": True, "false": False, "1": True, "0": False}[value.lower()]
+        if isinstance(old, tuple):
+            return tuple(type(old[0])(v) for v in value.split(","))
+        return kind(value)
+    except (KeyError, ValueError, IndexError, TypeError):
+        raise UsageError(f"--set {name}={value}: expected a value like {old!r}") from None

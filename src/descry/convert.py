@@ -1,0 +1,299 @@
+"""Published checkpoints → run folders: what others have trained can be used here.
+
+Read are safetensors files, folders of the transformers library, and PyTorch archives (state dicts and TorchScript), whose
+pickles a caged process reads without executing anything (`descry.pickles`). Known layouts:
+
+  OpenAI's CLIP, open_clip       visual.…, transformer.…, token_embedding…   (open_clip also text.…)
+  IRRA, RDE, VFE-TPS             base_model.… with heads beside it, which inference does not need
+  TBPS-CLIP, InteractReID        visual.…, encode_text.…; InteractReID's stage 2 under tbps_clip.… beside mapping.…
+  the transformers library       vision_model.…, text_model.…
+
+The architecture is read off the shapes (heads = width / 64); the position grid is kept as it was trained.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from . import pickles
+from .checkpoint import read_tensors, save_model
+from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, from_openai, load_clip, respecified
+from .errors import ModelMissing, ModelRefused, UsageError, nearest
+from .methods import method_class, preset
+from .text import Words
+
+ACTIVATIONS = ("quick_gelu", "gelu")
+HEADS = (
+    "classifier.", "mlm_head.", "cross_attn.", "cross_modal_transformer.", "cross_former.", "ln_pre_t.", "ln_pre_i.",
+    "ln_post.", "simclr_mlp.", "mask_token", "decoder.", "visul_emb_layer.", "texual_emb_layer.", "gtm_", "mim_",
+)  # fmt: skip
+"""Beginnings of the names of what the published methods train with and search without (RDE's two spellings are its own)."""
+
+
+@dataclass(frozen=True)
+class Converted:
+    """What was written. layout: as it was recognised. left_out: names of weights that inference does not need."""
+
+    out: Path
+    layout: str
+    method: str
+    fingerprint: str
+    left_out: tuple[str, ...]
+
+
+def convert(
+    source: str | Path,
+    out: str | Path,
+    tokenizer: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    activation: str = "quick_gelu",
+    pixels: str = "",
+    half: bool = False,
+) -> Converted:
+    """Write a run folder from a published checkpoint.
+
+    tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz or a folder with a vocabulary; a transformers folder brings its own.
+    image_size: (H, W); needed where the position grid is not square. activation: "gelu" for those open_clip models that were
+    not trained with OpenAI's "quick_gelu"; the weights do not say. pixels: "clip" or "imagenet" statistics; left out, those of
+    the layout. half: store 16-bit weights. Raises ModelMissing, ModelRefused, UsageError.
+    """
+    source, out = Path(source), Path(out)
+    if (out / "config.json").exists():
+        raise UsageError(f"{out} already holds a run; choose another --out")
+    for name, given, allowed in (("activation", activation, ACTIVATIONS), ("pixels", pixels, ("", "clip", "imagenet"))):
+        if given not in allowed:
+            raise UsageError(f"{name}={given!r} was given; {nearest(given, [a for a in allowed if a])}")
+    words = _words(source, tokenizer)
+    if source.is_dir():
+        clip, layout, mapping, left = _folder(source, image_size)
+    else:
+        clip, layout, mapping, left = from_state(read_state(source), image_size, source.name)
+    if activation != "quick_gelu" and not source.is_dir():
+        clip = _activated(clip, activation)
+    if pixels == "imagenet" or (not pixels and layout in ("TBPS-CLIP", "InteractReID")):
+        clip = respecified(clip, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    if len(words) != clip.vocabulary:
+        raise ModelRefused(f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer")
+    clip = respecified(clip, end=words.end, placeholder=words.placeholder)
+    method, name = _method(clip, words, mapping, str(source))
+    about = {
+        "weights": f"{layout} checkpoint {source.name}, converted, no training here",
+        "pretrained": True,
+        "layout": layout,
+        "sha256": _digest(source),
+        "left_out": sorted({k.split(".")[0] for k in left}),
+    }
+    fingerprint = save_model(out, method, name, "released", about, half)
+    return Converted(out, layout, name, fingerprint, tuple(sorted(left)))
+
+
+# ---------------------------------------------------------------------- reading
+
+
+def read_state(path: str | Path) -> dict[str, Tensor]:
+    """The weights of a file by name, of its largest group of tensors that holds a CLIP. No pickle is executed.
+
+    Names of enclosing dicts ("model", "state_dict") are dropped; those of modules stay, joined by dots. Raises ModelMissing,
+    ModelRefused with one line that says why.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise ModelMissing(f"there is no file {path}; give a checkpoint (.pt, .pth, .bin, .safetensors) or a folder")
+    if path.suffix == ".safetensors":
+        return read_tensors(path)
+    with open(path, "rb") as file:
+        begins = file.read(4)
+    if begins != b"PK\x03\x04":
+        kind = "a bare pickle or an archive of PyTorch before 1.6" if begins[:1] == b"\x80" else "no PyTorch archive"
+        raise ModelRefused(f"{path} is refused: it is {kind}; only zip archives of torch.save and safetensors are read")
+    rows = _index(path)
+    groups: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
+    for row in rows:
+        for depth in range(min(len(row["path"]), 4)):
+            groups.setdefault(tuple(row["path"][:depth]), {})[".".join(row["path"][depth:])] = row
+    fitting = {group: found for group, found in groups.items() if _layout({_bare(k) for k in found})}
+    if not fitting:
+        raise ModelRefused(f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution")
+    chosen = fitting[max(fitting, key=len)]
+    with open(path, "rb") as file:
+        return {name: _tensor(file, row) for name, row in chosen.items()}
+
+
+def _index(path: Path) -> list[dict[str, Any]]:
+    """Which tensors the archive holds, as the caged process says; ModelRefused with its reason."""
+    command = [sys.executable, "-I", "-S", str(Path(pickles.__file__).resolve()), str(path.resolve())]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=pickles.SECONDS + 30, check=False, stdin=subprocess.DEVNULL)
+    except subprocess.TimeoutExpired:
+        raise ModelRefused(f"{path} is refused: reading its table of contents takes too long") from None
+    try:
+        reply = json.loads(done.stdout)
+    except ValueError:
+        raise ModelRefused(f"{path} is refused: reading it ended the process that read it (status {done.returncode})") from None
+    if "refused" in reply:
+        raise ModelRefused(f"{path} is refused: {' '.join(str(reply['refused']).split())}")
+    return list(reply["tensors"])
+
+
+def _tensor(file: Any, row: dict[str, Any]) -> Tensor:
+    """One tensor of the file; its bounds were checked against its storage, and the storage's against the file."""
+    dtype = getattr(torch, row["dtype"])
+    size = torch.empty(0, dtype=dtype).element_size()
+    shape, stride = tuple(row["shape"]), tuple(row["stride"])
+    if 0 in shape:
+        return torch.empty(shape, dtype=dtype)
+    count = 1 + sum((n - 1) * s for n, s in zip(shape, stride, strict=True))
+    file.seek(row["begin"] + row["offset"] * size)
+    raw = file.read(count * size)
+    if len(raw) != count * size:
+        raise ModelRefused(f"the file ends before its tensor {'.'.join(row['path'])}; fetch it again")
+    flat = torch.from_numpy(np.frombuffer(raw, np.uint8).copy()).view(dtype)
+    return flat.as_strided(shape, stride).contiguous()
+
+
+def _digest(source: Path) -> str:
+    files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix in (".safetensors", ".bin"))
+    total = hashlib.sha256()
+    for path in files:
+        with open(path, "rb") as file:
+            total.update(hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()
+
+
+# ---------------------------------------------------------------------- layouts
+
+
+def _bare(name: str) -> str:
+    """A name without what wrappers put before it (data parallel, InteractReID's stage 2)."""
+    for prefix in ("module.", "tbps_clip."):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def _layout(names: set[str]) -> str:
+    """Which of the known layouts these names have; "" for none."""
+    if "base_model.visual.conv1.weight" in names:
+        return "IRRA"
+    if "vision_model.embeddings.patch_embedding.weight" in names:
+        return "transformers"
+    if "visual.conv1.weight" not in names:
+        return ""
+    if any(n.startswith("mapping.") for n in names):
+        return "InteractReID"
+    if "encode_text.token_embedding.weight" in names:
+        return "TBPS-CLIP"
+    return "open_clip" if "text.token_embedding.weight" in names else "OpenAI"
+
+
+def from_state(
+    state: dict[str, Tensor], image_size: tuple[int, int] | None, source: str
+) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
+    """A Clip from weights of a known layout, the layout, the weights of a mapping (or none), and the names left out."""
+    state = {_bare(k): v for k, v in state.items()}
+    layout = _layout(set(state))
+    if not layout:
+        raise ModelRefused(f"{source} is of no known layout: it has no visual.conv1.weight or vision_model.embeddings.…")
+    if layout == "transformers":
+        raise ModelRefused(f"{source} has the transformers library's names; give the folder, whose config.json says its shape")
+    mapping = {k.removeprefix("mapping."): v for k, v in state.items() if k.startswith("mapping.")}
+    openai, left = {}, []
+    for key, value in state.items():
+        name = _openai_name(key, layout)
+        if name:
+            openai[name] = value
+        elif not key.startswith("mapping."):
+            left.append(key)
+    openai.setdefault("logit_scale", torch.tensor(np.log(100.0), dtype=torch.float32))
+    grid = len(openai["visual.positional_embedding"]) - 1 if "visual.positional_embedding" in openai else 0
+    if image_size is None and int(grid**0.5) ** 2 != grid:
+        patch = openai["visual.conv1.weight"].shape[-1]
+        raise UsageError(
+            f"{source} was made for {grid} patches of {patch}×{patch} pixels, which are no square; say the size it was "
+            f"trained at with --image-size, for people often {_likely(grid, patch)}"
+        )
+    return from_openai(openai, image_size, source), layout, mapping, left
+
+
+def _openai_name(key: str, layout: str) -> str:
+    """OpenAI's name of a weight, or "" for one that inference does not need."""
+    if layout == "IRRA":
+        return "" if not key.startswith("base_model.") else _openai_name(key.removeprefix("base_model."), "OpenAI")
+    if key.startswith("mapping.") or key.endswith("attn_mask") or (layout != "OpenAI" and key.startswith(HEADS)):
+        return ""
+    for prefix in ("encode_text.", "text."):
+        if layout in ("TBPS-CLIP", "InteractReID", "open_clip"):
+            key = key.removeprefix(prefix)
+    return "" if key in ("input_resolution", "context_length", "vocab_size", "logit_bias") else key
+
+
+def _likely(grid: int, patch: int) -> str:
+    """The height and width of a grid three times as high as wide, else of its tallest divisors."""
+    wide = next((w for w in range(int(grid**0.5), 0, -1) if grid % w == 0 and grid // w >= 2 * w), 1)
+    return f"{grid // wide * patch} {wide * patch}"
+
+
+def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
+    """A CLIP of the transformers library; its pickled weights are read like any other when it has no safetensors."""
+    if list(source.glob("model*.safetensors")) or not (source / "pytorch_model.bin").is_file():
+        return load_clip(source, image_size), "transformers", {}, []
+    import tempfile
+
+    from safetensors.torch import save_file
+
+    state = read_state(source / "pytorch_model.bin")
+    with tempfile.TemporaryDirectory() as place:
+        for name in ("config.json", "preprocessor_config.json"):
+            if (source / name).is_file():
+                (Path(place) / name).write_bytes((source / name).read_bytes())
+        save_file({k: v.clone() for k, v in state.items()}, Path(place) / "model.safetensors")
+        return load_clip(place, image_size), "transformers", {}, []
+
+
+def _words(source: Path, tokenizer: str | Path | None) -> Words:
+    if tokenizer is not None:
+        return Words.load(tokenizer)
+    if source.is_dir():
+        return Words.load(source)
+    raise UsageError(
+        f"{source.name} holds no vocabulary; give it with --tokenizer: bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder"
+    )
+
+
+def _activated(clip: Clip, activation: str) -> Clip:
+    config = dict(clip.spec.config)
+    for side in ("vision_config", "text_config"):
+        config[side] = config[side] | {"hidden_act": activation}
+    return respecified(clip, config=config)
+
+
+def _method(clip: Clip, words: Words, mapping: dict[str, Tensor], source: str) -> tuple[Any, str]:
+    """Zero-shot CLIP, or InteractReID after its second stage where there is a mapping."""
+    if not mapping:
+        config = replace(preset("zero_shot", "released"), image_size=clip.image_size)
+        return method_class("zero_shot")(clip, words, config, 0).eval(), "zero_shot"
+    if set(mapping) == {"weight", "bias"}:
+        mapping = {f"fc_out.{k}": v for k, v in mapping.items()}
+    layers = len([k for k in mapping if k.startswith("layers.") and k.endswith(".weight")])
+    first = mapping.get("layers.0.0.weight")
+    config = replace(
+        preset("interactreid", "released"),
+        stage=2,
+        image_size=clip.image_size,
+        mapping_layers=layers,
+        mapping_hidden=768 if first is None or first.ndim != 2 else len(first),
+    )
+    method = method_class("interactreid")(clip, words, config, 0)
+    mapping = {k: v.float() for k, v in mapping.items()}
+    check_fit(method.mapping, mapping, f"the mapping of {source}")
+    method.mapping.load_state_dict(mapping)
+    return method.eval(), "interactreid"

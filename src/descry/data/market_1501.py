@@ -1,0 +1,102 @@
+"""Market-1501 (Zheng et al., ICCV 2015): a photograph asks, the same person seen by other cameras is looked for.
+
+The protocol: photographs of the same person by the same camera are ignored; junk (id −1) counts for nobody, so it is
+left out of the gallery; distractors (id 0000) stay in.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..errors import DataError, UsageError
+from ..images import SUFFIXES
+from ..records import Dataset
+from .assemble import assemble
+from .card import Card, Expected
+from .market_attributes import attribute_sentence, read_attributes
+from .table import Row, Table
+
+FOLDERS = {"bounding_box_train": "train", "query": "test", "bounding_box_test": "test"}
+ATTRIBUTES = "market_attribute.mat"
+NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d+)")
+
+_PAPER = "paper"
+CARD = Card(
+    "market-1501",
+    "Market-1501",
+    "Zheng et al., Scalable Person Re-identification: A Benchmark, ICCV 2015",
+    ("photo",),
+    """Market-1501-v15.09.15/
+  bounding_box_train/  query/  bounding_box_test/      0002_c1s1_000451_03.jpg (id, camera, sequence, frame, box)
+  market_attribute.mat     (optional: training photographs then carry the sentence made from it)""",
+    "Links on the authors' page (zheng-lab.cecs.anu.edu.au/Project/project_reid.html).",
+    "Research only.",
+    ("photographs", "attributes"),
+    {
+        "train ids": Expected(751, _PAPER),
+        "train photos": Expected(12_936, _PAPER),
+        "test ids": Expected(750, _PAPER),
+        "test photos": Expected(15_913, "paper: 19,732 with 3,819 junk boxes"),
+        "test queries": Expected(3_368, _PAPER),
+    },
+)
+
+
+def table(root: str | Path, variant: str | None = None) -> Table:
+    """The rows of the tree at root. variant: with or without the attribute sentence; None takes it where the file
+    is.
+    """
+    if variant not in (None, *CARD.variants):
+        raise UsageError(f"Market-1501 has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
+    root = find_root(Path(root))
+    with_words = variant == "attributes" or (variant is None and (root / ATTRIBUTES).exists())
+    codes = read_attributes(root / ATTRIBUTES) if with_words else {}
+    rows: list[Row] = []
+    junk = 0
+    for folder, split in FOLDERS.items():
+        for name, found in _files(root, folder):
+            if found[1] == "-1":
+                junk += 1
+                continue
+            words: tuple[str, ...] = ()
+            if with_words and split == "train":
+                if found[1] not in codes:
+                    raise DataError(f"market-1501: {ATTRIBUTES} has no codes for id {found[1]} ({folder}/{name})")
+                words = (attribute_sentence(codes[found[1]]),)
+            pid = "-1" if found[1] == "0000" else found[1]
+            role = "query" if folder == "query" else ""
+            path = f"{folder}/{name}"
+            rows.append(Row(split, pid, path, "", "", f"c{found[2]}", f"s{found[3]}", role, captions=words))
+    notes = (f"{junk} junk boxes left out",) if junk else ()
+    return Table("market-1501", root, tuple(rows), CARD.variants[1] if with_words else CARD.variants[0], notes)
+
+
+def _files(root: Path, folder: str) -> list[tuple[str, re.Match[str]]]:
+    """The pictures of a folder with what their names say."""
+    if not (root / folder).is_dir():
+        raise DataError(f"market-1501: the folder {folder} is missing in {root}")
+    out = []
+    for name in sorted(p.name for p in (root / folder).iterdir() if p.suffix.lower() in SUFFIXES):
+        found = NAME.match(name)
+        if found is None:
+            raise DataError(f"market-1501: {folder}/{name} is not named like 0002_c1s1_000451_03.jpg")
+        out.append((name, found))
+    if not out:
+        raise DataError(f"market-1501: the folder {folder} holds no pictures")
+    return out
+
+
+def find_root(root: Path) -> Path:
+    """The folder itself, or the folder of a usual name inside it."""
+    if not root.is_dir():
+        raise DataError(f"market-1501: there is no folder {root}")
+    for name in ("Market-1501-v15.09.15", "Market-1501", "market1501"):
+        if (root / name).is_dir() and not (root / "query").is_dir():
+            return root / name
+    return root
+
+
+def read(root: str | Path, variant: str | None = None) -> Dataset:
+    """One training row per photograph, and the benchmark "photo"."""
+    return assemble(table(root, variant))

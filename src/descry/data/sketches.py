@@ -1,0 +1,131 @@
+"""`descry data sketch`: a sketch for every photograph below a folder, in a mirror tree; parallel and resumable.
+
+So Tri-PEDES is made from photographs that the user is licensed to use: `imgs/…` is mirrored as `imgs-sketch/…` beside
+it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+from PIL import Image
+
+from ..errors import DataError, ImageRejected, UsageError
+from ..images import SUFFIXES
+from ..sketching import HEIGHT, sketch
+from .table import read_text
+
+RECORD = "descry-sketches.json"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """How sketches are made; recorded beside them, so that a folder never mixes two ways."""
+
+    style: str = "xdog"
+    dropout: float = 0.0
+    distortion: float = 0.0
+    seed: int = 0
+    height: int = HEIGHT
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was done: folders written, sketches made, sketches that were there, and pictures skipped with the reason."""
+
+    folders: tuple[str, ...]
+    made: int
+    kept: int
+    skipped: tuple[tuple[str, str], ...]
+
+
+def draw_sketches(
+    root: str | Path,
+    drawing: Drawing = Drawing(),
+    photos: str = "imgs",
+    sketches: str = "imgs-sketch",
+    threads: int = 4,
+    progress: Callable[[int, int], None] | None = None,
+) -> Drawn:
+    """Draw the sketches of every folder named `photos` in root or one level below it. What is there already is kept.
+
+    Raises DataError when there is no such folder, or when the sketches there were made in another way.
+    """
+    root = Path(root)
+    sources = [f for f in (root / photos, *sorted(p / photos for p in root.glob("*") if p.is_dir())) if f.is_dir()]
+    if not sources:
+        raise DataError(f"{root} holds no folder {photos!r}, and none of its folders does; name it with --photos")
+    if photos == sketches:
+        raise UsageError(f"photographs and sketches cannot share the folder {photos!r}")
+    jobs: list[tuple[Path, Path, str]] = []
+    kept = 0
+    for source in sources:
+        target = source.with_name(sketches)
+        _record(target, drawing)
+        for path in _photographs(source):
+            inside = path.relative_to(source)
+            if (target / inside).is_file():
+                kept += 1
+            else:
+                jobs.append((path, target / inside, inside.as_posix()))
+    skipped = []
+    for done, (name, reason) in enumerate(_run(jobs, drawing, threads), 1):
+        if reason:
+            skipped.append((name, reason))
+        if progress:
+            progress(done, len(jobs))
+    folders = tuple(str(s.with_name(sketches)) for s in sources)
+    return Drawn(folders, len(jobs) - len(skipped), kept, tuple(skipped))
+
+
+def _photographs(folder: Path) -> Iterator[Path]:
+    yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+def _record(target: Path, drawing: Drawing) -> None:
+    file = target / RECORD
+    wanted = asdict(drawing)
+    if file.is_file():
+        held = json.loads(read_text(file))
+        if held != wanted:
+            differing = ", ".join(f"{k} {held.get(k)!r}" for k, v in wanted.items() if held.get(k) != v)
+            raise DataError(
+                f"{target} was drawn with {differing}; ask for the same, or choose another folder with --sketches"
+            )
+        return
+    if target.is_dir() and any(_photographs(target)):
+        raise DataError(f"{target} holds sketches of another origin; choose another folder with --sketches")
+    target.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+
+
+def _run(jobs: list[tuple[Path, Path, str]], drawing: Drawing, threads: int) -> Iterator[tuple[str, str]]:
+    """Decoding and filtering release the lock, so threads share the work and no caller needs a guarded main module."""
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(partial(_one, drawing=drawing), jobs)
+
+
+def _one(job: tuple[Path, Path, str], drawing: Drawing) -> tuple[str, str]:
+    """Draw one sketch; its seed comes from the photograph's name, so the order of work does not matter. (path,
+    reason).
+    """
+    source, target, name = job
+    seed = int.from_bytes(hashlib.sha256(f"{drawing.seed} {name}".encode()).digest()[:8], "big")
+    try:
+        pixels = sketch(source, drawing.style, seed, drawing.dropout, drawing.distortion, drawing.height)
+    except ImageRejected as error:
+        return str(source), error.reason
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial_file = target.with_name(target.name + ".partial")
+    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP"}[target.suffix.lower()]
+    Image.fromarray(pixels).convert("RGB").save(partial_file, kind, quality=92)
+    partial_file.replace(target)
+    return str(source), ""

@@ -1,0 +1,36 @@
+"""Galleries: a folder of crops made searchable. `Gallery` is what people use; the other files are its parts.
+
+gallery.py    create, open, index, search: the face of the room
+contract.py   what a store must do, so that the local one and a distributed one can stand in for each other
+local.py      the local store: database.py (items), segments.py (vectors), files.py (bytes), lock.py (one writer)
+scan.py       exact search over stored vectors at the speed of memory
+walk.py, sources.py, indexing.py, groups.py    from a folder of pictures to items
+milvus.py, migrate.py, merge.py                beyond one machine
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+__all__ = ["Gallery", "IndexReport", "Item", "Results", "Snapshot"]
+
+_WHERE = {
+    "Gallery": "gallery",
+    "Results": "gallery",
+    "IndexReport": "indexing",
+    "Item": "contract",
+    "Snapshot": "contract",
+}
+
+if TYPE_CHECKING:
+    from .contract import Item, Snapshot
+    from .gallery import Gallery, Results
+    from .indexing import IndexReport
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        from importlib import import_module
+
+        return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+    raise AttributeError(f"descry.gallery has no name {name!r}; it has {', '.join(__all__)}")

@@ -1,0 +1,61 @@
+"""Which items a searcher lets through, asked of the database. Filters never change a score, only who is ranked."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from ..query import Filters
+from .contract import microseconds
+
+
+def clauses(filters: Filters) -> dict[str, tuple[str, list[Any]]]:
+    """SQL condition and its values for each filter that restricts, by name."""
+    out: dict[str, tuple[str, list[Any]]] = {}
+    if filters.cameras:
+        out["cameras"] = (f"camera IN ({','.join('?' * len(filters.cameras))})", list(filters.cameras))
+    if filters.since:
+        out["since"] = ("time >= ?", [microseconds(filters.since)])
+    if filters.until:
+        out["until"] = ("time <= ?", [microseconds(filters.until)])
+    if filters.path:
+        out["path"] = ("CAST(path AS TEXT) GLOB ?", [glob_of(filters.path)])
+    return out
+
+
+def glob_of(pattern: str) -> str:
+    """A pattern that does not start at the root may start at any folder: "cam3/*" finds "/data/cam3/a.jpg"."""
+    return pattern if pattern.startswith(("/", "*")) or pattern[1:3] == ":\\" else f"*/{pattern}"
+
+
+def allowed_ids(
+    connection: sqlite3.Connection, filters: Filters | None, marked: Iterable[int] = ()
+) -> tuple[np.ndarray, bool] | None:
+    """Ids, and whether they are the ones let through (True) or the ones kept out (False); None when nothing restricts.
+
+    An item without a time passes no time filter.
+    """
+    if filters is None or filters == Filters():
+        return None
+    conditions = clauses(filters)
+    marks = np.fromiter(set(map(int, marked)), np.int64)
+    if not conditions:
+        return marks, bool(filters.marked)
+    where = " AND ".join(sql for sql, _ in conditions.values())
+    values = [v for _, vs in conditions.values() for v in vs]
+    ids = np.fromiter((r[0] for r in connection.execute(f"SELECT id FROM items WHERE {where}", values)), np.int64)
+    if filters.marked is not None:
+        ids = ids[np.isin(ids, marks) == filters.marked]
+    return ids, True
+
+
+def removed_by(connection: sqlite3.Connection, filters: Filters) -> dict[str, int]:
+    """How many items each filter would keep out by itself: what a page says when nothing is left."""
+    total = connection.execute("SELECT count(*) FROM items").fetchone()[0]
+    return {
+        name: total - connection.execute(f"SELECT count(*) FROM items WHERE {sql}", values).fetchone()[0]
+        for name, (sql, values) in clauses(filters).items()
+    }

@@ -1,0 +1,280 @@
+"""From folders of crops to a gallery: decode on several threads, encode on one, commit every few hundred items.
+
+Files are taken in one fixed order and commits fall between encoder batches, so a run that was interrupted and resumed
+puts the same pictures into the same batches, and its vectors are those of a run that was not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+
+from .. import images
+from ..errors import ImageRejected
+from .contract import Entry, changed
+from .groups import look_of
+from .local import Batch, LocalStore, as_half
+from .sources import Sources, exif_of
+from .walk import Found, Plan
+
+COMMIT_ITEMS, COMMIT_SECONDS, MOST_PENDING = 256, 2.0, 1024
+
+
+class PixelEncoder(Protocol):
+    """What indexing asks of a model: `descry.embed.Model` has it, and so has a small fake in a test."""
+
+    image_size: tuple[int, int]
+
+    def embed_pixels(self, pixels: np.ndarray) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How far indexing is. done, total: files. encoded: pictures that went through the encoder. seconds: so far."""
+
+    done: int
+    total: int
+    encoded: int
+    skipped: int
+    seconds: float
+
+
+@dataclass
+class IndexReport:
+    """What indexing did. added, changed, moved, removed, unchanged: items. encoded: pictures that went through the
+    encoder.
+
+    skipped: (path, reason) of every file that was not read, also those skipped by earlier runs. seconds, encoding:
+    wall time in all and in the encoder. interrupted: it was asked to stop; what was committed is kept. dry: nothing
+    was written.
+    """
+
+    added: int = 0
+    changed: int = 0
+    moved: int = 0
+    removed: int = 0
+    unchanged: int = 0
+    encoded: int = 0
+    skipped: list[tuple[str, str]] = field(default_factory=list)
+    seconds: float = 0.0
+    encoding: float = 0.0
+    interrupted: bool = False
+    dry: bool = False
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A file that was read: its entry, and pixels unless its content is known already; or why it was not."""
+
+    found: Found
+    entry: Entry | None = None
+    pixels: np.ndarray | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+class Indexer:
+    """One run over one plan. stop: asked between batches. progress: called about once per batch."""
+
+    def __init__(
+        self,
+        store: LocalStore,
+        model: PixelEncoder,
+        sources: Sources | None = None,
+        limits: images.Limits = images.GALLERY,
+        batch_size: int = 32,
+        progress: Callable[[Step], None] | None = None,
+        stop: Callable[[], bool] | None = None,
+    ):
+        self.store, self.model, self.limits, self.batch_size = store, model, limits, batch_size
+        self.sources = sources or Sources()
+        self.progress, self.stop = progress, stop or (lambda: False)
+        self.report = IndexReport()
+        self.begun = self.committed = time.monotonic()
+        self.known: dict[bytes, int] = {}
+        self.fresh: dict[bytes, np.ndarray] = {}
+        self.gone: dict[bytes, list[int]] = {}
+        self.pending: list[Loaded] = []
+        self.batch = Batch()
+        self.done = 0
+
+    def run(self, plan: Plan) -> IndexReport:
+        """Carry out the plan and say what was done. The store's lock is held meanwhile."""
+        self.store.hold()
+        self.report.unchanged = plan.unchanged
+        self.report.skipped = list(plan.still)
+        self._learn(plan)
+        for loaded in self._decoded(plan.fresh):
+            self.done += 1
+            self._take(loaded)
+            if self._full():
+                self._flush()
+                if self.stop():
+                    self.report.interrupted = True
+                    break
+        self._flush(end=True)
+        if not self.report.interrupted:
+            self._forget(plan)
+        self.report.seconds = time.monotonic() - self.begun
+        self.report.skipped.sort()
+        return self.report
+
+    def _learn(self, plan: Plan) -> None:
+        """Which contents are known, and which of them lost their file: those may turn up elsewhere."""
+        lost = set(plan.gone.values())
+        with self.store.database.reading() as connection:
+            for number, sha in connection.execute("SELECT id, sha FROM items ORDER BY id DESC"):
+                self.known[sha] = number
+                if number in lost:
+                    self.gone.setdefault(sha, []).append(number)
+
+    def _decoded(self, fresh: Sequence[Found]) -> Iterator[Loaded]:
+        """Files read ahead of the encoder by a few batches, in order."""
+        ahead: deque[Future[Loaded]] = deque()
+        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)), "decode") as pool:
+            try:
+                for found in fresh:
+                    ahead.append(pool.submit(self._read, found))
+                    if len(ahead) > 3 * self.batch_size:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def _read(self, found: Found) -> Loaded:
+        checked = time.time_ns()
+        try:
+            if found.size > self.limits.bytes:
+                message = f"it has {found.size:,} bytes; at most {self.limits.bytes:,} are read"
+                raise ImageRejected(message, "too_many_bytes")
+            with open(found.path, "rb") as file:
+                stat = os.fstat(file.fileno())
+                data = file.read(self.limits.bytes + 1)
+            sha = hashlib.sha256(data).digest()
+            entry = Entry(found.path, sha, stat.st_size, stat.st_mtime_ns, checked=checked)
+            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._exif(data)))
+            if sha in self.known:
+                return Loaded(found, entry)
+            pixels = images.load(data, self.model.image_size, self.limits)
+            return Loaded(found, changed(entry, look=look_of(pixels)), pixels)
+        except ImageRejected as error:
+            return Loaded(found, reason=error.reason, detail=str(error))
+        except OSError as error:
+            return Loaded(found, reason="missing", detail=error.strerror or str(error))
+
+    def _exif(self, data: bytes) -> dict[int, Any]:
+        if not self.sources.needs_exif:
+            return {}
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data), formats=self.limits.formats) as image:
+                return exif_of(image)
+        except Exception:  # noqa: BLE001 - images.load says what is wrong with this file
+            return {}
+
+    # ------------------------------------------------------------------ taking one file
+
+    def _take(self, loaded: Loaded) -> None:
+        found, entry = loaded.found, loaded.entry
+        if entry is None:
+            self.report.skipped.append((found.path, f"{loaded.reason}: {loaded.detail}"))
+            self.batch.skipped.append(
+                (found.path, loaded.reason, loaded.detail, found.size, found.mtime, time.time_ns())
+            )
+            if found.number:  # it was readable once and is not any more: its old vector must not answer for it
+                self.batch.removed.append(found.number)
+                self.report.removed += 1
+            return
+        same = self.known.get(entry.sha)
+        if found.number and same and self._is(found.number, entry.sha):
+            self._update(found.number, entry)
+            self.report.unchanged += 1
+        elif not found.number and self.gone.get(entry.sha):
+            self._update(self.gone[entry.sha].pop(0), entry)
+            self.report.moved += 1
+        else:
+            self.pending.append(loaded)
+
+    def _is(self, number: int, sha: bytes) -> bool:
+        items = self.store.items([number])
+        return bool(items) and items[0].sha256 == sha.hex()
+
+    def _update(self, number: int, entry: Entry) -> None:
+        items = self.store.items([number])
+        self.batch.updated.append((number, changed(entry, look=items[0].look)))
+
+    def _full(self) -> bool:
+        if len(self.pending) >= MOST_PENDING or len(self.batch) >= MOST_PENDING:
+            return True
+        return len(self.pending) >= self.batch_size and len(self._new()) >= self.batch_size
+
+    def _new(self) -> dict[bytes, Loaded]:
+        """Pending contents that no stored or just encoded vector stands for."""
+        out: dict[bytes, Loaded] = {}
+        for loaded in self.pending:
+            assert loaded.entry is not None
+            if loaded.pixels is not None and loaded.entry.sha not in self.known and loaded.entry.sha not in self.fresh:
+                out.setdefault(loaded.entry.sha, loaded)
+        return out
+
+    # ------------------------------------------------------------------ encoding and committing
+
+    def _flush(self, end: bool = False) -> None:
+        new = self._new()
+        if new:
+            begin = time.monotonic()
+            vectors = self.model.embed_pixels(np.stack([loaded.pixels for loaded in new.values()]))  # type: ignore[misc]
+            self.report.encoding += time.monotonic() - begin
+            self.report.encoded += len(new)
+            self.fresh |= dict(zip(new, as_half(list(vectors), self.store.binding.dimension), strict=True))
+        for loaded in self.pending:
+            self._queue(loaded)
+        self.pending.clear()
+        due = len(self.batch) >= COMMIT_ITEMS or time.monotonic() - self.committed >= COMMIT_SECONDS
+        if len(self.batch) and (end or due or self.stop()):
+            self._commit()
+        if self.progress:
+            seconds = time.monotonic() - self.begun
+            self.progress(Step(self.done, self.done, self.report.encoded, len(self.report.skipped), seconds))
+
+    def _queue(self, loaded: Loaded) -> None:
+        entry = loaded.entry
+        assert entry is not None
+        if entry.sha in self.fresh:
+            vector = self.fresh[entry.sha]
+        else:
+            number = self.known[entry.sha]
+            vector = self.store.vectors([number])[0]
+            entry = changed(entry, look=self.store.items([number])[0].look)
+        self.batch.added.append(entry)
+        self.batch.vectors.append(vector)
+        if loaded.found.number:
+            self.report.changed += 1
+        else:
+            self.report.added += 1
+
+    def _commit(self) -> None:
+        ids = self.store.commit(self.batch)
+        for number, entry in zip(ids, self.batch.added, strict=True):
+            self.known.setdefault(entry.sha, number)
+        self.batch = Batch()
+        self.fresh.clear()
+        self.committed = time.monotonic()
+
+    def _forget(self, plan: Plan) -> None:
+        """Items whose file is gone and whose content turned up nowhere else."""
+        lost = [number for numbers in self.gone.values() for number in numbers]
+        if lost or plan.forgotten:
+            self.store.commit(Batch(removed=sorted(lost), unskipped=plan.forgotten))
+        self.report.removed += len(lost)

@@ -1,0 +1,355 @@
+"""The local store: one folder, embedded, exact.
+
+  gallery.json        what it is bound to          items.db, head      items and how far commits have come
+  vectors-*.f16       vectors                      writer.lock         who writes
+
+Order of every write: vectors on disk → rows committed → head. Killed anywhere in between, the folder is as it was
+after the last commit; leftovers are swept away by the next writer.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import __version__
+from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
+from ..query import Filters
+from . import files, lock, segments
+from .contract import Binding, Entry, Fault, Item, Snapshot
+from .database import HEAD, NAME, Database, State
+from .filters import allowed_ids
+from .lock import WriterLock
+
+FORMAT = 1
+CONFIG = "gallery.json"
+EMPTY = np.zeros(0, np.int64)
+
+
+@dataclass
+class Batch:
+    """What one commit changes: all of it or nothing. updated: (id, entry) of moved files or other metadata."""
+
+    added: list[Entry] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
+    updated: list[tuple[int, Entry]] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+    skipped: list[tuple[str, str, str, int, int, int]] = field(default_factory=list)
+    unskipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in (self.added, self.updated, self.removed, self.skipped, self.unskipped))
+
+
+class LocalStore:
+    """See the module's text. Threads may share one; each gets its own view of the database."""
+
+    capabilities = frozenset({"exact", "scores", "snapshot", "verify", "compact"})
+
+    def __init__(self, folder: str | Path):
+        self.folder = Path(folder)
+        self.config = self._read_config()
+        self.binding = Binding(**self.config["binding"])
+        self.database = Database(self.folder)
+        self._lock: WriterLock | None = None
+        self._last: Snapshot | None = None
+
+    @classmethod
+    def create(cls, folder: str | Path, binding: Binding) -> LocalStore:
+        """A new, empty store. UsageError when the folder holds anything already."""
+        folder = Path(folder)
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise UsageError(f"{folder} exists and is not empty; name a new folder for the gallery")
+        with _disk(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            Database(folder, create=True).close()
+            made = datetime.now(UTC).isoformat(timespec="seconds")
+            config = {
+                "format": FORMAT,
+                "descry": __version__,
+                "created": made,
+                "vectors": "float16",
+                "binding": asdict(binding),
+            }
+            files.write_sealed(folder / CONFIG, config)
+        return cls(folder)
+
+    def _read_config(self) -> dict[str, Any]:
+        try:
+            config = files.read_sealed(self.folder / CONFIG)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UsageError(
+                f"{self.folder} is no gallery: it holds no {CONFIG}; make one with descry index DIR --out {self.folder}"
+            ) from None
+        if config.get("format") != FORMAT:
+            raise IndexMismatch(
+                f"{self.folder} has format {config.get('format')}; this descry reads format {FORMAT}: "
+                f"index again into a new folder"
+            )
+        return config
+
+    # ------------------------------------------------------------------ reading
+
+    def count(self) -> int:
+        """Number of items."""
+        return self.database.state().count
+
+    def items(self, ids: Sequence[int]) -> list[Item]:
+        """Items by id, in the order asked; unknown ids are left out."""
+        return self.database.items(ids)
+
+    @contextmanager
+    def reading(self) -> Iterator[Snapshot]:
+        """The current snapshot, with the database held at that moment for everything asked inside the block."""
+        with self.database.reading():
+            yield self.snapshot()
+
+    def snapshot(self) -> Snapshot:
+        """The rows as they are now. Cheap when nothing changed, and when rows were only appended."""
+        for _ in range(5):
+            with self.database.reading():
+                state, old = self.database.state(), self._last
+                if old and old.generation == state.generation:
+                    return old
+                try:
+                    made = (
+                        self._grown(old, state.generation)
+                        if old and old.layout == state.layout
+                        else self._mapped(state)
+                    )
+                except FileNotFoundError:  # compacted between the two looks
+                    continue
+            if len(made) != state.count:
+                raise IndexCorrupt(
+                    f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
+                )
+            self._last = made
+            return made
+        raise IndexCorrupt(
+            f"{self.folder} lacks a vectors file that its database names; restore it from a copy, or index again"
+        )
+
+    def _mapped(self, state: State) -> Snapshot:
+        with self.database.reading() as connection:
+            blocks, starts, total = self._blocks(connection)
+            rows = connection.execute("SELECT segment, row, id FROM items INDEXED BY items_place ORDER BY segment, row")
+            table = _table(rows, 3)
+        if not len(table):
+            return Snapshot(state.generation, state.layout, EMPTY, blocks, EMPTY)
+        numbers = np.array(sorted(starts) or [0])
+        at = np.minimum(np.searchsorted(numbers, table[:, 0]), len(numbers) - 1)
+        place = np.array([starts.get(int(n), total) for n in numbers])[at] + table[:, 1]
+        if (numbers[at] != table[:, 0]).any() or place.max() >= total or place.min() < 0:
+            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
+        ids, order = table[:, 2].copy(), np.argsort(table[:, 2], kind="stable")
+        straight = len(ids) == total and bool((np.diff(ids) > 0).all())
+        return Snapshot(state.generation, state.layout, ids[order], blocks, None if straight else place[order])
+
+    def _grown(self, old: Snapshot, generation: int) -> Snapshot:
+        """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
+        with self.database.reading() as connection:
+            last = int(old.ids[-1]) if len(old) else 0
+            found = connection.execute("SELECT id FROM items WHERE id > ? ORDER BY id", (last,))
+            new = np.fromiter((row[0] for row in found), np.int64)
+            blocks, _, total = self._blocks(connection, old.blocks)
+        rows = None
+        if old.rows is not None:
+            rows = np.concatenate([old.rows, np.arange(total - len(new), total)])
+        return Snapshot(generation, old.layout, np.concatenate([old.ids, new]), blocks, rows)
+
+    def _blocks(
+        self, connection: Any, kept: Sequence[np.ndarray] = ()
+    ) -> tuple[tuple[np.ndarray, ...], dict[int, int], int]:
+        blocks, starts, total = [], {}, 0
+        for i, (number, rows) in enumerate(connection.execute("SELECT id, rows FROM segments ORDER BY id")):
+            same = i < len(kept) and len(kept[i]) == rows
+            blocks.append(kept[i] if same else segments.view(self.folder, number, rows, self.binding.dimension))
+            starts[number] = total
+            total += rows
+        return tuple(blocks), starts, total
+
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
+        with self.reading() as snapshot:
+            return snapshot.vectors(snapshot.columns(ids))
+
+    def nearest(self, vectors: np.ndarray, k: int, filters: Filters | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """(T, D) → ids (T, ≤ k) and cosines, float32, best first, ties by rising id. Exact; see `scan`."""
+        from . import scan
+
+        with self.reading() as snapshot:
+            allowed = self.allowed(snapshot, filters)
+            return scan.nearest(snapshot, vectors, k, allowed)
+
+    def allowed(self, snapshot: Snapshot, filters: Filters | None, marked: Iterable[int] = ()) -> np.ndarray | None:
+        """(N,) bool: which columns the filters let through; None for all."""
+        with self.database.reading() as connection:
+            ids = allowed_ids(connection, filters, marked)
+        if ids is None:
+            return None
+        inside = np.isin(snapshot.ids, ids[0])
+        return inside if ids[1] else ~inside
+
+    # ------------------------------------------------------------------ writing
+
+    def hold(self) -> None:
+        """Take the writer's lock and sweep up what an interrupted writer left. Raises Locked."""
+        if self._lock is not None:
+            return
+        with _disk(self.folder):
+            self._lock = WriterLock(self.folder)
+            try:
+                self.database.check_head()
+                self._sweep()
+            except BaseException:
+                self.release()
+                raise
+
+    def release(self) -> None:
+        """Give the writer's lock back."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
+
+    def _sweep(self) -> None:
+        with self.database.reading() as connection:
+            known = {segments.name_of(n): (n, rows) for n, rows in connection.execute("SELECT id, rows FROM segments")}
+        for path in self.folder.iterdir():
+            if path.name.endswith(".partial") or (path.name.startswith("vectors-") and path.name not in known):
+                path.unlink(missing_ok=True)
+        for number, rows in known.values():
+            segments.cut(self.folder, number, rows, self.binding.dimension)
+
+    def add(self, entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
+        """Store crops with their (n, D) vectors; an entry whose path is known replaces that item and keeps its id."""
+        return self.commit(Batch(added=list(entries), vectors=list(np.asarray(vectors))))
+
+    def delete(self, ids: Iterable[int]) -> int:
+        """Remove items; how many there were. Their bytes go with the next `compact`."""
+        before = self.count()
+        self.commit(Batch(removed=[int(i) for i in ids]))
+        return before - self.count()
+
+    def commit(self, batch: Batch) -> list[int]:
+        """Make a batch durable; the ids of what was added. On any error nothing of it is there."""
+        self.hold()
+        half = as_half(batch.vectors, self.binding.dimension)
+        if len(half) != len(batch.added):
+            raise UsageError(f"{len(batch.added)} crops came with {len(half)} vectors; give one vector per crop")
+        with _disk(self.folder):
+            places, sizes = self._append(half)
+            with self.database.writing() as change:
+                for number in batch.removed:
+                    change.remove(number)
+                for number, entry in batch.updated:
+                    change.update(number, entry)
+                for skip in batch.skipped:
+                    change.skip(*skip)
+                for path in batch.unskipped:
+                    change.unskip(path)
+                for number, rows in sizes.items():
+                    change.segment(number, rows)
+                return [
+                    change.insert(entry, place, zlib.crc32(row))
+                    for entry, place, row in zip(batch.added, places, half, strict=True)
+                ]
+
+    def _append(self, half: np.ndarray) -> tuple[list[tuple[int, int]], dict[int, int]]:
+        """Write rows behind the last ones: their places, and the new size of each segment touched."""
+        with self.database.reading() as connection:
+            number, used = connection.execute("SELECT id, rows FROM segments ORDER BY id DESC LIMIT 1").fetchone() or (
+                1,
+                0,
+            )
+        limit, places, sizes, done = segments.capacity(self.binding.dimension), [], {}, 0
+        while done < len(half):
+            if used >= limit:
+                number, used = number + 1, 0
+            part = half[done : done + limit - used]
+            segments.append(self.folder, number, used, part)
+            places += [(number, used + i) for i in range(len(part))]
+            used, done = used + len(part), done + len(part)
+            sizes[number] = used
+        return places, sizes
+
+    def compact(self) -> int:
+        """Rewrite what holds removed vectors, and the database, so that their bytes are gone; bytes won."""
+        from .compaction import compact
+
+        self.hold()
+        with _disk(self.folder):
+            return compact(self)
+
+    def verify(self) -> list[Fault]:
+        """Every fault in any byte that an answer depends on."""
+        from .verification import verify
+
+        return verify(self)
+
+    def size(self) -> int:
+        """Bytes of the folder's files."""
+        return sum(p.stat().st_size for p in self.folder.iterdir() if p.is_file())
+
+    def erase(self) -> None:
+        """Remove the files that are the store's own, and the folder when nothing else is in it. Raises Locked."""
+        self.hold()
+        self.close()
+        own = [CONFIG, NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, lock.NAME]
+        for path in [
+            *(self.folder / name for name in own),
+            *self.folder.glob("vectors-*.f16"),
+            *self.folder.glob("*.partial"),
+        ]:
+            path.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def close(self) -> None:
+        """Release lock and connections."""
+        self.release()
+        self.database.close()
+        self._last = None
+
+
+def as_half(vectors: Sequence[np.ndarray], dimension: int) -> np.ndarray:
+    """(n, D) vectors rounded to float16; UsageError for another dimension or values that are not finite."""
+    rows = np.stack(list(vectors)) if len(vectors) else np.zeros((0, dimension), np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise UsageError(f"vectors of shape {rows.shape} were given; this gallery holds (n, {dimension})")
+    half = rows.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise UsageError(
+            "the model gave values that are not finite numbers; check its weights with descry doctor --model"
+        )
+    lengths = np.linalg.norm(half.astype(np.float32), axis=1)
+    if len(half) and np.abs(lengths - 1).max() > 0.01:
+        raise UsageError(
+            f"vectors must have length 1, and one has {lengths[np.abs(lengths - 1).argmax()]:.3g}; "
+            f"divide each by its length"
+        )
+    return half
+
+
+def _table(rows: Iterable[tuple[int, ...]], width: int) -> np.ndarray:
+    flat = np.fromiter((value for row in rows for value in row), np.int64)
+    return flat.reshape(-1, width)
+
+
+@contextmanager
+def _disk(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        what = os.strerror(error.errno) if error.errno else str(error)
+        raise DescryError(
+            f"writing to {folder} failed: {what}; what was committed before is kept. Free space or mend "
+            f"the disk, then repeat"
+        ) from error

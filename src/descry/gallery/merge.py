@@ -1,0 +1,116 @@
+"""Joining galleries that were indexed in shards, on as many machines as there were shards."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import DescryError, IndexCorrupt, UsageError
+from .contract import Entry, from_microseconds
+from .local import Batch, LocalStore
+
+STEP = 4096
+
+
+def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int, int], None] | None = None) -> int:
+    """A new gallery with the items of all parts, every vector compared with its part's; the number of items.
+
+    The same path in two parts is taken once if its content is the same. Raises IndexMismatch when models differ,
+    IndexCorrupt when a part does not verify, UsageError when two parts hold different content for a path or `out` is
+    not empty; then nothing is left behind.
+    """
+    if not parts:
+        raise UsageError("no gallery to merge was named; name the galleries of all shards")
+    stores = [LocalStore(part) for part in parts]
+    try:
+        for store in stores:
+            stores[0].binding.check(store.binding, str(stores[0].folder))
+            faults = store.verify()
+            if faults:
+                raise IndexCorrupt(
+                    f"{store.folder} is damaged ({faults[0].where}: {faults[0].what}); index that shard again"
+                )
+        made = LocalStore.create(out, stores[0].binding)
+        try:
+            total = sum(store.count() for store in stores)
+            for store in stores:
+                _take(store, made, total, progress)
+            _compare(stores, made)
+            return made.count()
+        except DescryError:
+            made.close()
+            shutil.rmtree(out, ignore_errors=True)
+            raise
+        finally:
+            made.close()
+    finally:
+        for store in stores:
+            store.close()
+
+
+def stored(store: LocalStore, after: int = 0) -> Iterator[tuple[list[int], list[Entry], np.ndarray]]:
+    """All items beyond an id, by rising id and in steps: ids, entries and (n, D) float16 vectors, of one moment."""
+    columns = "id, path, sha, size, mtime, checked, camera, track, time, look"
+    sql = f"SELECT {columns} FROM items WHERE id > ? ORDER BY id LIMIT ?"
+    with store.reading() as rows:
+        while True:
+            with store.database.reading() as connection:
+                found = connection.execute(sql, (after, STEP)).fetchall()
+            if not found:
+                return
+            ids = [row[0] for row in found]
+            made = [
+                Entry(
+                    os.fsdecode(p), sha, size, mtime, camera, track, from_microseconds(time), look % (1 << 64), checked
+                )
+                for _, p, sha, size, mtime, checked, camera, track, time, look in found
+            ]
+            yield ids, made, rows.vectors(rows.columns(ids))
+            after = ids[-1]
+
+
+def _take(store: LocalStore, made: LocalStore, total: int, progress: Callable[[int, int], None] | None) -> None:
+    for _, entries, vectors in stored(store):
+        known = _shas(made, [e.path for e in entries])
+        for entry in entries:
+            if known.get(entry.path, entry.sha) != entry.sha:
+                raise UsageError(
+                    f"{entry.path} has different content in two galleries; index the shards again from "
+                    f"one state of the files"
+                )
+        fresh = [i for i, e in enumerate(entries) if e.path not in known]
+        made.commit(Batch(added=[entries[i] for i in fresh], vectors=[vectors[i] for i in fresh]))
+        if progress:
+            progress(made.count(), total)
+    with store.database.reading() as connection:
+        skips = connection.execute("SELECT path, reason, detail, size, mtime, checked FROM skipped").fetchall()
+    if skips:
+        made.commit(Batch(skipped=[(os.fsdecode(s[0]), *s[1:]) for s in skips]))
+
+
+def _shas(store: LocalStore, paths: list[str]) -> dict[str, bytes]:
+    out: dict[str, bytes] = {}
+    with store.database.reading() as connection:
+        for i in range(0, len(paths), 500):
+            part = [os.fsencode(p) for p in paths[i : i + 500]]
+            marks = ",".join("?" * len(part))
+            rows = connection.execute(f"SELECT path, sha FROM items WHERE path IN ({marks})", part)
+            out |= {os.fsdecode(path): sha for path, sha in rows}
+    return out
+
+
+def _compare(stores: Sequence[LocalStore], made: LocalStore) -> None:
+    """Every vector of every part against the merged one, bit by bit."""
+    for store in stores:
+        for _, entries, vectors in stored(store):
+            with made.reading() as rows, made.database.reading() as connection:
+                paths = [os.fsencode(e.path) for e in entries]
+                ids = [connection.execute("SELECT id FROM items WHERE path = ?", (p,)).fetchone()[0] for p in paths]
+                if rows.vectors(rows.columns(ids)).tobytes() != vectors.tobytes():
+                    raise IndexCorrupt(
+                        f"vectors of {store.folder} did not arrive as they were; is the disk of {made.folder} sound?"
+                    )

@@ -1,0 +1,238 @@
+"""Is the person probably not in this gallery? A calibrated decision from the profile of the scores.
+
+Letters: N items, n calibration queries, F features. A profile says how the best scores stand out from the rest; a
+logistic regression turns it into one number, and split conformal prediction (Vovk et al. 2005) turns that number into
+two decisions whose false-alarm rates hold for any model and any gallery like the one calibrated on:
+
+    absent    said of at most a share α of the queries whose person is here
+    stands out  said of at most a share α of the queries whose person is not here
+    open      neither can be said
+
+One calibration belongs to one kind of query. Nothing here says who a person is, and the number is never shown as a
+percentage.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+
+FEATURES = (
+    "best",
+    "best over 5th",
+    "best over 20th",
+    "best over 100th",
+    "2nd over 10th",
+    "cosine",
+    "spread of the top 20",
+)
+ALPHA = 0.05
+ENOUGH = 40
+FORMAT = 1
+
+
+def profile(scores: np.ndarray, cosine: np.ndarray) -> np.ndarray:
+    """(F,) features of one ranking. scores: (N,) of the formula; cosine: (N,) of the query's main term with every
+    item."""
+    scores = np.asarray(scores, np.float64)
+    k = min(101, len(scores))
+    best = np.sort(np.partition(scores, len(scores) - k)[-k:])[::-1]
+    best = (best - scores.mean()) / max(scores.std(), 1e-9)
+
+    def at(rank: int) -> float:
+        return float(best[min(rank, k) - 1])
+
+    gaps = (at(1), at(1) - at(5), at(1) - at(20), at(1) - at(100), at(2) - at(10))
+    return np.array([*gaps, float(np.max(cosine)), float(best[: min(20, k)].std())])
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A fitted decision for one kind of query. mean, spread, weights: of the logistic regression over FEATURES, bias
+    last.
+
+    absent_below, stands_out_above: thresholds on its number. alpha: the stated false-alarm rate. present, absent: how
+    many calibration queries set each threshold. people: digests of the people calibrated on, who must not be tested on.
+    """
+
+    kind: str
+    mean: tuple[float, ...]
+    spread: tuple[float, ...]
+    weights: tuple[float, ...]
+    absent_below: float
+    stands_out_above: float
+    alpha: float
+    present: int
+    absent: int
+    people: frozenset[str] = field(default_factory=frozenset)
+    source: str = ""
+
+    def number(self, profiles: np.ndarray) -> np.ndarray:
+        """(n, F) profiles → (n,) in 0 … 1: near 1 where the calibration's people were present. Half of them were."""
+        x = (np.atleast_2d(profiles) - self.mean) / self.spread
+        return _logistic(x @ np.array(self.weights[:-1]) + self.weights[-1])
+
+    def decide(self, one: np.ndarray) -> str:
+        """ "absent", "stands out" or "open" for one profile."""
+        number = float(self.number(one)[0])
+        if number < self.absent_below:
+            return "absent"
+        return "stands out" if number > self.stands_out_above else "open"
+
+
+def notice(calibration: Calibration | None, one: np.ndarray) -> str:
+    """What is said beside a list of leads. Without a calibration it says so."""
+    if calibration is None:
+        return "uncalibrated: this gallery cannot say when a person is not in it (descry gallery calibrate)"
+    rate = f"{100 * calibration.alpha:g} in 100"
+    return {
+        "absent": f"probably not in this gallery; said wrongly of at most {rate} people who are",
+        "stands out": f"the first leads stand out; said wrongly of at most {rate} people who are not here",
+        "open": "nothing stands out, and nothing says the person is not here",
+    }[calibration.decide(one)]
+
+
+def calibrate(
+    kind: str,
+    present: np.ndarray,
+    absent: np.ndarray,
+    people: Iterable[Any],
+    alpha: float = ALPHA,
+    seed: int = 0,
+    source: str = "",
+) -> Calibration:
+    """Fit a decision. present, absent: (n, F) profiles of the same people with and without their pictures in the
+    gallery,
+    or of different people. people: who they are, one per row of `present` and, where they differ, of `absent`.
+
+    One half of the rows fits the regression, the other sets the thresholds. Raises DataError for fewer than 40 of a
+    sort.
+    """
+    people = [str(p) for p in people]
+    for name, rows in (("present", present), ("absent", absent)):
+        if len(rows) < ENOUGH:
+            raise DataError(
+                f"{len(rows)} {name} queries were given; a calibration needs at least {ENOUGH} of each sort"
+            )
+    rng = np.random.default_rng(seed)
+    halves = []
+    paired = len(present) == len(absent) == len(people)
+    order = rng.permutation(len(present))
+    for rows in (present, absent):
+        mixed = order if paired else rng.permutation(len(rows))
+        halves.append((rows[mixed[: len(rows) // 2]], rows[mixed[len(rows) // 2 :]]))
+    (fit_here, set_here), (fit_gone, set_gone) = halves
+    x = np.concatenate([fit_here, fit_gone])
+    mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
+    y = np.r_[np.ones(len(fit_here)), np.zeros(len(fit_gone))]
+    weights = _regress((x - mean) / spread, y)
+    draft = Calibration(kind, tuple(mean), tuple(spread), tuple(weights), 0.0, 1.0, alpha, len(set_here), len(set_gone))
+    here, gone = np.sort(draft.number(set_here)), np.sort(draft.number(set_gone))
+    low, high = int(alpha * (len(here) + 1)), int(alpha * (len(gone) + 1))
+    return Calibration(
+        kind,
+        draft.mean,
+        draft.spread,
+        draft.weights,
+        float(here[low - 1]) if low else 0.0,
+        float(gone[len(gone) - high]) if high else 1.0,
+        alpha,
+        len(here),
+        len(gone),
+        frozenset(_digest(p) for p in people),
+        source,
+    )
+
+
+def check_apart(calibration: Calibration, people: Iterable[Any]) -> None:
+    """Raises DataError when anyone tested was calibrated on."""
+    both = [p for p in people if _digest(str(p)) in calibration.people]
+    if both:
+        raise DataError(
+            f"{len(both)} of the people tested were calibrated on (the first: {both[0]}); calibrate on other people"
+        )
+
+
+def judged(
+    calibration: Calibration, present: np.ndarray, absent: np.ndarray, people: Iterable[Any]
+) -> dict[str, float]:
+    """How the decision fares on other people, shares in percent. Raises DataError when they were calibrated on."""
+    check_apart(calibration, people)
+    here, gone = calibration.number(present), calibration.number(absent)
+    return {
+        "false alarms": 100 * float((here < calibration.absent_below).mean()),
+        "absence detected": 100 * float((gone < calibration.absent_below).mean()),
+        "FPIR": 100 * float((gone > calibration.stands_out_above).mean()),
+        "TPIR": 100 * float((here > calibration.stands_out_above).mean()),
+        "AUROC": 100 * auroc(here, gone),
+        "ECE": calibration_error(np.r_[here, gone], np.r_[np.ones(len(here)), np.zeros(len(gone))]),
+    }
+
+
+def auroc(present: np.ndarray, absent: np.ndarray) -> float:
+    """The chance that a present query's number is above an absent one's; ties count half.
+
+    >>> auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0]))
+    0.875
+    """
+    ordered = np.sort(absent)
+    below = np.searchsorted(ordered, present, side="left")
+    upto = np.searchsorted(ordered, present, side="right")
+    return float((below + upto).mean() / 2 / len(absent))
+
+
+def tpir_at(present: np.ndarray, found: np.ndarray, absent: np.ndarray, fpir: float = ALPHA) -> float:
+    """TPIR@FPIR of open-set search: share of present queries found at rank 1 and above the threshold that `fpir` of the
+    absent ones pass. present, absent: best score of each query; found: (n,) bool, whether rank 1 is the person."""
+    kept = int(fpir * len(absent))
+    threshold = np.sort(absent)[::-1][kept] if kept < len(absent) else -np.inf
+    return float((found & (present > threshold)).mean())
+
+
+def calibration_error(number: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
+    """Expected calibration error over bins of equal count: mean distance of number and share of truth, weighted."""
+    order = np.argsort(number, kind="stable")
+    parts = [p for p in np.array_split(order, bins) if len(p)]
+    return float(sum(len(p) * abs(number[p].mean() - truth[p].mean()) for p in parts) / len(number))
+
+
+def to_json(calibration: Calibration) -> dict[str, Any]:
+    """Plain values; people as digests."""
+    return {"format": FORMAT, "features": list(FEATURES), **asdict(calibration), "people": sorted(calibration.people)}
+
+
+def from_json(data: Mapping[str, Any]) -> Calibration:
+    """The calibration of `to_json`; DataError for another format or other features."""
+    if data.get("format") != FORMAT or tuple(data.get("features", ())) != FEATURES:
+        raise DataError("the calibration was made by another version; run descry gallery calibrate again")
+    names = set(Calibration.__dataclass_fields__)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in names}
+    return Calibration(**(values | {"people": frozenset(data["people"])}))
+
+
+def _regress(x: np.ndarray, y: np.ndarray, ridge: float = 1.0, steps: int = 50) -> np.ndarray:
+    """Logistic regression by Newton's method with a small ridge (not on the bias) → (F + 1,)."""
+    x = np.c_[x, np.ones(len(x))]
+    penalty = np.diag([ridge] * (x.shape[1] - 1) + [1e-6])
+    w = np.zeros(x.shape[1])
+    for _ in range(steps):
+        p = _logistic(x @ w)
+        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, x.T @ (y - p) - penalty @ w)
+        w += step
+        if np.abs(step).max() < 1e-10:
+            break
+    return w
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))
+
+
+def _digest(person: str) -> str:
+    return hashlib.sha256(person.encode()).hexdigest()[:16]

@@ -1,0 +1,163 @@
+"""Which question is worth asking next: the one whose answer is expected to narrow the gallery most.
+
+Letters: A questions, N items. For each item the encoder's similarity to a question's phrase gives P(yes | item); the
+scores of the current round give a posterior over items. The expected gain of a question is the mutual information
+between its answer and the person, H(Σ p r) − Σ p H(r) in bits, where r is P(yes | item) seen through a witness who
+errs now and then ("don't know" only scales it). No language model and no training; the vocabulary is a table that
+users can extend.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..leads import Space
+from ..query import Query
+
+SAMPLE = 4096
+SHARPNESS = 1.0
+WITNESS_ERROR = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One row of the vocabulary.
+
+    key: its name. text: how it is asked. phrase: what a "yes" says, as the encoder reads it. group: questions of one
+    group exclude each other, so a "yes" settles them all; "" for none. attribute, values: what a record of attributes
+    answers "yes" with; only for simulated witnesses.
+    """
+
+    key: str
+    text: str
+    phrase: str
+    group: str = ""
+    attribute: str = ""
+    values: tuple[str, ...] = ()
+
+
+def vocabulary(path: str | Path | None = None) -> tuple[Question, ...]:
+    """The questions of a JSON table (the package's own by default). Raises DataError naming the row that is wrong.
+
+    A row needs "key", "question" and "phrase"; "group", "attribute" and "values" may be left out.
+    """
+    source = files(__package__).joinpath("attributes.json") if path is None else Path(path)
+    try:
+        rows = json.loads(source.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"the question table {source} cannot be read ({error}); it must be a JSON list of rows"
+        ) from None
+    out: dict[str, Question] = {}
+    for i, row in enumerate(rows if isinstance(rows, list) else [rows]):
+        missing = [
+            n for n in ("key", "question", "phrase") if not (isinstance(row, dict) and str(row.get(n, "")).strip())
+        ]
+        if missing:
+            raise DataError(
+                f"row {i} of {source} lacks {', '.join(missing)}; a row is key, question, phrase and maybe group"
+            )
+        if row["key"] in out:
+            raise DataError(f"row {i} of {source} repeats the key {row['key']!r}; keys must differ")
+        optional = (row.get("group", ""), row.get("attribute", ""), tuple(row.get("values", ())))
+        out[row["key"]] = Question(row["key"], row["question"], row["phrase"], *optional)
+    if not out:
+        raise DataError(f"the question table {source} is empty; give at least one row")
+    return tuple(out.values())
+
+
+class Asker:
+    """The questions of a vocabulary over one gallery, ready to be asked many times.
+
+    Costs A × N × 8 bytes; made once for a snapshot, a question then takes two products of that size.
+    """
+
+    def __init__(self, questions: Sequence[Question], yes: np.ndarray, error: float = WITNESS_ERROR):
+        """yes: (A, N) P(yes | item), see `beliefs`. error: share of answers taken to be wrong."""
+        self.questions = tuple(questions)
+        self.yes = np.asarray(yes, np.float32)
+        self.seen = np.float32(error) + np.float32(1 - 2 * error) * self.yes
+        self.doubt = _entropy(self.seen)
+
+    @classmethod
+    def of(cls, space: Space, model: Any, questions: Sequence[Question], error: float = WITNESS_ERROR) -> Asker:
+        """For a gallery: phrases are embedded by the model that made its vectors."""
+        return cls(questions, beliefs(space.scores(model.embed_texts([q.phrase for q in questions]))), error)
+
+    def gains(self, scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
+        """(N,) scores of the current round → (A,) expected gains in bits. sharpness: scores to log-odds."""
+        p = posterior(scores, sharpness)
+        return np.maximum(_entropy(self.seen @ p) - self.doubt @ p, 0)
+
+    def next(
+        self, scores: np.ndarray, query: Query, asked: Mapping[str, str], k: int = 1, sharpness: float = SHARPNESS
+    ) -> list[tuple[Question, float]]:
+        """The k questions most worth asking now, with their gains; fewer when the vocabulary is used up.
+
+        Left out: what was asked, what stands in the query, and groups that a "yes" has settled.
+        """
+        said = {p.value for p in (*query.wanted, *query.unwanted)}
+        settled = {q.group for q in self.questions if q.group and asked.get(q.key) == "yes"}
+        gains = self.gains(scores, sharpness)
+        open_ = [
+            i
+            for i, q in enumerate(self.questions)
+            if q.key not in asked and q.phrase not in said and q.group not in settled
+        ]
+        best = sorted(open_, key=lambda i: (-float(gains[i]), i))[:k]
+        return [(self.questions[i], float(gains[i])) for i in best]
+
+
+def posterior(scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
+    """(N,) scores → (N,) float32 weights that sum to 1: what the scores say about where to look, not a probability."""
+    scores = np.asarray(scores, np.float32) * np.float32(sharpness)
+    weights = np.exp(scores - scores.max())
+    return weights / weights.sum()
+
+
+def beliefs(similarity: np.ndarray, rounds: int = 40) -> np.ndarray:
+    """(A, N) similarities to the phrases of questions → (A, N) float32 P(yes | item), without any labels.
+
+    Each question splits a gallery in two, so its similarities are taken for a mixture of two normal distributions of
+    one width; expectation-maximisation (Dempster et al. 1977) on a fixed sample finds both, and Bayes' rule gives
+    P(yes).
+    """
+    similarity = np.asarray(similarity, np.float32)
+    n = similarity.shape[1]
+    sample = similarity[:, np.linspace(0, n - 1, min(n, SAMPLE)).astype(np.int64)].astype(np.float64)
+    mean, spread = sample.mean(axis=1, keepdims=True), np.maximum(sample.std(axis=1, keepdims=True), 1e-6)
+    z = (sample - mean) / spread
+    low, high = np.full(mean.shape, -1.0), np.full(mean.shape, 1.0)
+    width, share = np.full(mean.shape, 0.6), np.full(mean.shape, 0.5)
+    for _ in range(rounds):
+        r = _logistic((high - low) / width**2 * (z - (high + low) / 2) + np.log(share / (1 - share)))
+        heavy = np.clip(r.mean(axis=1, keepdims=True), 0.02, 0.98)
+        high = (r * z).mean(axis=1, keepdims=True) / heavy
+        low = ((1 - r) * z).mean(axis=1, keepdims=True) / (1 - heavy)
+        within = (r * (z - high) ** 2 + (1 - r) * (z - low) ** 2).mean(axis=1, keepdims=True)
+        width, share = np.sqrt(np.maximum(within, 0.05)), heavy
+    slope = (high - low) / width**2
+    offset = np.log(share / (1 - share)) - slope * (high + low) / 2
+    return _logistic((slope / spread) * similarity + (offset - slope * mean / spread)).astype(np.float32)
+
+
+def told(questions: Iterable[Question], asked: Mapping[str, str]) -> list[tuple[Question, str]]:
+    """The questions that were asked, with their answers."""
+    return [(q, asked[q.key]) for q in questions if q.key in asked]
+
+
+def _entropy(p: np.ndarray) -> np.ndarray:
+    p = np.clip(p, 1e-6, 1 - 1e-6)
+    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+
+
+def _logistic(x: np.ndarray) -> np.ndarray:
+    return 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))

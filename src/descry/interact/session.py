@@ -1,0 +1,192 @@
+"""A conversation: one inquiry, one gallery, one model. Every answer makes a round; nothing is ever overwritten."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ..compose import Composition, Encoder, Memo, composition_of, formula_of, terms
+from ..errors import UsageError, nearest
+from ..leads import Leads, Space, search
+from ..query import Query
+from ..ranking import Formula, Term
+from . import chips as chipping
+from .chips import Chip, Conflict
+from .rounds import ANSWERS, Inquiry, Round, chosen, marked
+from .store import InquiryStore
+
+
+class Session:
+    """Ranks rounds and keeps them.
+
+    space: the gallery at one moment. model: `descry.embed.Model` or what acts like it. store: where rounds are saved;
+    None for nowhere. k: how many leads a round shows. composition, formula: the model's own unless given. A round
+    made by words or marks embeds no picture again: vectors of pictures are remembered.
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        model: Encoder,
+        inquiry: Inquiry | None = None,
+        store: InquiryStore | None = None,
+        k: int = 50,
+        composition: Composition | None = None,
+        formula: Formula | None = None,
+    ):
+        self.space, self.model, self.store, self.k = space, model, store, k
+        self.inquiry = inquiry or Inquiry("inquiry")
+        self.composition = composition or composition_of(model)
+        self.formula = formula or formula_of(model)
+        self.memo = Memo()
+        self._leads: dict[int, Leads] = {}
+
+    # ------------------------------------------------------------------ making rounds
+
+    def ask(self, query: Query, change: str = "new query") -> Round:
+        """A round with this query below the head."""
+        return self._add(query, change)
+
+    def refine(self, text: str, replace: Sequence[Chip] = ()) -> Round:
+        """A round with what the text says added. replace: held chips that the new ones stand for (see `conflicts`).
+
+        Raises UsageError when the text names nothing.
+        """
+        new = chipping.parse(text, getattr(self.model, "words", None))
+        if not new:
+            raise UsageError(
+                f"nothing to look for was found in {text!r}; name a garment, a colour or what is not there"
+            )
+        return self._add(chipping.added(self.query, new, replace), ", ".join(map(str, new)))
+
+    def conflicts(self, text: str) -> list[Conflict]:
+        """What the text contradicts among the chips held; nothing is changed."""
+        return chipping.conflicts(chipping.chips_of(self.query), chipping.parse(text))
+
+    def set_chips(self, chips: Sequence[Chip]) -> Round:
+        """A round with exactly these chips: edited, weighted, switched on or off, turned round."""
+        return self._add(chipping.with_chips(self.query, chips), "chips edited")
+
+    def mark(self, like: Iterable[int] = (), unlike: Iterable[int] = (), clear: Iterable[int] = ()) -> Round:
+        """A round with items liked, unliked, or neither any more. Raises UsageError for an id the gallery does not
+        hold."""
+        like, unlike, clear = list(like), list(unlike), list(clear)
+        self.space.vectors([*like, *unlike])
+        said = [
+            f"{word} {', '.join(map(str, ids))}"
+            for word, ids in (("liked", like), ("unliked", unlike), ("cleared", clear))
+            if ids
+        ]
+        if not said:
+            raise UsageError("no item was named; give the ids shown beside the results")
+        return self._add(marked(self.query, like, unlike, clear), "; ".join(said), choices=self._still(clear))
+
+    def closest(self, item: int) -> Round:
+        """A round after "of those shown, this one is the closest"."""
+        query, choices = chosen(self._current(), item)
+        return self._add(query, f"closest: {item}", choices=choices)
+
+    def answer(self, question: Any, answer: str) -> Round:
+        """A round after a question (`questions.Question`) was answered "yes", "no" or "unknown" (don't know)."""
+        if answer not in ANSWERS:
+            raise UsageError(f"{answer!r} is no answer; {nearest(answer, ANSWERS)}")
+        query = self.query
+        if answer != "unknown":
+            query = chipping.added(query, [Chip(question.phrase, answer == "yes")])
+        asked = {**self._current().asked, question.key: answer}
+        return self._add(query, f"{question.text} {answer}", asked=asked)
+
+    # ------------------------------------------------------------------ looking
+
+    @property
+    def query(self) -> Query:
+        """The query on show; an empty one before the first round."""
+        current = self.inquiry.current
+        return current.query if current else Query()
+
+    @property
+    def leads(self) -> Leads:
+        """The ranking on show, with contributions and all scores."""
+        current = self._current()
+        if current.number not in self._leads:
+            self._keep(current.number, self.rank(current))
+        return self._leads[current.number]
+
+    def terms(self, query: Query, composition: Composition | None = None) -> list[Term]:
+        """The terms of a query; only marks are left to the search."""
+        return terms(self.model, query, composition or self.composition, self.memo)
+
+    def rank(self, made: Round) -> Leads:
+        """A round ranked again, by its own formula and composition."""
+        composition = Composition.from_json(made.composition) if made.composition else self.composition
+        parts = self.terms(made.query, composition)
+        return search(self.space, parts, made.query, max(self.k, len(made.results)), made.formula, made.choices)
+
+    def undo(self) -> Round:
+        """Show the parent again."""
+        return self._moved(self.inquiry.undo())
+
+    def redo(self) -> Round:
+        """Show the child last seen."""
+        return self._moved(self.inquiry.redo())
+
+    def go(self, number: int) -> Round:
+        """Show any round; the next one made branches off there."""
+        return self._moved(self.inquiry.go(number))
+
+    def delete(self, number: int) -> list[int]:
+        """Remove a round and all that was made from it; → their numbers."""
+        gone = self.inquiry.delete(number)
+        self._saved()
+        return gone
+
+    def replay(self) -> list[tuple[Round, bool]]:
+        """Every round ranked again → whether it shows the same items in the same order as when it was made."""
+        out = []
+        for number in sorted(self.inquiry.rounds):
+            made = self.inquiry.rounds[number]
+            again = self.rank(made).ids[: len(made.results)]
+            out.append((made, tuple(again.tolist()) == made.ids))
+        return out
+
+    # ------------------------------------------------------------------ machinery
+
+    def _current(self) -> Round:
+        if self.inquiry.current is None:
+            raise UsageError("the inquiry has no round yet; begin with a sketch, a photograph or words")
+        return self.inquiry.current
+
+    def _still(self, cleared: list[int]) -> tuple[Any, ...]:
+        return tuple(c for c in self._current().choices if c[0] not in cleared)
+
+    def _add(
+        self, query: Query, change: str, choices: tuple[Any, ...] | None = None, asked: Mapping[str, str] | None = None
+    ) -> Round:
+        current = self.inquiry.current
+        choices = (current.choices if current else ()) if choices is None else choices
+        leads = search(self.space, self.terms(query), query, self.k, self.formula, choices)
+        made = self.inquiry.add(
+            query=query,
+            change=change,
+            formula=self.formula,
+            composition=self.composition.to_json(),
+            snapshot=self.space.snapshot,
+            model=getattr(self.model, "fingerprint", ""),
+            results=tuple(zip(leads.ids.tolist(), leads.scores.tolist(), strict=True)),
+            choices=choices,
+            asked=dict(current.asked if current else {}) if asked is None else dict(asked),
+        )
+        self._keep(made.number, leads)
+        self._saved()
+        return made
+
+    def _keep(self, number: int, leads: Leads) -> None:
+        self._leads = {**dict(list(self._leads.items())[-3:]), number: leads}
+
+    def _moved(self, made: Round) -> Round:
+        self._saved()
+        return made
+
+    def _saved(self) -> None:
+        if self.store is not None:
+            self.store.save(self.inquiry)

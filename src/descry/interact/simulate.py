@@ -1,0 +1,267 @@
+"""A benchmark of conversations: simulated witnesses, policies, and the rank of the person after every round.
+
+Letters: Q probes, N photographs, A questions, T rounds. All probes go through a round together, as arrays; the scores
+are those of `ranking`, term by term (a test compares them with a `Session`), so what is measured is what is served.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import UsageError, nearest
+from ..ranking import FORMULA, Formula, choice_evidence, evidence
+from .questions import SHARPNESS, WITNESS_ERROR, Question, _entropy
+from .witness import FAITHFUL, Habits, Witness, answerer_card
+
+POLICIES = ("none", "sentence", "feedback", "gain", "random", "fixed", "closest", "all")
+SHOWN = 10
+
+
+@dataclass(frozen=True, eq=False)
+class World:
+    """A benchmark as arrays.
+
+    start: (Q, N) base scores of round 0 (a sketch). sentence: (Q, N) base scores with the fixed sentence, or None.
+    relevant: (Q, N) bool. vectors: (N, D) of the photographs, or None where no policy marks. z: (A, N) standard
+    scores of the photographs for the phrases of the questions. yes: (A, N) P(yes | photograph). records: of the Q
+    people looked for; shown_records: of the N people on the photographs, for witnesses who compare.
+    """
+
+    start: np.ndarray
+    relevant: np.ndarray
+    questions: tuple[Question, ...]
+    z: np.ndarray
+    yes: np.ndarray
+    records: Sequence[Mapping[str, str]]
+    sentence: np.ndarray | None = None
+    vectors: np.ndarray | None = None
+    shown_records: Sequence[Mapping[str, str]] = ()
+    formula: Formula = FORMULA
+    sharpness: float = SHARPNESS
+    witness_error: float = WITNESS_ERROR
+    truth: bool = False
+
+    def contributions(self) -> dict[str, np.ndarray]:
+        """(A, N) what a "yes" and a "no" add to the scores. truth: from P(yes) itself, which is then 0 or 1."""
+        f = self.formula
+        if self.truth:
+            seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
+            return {"yes": np.log(2 * seen).astype(np.float32), "no": np.log(2 * (1 - seen)).astype(np.float32)}
+        return {
+            "yes": np.float32(f.evidence) * evidence(self.z, f),
+            "no": np.float32(f.negation) * evidence(-self.z, f),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What one policy did. ranks: (T + 1, Q) rank of the person after each round, from 1. card: the answerer's."""
+
+    policy: str
+    habits: Habits
+    seed: int
+    ranks: np.ndarray
+    answers: Mapping[str, int] = field(default_factory=dict)
+    card: Mapping[str, Any] = field(default_factory=dict)
+
+    def curve(self) -> dict[str, list[float]]:
+        """Per round, the first being the start: R@1 and R@10 in percent, median rank, mean of log2 rank."""
+        r = self.ranks
+        return {
+            "R@1": [round(100 * float(x), 2) for x in (r <= 1).mean(axis=1)],
+            "R@10": [round(100 * float(x), 2) for x in (r <= 10).mean(axis=1)],
+            "median rank": [float(x) for x in np.median(r, axis=1)],
+            "log2 rank": [round(float(x), 3) for x in np.log2(r).mean(axis=1)],
+        }
+
+    def rounds_to(self, k: int = 10) -> np.ndarray:
+        """(Q,) the first round in which the person is among the first k; T + 1 where that never happens."""
+        hit = self.ranks <= k
+        return np.where(hit.any(axis=0), hit.argmax(axis=0), len(self.ranks))
+
+
+def simulate(world: World, policy: str, habits: Habits = FAITHFUL, rounds: int = 5, seed: int = 0) -> Course:
+    """One policy over all probes. Raises UsageError for an unknown policy or one this world lacks the data for."""
+    if policy not in POLICIES:
+        raise UsageError(f"there is no policy {policy!r}; {nearest(policy, POLICIES)}")
+    if policy == "sentence" and world.sentence is None:
+        raise UsageError("the policy 'sentence' needs scores of sketch and sentence together; this benchmark has none")
+    if policy in ("closest", "all") and (world.vectors is None or not world.shown_records):
+        raise UsageError(
+            f"the policy {policy!r} needs vectors and records of the photographs; this benchmark lacks them"
+        )
+    play = _Play(world, habits, seed)
+    ranks = [play.ranks()]
+    for step in range(1, rounds + 1):
+        if policy == "sentence" and step == 1:
+            play.scores = np.array(world.sentence, np.float32)
+        elif policy in ("gain", "random", "fixed"):
+            play.ask(policy)
+        elif policy == "feedback":
+            play.hear()
+        elif policy == "closest":
+            play.choose()
+        elif policy == "all":
+            (play.hear, lambda: play.ask("gain"), play.choose)[(step - 1) % 3]()
+        ranks.append(play.ranks())
+    card = answerer_card(habits, world.questions, policy in ("closest", "all"))
+    return Course(policy, habits, seed, np.stack(ranks), dict(play.answers), card)
+
+
+class _Play:
+    """All probes of a world in the middle of a conversation."""
+
+    def __init__(self, world: World, habits: Habits, seed: int):
+        self.world = world
+        self.scores = np.array(world.start, np.float32)
+        seeds = np.random.SeedSequence(seed).spawn(len(world.records) + 1)
+        self.generator = np.random.default_rng(seeds[-1])
+        self.witnesses = [
+            Witness(record, habits, np.random.default_rng(s))
+            for record, s in zip(world.records, seeds[:-1], strict=True)
+        ]
+        self.asked: list[dict[str, str]] = [{} for _ in world.records]
+        self.index = {q.key: i for i, q in enumerate(world.questions)}
+        self.parts = world.contributions()
+        self.answers = {"yes": 0, "no": 0, "unknown": 0, "taken back": 0}
+        self.order = self.generator.permutation(len(world.questions))
+        groups = [q.group or q.key for q in world.questions]
+        self.group = np.array([[a == b for b in groups] for a in groups])
+
+    def ranks(self) -> np.ndarray:
+        """(Q,) rank of the nearest photograph of the person; equal scores count against it by position."""
+        best = np.where(self.world.relevant, self.scores, -np.inf).max(axis=1)
+        place = (self.world.relevant & (self.scores == best[:, None])).argmax(axis=1)
+        above = (self.scores > best[:, None]).sum(axis=1)
+        before = (self.scores == best[:, None]) & (np.arange(self.scores.shape[1]) < place[:, None])
+        return above + before.sum(axis=1) + 1
+
+    def ask(self, policy: str) -> None:
+        """One question to each witness: by gain, at random, or in one order fixed by the seed."""
+        gains = self._gains() if policy == "gain" else None
+        for i, witness in enumerate(self.witnesses):
+            self._contradict(i, witness)
+            open_ = np.flatnonzero(~self._closed(i))
+            if not len(open_):
+                continue
+            if gains is not None:
+                a = open_[gains[i, open_].argmax()]
+            elif policy == "random":
+                a = open_[self.generator.integers(len(open_))]
+            else:
+                a = next(x for x in self.order if x in set(open_.tolist()))
+            self._add(i, int(a), witness.answer(self.world.questions[a]))
+
+    def hear(self) -> None:
+        """One thing said unasked by each witness."""
+        for i, witness in enumerate(self.witnesses):
+            self._contradict(i, witness)
+            told = witness.tells(self.world.questions, self.asked[i])
+            if told:
+                self._add(i, self.index[told[0].key], told[1])
+
+    def choose(self) -> None:
+        """ "Closest of these" among the first ten, by each witness."""
+        world = self.world
+        assert world.vectors is not None
+        for i, witness in enumerate(self.witnesses):
+            shown = np.argsort(-self.scores[i], kind="stable")[:SHOWN]
+            taken = shown[witness.closest([world.shown_records[j] for j in shown])]
+            self.scores[i] += choice_evidence(
+                world.vectors, [(world.vectors[taken], world.vectors[shown])], world.formula
+            )
+
+    def _gains(self) -> np.ndarray:
+        """(Q, A) expected gains in bits, as `Asker.gains`."""
+        world = self.world
+        weights = np.exp(world.sharpness * (self.scores - self.scores.max(axis=1, keepdims=True)))
+        weights /= weights.sum(axis=1, keepdims=True)
+        seen = world.witness_error + (1 - 2 * world.witness_error) * world.yes
+        return _entropy(weights @ seen.T) - weights @ _entropy(seen).T
+
+    def _closed(self, i: int) -> np.ndarray:
+        closed = np.zeros(len(self.world.questions), bool)
+        for key, answer in self.asked[i].items():
+            a = self.index[key]
+            closed |= self.group[a] if answer == "yes" else np.arange(len(closed)) == a
+        return closed
+
+    def _add(self, i: int, a: int, answer: str) -> None:
+        key = self.world.questions[a].key
+        before = self.asked[i].get(key)
+        if before in ("yes", "no"):
+            self.scores[i] -= self.parts[before][a]
+        if answer != "unknown":
+            self.scores[i] += self.parts[answer][a]
+        self.asked[i][key] = answer
+        self.answers[answer] += 1
+
+    def _contradict(self, i: int, witness: Witness) -> None:
+        back = witness.takes_back(self.asked[i])
+        if back:
+            self._add(i, self.index[back[0]], back[1])
+            self.answers["taken back"] += 1
+
+
+def fit_sharpness(scores: np.ndarray, relevant: np.ndarray) -> float:
+    """The sharpness of the posterior under which validation targets are least surprising. scores, relevant: (Q, N)."""
+    best, sharpest = np.inf, SHARPNESS
+    for sharpness in np.geomspace(0.25, 8, 26):
+        p = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
+        found = (p * relevant).sum(axis=1) / p.sum(axis=1)
+        loss = float(-np.log(np.maximum(found, 1e-12)).mean())
+        if loss < best:
+            best, sharpest = loss, float(sharpness)
+    return sharpest
+
+
+def share_of_gain(
+    courses: Sequence[Course], ideal: Sequence[Course], k: int = 1, samples: int = 2000, seed: int = 0
+) -> dict[str, float]:
+    """How much of the ideal gain in R@k was reached, with a 95 % bootstrap interval over people (seeds of one go
+    together)."""
+    start = np.mean([c.ranks[0] <= k for c in courses], axis=0)
+    end = np.mean([c.ranks[-1] <= k for c in courses], axis=0)
+    best = np.mean([c.ranks[-1] <= k for c in ideal], axis=0)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(start), size=(samples, len(start)))
+    ratio = (end - start)[draws].mean(axis=1) / np.maximum((best - start)[draws].mean(axis=1), 1e-9)
+    low, high = np.quantile(ratio, [0.025, 0.975])
+    return {
+        "start": 100 * float(start.mean()),
+        "end": 100 * float(end.mean()),
+        "ideal": 100 * float(best.mean()),
+        "share": float((end - start).mean() / max((best - start).mean(), 1e-9)),
+        "low": float(low),
+        "high": float(high),
+    }
+
+
+def paired(a: np.ndarray, b: np.ndarray, samples: int = 10_000, seed: int = 0) -> dict[str, float]:
+    """Mean of a − b over people with a 95 % bootstrap interval, and a two-sided p by random signs (permutation
+    test)."""
+    gap = np.asarray(a, np.float64) - np.asarray(b, np.float64)
+    rng = np.random.default_rng(seed)
+    means = np.array([gap[rng.integers(len(gap), size=len(gap))].mean() for _ in range(2000)])
+    flips = np.array([np.abs((gap * rng.choice((-1.0, 1.0), len(gap))).mean()) for _ in range(samples)])
+    low, high = np.quantile(means, [0.025, 0.975])
+    p = (1 + int((flips >= abs(gap.mean()) - 1e-12).sum())) / (samples + 1)
+    return {"difference": float(gap.mean()), "low": float(low), "high": float(high), "p": p}
+
+
+def to_json(course: Course) -> dict[str, Any]:
+    """A course as plain values, with its answerer card; ranks per probe included for paired tests."""
+    return {
+        "policy": course.policy,
+        "habits": asdict(course.habits),
+        "seed": course.seed,
+        "curve": course.curve(),
+        "rounds to R@10, mean": float(course.rounds_to().mean()),
+        "answers": dict(course.answers),
+        "answerer": dict(course.card),
+        "ranks": course.ranks.T.tolist(),
+    }

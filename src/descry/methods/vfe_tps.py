@@ -1,0 +1,396 @@
+"""VFE-TPS: Enhancing Visual Representation for Text-based Person Searching (Shen et al.).
+
+The paper in its order: text-guided masked image modelling (§3.2.1, eq. 1-3, Algorithm 1) teaches the image encoder details
+that words speak of; identity-supervised calibration (§3.2.2, eq. 4-5, Algorithm 2) draws one person's photographs together;
+matching of distributions aligns photographs and captions (§3.3, eq. 6-9). Inference is CLIP alone.
+
+The released code is not the paper's method: its masked image modelling attends from image to image, and in the place of
+the calibration stands an image-only classifier of identities. The presets hold both.
+
+Letters: B batch, C sampled images, D shared dimension, P patches of an image, H, W its height and width in pixels.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ..blocks import CrossFormer, IdentityHead
+from ..clip import Clip
+from ..errors import UsageError, nearest
+from ..losses import cosine_logits, sdm
+from ..text import Words
+from . import Batch, Progress, Recipe, gather
+from .rivals import MaskedAutoencoder, triplet
+
+CHOICES = {
+    "mim": ("text", "image", "simmim", "mae", "off"),
+    "masking": ("token", "pixels"),
+    "attention_scale": ("head", "width"),
+    "gvfc": ("sampled", "batch", "memory", "id", "triplet", "off"),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """Every choice of the method. Where paper and released code differ, the presets hold both.
+
+    recipe: §4.3. image_size: (H, W), §4.3. temperature: τ of eq. (5)-(6); not stated in the paper, the released code's 0.02.
+    epsilon: ε of eq. (7); not stated, the released code's 1e-8.
+    mim: masked image modelling. "text": keys and values are the caption's tokens (eq. 1); "image": the masked image's own,
+        as released; rivals of Fig. 5: "simmim" (no cross-attention), "mae"; or "off".
+    mim_weight: of the mean over masked pixels and channels. Eq. (3) with weight 1 sums three channels: 3; released: 10.
+    masking: hidden patches become a learnt "token" after the patch convolution (released) or zero "pixels" (paper).
+    mask_unit: side of a hidden square in pixels; paper 16 (one patch), released 32.
+    mask_ratio: share of hidden squares, rounded up; the paper's best is 0.5 to 0.6 (Fig. 6a), released 0.6.
+    heads, layers: 8 heads and four encoder layers (§3.2.1, §4.3). The width is D = 512; the paper prints d = 768.
+    attention_scale: eq. (2) divides by √d ("width"); standard multi-head attention by √d_h ("head").
+    mask_pads: the padding of a caption is not read as a key. Paper: not stated; the released code has no such mask.
+    gvfc: calibration. "sampled": C images of the batch (paper); "batch": all; "memory": all, and features of the same
+        people from earlier in the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet"; "off".
+    pairs: C = 20 (§4.3). gvfc_weight: 1 (eq. 10). margin: of the triplet rival; not stated.
+    mask_captions: the losses read masked captions, as the released code does by a shared buffer. Paper: not mentioned.
+    cross_rate, head_rate: learning rates of the cross-modal module and the classifier, relative to the recipe's. Paper: one
+        rate; released 5. bias_rule: biases at twice the rate and without weight decay, as released.
+    """
+
+    recipe: Recipe
+    image_size: tuple[int, int] = (384, 128)
+    temperature: float = 0.02
+    epsilon: float = 1e-8
+    mim: str = "text"
+    mim_weight: float = 10.0
+    masking: str = "token"
+    mask_unit: int = 32
+    mask_ratio: float = 0.6
+    heads: int = 8
+    layers: int = 4
+    attention_scale: str = "head"
+    mask_pads: bool = True
+    gvfc: str = "batch"
+    pairs: int = 20
+    gvfc_weight: float = 1.0
+    margin: float = 0.3
+    mask_captions: bool = True
+    cross_rate: float = 5.0
+    head_rate: float = 5.0
+    bias_rule: bool = True
+
+    def with_recipe(self, recipe: Recipe) -> Config:
+        """A copy that is trained by this recipe."""
+        return replace(self, recipe=recipe)
+
+
+_RELEASED = Recipe(
+    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch", warmup_epochs=5,
+    warmup_from=1e-6, augment="flip", mask_text=0.15, clean_captions=False, drop_last=False,
+)  # fmt: skip
+_PAPER = Recipe(  # one rate without a schedule is all that §4.3 states; betas and epsilon are Adam's own
+    epochs=60, batch_size=100, lr=1e-5, end_lr=1e-5, optimiser="adam", augment="flip-crop", clean_captions=False, drop_last=False
+)  # fmt: skip
+
+PRESETS: dict[str, Config] = {
+    "paper": Config(
+        _PAPER,
+        mim_weight=3.0,
+        masking="pixels",
+        mask_unit=16,
+        attention_scale="width",
+        mask_pads=False,
+        gvfc="sampled",
+        mask_captions=False,
+        cross_rate=1.0,
+        head_rate=1.0,
+        bias_rule=False,
+    ),
+    "released": Config(_RELEASED, mim="image", gvfc="id", mask_pads=False),
+    "recommended": Config(replace(_RELEASED, augment="flip-crop")),
+}
+
+ROWS: dict[str, dict[str, str]] = {
+    "none": {"mim": "off", "gvfc": "off"},
+    "+TG-MIM": {"gvfc": "off"},
+    "+IS-GVFC": {"mim": "off"},
+    "both": {},
+}
+"""The rows of Table 6: `replace(config, **ROWS[name])`."""
+
+
+def random_mask(rows: int, grid: tuple[int, int], unit: int, ratio: float, generator: torch.Generator) -> Tensor:
+    """(rows, P) bool, True = hidden: ⌈ratio · squares⌉ random squares of unit × unit patches in each image (Algorithm 1).
+
+    grid: (patches high, patches wide). Raises UsageError when the squares do not fill the grid, or none stays visible.
+    """
+    if unit < 1 or grid[0] % unit or grid[1] % unit:
+        raise UsageError(f"squares of {unit} patches do not fill a grid of {grid[0]}×{grid[1]}; choose mask_unit so that they do")
+    high, wide = grid[0] // unit, grid[1] // unit
+    hidden = math.ceil(ratio * high * wide)
+    if not 0 < ratio < 1 or hidden >= high * wide:
+        raise UsageError(f"mask_ratio={ratio:g} hides {hidden} of {high * wide} squares; allowed: above 0 and fewer than all")
+    order = torch.rand(rows, high * wide, generator=generator, device=generator.device).argsort(dim=1)
+    squares = (order < hidden).view(rows, high, 1, wide, 1)
+    return squares.expand(-1, -1, unit, -1, unit).reshape(rows, -1)
+
+
+def masked_l1(predicted: Tensor, images: Tensor, mask: Tensor, patch: int) -> Tensor:
+    """Mean |predicted − image| over the hidden pixels and channels (eq. 3). (B, 3, H, W) twice, mask (B, P) bool."""
+    hidden = pixel_mask(mask, images, patch)[:, None].to(images)
+    return ((predicted - images).abs() * hidden).sum() / (3 * hidden.sum() + 1e-5)
+
+
+def pixel_mask(mask: Tensor, images: Tensor, patch: int) -> Tensor:
+    """(B, P) bool over patches → (B, H, W) bool over the pixels of images (B, 3, H, W)."""
+    high, wide = images.shape[2] // patch, images.shape[3] // patch
+    return mask.view(-1, high, 1, wide, 1).expand(-1, -1, patch, -1, patch).reshape(-1, *images.shape[2:])
+
+
+def calibration(features: Any, pids: Any, temperature: float, epsilon: float = 1e-8) -> Tensor:
+    """IS-GVFC (eq. 4-5): KL(p ‖ q) between the similarities of photographs and their identities, mean over the rows.
+
+    features: (C, D), pids: (C,). Every row is also compared with itself, as in the released code.
+    """
+    features, pids = torch.as_tensor(features), torch.as_tensor(pids)
+    same = (pids[:, None] == pids[None, :]).to(features)
+    log_p = F.log_softmax(cosine_logits(features, features, temperature), dim=1)
+    log_q = torch.log(same / same.sum(dim=1, keepdim=True) + epsilon)
+    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+
+
+def sample_images(pids: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """(count,) rows of the batch to calibrate on (Algorithm 2), where possible at least half of them with a partner.
+
+    Among many identities, rows drawn at random hold no two photographs of one person, and the loss would only repel.
+    """
+    order = torch.randperm(len(pids), generator=generator, device=generator.device).to(pids.device)
+    if len(pids) <= count:
+        return order
+    same = pids[order][:, None] == pids[order][None, :]
+    partners = order[same.sum(dim=1) > 1]
+    partners = partners[torch.argsort(pids[partners], stable=True)]
+    groups = torch.unique_consecutive(pids[partners], return_counts=True)[1].tolist()
+    chosen: list[Tensor] = []
+    at, half = 0, (count + 1) // 2
+    starts = [sum(groups[:i]) for i in range(len(groups))]
+    for g in torch.randperm(len(groups), generator=generator, device=generator.device).tolist():
+        take = min(groups[g], count - at)
+        if at >= half or take < 2:
+            break
+        chosen.append(partners[starts[g] : starts[g] + take])
+        at += take
+    picked = torch.cat(chosen) if chosen else order[:0]
+    rest = order[~torch.isin(order, picked)]
+    return torch.cat([picked, rest[: count - len(picked)]])
+
+
+class Memory:
+    """Image features of this epoch by identity, without gradient (the released code's dictionary). Forgotten each epoch."""
+
+    def __init__(self) -> None:
+        self.epoch = -1
+        self.kept: dict[int, list[Tensor]] = {}
+
+    def extend(self, features: Tensor, pids: Tensor, epoch: int) -> tuple[Tensor, Tensor]:
+        """The batch with, for each of its rows, all kept features of that identity behind it; then the batch is kept.
+
+        An identity that is in the batch twice brings its features twice, as released.
+        """
+        if epoch != self.epoch:
+            self.epoch, self.kept = epoch, {}
+        extra = [(x, pid) for pid in pids.tolist() for x in self.kept.get(pid, ())]
+        for row, pid in zip(features.detach(), pids.tolist(), strict=True):
+            self.kept.setdefault(pid, []).append(row)
+        if not extra:
+            return features, pids
+        more = torch.stack([x for x, _ in extra]).to(features)
+        return torch.cat([features, more]), torch.cat([pids, pids.new_tensor([pid for _, pid in extra])])
+
+
+class PixelHead(nn.Module):
+    """One convolution and a pixel shuffle: (B, P, D) patch tokens → (B, 3, H, W) pixels (Algorithm 1, line 9)."""
+
+    def __init__(self, dim: int, patch: int, grid: tuple[int, int]):
+        super().__init__()
+        self.grid, self.shuffle = grid, nn.PixelShuffle(patch)
+        self.conv = nn.Conv2d(dim, 3 * patch * patch, 1)
+        nn.init.xavier_uniform_(self.conv.weight)
+        nn.init.zeros_(self.conv.bias)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return self.shuffle(self.conv(tokens.transpose(1, 2).unflatten(2, self.grid)))
+
+
+class MaskedImageModelling(nn.Module):
+    """TG-MIM (§3.2.1) and its rivals: predict the hidden pixels of a photograph, in the encoder's normalised values."""
+
+    def __init__(self, clip: Clip, config: Config):
+        super().__init__()
+        self.config, self.patch = config, clip.patch
+        scale = clip.dim**-0.5 if config.attention_scale == "width" else None
+        if config.mim in ("text", "image"):
+            self.cross = CrossFormer(clip.dim, config.heads, config.layers, scale)
+        elif config.mim == "mae":
+            self.cross = MaskedAutoencoder(clip.dim, clip.grid[0] * clip.grid[1], config.heads, config.layers)  # type: ignore[assignment]
+        if config.masking == "token" and config.mim != "mae":
+            self.mask_token = nn.Parameter(torch.zeros(clip.image_width))
+        self.head = PixelHead(clip.dim, clip.patch, clip.grid)
+
+    def predict(self, clip: Clip, images: Tensor, mask: Tensor, text: Tensor | None, pads: Tensor | None) -> Tensor:
+        """(B, 3, H, W) in [0, 1], mask (B, P) → predicted normalised pixels (B, 3, H, W). text: (B, L, D) tokens; pads (B, L)."""
+        if self.config.mim == "mae":
+            return self.head(self.cross(clip, images, mask))
+        if self.config.masking == "pixels":
+            hidden = pixel_mask(mask, images, self.patch)[:, None]
+            z = clip.image_tokens(images.masked_fill(hidden, 0.0))
+        else:
+            z = clip.image_tokens(images, mask=mask, mask_token=self.mask_token)
+        if self.config.mim == "text":
+            z = self.cross(z, text, pads)  # eq. 1-2
+        elif self.config.mim == "image":
+            z = self.cross(z, z)
+        return self.head(z[:, 1:])
+
+    def forward(self, clip: Clip, images: Tensor, mask: Tensor, text: Tensor | None, pads: Tensor | None) -> Tensor:
+        """Mean absolute error at the hidden pixels, a scalar."""
+        return masked_l1(self.predict(clip, images, mask, text, pads), clip.normalise(images), mask, self.patch)
+
+
+class VfeTps(nn.Module):
+    """CLIP with its auxiliary tasks. identities: 0 makes the model for inference, without what training needs."""
+
+    inference_keys = ("clip.",)
+    answers = frozenset({"text", "sketch", "photo"})
+    needs = frozenset({"text"})
+
+    def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
+        super().__init__()
+        for name, allowed in CHOICES.items():
+            if getattr(config, name) not in allowed:
+                raise UsageError(f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}")
+        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+        clip.logit_scale.requires_grad_(False)  # τ is fixed
+        self.memory = Memory()
+        if identities and config.mim != "off":
+            self.mim = MaskedImageModelling(clip, config)
+        if identities and config.gvfc == "id":
+            self.id_head = IdentityHead(clip.dim, identities)
+
+    # ------------------------------------------------------------------ losses
+
+    def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """L = L_TG-MIM + L_IS-GVFC + L_CMPM (eq. 10), each already weighted."""
+        c = self.config
+        if not self.identities:
+            raise UsageError("this VFE-TPS was made for inference; give the number of training identities to train it")
+        if c.mask_captions and "masked_text" not in batch:
+            raise UsageError("the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False")
+        read = batch["masked_text"] if c.mask_captions else batch["text"]
+        text = self.clip.text_tokens(read)
+        end = self.clip.text_end(read)
+        local_v, t = self.clip.image_features(batch["image"]), text[torch.arange(len(end), device=end.device), end]
+        pids, v, t = gather(batch["pid"]), gather(local_v), gather(t)
+        out = {"cmpm": sdm(v, t, pids, c.temperature, epsilon=c.epsilon)}  # eq. 6-9
+        if c.mim != "off":
+            mask = batch["patch_mask"] if "patch_mask" in batch else self._mask(len(read), at.generator).to(v.device)
+            pads = torch.arange(read.shape[1], device=v.device) > end[:, None] if c.mask_pads else None
+            out["tg-mim" if c.mim == "text" else "mim"] = c.mim_weight * self.mim(self.clip, batch["image"], mask, text, pads)
+        if c.gvfc == "id":
+            out["id"] = c.gvfc_weight * self.id_head(batch["pid"], local_v)
+        elif c.gvfc != "off":
+            out["is-gvfc" if c.gvfc != "triplet" else "triplet"] = c.gvfc_weight * self._calibrate(v, pids, at)
+        return out
+
+    def _mask(self, rows: int, generator: torch.Generator) -> Tensor:
+        unit, rest = divmod(self.config.mask_unit, self.clip.patch)
+        if rest:
+            raise UsageError(f"mask_unit={self.config.mask_unit} is no multiple of the patch of {self.clip.patch} pixels")
+        return random_mask(rows, self.clip.grid, unit, self.config.mask_ratio, generator)
+
+    def _calibrate(self, v: Tensor, pids: Tensor, at: Progress) -> Tensor:
+        c = self.config
+        if c.gvfc == "triplet":
+            return triplet(v, pids, c.margin)
+        if c.gvfc == "sampled":
+            rows = sample_images(pids, c.pairs, at.generator)
+            v, pids = v[rows], pids[rows]
+        elif c.gvfc == "memory":
+            v, pids = self.memory.extend(v, pids, at.epoch)
+        return calibration(v, pids, c.temperature, c.epsilon)
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """CLIP, mask token and pixel head at the recipe's rate; cross-modal module, classifier and biases as configured."""
+        c = self.config
+        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            if parameter.requires_grad:
+                bias, head = name.endswith("bias"), name.startswith("id_head.")
+                scale = c.head_rate if head else c.cross_rate if name.startswith("mim.cross.") else 1.0
+                if c.bias_rule and bias and not head:
+                    scale = 2.0  # the released rule for biases comes after that for "cross"
+                decay = 0.0 if c.bias_rule and bias else c.recipe.weight_decay
+                groups.setdefault((scale, decay), []).append(parameter)
+        return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
+
+    # ------------------------------------------------------------------ inference
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
+        return F.normalize(self.clip.image_features(images), dim=-1)
+
+    encode_sketch = encode_image
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, D), unit length."""
+        return F.normalize(self.clip.text_features(ids), dim=-1)
+
+
+# ---------------------------------------------------------------------- the measures of §4.5
+
+
+def average_distance(predicted: Tensor, images: Tensor, mask: Tensor, patch: int) -> float:
+    """avgDist (§4.5.3): mean |predicted hidden pixel − nearest visible pixel of the photograph| over pixels and channels.
+
+    predicted, images: (B, 3, H, W) in the same values. mask: (B, P) bool with a visible patch in every row. Of equally near
+    visible pixels, the one in the first patch counts.
+    """
+    height, width = images.shape[2:]
+    wide = width // patch
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    total, count = 0.0, 0
+    for guess, image, hidden in zip(predicted, images, mask.cpu(), strict=True):
+        lost = pixel_mask(hidden[None], image[None], patch)[0]
+        y, x = rows[lost][:, None], columns[lost][:, None]
+        visible = (~hidden).nonzero()[:, 0]
+        top, left = visible // wide * patch, visible % wide * patch
+        near_y = torch.maximum(torch.minimum(y, top + patch - 1), top)
+        near_x = torch.maximum(torch.minimum(x, left + patch - 1), left)
+        nearest_patch = ((near_y - y) ** 2 + (near_x - x) ** 2).argmin(dim=1, keepdim=True)
+        seen = image[:, near_y.gather(1, nearest_patch)[:, 0], near_x.gather(1, nearest_patch)[:, 0]]
+        total += float((guess[:, lost] - seen).abs().sum())
+        count += 3 * int(lost.sum())
+    return total / count
+
+
+def silhouette(features: Any, labels: Any) -> float:
+    """Mean silhouette coefficient (§4.5.4) in −1 … 1 of features (N, D), scaled to unit length here, under identities (N,).
+
+    (b − a) / max(a, b), a the mean Euclidean distance to the others of the identity, b to those of the nearest other one;
+    0 for a single row of an identity. Raises UsageError for fewer than two identities.
+    """
+    features, labels = F.normalize(torch.as_tensor(features).double(), dim=-1), torch.as_tensor(labels)
+    names, of = labels.unique(return_inverse=True)
+    if len(names) < 2:
+        raise UsageError(f"a silhouette needs two identities or more; got {len(names)}")
+    member = F.one_hot(of, len(names)).double()
+    sizes = member.sum(dim=0)
+    distance = torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
+    sums = distance @ member
+    own = member.bool()
+    a = sums[own] / (sizes[of] - 1).clamp(min=1)
+    b = (sums / sizes).masked_fill(own, torch.inf).amin(dim=1)
+    score = torch.where(sizes[of] > 1, (b - a) / torch.maximum(a, b).clamp(min=1e-12), 0.0)
+    return float(score.mean())

@@ -1,0 +1,157 @@
+"""The single-modality baseline of VFE-TPS (Tables 1-3, "baseline (ours)"): a ViT and a BERT of the transformers library,
+each trained on its own modality only, brought together by the same objective as CLIP's.
+
+The given Clip serves for its image size and preprocessing alone; its weights are neither used nor saved.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import BertConfig, BertModel, ViTConfig, ViTModel
+
+from ..clip import Clip, resize_positions
+from ..errors import ModelMissing, ModelRefused, UsageError
+from ..losses import sdm
+from ..text import Specials, Words
+from . import Batch, Progress, Recipe, gather
+
+
+@dataclass(frozen=True)
+class Config:
+    """recipe: VFE-TPS's. image_encoder, text_encoder: folders (transformers format, safetensors) of the weights to begin
+    with; "" begins with random ones. temperature: τ of SDM. dim: of the shared space.
+    width, layers, heads: of both encoders, as in ViT-B/16 and BERT-base. new_rate: learning rate of the two projections.
+    """
+
+    recipe: Recipe
+    image_size: tuple[int, int] = (384, 128)
+    image_encoder: str = ""
+    text_encoder: str = ""
+    temperature: float = 0.02
+    dim: int = 512
+    width: int = 768
+    layers: int = 12
+    heads: int = 12
+    new_rate: float = 5.0
+
+    def with_recipe(self, recipe: Recipe) -> Config:
+        """A copy that is trained by this recipe."""
+        return replace(self, recipe=recipe)
+
+
+_RECIPE = Recipe(
+    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch", warmup_epochs=5,
+    warmup_from=1e-6, augment="flip-crop", clean_captions=False, drop_last=False,
+)  # fmt: skip
+
+PRESETS: dict[str, Config] = {"paper": Config(_RECIPE), "released": Config(_RECIPE), "recommended": Config(_RECIPE)}
+
+
+def bert_words(folder: str | Path) -> Words:
+    """The WordPiece vocabulary of a BERT folder (tokenizer.json). Raises ModelMissing, ModelRefused."""
+    path = Path(folder) / "tokenizer.json"
+    if not path.is_file():
+        raise ModelMissing(f"{folder} holds no tokenizer.json; give a BERT in the transformers format with its fast tokenizer")
+    tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
+    names = {"start": "[CLS]", "end": "[SEP]", "pad": "[PAD]", "mask": "[MASK]", "placeholder": "*", "unknown": "[UNK]"}
+    ids = {key: tokenizer.token_to_id(token) for key, token in names.items()}
+    lacking = [names[key] for key, value in ids.items() if value is None]
+    if lacking:
+        raise ModelRefused(f"{path} is no vocabulary of a BERT: it lacks {', '.join(lacking)}")
+    return Words(tokenizer, Specials(**ids))
+
+
+class VitBert(nn.Module):
+    """ViT and BERT with a projection each, into (B, dim). identities: 0 makes the model for inference."""
+
+    inference_keys = ("vit.", "bert.", "image_projection.", "text_projection.", "mean", "std")
+    answers = frozenset({"text", "sketch", "photo"})
+    needs = frozenset({"text"})
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
+        super().__init__()
+        object.__setattr__(self, "clip", clip)  # geometry only: not a part whose weights are trained or saved
+        self.config, self.identities = config, identities
+        self.words = bert_words(config.text_encoder) if identities and config.text_encoder else words
+        size = {
+            "hidden_size": config.width,
+            "num_hidden_layers": config.layers,
+            "num_attention_heads": config.heads,
+            "intermediate_size": 4 * config.width,
+            "hidden_dropout_prob": 0.0,
+            "attention_probs_dropout_prob": 0.0,
+        }
+        if config.dim != clip.dim:
+            raise UsageError(f"dim={config.dim} was given beside a CLIP of {clip.dim}; set dim={clip.dim}")
+        self.vit = ViTModel(ViTConfig(**size, image_size=clip.image_size, patch_size=clip.patch), add_pooling_layer=False)  # type: ignore[arg-type]
+        text = BertConfig(**size, vocab_size=len(self.words), pad_token_id=self.words.pad, max_position_embeddings=512)  # type: ignore[arg-type]
+        self.bert = BertModel(text, add_pooling_layer=False)
+        self.image_projection = nn.Linear(config.width, config.dim, bias=False)
+        self.text_projection = nn.Linear(config.width, config.dim, bias=False)
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.5))  # the ViT's own pixel statistics
+        self.register_buffer("std", torch.full((1, 3, 1, 1), 0.5))
+
+    def prepare(self, batches: Any = None) -> None:
+        """Load the encoders' own pre-trained weights, where the config names them, before the first step."""
+        for name, model in (("image_encoder", self.vit), ("text_encoder", self.bert)):
+            folder = getattr(self.config, name)
+            if folder:
+                self._load(folder, model)
+
+    def _load(self, folder: str, model: Any) -> None:
+        if not (Path(folder) / "config.json").is_file():
+            raise ModelMissing(f"{folder} holds no config.json; give a folder in the transformers format")
+        try:
+            found = type(model).from_pretrained(folder, add_pooling_layer=False, local_files_only=True, use_safetensors=True)
+        except (OSError, ValueError, RuntimeError) as error:
+            raise ModelRefused(f"{folder} cannot be read as {type(model).__name__}: {error}") from None
+        state = found.state_dict()
+        table = "embeddings.position_embeddings"
+        if table in state:
+            state[table] = resize_positions(state[table][0], self.clip.grid)[None]
+        wanted = model.state_dict()
+        wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape]
+        if wrong:
+            raise ModelRefused(f"{folder} does not fit width={self.config.width}, layers={self.config.layers}: {', '.join(wrong[:5])}")
+        model.load_state_dict(state)
+
+    def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """SDM between photographs and captions."""
+        v, t = gather(self._image(batch["image"])), gather(self._text(batch["text"]))
+        return {"sdm": sdm(v, t, gather(batch["pid"]), self.config.temperature)}
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """Encoders at the recipe's rate, projections at new_rate times it."""
+        old = [p for n, p in self.named_parameters() if not n.endswith("projection.weight")]
+        new = [self.image_projection.weight, self.text_projection.weight]
+        decay = self.config.recipe.weight_decay
+        return [{"params": p, "lr_scale": s, "weight_decay": decay} for p, s in ((old, 1.0), (new, self.config.new_rate))]
+
+    def _image(self, images: Tensor) -> Tensor:
+        states = self.vit(pixel_values=(images - self.mean) / self.std).last_hidden_state
+        return self.image_projection(states[:, 0])
+
+    def _text(self, ids: Tensor) -> Tensor:
+        ends = (ids == self.words.end).int().argmax(dim=1)
+        read = torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]
+        states = self.bert(input_ids=ids, attention_mask=read.long()).last_hidden_state
+        return self.text_projection(states[:, 0])
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
+        return F.normalize(self._image(images), dim=-1)
+
+    encode_sketch = encode_image
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, D), unit length."""
+        return F.normalize(self._text(ids), dim=-1)

@@ -1,0 +1,82 @@
+"""Shared by all tests: one torch thread, a tiny CLIP with its vocabulary, and a toy data set of coloured blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from descry.clip import Clip, random_clip
+from descry.query import Query
+from descry.records import Benchmark, Dataset, Example, Photo, Probe
+from descry.text import Words, word_level
+
+torch.set_num_threads(1)
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (240, 240, 240)}
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+def toy_words() -> Words:
+    sentences = [f"a {a} top and {b} trousers" for a in COLOURS for b in COLOURS]
+    return word_level([*sentences, "a photo of * , and a person no hat jacket backpack"])
+
+
+def toy_clip(words: Words, seed: int = 0) -> Clip:
+    return random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=seed)
+
+
+@pytest.fixture()
+def words() -> Words:
+    return toy_words()
+
+
+@pytest.fixture()
+def clip(words: Words) -> Clip:
+    return toy_clip(words)
+
+
+def write_toy(root: Path, people: int = 16, photos: int = 2) -> Dataset:
+    """A person is a top and trousers of one colour each; a sketch is their lines; the same people in every split."""
+    rng = np.random.default_rng(0)
+    names = list(COLOURS)
+    rows, gallery, probes = [], [], {k: [] for k in ("text", "sketch", "photo", "sketch+text", "photo+text")}
+    for pid in range(people):
+        top, legs = names[pid % 4], names[pid // 4 % 4]
+        paths = [str(root / f"{pid:02d}_{k}.png") for k in range(photos)]
+        for path in paths:
+            pixels = np.zeros((32, 16, 3))
+            pixels[:16], pixels[16:] = COLOURS[top], COLOURS[legs]
+            Image.fromarray((pixels + rng.normal(0, 15, pixels.shape)).clip(0, 255).astype(np.uint8)).save(path)
+        sketch = str(root / f"{pid:02d}_sketch.png")
+        lines = np.full((32, 16, 3), 255, np.uint8)
+        lines[:: pid % 4 + 2] = 0
+        lines[:, :: pid // 4 % 4 + 2] = 0
+        Image.fromarray(lines).save(sketch)
+        caption = f"a {top} top and {legs} trousers"
+        own = tuple(range(len(gallery), len(gallery) + photos))
+        for k, path in enumerate(paths):
+            rows.append(Example((path,), pid, caption, (sketch,), image_id=pid * photos + k))
+            gallery.append(Photo(path, pid, camera=str(k)))
+        probes["text"].append(Probe(Query(wanted=caption), pid))
+        probes["sketch"].append(Probe(Query(sketches=sketch), pid, group="AB"[pid % 2]))
+        probes["photo"].append(Probe(Query(photos=paths[0]), pid, ignore=own[:1]))
+        probes["sketch+text"].append(Probe(Query(sketches=sketch, wanted=caption), pid))
+        probes["photo+text"].append(Probe(Query(photos=paths[0], wanted=caption), pid, ignore=own[:1]))
+    benches = {k: Benchmark(k, tuple(v), tuple(gallery)) for k, v in probes.items()}
+    return Dataset("toy", tuple(rows), benches, benches, source="written by the tests")
+
+
+@pytest.fixture(scope="session")
+def toy(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return write_toy(tmp_path_factory.mktemp("toy"))
+
+
+def quick(config, **changes):
+    """A config that trains a tiny model in a second."""
+    recipe = replace(config.recipe, **({"epochs": 2, "batch_size": 8, "lr": 1e-3, "warmup_epochs": 0.5} | changes))
+    return config.with_recipe(recipe)

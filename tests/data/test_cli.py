@@ -1,0 +1,99 @@
+"""descry data …: exit codes and what is printed, in this process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from descry.cli import main
+
+
+def run(capsys, *args: str) -> tuple[int, str, str]:
+    status = main(["data", *args])
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
+def test_miniature_then_check(tmp_path, capsys) -> None:
+    root = str(tmp_path / "m")
+    assert run(capsys, "miniature", "market-1501", root) == (0, root + "\n", "")
+    status, out, _ = run(capsys, "check", "market-1501", root)
+    assert status == 0
+    assert "miniature of synthetic people" in out
+    assert "whole" in out
+    status, _, err = run(capsys, "miniature", "market-1501", root)
+    assert status == 1
+    assert "is not empty" in err
+    assert run(capsys, "miniature", "market1501", root)[0] == 2
+
+
+def test_a_broken_tree_exits_with_one_and_says_how_to_obtain_it(copied, capsys) -> None:
+    root = copied("cuhk-pedes", "reid_raw")
+    (root / "reid_raw.json").unlink()
+    status, out, err = run(capsys, "check", "cuhk-pedes", str(root))
+    assert (status, err) == (1, "")
+    assert "fault: cuhk-pedes: no annotations" in out
+    assert "how to obtain: Ask the authors" in out
+    status, out, _ = run(capsys, "check", "cuhk-pedes", str(root), "--json")
+    held = json.loads(out)
+    assert status == 1
+    assert held["ok"] is False
+    assert len(held["faults"]) == 1
+    assert held["obtain"]
+
+
+def test_options_behind_the_name(drawn, capsys) -> None:
+    root = str(drawn("pku-sketch", "generated splits"))
+    status, out, _ = run(capsys, "check", "pku-sketch:split=4", root, "--json")
+    assert status == 0
+    assert "split 4 of 10" in json.loads(out)["notes"][0]
+    status, _, err = run(capsys, "check", "pku-sketch:fold=4", root)
+    assert status == 2
+    assert "takes no option 'fold=4'" in err
+
+
+def test_list(capsys) -> None:
+    status, out, _ = run(capsys, "list", "--json")
+    assert status == 0
+    assert {c["name"] for c in json.loads(out)} >= {"cuhk-pedes", "market-sketch-1k", "table"}
+    assert "terms:" in run(capsys, "list")[1]
+
+
+def test_leaks(copied, capsys, tmp_path) -> None:
+    root = copied("rstpreid", "data_captions")
+    (root / "imgs/0007_c1_0001.jpg").write_bytes((root / "imgs/0001_c1_0001.jpg").read_bytes())
+    out_file = tmp_path / "leaks.json"
+    status, out, _ = run(
+        capsys, "leaks", "rstpreid", str(root), "rstpreid", str(root), "--most-bits", "0", "--out", str(out_file)
+    )
+    assert status == 0
+    assert "1 near-duplicate pairs, 1 identities of rstpreid to leave out" in out
+    assert json.loads(out_file.read_text())["identities"] == {"test": ["7"]}
+
+
+def test_stats(drawn, capsys) -> None:
+    status, out, _ = run(capsys, "stats", "cuhk-pedes", str(drawn("cuhk-pedes", "reid")))
+    assert status == 0
+    assert "train: 28 captions" in out
+    assert "28 back-translations" in out
+
+
+def test_import(copied, capsys, tmp_path) -> None:
+    root = copied("table", "csv")
+    (root / "table.csv").rename(tmp_path / "t.csv")
+    status, out, _ = run(capsys, "import", str(tmp_path / "t.csv"), str(root), "--name", "mine")
+    assert status == 0
+    assert out.startswith("mine: 6 train ids, 12 train photos")
+
+
+def test_sketch(copied, capsys) -> None:
+    pytest.importorskip("scipy", reason="scipy (extra 'data') is not installed")
+    root = copied("icfg-pedes", "hyphen")
+    status, out, _ = run(capsys, "sketch", str(root), "--style", "edge", "--threads", "2")
+    assert status == 0
+    assert "24 sketches drawn, 0 were there" in out
+    (root / "imgs/train/bad.jpg").write_bytes(b"x")
+    status, _, err = run(capsys, "sketch", str(root), "--style", "edge")
+    assert status == 3
+    assert "bad.jpg: format" in err

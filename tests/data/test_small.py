@@ -1,0 +1,84 @@
+"""Caption statistics, the cache of crops, the file checks, and that data files never import torch."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from descry.data import module
+from descry.data.cache import CropCache
+from descry.data.captions import caption_statistics, commonest
+from descry.data.files import decodes
+from descry.data.table import Row, Table
+from descry.errors import ImageRejected
+from descry.images import load
+
+
+def test_caption_statistics(tmp_path) -> None:
+    rows = (
+        Row("train", "1", "a.jpg", captions=("one two three", "one"), back_translations=("x", "y")),
+        Row("train", "1", "b.jpg", captions=("one",)),
+        Row("test", "2", "c.jpg"),
+        Row("test", "2", sketch="c.png", captions=("a b c d",)),
+    )
+    table = Table("t", tmp_path, rows)
+    train, test = caption_statistics(table, lambda texts: [len(t.split()) + 2 for t in texts], limit=4)
+    assert (train.split, train.count, train.different, train.most_words, train.back_translated) == ("train", 3, 2, 3, 2)
+    assert train.mean_words == pytest.approx(5 / 3)
+    assert (train.most_tokens, train.limit, train.cut) == (5, 4, 1)
+    assert (test.count, test.cut, test.mean_tokens) == (1, 1, 6.0)
+    assert caption_statistics(table)[0].cut is None
+    assert commonest(table, 1) == [("one", 2)]
+
+
+def test_the_cache_gives_the_same_pixels_and_notices_a_change(tmp_path) -> None:
+    random = np.random.default_rng(0)
+    path = tmp_path / "a.png"
+    Image.fromarray(random.integers(0, 255, (90, 40, 3), np.uint8)).save(path)
+    cache = CropCache(tmp_path / "crops", (48, 16))
+    assert np.array_equal(cache(path), load(path, (48, 16)))
+    (kept,) = (tmp_path / "crops").rglob("*.npy")
+    np.save(kept, np.full((3, 48, 16), 7, np.uint8))
+    assert (cache(path) == 7).all()  # it was read from there
+    kept.write_bytes(b"damaged")
+    assert np.array_equal(cache(path), load(path, (48, 16)))
+    Image.new("RGB", (40, 90), (9, 9, 9)).save(path)
+    assert (cache(path) == 9).all()
+    assert CropCache(tmp_path / "crops", (24, 8))(path).shape == (3, 24, 8)
+    with pytest.raises(ImageRejected):
+        cache(tmp_path / "absent.png")
+    assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
+def test_decoding_sees_whole_and_truncated_pictures(tmp_path, kind) -> None:
+    path = tmp_path / f"a.{kind.lower()}"
+    Image.fromarray(np.random.default_rng(1).integers(0, 255, (128, 64, 3), np.uint8)).save(path, kind)
+    assert decodes(path) == ""
+    path.write_bytes(path.read_bytes()[:-1500])
+    assert decodes(path) == "corrupt"
+    assert decodes(tmp_path / "absent.jpg") == "missing"
+
+
+def test_importing_every_reader_imports_no_torch() -> None:
+    code = (
+        "import sys; from descry.data import DATASETS, module; [module(n) for n in DATASETS];"
+        "import descry.data.check, descry.data.leaks, descry.data.miniature;"
+        "import descry.data.sketches, descry.data.captions, descry.data.cache;"
+        "sys.exit(any(m in sys.modules for m in ('torch', 'scipy')))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_cards_give_a_source_for_every_number() -> None:
+    card = module("cuhk-pedes").CARD
+    assert card.expected["train photos"].number == 34_054
+    total = sum(card.expected[f"{s} captions"].number for s in ("train", "val", "test"))
+    assert total == 80_440
+    pairs = sum(module(n).CARD.expected["train captions"].number for n in ("cuhk-pedes", "icfg-pedes", "rstpreid"))
+    assert pairs == module("tri-pedes").CARD.expected["train captions"].number == 139_810
+    assert all(e.source for n in ("market-sketch-1k", "pku-sketch") for e in module(n).CARD.expected.values())

@@ -1,0 +1,119 @@
+"""Exact means exact: every route, shape of segments, filter and tie gives the order of a float64 product."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from plain_model import unit_rows
+
+from descry.errors import UsageError
+from descry.gallery import scan
+from descry.gallery.contract import Snapshot
+
+
+def snapshot(rows: np.ndarray, cuts: tuple[int, ...] = (), dead: tuple[int, ...] = (), ids: np.ndarray | None = None) -> Snapshot:
+    half = rows.astype(np.float16)
+    live = np.ones(len(rows), bool)
+    live[list(dead)] = False
+    numbers = np.arange(1, len(rows) + 1) if ids is None else ids
+    blocks = tuple(np.ascontiguousarray(part) for part in np.split(half, cuts))
+    order = np.argsort(numbers[live])
+    straight = live.all() and (np.diff(numbers) > 0).all()
+    return Snapshot(1, 0, numbers[live][order], blocks, None if straight else np.flatnonzero(live)[order])
+
+
+def truth(rows: np.ndarray, query: np.ndarray, k: int, live: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    scores = (rows.astype(np.float16).astype(np.float64) * query.astype(np.float64)).sum(axis=1)[live]
+    return ids[live][np.lexsort((ids[live], -scores))[:k]]
+
+
+@pytest.mark.parametrize("routes", [("half", "brain"), ("single", "single")])
+@pytest.mark.parametrize("queries", [1, 3, 9])
+def test_nearest_is_the_float64_order(monkeypatch, routes, queries):
+    monkeypatch.setattr(scan, "routes", lambda *_: routes)
+    rows, asked = unit_rows(9000, 64), unit_rows(queries, 64, seed=5)
+    rows[100:140] = rows[7]
+    for cuts, dead in [((), ()), ((5000, 5001), ()), ((100, 4000), (0, 7, 8999))]:
+        shot = snapshot(rows, cuts, dead)
+        ids, scores = scan.nearest(shot, asked, 50)
+        live = np.ones(9000, bool)
+        live[list(dead)] = False
+        for row, query in zip(ids, asked, strict=True):
+            assert row.tolist() == truth(rows, query, 50, live, np.arange(1, 9001)).tolist()
+        assert (np.diff(scores, axis=1) <= 0).all()
+
+
+def test_equal_vectors_come_by_rising_id():
+    rows = np.repeat(unit_rows(1, 64), 6000, axis=0)
+    ids = np.random.default_rng(0).permutation(6000) + 1
+    for queries in (1, 8):
+        found, _ = scan.nearest(snapshot(rows, (1000,), ids=ids), unit_rows(queries, 64, seed=3), 30)
+        assert found.tolist() == [list(range(1, 31))] * queries
+
+
+def test_sorted_rows_do_not_fool_the_batch(monkeypatch):
+    monkeypatch.setattr(scan, "BLOCK", 512)
+    asked = unit_rows(8, 64, seed=2)
+    rows = unit_rows(9000, 64)
+    rows = rows[np.argsort(rows @ asked[0])]
+    ids, _ = scan.nearest(snapshot(rows), asked, 10)
+    for row, query in zip(ids, asked, strict=True):
+        assert row.tolist() == truth(rows, query, 10, np.ones(9000, bool), np.arange(1, 9001)).tolist()
+
+
+def test_filters_do_not_lose_exactness():
+    rows, asked = unit_rows(9000, 64), unit_rows(7, 64, seed=1)
+    allowed = np.random.default_rng(0).random(9000) < 0.01
+    ids, _ = scan.nearest(snapshot(rows), asked, 20, allowed)
+    for row, query in zip(ids, asked, strict=True):
+        assert row.tolist() == truth(rows, query, 20, allowed, np.arange(1, 9001)).tolist()
+    none, _ = scan.nearest(snapshot(rows), asked, 20, np.zeros(9000, bool))
+    assert none.shape == (7, 0)
+
+
+def test_bounds_hold_on_the_worst_of_many():
+    rows, asked = unit_rows(4000, 512), unit_rows(8, 512, seed=4)
+    half = rows.astype(np.float16)
+    exact = half.astype(np.float64) @ asked.T.astype(np.float64)
+    block, queries = torch.from_numpy(half), torch.from_numpy(asked)
+    one = np.stack([scan._one(block, q, "half").double().numpy() for q in queries], axis=1)
+    many = scan._many(block, queries, "brain").double().numpy()
+    assert np.abs(one - exact).max() < scan.half_bound(1.0, 512)
+    assert np.abs(many - exact).max() < scan.brain_bound(1.0, 512)
+
+
+def test_similarities_are_those_of_all_live_rows():
+    rows, asked = unit_rows(5000, 64), unit_rows(3, 64, seed=9)
+    shot = snapshot(rows, (2048,), (1, 2, 3))
+    found = scan.similarities(shot, asked)
+    live = np.delete(rows, [1, 2, 3], axis=0)
+    assert found.shape == (3, 4997)
+    np.testing.assert_allclose(found, asked @ live.T, atol=2e-3)
+
+
+def test_answers_do_not_depend_on_threads():
+    rows, asked = unit_rows(20000, 64), unit_rows(8, 64, seed=6)
+    shot = snapshot(rows, (7000,))
+    found = []
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 4):
+            torch.set_num_threads(threads)
+            found.append((*scan.nearest(shot, asked, 40), scan.similarities(shot, asked[:2])))
+    finally:
+        torch.set_num_threads(before)
+    assert (found[0][0] == found[1][0]).all()
+    np.testing.assert_allclose(found[0][1], found[1][1], atol=1e-6)
+    np.testing.assert_allclose(found[0][2], found[1][2], atol=1e-3)
+
+
+@pytest.mark.parametrize(("vectors", "k"), [(np.zeros((1, 3)), 5), (np.full((1, 64), np.nan), 5), (np.zeros((1, 64)), 0)])
+def test_what_cannot_be_asked_is_refused(vectors, k):
+    with pytest.raises(UsageError):
+        scan.nearest(snapshot(unit_rows(10, 64)), vectors, k)
+
+
+def test_an_empty_gallery_answers_nothing():
+    ids, scores = scan.nearest(Snapshot(0, 0, np.zeros(0, np.int64), (), None), unit_rows(2), 5)
+    assert ids.shape == scores.shape == (2, 0)

@@ -1,0 +1,235 @@
+"""One suite for every store, and what the local one adds: verify, compact, snapshots, one writer."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+
+import numpy as np
+import pytest
+from plain_model import binding, entries, unit_rows
+
+from descry.errors import IndexCorrupt, IndexMismatch, Locked, UsageError
+from descry.gallery.contract import Binding, changed
+from descry.gallery.local import LocalStore
+from descry.query import Filters
+
+
+def open_local(place, made):
+    return LocalStore.create(place / "local", made) if not (place / "local").exists() else LocalStore(place / "local")
+
+
+STORES = {"local": open_local}
+
+
+@pytest.fixture(params=list(STORES))
+def opened(request, tmp_path):
+    """A function that opens the store under test, again and again, in the same place."""
+    made = []
+
+    def opener(wanted: Binding | None = None):
+        made.append(STORES[request.param](tmp_path, wanted or binding()))
+        return made[-1]
+
+    yield opener
+    for store in made:
+        store.close()
+
+
+# ---------------------------------------------------------------------- every store
+
+
+def test_what_was_added_is_found(opened):
+    store, rows = opened(), unit_rows(40)
+    ids = store.add(entries(40), rows)
+    assert len(set(ids)) == store.count() == 40
+    found, scores = store.nearest(rows[[3, 17]], 5)
+    assert found[:, 0].tolist() == [ids[3], ids[17]]
+    np.testing.assert_allclose(scores[:, 0], 1, atol=2e-3)
+    assert [i.path for i in store.items([ids[3], 10**9, ids[1]])] == ["/crops/000003.jpg", "/crops/000001.jpg"]
+    np.testing.assert_array_equal(store.vectors([ids[5], ids[2]]), rows[[5, 2]].astype(np.float16))
+
+
+def test_filters_restrict_who_is_ranked(opened):
+    store, rows = opened(), unit_rows(30)
+    made = [
+        changed(e, camera="ab"[i % 2], time=datetime(2026, 1, 1 + i % 10) if i % 3 else None, path=f"/data/{'xy'[i % 2]}/{i}.jpg")
+        for i, e in enumerate(entries(30))
+    ]
+    ids = store.add(made, rows)
+    cases = {
+        Filters(cameras=("b",)): [i for i in range(30) if i % 2],
+        Filters(since=datetime(2026, 1, 4), until=datetime(2026, 1, 5)): [i for i in range(30) if i % 3 and i % 10 in (3, 4)],
+        Filters(path="x/*"): [i for i in range(30) if i % 2 == 0],
+        Filters(cameras=("a",), path="*/y/*"): [],
+    }
+    for filters, expected in cases.items():
+        found, _ = store.nearest(rows[:1], 30, filters)
+        assert sorted(found[0].tolist()) == sorted(ids[i] for i in expected), filters
+
+
+def test_deleted_items_are_gone(opened):
+    store, rows = opened(), unit_rows(20)
+    ids = store.add(entries(20), rows)
+    assert store.delete([ids[4], ids[9], 10**9]) == 2
+    assert store.count() == 18
+    assert ids[4] not in store.nearest(rows[4:5], 20)[0]
+    assert store.items([ids[4]]) == []
+    with pytest.raises(KeyError):
+        store.vectors([ids[4]])
+
+
+def test_everything_is_there_after_reopening(opened):
+    store, rows = opened(), unit_rows(25)
+    ids = store.add(entries(25, camera="é", track="t"), rows)
+    store.delete(ids[:2])
+    before = store.nearest(rows[:4], 10), store.items(ids)
+    store.close()
+    again = opened()
+    assert again.count() == 23
+    np.testing.assert_array_equal(again.nearest(rows[:4], 10)[0], before[0][0])
+    assert again.items(ids) == before[1]
+    assert again.add(entries(1, start=100), unit_rows(1, seed=8))[0] not in ids
+
+
+def test_a_known_path_is_replaced_and_keeps_its_id(opened):
+    store, rows = opened(), unit_rows(10)
+    ids = store.add(entries(10), rows)
+    assert store.add([entries(10)[3]], -rows[3:4]) == [ids[3]]
+    assert store.count() == 10
+    np.testing.assert_array_equal(store.vectors([ids[3]])[0], (-rows[3]).astype(np.float16))
+
+
+@pytest.mark.parametrize("field", [{"fingerprint": "0" * 64}, {"dimension": 16}, {"preprocessing": {"size": [1, 1]}}])
+def test_another_model_is_refused_with_the_command_that_rebuilds(opened, field):
+    store = opened()
+    other = Binding(**({"source": "other", **{k: getattr(store.binding, k) for k in ("fingerprint", "dimension", "preprocessing")}} | field))
+    with pytest.raises(IndexMismatch, match="descry index DIR --model other"):
+        store.binding.check(other, "the gallery")
+    store.binding.check(store.binding, "the gallery")
+
+
+@pytest.mark.parametrize("vectors", [unit_rows(3, 16), unit_rows(2), np.full((3, 32), np.nan), 2 * unit_rows(3)])
+def test_vectors_that_do_not_fit_change_nothing(opened, vectors):
+    store = opened()
+    with pytest.raises(UsageError):
+        store.add(entries(3), vectors)
+    assert store.count() == 0
+
+
+# ---------------------------------------------------------------------- the local store
+
+
+def test_one_writer_many_readers(tmp_path):
+    store = LocalStore.create(tmp_path / "s", binding())
+    store.add(entries(5), unit_rows(5))
+    other = LocalStore(tmp_path / "s")
+    with pytest.raises(Locked, match=f"process {os.getpid()}"):
+        other.add(entries(1, start=9), unit_rows(1))
+    assert other.nearest(unit_rows(1), 5)[0].shape == (1, 5)
+    store.release()
+    other.add(entries(1, start=9), unit_rows(1))
+    store.close()
+    other.close()
+
+
+def test_a_snapshot_does_not_move(store):
+    from descry.gallery import scan
+
+    rows = unit_rows(30)
+    ids = store.add(entries(20), rows[:20])
+    old = store.snapshot()
+    store.add(entries(10, start=20), rows[20:])
+    store.delete(ids[:5])
+    store.compact()
+    assert old.ids.tolist() == ids
+    assert scan.nearest(old, rows[:1], 3)[0][0, 0] == ids[0]
+    assert len(store.snapshot()) == 25
+
+
+def test_growing_and_reloading_give_the_same_snapshot(store, monkeypatch):
+    from descry.gallery import segments
+
+    monkeypatch.setattr(segments, "capacity", lambda _: 7)
+    rows = unit_rows(40)
+    for i in range(0, 40, 4):
+        ids = store.add(entries(4, start=i), rows[i : i + 4])
+        if i == 20:
+            store.delete(ids[1:2])
+        grown = store.snapshot()
+        store._last = None
+        fresh = store.snapshot()
+        assert grown.ids.tolist() == fresh.ids.tolist()
+        assert [b.tolist() for b in grown.blocks] == [b.tolist() for b in fresh.blocks]
+        assert (grown.rows is None) == (fresh.rows is None)
+        assert grown.rows is None or (grown.rows == fresh.rows).all()
+
+
+def test_compact_removes_every_byte(store, monkeypatch):
+    from descry.gallery import segments
+
+    monkeypatch.setattr(segments, "capacity", lambda _: 16)
+    rows, others = unit_rows(60), unit_rows(60, seed=1)
+    hidden = {"camera": "secretcam", "track": "secrettrack"}
+    secret = [changed(e, path=f"/crops/secret-{i}.jpg", **hidden) for i, e in enumerate(entries(60))]
+    mixed = [x for pair in zip(secret, entries(60, start=100), strict=True) for x in pair]
+    ids = store.add(mixed, np.stack([rows, others], axis=1).reshape(120, -1))
+    kept = store.vectors(ids[1::2])
+    needles = [rows[i].astype(np.float16).tobytes() for i in range(60)] + [b"secret", *(e.sha for e in secret)]
+    store.delete(ids[::2])
+    before = store.size()
+    assert store.compact() == before - store.size() > 0
+    content = b"".join(p.read_bytes() for p in store.folder.iterdir())
+    assert not [n for n in needles if n in content]
+    np.testing.assert_array_equal(store.vectors(ids[1::2]), kept)
+    assert store.verify() == []
+
+
+def test_an_empty_store_compacts_and_answers(store):
+    store.add(entries(3), unit_rows(3))
+    store.delete(store.snapshot().ids)
+    assert store.nearest(unit_rows(2), 4)[0].shape == (2, 0)
+    store.compact()
+    assert store.verify() == []
+    assert store.count() == 0
+    assert store.nearest(unit_rows(2), 4)[0].shape == (2, 0)
+    assert not list(store.folder.glob("vectors-*"))
+
+
+def test_leftovers_of_a_killed_writer_are_swept(store, tmp_path):
+    store.add(entries(4), unit_rows(4))
+    last = next(store.folder.glob("vectors-*"))
+    store.close()
+    with open(last, "ab") as file:
+        file.write(b"rest of a write")
+    (store.folder / "vectors-000009.f16").write_bytes(b"never committed")
+    (store.folder / "head.partial").write_bytes(b"")
+    again = LocalStore(store.folder)
+    again.hold()
+    assert sorted(p.name for p in store.folder.glob("vectors-*")) == [last.name]
+    assert last.stat().st_size == 64 + 4 * 64
+    assert not (store.folder / "head.partial").exists()
+    again.close()
+
+
+def test_a_lost_commit_is_noticed(store):
+    """The log cut back to an older commit is a consistent database; only the head tells."""
+    store.add(entries(3), unit_rows(3))
+    store.close()
+    old = (store.folder / "items.db").read_bytes()
+    again = LocalStore(store.folder)
+    again.add(entries(3, start=5), unit_rows(3))
+    again.close()
+    (store.folder / "items.db").write_bytes(old)
+    with pytest.raises(IndexCorrupt, match="commit 1, though 2"):
+        LocalStore(store.folder)
+
+
+def test_folders_that_are_no_gallery_are_refused(tmp_path):
+    with pytest.raises(UsageError, match="no gallery"):
+        LocalStore(tmp_path)
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(UsageError, match="not empty"):
+        LocalStore.create(tmp_path, binding())
+    with pytest.raises(UsageError, match="not empty"):
+        LocalStore.create(tmp_path / "file", binding())

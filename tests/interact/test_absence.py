@@ -1,0 +1,115 @@
+"""Absence: the stated false-alarm rate is kept, and nobody is calibrated and tested on."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from descry.errors import DataError
+from descry.interact.absence import (
+    FEATURES,
+    auroc,
+    calibrate,
+    calibration_error,
+    check_apart,
+    from_json,
+    judged,
+    notice,
+    profile,
+    to_json,
+    tpir_at,
+)
+
+
+def profiles(n: int, present: bool, seed: int) -> np.ndarray:
+    """Rankings of 500 items by noise; where the person is present, two items stand out by a varying amount."""
+    rng = np.random.default_rng(seed)
+    rows = []
+    for _ in range(n):
+        scores = rng.normal(size=500)
+        if present:
+            scores[:2] += 2 + rng.gamma(4, 0.9)
+        rows.append(profile(scores, 0.2 + 0.05 * scores))
+    return np.array(rows)
+
+
+@pytest.fixture(scope="module")
+def fitted():
+    return calibrate("sketch", profiles(600, True, 1), profiles(600, False, 2), [f"person c{i}" for i in range(600)])
+
+
+def test_false_alarms_are_within_the_binomial_interval_of_the_stated_rate(fitted) -> None:
+    n = 1500
+    got = judged(fitted, profiles(n, True, 3), profiles(n, False, 4), [f"t{i}" for i in range(n)])
+    # The threshold itself comes from 300 rows: both samples vary.
+    reach = 100 * 1.96 * np.sqrt(0.05 * 0.95 * (1 / n + 1 / 300))
+    assert got["false alarms"] == pytest.approx(5, abs=reach)
+    assert got["FPIR"] == pytest.approx(5, abs=reach)
+    assert got["AUROC"] > 90
+    assert got["absence detected"] > 60
+    assert got["ECE"] < 0.05
+
+
+def test_people_calibrated_on_are_refused_in_a_test(fitted) -> None:
+    with pytest.raises(DataError, match="calibrated on .*person c7"):
+        judged(fitted, profiles(1, True, 0), profiles(1, False, 0), ["person c7"])
+    check_apart(fitted, ["someone else"])
+    assert "person c7" not in json.dumps(to_json(fitted)), "people are kept as digests"
+
+
+def test_noise_calibrates_to_saying_little() -> None:
+    fitted = calibrate("text", profiles(300, False, 1), profiles(300, False, 2), range(300))
+    got = judged(fitted, profiles(500, False, 3), profiles(500, False, 4), [f"t{i}" for i in range(500)])
+    assert got["false alarms"] < 10
+    assert got["absence detected"] < 15
+
+
+def test_decisions_and_notices(fitted) -> None:
+    clear, gone = (
+        profile(np.r_[9.0, 8.5, np.random.default_rng(0).normal(size=498)], np.ones(500)),
+        profiles(1, False, 5)[0],
+    )
+    assert fitted.decide(clear) == "stands out"
+    assert "stand out" in notice(fitted, clear)
+    assert fitted.decide(gone) in ("absent", "open")
+    assert notice(None, gone).startswith("uncalibrated")
+    for one in (clear, gone):
+        words = notice(fitted, one)
+        assert "%" not in words
+        assert "match" not in words
+
+
+def test_goes_through_json_and_refuses_another_version(fitted) -> None:
+    back = from_json(json.loads(json.dumps(to_json(fitted))))
+    assert back == fitted
+    with pytest.raises(DataError, match="calibrate again"):
+        from_json(to_json(fitted) | {"features": ["best"]})
+
+
+def test_too_few_queries_are_refused() -> None:
+    with pytest.raises(DataError, match="at least 40"):
+        calibrate("text", np.zeros((39, len(FEATURES))), np.zeros((39, len(FEATURES))), range(39))
+
+
+def test_small_galleries_have_profiles() -> None:
+    for n in (1, 2, 6, 30):
+        assert np.isfinite(profile(np.arange(n), np.ones(n))).all()
+
+
+def test_auroc_and_calibration_error_against_slow_ones() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 6, 40).astype(float), rng.integers(0, 5, 30).astype(float)
+    slow = np.mean([(x > y) + 0.5 * (x == y) for x in a for y in b])
+    assert auroc(a, b) == pytest.approx(slow)
+    number = rng.random(5000)
+    assert calibration_error(number, (rng.random(5000) < number).astype(float)) < 0.03
+    assert calibration_error(np.full(100, 0.9), np.zeros(100)) == pytest.approx(0.9)
+
+
+def test_tpir_at_a_stated_fpir() -> None:
+    absent = np.arange(100.0)
+    present = np.array([94.0, 94.5, 95.5, 200.0, 300.0])
+    found = np.array([True, True, True, True, False])
+    assert tpir_at(present, found, absent, 0.05) == pytest.approx(3 / 5)

@@ -1,0 +1,251 @@
+"""Clip against the library it stands on, and against what it must refuse."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from transformers import CLIPConfig, CLIPModel
+
+from descry.clip import (
+    Clip,
+    ClipSpec,
+    build,
+    check_fit,
+    from_openai,
+    load_clip,
+    plain_config,
+    random_clip,
+    resize_positions,
+    respecified,
+)
+from descry.errors import ModelMissing, ModelRefused, UsageError
+
+SQUARE = dict(image_size=(32, 32), patch=8, vocabulary=40, placeholder=5)
+
+
+@pytest.fixture()
+def square():
+    return random_clip(**SQUARE).eval()
+
+
+def save_as_library_folder(clip: Clip, folder, **changes):
+    folder.mkdir(exist_ok=True)
+    config = CLIPConfig.from_dict(clip.spec.config).to_dict()
+    config["vision_config"]["image_size"] = clip.image_size[0]
+    (folder / "config.json").write_text(json.dumps(config))
+    state = {k: v.contiguous() for k, v in clip.model.state_dict().items()} | changes
+    save_file({k: v for k, v in state.items() if v is not None}, folder / "model.safetensors")
+    return folder
+
+
+def test_equals_the_library_on_a_square_image(square, tmp_path):
+    folder = save_as_library_folder(square, tmp_path / "clip")
+    library = CLIPModel.from_pretrained(folder).eval()
+    ours = load_clip(folder).eval()
+    pixels = torch.rand(2, 3, 32, 32)
+    ids = torch.tensor([[0, 7, 8, 39, 0], [0, 9, 39, 0, 0]])
+    with torch.no_grad():
+        expected = library.get_image_features(ours.normalise(pixels))
+        assert torch.allclose(ours.image_features(pixels), expected.pooler_output, atol=1e-5)
+        assert torch.allclose(ours.image_features(ours.normalise(pixels), normalised=True), expected.pooler_output, atol=1e-5)
+        assert torch.allclose(ours.text_features(ids), library.get_text_features(ids).pooler_output, atol=1e-5)
+        assert torch.allclose(ours.text_tokens(ids)[torch.arange(2), torch.tensor([3, 2])], ours.text_features(ids), atol=1e-6)
+        assert torch.allclose(ours.image_tokens(pixels)[:, 0], ours.image_features(pixels), atol=1e-6)
+
+
+def test_padding_and_cutting_change_nothing(square):
+    short, long = torch.tensor([[0, 7, 8, 39]]), torch.tensor([[0, 7, 8, 39, 0, 0, 0, 3]])
+    with torch.no_grad():
+        assert torch.allclose(square.text_features(short), square.text_features(long), atol=1e-5)
+
+
+def test_numpy_is_accepted(square):
+    pixels, ids = np.random.default_rng(0).random((1, 3, 32, 32), np.float32), np.array([[0, 4, 39]])
+    assert square.image_features(pixels).shape == square.text_features(ids).shape == (1, 32)
+
+
+def test_pseudo_word_takes_the_place_of_one_embedding(square):
+    ids = torch.tensor([[0, 7, 5, 8, 39], [0, 7, 9, 5, 39]])
+    table = square.model.text_model.embeddings.token_embedding.weight
+    with torch.no_grad():
+        same = square.text_features(ids, table[5].expand(2, -1))
+        assert torch.allclose(same, square.text_features(ids), atol=1e-6)
+        other = square.text_features(ids, table[11][None])
+        assert torch.allclose(other, square.text_features(torch.where(ids == 5, 11, ids)), atol=1e-6)
+    word = torch.rand(2, 32, requires_grad=True)
+    square.text_features(ids, word).sum().backward()
+    assert (word.grad.abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("ids", [[[0, 7, 8, 39]], [[0, 5, 5, 39]]])
+def test_a_prompt_needs_exactly_one_placeholder(square, ids):
+    with pytest.raises(UsageError, match="exactly once"):
+        square.text_features(torch.tensor(ids), torch.rand(1, 32))
+
+
+def test_shapes_and_missing_ends_are_refused(square):
+    with pytest.raises(UsageError, match=r"\(B, 3, 32, 32\)"):
+        square.image_features(torch.rand(1, 3, 32, 16))
+    with pytest.raises(UsageError, match="end-of-text"):
+        square.text_features(torch.tensor([[0, 1, 2]]))
+    with pytest.raises(UsageError, match="up to 77"):
+        square.text_features(torch.zeros(1, 78, dtype=torch.long))
+    with pytest.raises(UsageError, match="pseudo-words must be"):
+        square.text_features(torch.tensor([[0, 5, 39]]), torch.rand(1, 31))
+    with pytest.raises(UsageError, match="does not divide"):
+        random_clip(image_size=(33, 16))
+
+
+def test_masked_patches(square):
+    pixels = torch.rand(1, 3, 32, 32)
+    mask = torch.zeros(1, 16, dtype=torch.bool)
+    mask[0, 3] = True
+    changed = pixels.clone()
+    changed[:, :, :8, 24:] = torch.rand(3, 8, 8)  # the fourth patch of the first row
+    token = torch.rand(64)
+    with torch.no_grad():
+        assert torch.allclose(square.image_tokens(pixels, mask=mask), square.image_tokens(changed, mask=mask), atol=1e-6)
+        assert not torch.allclose(square.image_tokens(pixels), square.image_tokens(changed), atol=1e-3)
+        assert not torch.allclose(square.image_tokens(pixels, mask=mask), square.image_tokens(pixels, mask=mask, mask_token=token))
+        assert torch.allclose(square.image_tokens(pixels, mask=~mask & mask), square.image_tokens(pixels), atol=1e-6)
+
+
+def test_positions_are_resized_once_bilinear_without_antialias():
+    table = torch.arange(1 + 16, dtype=torch.float32)[:, None]
+    out = resize_positions(table, (8, 2), (4, 4))
+    assert out.shape == (17, 1)
+    assert out[0] == table[0]
+    assert resize_positions(table, (4, 4)) is table
+    image = table[1:].reshape(1, 1, 4, 4)
+    expected = torch.nn.functional.interpolate(image, size=(8, 2), mode="bilinear", align_corners=False)
+    assert torch.equal(out[1:], expected.reshape(16, 1))
+    with pytest.raises(ModelRefused, match="square"):
+        resize_positions(table[:-1], (3, 3))
+
+
+def test_a_folder_can_be_loaded_for_another_shape(square, tmp_path):
+    tall = load_clip(save_as_library_folder(square, tmp_path / "clip"), image_size=(48, 16))
+    assert tall.grid == (6, 2)
+    assert tall.image_features(torch.rand(1, 3, 48, 16)).shape == (1, 32)
+    assert respecified(tall, image_size=(16, 16)).grid == (2, 2)
+
+
+def test_wrong_checkpoints_are_refused_by_name(square, tmp_path):
+    logit = "logit_scale"
+    cases = {
+        "missing: logit_scale": {logit: None},
+        "unexpected: extra": {"extra": torch.zeros(1)},
+        "shape of visual_projection.weight": {"visual_projection.weight": torch.zeros(3, 3)},
+        "not finite: text_projection.weight": {"text_projection.weight": torch.full((32, 32), float("nan"))},
+    }
+    for i, (text, changes) in enumerate(cases.items()):
+        folder = save_as_library_folder(square, tmp_path / str(i), **changes)
+        with pytest.raises(ModelRefused, match=text):
+            load_clip(folder)
+    (folder / "model.safetensors").write_bytes(b"nothing of the kind")
+    with pytest.raises(ModelRefused, match="safetensors"):
+        load_clip(folder)
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelMissing, match="pickle"):
+        load_clip(folder)
+
+
+def test_names_that_are_nowhere(tmp_path):
+    with pytest.raises(ModelMissing, match="allow-download"):
+        load_clip("nobody/has-this-one")
+    with pytest.raises(ModelMissing, match="no folder"):
+        load_clip(tmp_path / "absent")
+    with pytest.raises(ModelMissing, match=r"config\.json"):
+        load_clip(tmp_path)
+
+
+def openai_names(clip: Clip) -> dict[str, torch.Tensor]:
+    """The weights of a Clip under OpenAI's names, written the other way round than descry reads them."""
+    state, out = clip.model.state_dict(), {}
+    for side, prefix in (("vision_model", "visual.transformer."), ("text_model", "transformer.")):
+        for n in range(2):
+            a, b = f"{side}.encoder.layers.{n}.", f"{prefix}resblocks.{n}."
+            for kind in ("weight", "bias"):
+                out[f"{b}attn.in_proj_{kind}"] = torch.cat([state[f"{a}self_attn.{x}_proj.{kind}"] for x in "qkv"])
+                out[f"{b}attn.out_proj.{kind}"] = state[f"{a}self_attn.out_proj.{kind}"]
+                for old, new in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
+                    out[f"{b}{new}.{kind}"] = state[f"{a}{old}.{kind}"]
+    for kind in ("weight", "bias"):
+        out[f"visual.ln_pre.{kind}"] = state[f"vision_model.pre_layrnorm.{kind}"]
+        out[f"visual.ln_post.{kind}"] = state[f"vision_model.post_layernorm.{kind}"]
+        out[f"ln_final.{kind}"] = state[f"text_model.final_layer_norm.{kind}"]
+    out |= {
+        "visual.conv1.weight": state["vision_model.embeddings.patch_embedding.weight"],
+        "visual.class_embedding": state["vision_model.embeddings.class_embedding"],
+        "visual.positional_embedding": state["vision_model.embeddings.position_embedding.weight"],
+        "visual.proj": state["visual_projection.weight"].T,
+        "token_embedding.weight": state["text_model.embeddings.token_embedding.weight"],
+        "positional_embedding": state["text_model.embeddings.position_embedding.weight"],
+        "text_projection": state["text_projection.weight"].T,
+        "logit_scale": state["logit_scale"],
+    }
+    return out
+
+
+def test_openai_names(square):
+    other = from_openai({k: v.half() for k, v in openai_names(square).items()} | {"input_resolution": torch.tensor(32)})
+    pixels, ids = torch.rand(1, 3, 32, 32), torch.tensor([[0, 7, 39]])
+    with torch.no_grad():
+        assert torch.allclose(other.image_features(pixels), square.image_features(pixels), atol=2e-2)
+        assert torch.allclose(other.text_features(ids), square.text_features(ids), atol=2e-2)
+    assert other.logit_scale.dtype == torch.float32
+    exact = from_openai(openai_names(square))
+    with torch.no_grad():
+        assert torch.allclose(exact.image_features(pixels), square.image_features(pixels), atol=1e-6)
+    with pytest.raises(ModelRefused, match="OpenAI"):
+        from_openai({"a": torch.zeros(1)})
+
+
+def test_weights_depend_on_the_seed_alone():
+    torch.manual_seed(1)
+    a = random_clip(seed=3)
+    torch.manual_seed(2)
+    b = random_clip(seed=3)
+    assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+    assert not torch.equal(a.model.visual_projection.weight, random_clip(seed=4).model.visual_projection.weight)
+
+
+def test_frozen_patches_dropout_and_gradient_checkpointing(square):
+    square.freeze_patches()
+    assert not square.model.vision_model.embeddings.patch_embedding.weight.requires_grad
+    ids = torch.tensor([[0, 7, 8, 9, 39]])
+    square.set_text_dropout(0.5)
+    square.train()
+    assert not torch.equal(square.text_features(ids), square.text_features(ids))
+    square.eval()
+    assert torch.equal(square.text_features(ids), square.text_features(ids))
+    plain = square.image_features(torch.ones(1, 3, 32, 32))
+    square.train().checkpoint_gradients()
+    again = square.image_features(torch.ones(1, 3, 32, 32))
+    again.sum().backward()
+    assert torch.allclose(plain, again, atol=1e-6)
+    assert square.model.visual_projection.weight.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(square, dtype):
+    pixels = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        full = square.image_features(pixels)
+        with torch.autocast("cpu", dtype):
+            half = square.image_features(pixels).float()
+    assert torch.nn.functional.cosine_similarity(full, half).min() > 0.999
+
+
+def test_spec_survives_json(square):
+    spec = ClipSpec.from_json(json.loads(json.dumps(square.spec.to_json())))
+    assert build(spec).image_size == (32, 32)
+    with pytest.raises(ModelRefused, match="does not fit"):
+        ClipSpec.from_json({"nonsense": 1})
+    assert plain_config(CLIPConfig.from_dict(spec.config)) == spec.config
+    with pytest.raises(ModelRefused, match="2 weights"):
+        check_fit(square.model.visual_projection, {"wrong": torch.zeros(1)}, "x")
+

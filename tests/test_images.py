@@ -1,0 +1,124 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from descry.augment import AUGMENTATIONS, augmentation, erase, flip, pad_crop, resized_crop, rotate
+from descry.errors import ImageRejected, UsageError
+from descry.images import GALLERY, Limits, load, read
+
+
+def encoded(image, format="PNG", **options):
+    out = io.BytesIO()
+    image.save(out, format, **options)
+    return out.getvalue()
+
+
+def reason(source, limits=GALLERY):
+    with pytest.raises(ImageRejected) as caught:
+        read(source, limits)
+    return caught.value.reason
+
+
+def png_header(width, height):
+    body = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    head = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + body + struct.pack(">I", zlib.crc32(body))
+    return head + struct.pack(">I", 1000) + b"IDAT" + b"\x00" * 40
+
+
+def test_rejections(tmp_path):
+    good = encoded(Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 20, 3), np.uint8)))
+    assert reason(tmp_path / "absent.png") == "missing"
+    assert reason(tmp_path) == "missing"
+    assert reason(b"") == "format"
+    assert reason(b"GIF89a but not really") == "format"
+    assert reason(encoded(Image.new("RGB", (20, 20)), "GIF")) == "format"
+    assert reason(good[:400]) == "corrupt"
+    assert reason(png_header(100_000, 100_000)) == "too_many_pixels"
+    assert reason(png_header(9_000, 9_000)) == "too_many_pixels"
+    assert reason(encoded(Image.new("RGB", (1, 1)))) == "too_small"
+    assert reason(good, Limits(10, 10**6, 10**6, ("PNG",))) == "too_many_bytes"
+    jpeg = encoded(Image.new("RGB", (64, 64), "red"), "JPEG")
+    assert reason(jpeg[: len(jpeg) // 2]) == "corrupt"
+
+
+@pytest.mark.parametrize("size", [999, 1000, 1001])
+def test_the_limit_of_pixels_is_exact(size):
+    limits = Limits(10**9, 1000 * 8, 10**9, ("PNG",))
+    picture = encoded(Image.new("RGB", (size, 8)))
+    if size <= 1000:
+        assert read(picture, limits).size == (size, 8)
+    else:
+        assert reason(picture, limits) == "too_many_pixels"
+
+
+def test_unusual_pictures_become_rgb():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    sixteen = Image.fromarray((ramp.astype(np.uint16) * 257))
+    assert np.abs(np.asarray(read(encoded(sixteen)))[..., 0].astype(int) - ramp).max() <= 1
+    assert read(encoded(Image.new("CMYK", (16, 16)), "JPEG")).mode == "RGB"
+    assert read(encoded(Image.fromarray(ramp).convert("P"))).mode == "RGB"
+    clear = Image.new("RGBA", (16, 16), (255, 0, 0, 0))
+    assert read(encoded(clear)).getpixel((0, 0)) == (255, 255, 255)
+    frames = [Image.new("RGB", (16, 16), c) for c in ("red", "blue")]
+    animated = encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:], lossless=True)
+    assert read(animated).getpixel((0, 0)) == (255, 0, 0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    assert read(encoded(Image.new("RGB", (20, 10)), "JPEG", exif=exif)).size == (10, 20)
+
+
+def test_sources_are_equal(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (24, 12, 3), np.uint8)
+    file = tmp_path / "a.png"
+    Image.fromarray(pixels).save(file)
+    loaded = load(file, (16, 8))
+    assert loaded.shape == (3, 16, 8)
+    assert loaded.dtype == np.uint8
+    for source in (str(file), file.read_bytes(), pixels, Image.fromarray(pixels), pixels / 255.0, io.BytesIO(file.read_bytes())):
+        assert np.array_equal(load(source, (16, 8)), loaded)
+    with pytest.raises(UsageError, match=r"\[0, 1\]"):
+        read(pixels.astype(np.float32))
+    with pytest.raises(UsageError, match=r"\(H, W, 3\)"):
+        read(np.zeros((2, 2, 2, 2)))
+    with pytest.raises(UsageError, match="a picture is"):
+        read(7)
+
+
+@pytest.mark.parametrize("name", AUGMENTATIONS)
+def test_augmentations_keep_shape_range_and_input(name):
+    images = torch.rand(9, 3, 32, 16)
+    before = images.clone()
+    out = augmentation(name)(images, torch.Generator().manual_seed(0))
+    assert out.shape == images.shape
+    assert out.min() >= 0
+    assert out.max() <= 1
+    assert torch.equal(images, before)
+    assert torch.equal(out, augmentation(name)(images, torch.Generator().manual_seed(0)))
+    if name != "none":
+        assert not torch.equal(out, augmentation(name)(images, torch.Generator().manual_seed(1)))
+
+
+def test_what_each_augmentation_does():
+    g, images = torch.Generator().manual_seed(0), torch.rand(400, 3, 24, 12)
+    flipped = flip(images, g)
+    mirrored = (flipped == images.flip(3)).all(dim=(1, 2, 3))
+    assert 0.4 < mirrored.float().mean() < 0.6
+    assert torch.equal(flipped[~mirrored], images[~mirrored])
+    ones = torch.ones(400, 3, 40, 40)
+    erased = 1 - erase(ones, g, share=1.0, scale=(0.1, 0.2)).mean(dim=(1, 2, 3))
+    assert 0.07 < erased.min()
+    assert erased.max() < 0.21
+    assert 0.35 < (erase(ones, g, share=0.5).amin(dim=(1, 2, 3)) == 0).float().mean() < 0.65
+    shifted = pad_crop(ones, g, pad=10)
+    assert shifted.mean() < 1
+    assert torch.allclose(rotate(ones, g, degrees=0.0), ones)
+    assert torch.allclose(resized_crop(ones, g), ones, atol=1e-5)
+    ramp = torch.linspace(0, 1, 40).expand(50, 3, 40, 40)
+    assert resized_crop(ramp, g)[:, 0, 0].sub(ramp[:, 0, 0]).abs().max() < 0.25
+    with pytest.raises(UsageError, match="did you mean 'flip'"):
+        augmentation("flp")

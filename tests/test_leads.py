@@ -1,0 +1,102 @@
+"""One search: order, pins, hidden duplicates, choices and the sum of the shares."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from descry.errors import UsageError
+from descry.leads import Arrays, search
+from descry.query import Filters, Query
+from descry.ranking import Formula, Term, unit
+
+
+@pytest.fixture
+def space() -> Arrays:
+    vectors = unit(np.random.default_rng(3).normal(size=(400, 12)))
+    vectors[101] = vectors[100]
+    return Arrays(np.arange(0, 800, 2), vectors)
+
+
+def text(seed: int = 0) -> list[Term]:
+    return [Term("text", "red", 1.0, unit(np.random.default_rng(seed).normal(size=12)))]
+
+
+def test_plain_search_is_the_order_of_cosines_and_ties_go_by_id(space: Arrays) -> None:
+    twin = [Term("photo", "p", 1.0, space.vectors([200])[0])]
+    leads = search(space, twin, Query(photos=b"p"), k=5)
+    assert leads.ids[:2].tolist() == [200, 202]
+    assert leads.scores[0] == leads.scores[1]
+    similarity = space.scores(text()[0].vector[None])[0]
+    leads = search(space, text(), Query(wanted="red"), k=400)
+    assert (np.diff(similarity[leads.ids // 2]) <= 1e-6).all()
+    np.testing.assert_allclose(leads.shares.sum(axis=0), leads.scores, atol=1e-6)
+    np.testing.assert_allclose(leads.everything[leads.ids // 2], leads.scores, atol=1e-4)
+
+
+def test_liked_stay_on_top_unliked_and_their_doubles_vanish(space: Arrays) -> None:
+    plain = search(space, text(), Query(wanted="red"), k=10)
+    last, first = int(search(space, text(), Query(wanted="red"), k=400).ids[-1]), int(plain.ids[0])
+    leads = search(space, text(), Query(wanted="red", liked=(last,), unliked=(first, 200)), k=400)
+    assert (leads.ids[0], leads.pinned) == (last, 1)
+    assert not {first, 200, 202} & set(leads.ids.tolist())
+    kept = search(space, text(), Query(wanted="red", unliked=(first,)), k=400, hide=False)
+    assert first in kept.ids
+    assert kept.ids.tolist().index(first) > 0
+
+
+def test_marks_alone_are_a_query(space: Arrays) -> None:
+    leads = search(space, [], Query(liked=(200,)), k=3)
+    assert leads.ids[:2].tolist() == [200, 202]
+
+
+def test_closest_of_these_moves_its_neighbours_up(space: Arrays) -> None:
+    shown = tuple(search(space, text(), Query(wanted="red"), k=8).ids.tolist())
+    choice = (shown[5], shown)
+    before = search(space, text(), Query(wanted="red"), k=400).ids.tolist()
+    after = search(space, text(), Query(wanted="red"), k=400, choices=[choice])
+    assert after.ids.tolist().index(shown[5]) < before.index(shown[5])
+    assert after.names[-1] == ("closest", "1 chosen")
+    np.testing.assert_allclose(after.shares.sum(axis=0), after.scores, atol=1e-6)
+    faded = search(space, text(), Query(wanted="red", closest=(shown[5],)), k=400)
+    assert faded.ids.tolist().index(shown[5]) < before.index(shown[5])
+    with pytest.raises(UsageError, match="not among them"):
+        search(space, text(), Query(wanted="red"), choices=[(1, (2, 4))])
+
+
+def test_filters_narrow_what_is_ranked_but_not_the_scores(space: Arrays) -> None:
+    full = search(space, text(), Query(wanted="red", liked=(4, 8)), k=400)
+    marked = search(space, text(), Query(wanted="red", liked=(4, 8), filters=Filters(marked=True)), k=400)
+    assert sorted(marked.ids.tolist()) == [4, 8]
+    score = dict(zip(full.ids.tolist(), full.scores.tolist(), strict=True))
+    assert all(s == score[i] for i, s in zip(marked.ids.tolist(), marked.scores.tolist(), strict=True))
+
+
+def test_why_names_the_largest_difference_first(space: Arrays) -> None:
+    terms = [*text(), Term("not", "bag", 1.0, unit(np.random.default_rng(9).normal(size=12)), "not")]
+    leads = search(space, terms, Query(wanted="red", unwanted="bag"), k=10)
+    why = leads.why(1, 10)
+    assert {kind for kind, _, _ in why} == {"text", "not"}
+    assert sum(gap for *_, gap in why) == pytest.approx(leads.scores[0] - leads.scores[9], abs=1e-6)
+    assert abs(why[0][2]) >= abs(why[1][2])
+    with pytest.raises(UsageError, match="shown are 1 to 10"):
+        leads.why(1, 11)
+
+
+def test_refusals(space: Arrays) -> None:
+    with pytest.raises(UsageError, match="holds no item 3"):
+        search(space, text(), Query(wanted="red", liked=(3,)))
+    with pytest.raises(UsageError, match="holds no items"):
+        search(Arrays(np.zeros(0), np.zeros((0, 12))), text(), Query(wanted="red"))
+    with pytest.raises(UsageError, match="ids must rise"):
+        Arrays(np.array([2, 1]), np.zeros((2, 3)))
+
+
+def test_candidates_beyond_the_closer_look_do_not_change_the_order(
+    monkeypatch: pytest.MonkeyPatch, space: Arrays
+) -> None:
+    shown = tuple(search(space, text(), Query(wanted="red"), k=8).ids.tolist())
+    whole = search(space, text(), Query(wanted="red"), k=10, choices=[(shown[2], shown)], formula=Formula(closest=0.1))
+    monkeypatch.setattr("descry.leads.CANDIDATES", 150)
+    part = search(space, text(), Query(wanted="red"), k=10, choices=[(shown[2], shown)], formula=Formula(closest=0.1))
+    assert whole.ids.tolist() == part.ids.tolist()
