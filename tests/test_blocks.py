@@ -1,10 +1,11 @@
-"""Blocks against PyTorch's own attention, CLIP's block in the transformers library, and gradient caching against the plain pass."""
+"""Blocks against PyTorch's own attention, CLIP's block in the transformers library, and gradient caching against the
+plain pass."""
 
 import pytest
 import torch
-from conftest import toy_clip
 from transformers.models.clip.modeling_clip import CLIPEncoderLayer, CLIPVisionConfig
 
+from conftest import toy_clip
 from descry.blocks import Attention, Block, CrossFormer, cache_gradients
 from descry.errors import UsageError
 from descry.losses import info_nce
@@ -77,7 +78,9 @@ def test_cached_gradients_are_the_plain_ones(words, rows):
         text = clip.text_tokens(ids).mean(dim=1) + clip.text_features(ids)
         loss = info_nce(hidden, text, 0.1) + info_nce(clip.text_features(prompt, word), hidden, 0.1)
         loss.backward()
-        found.append((loss.item(), {n: p.grad for n, p in clip.named_parameters() if p.grad is not None} | {"token": token.grad}))
+        found.append(
+            (loss.item(), {n: p.grad for n, p in clip.named_parameters() if p.grad is not None} | {"token": token.grad})
+        )
     assert found[0][0] == pytest.approx(found[1][0], abs=1e-12)
     assert found[0][1].keys() == found[1][1].keys()
     for name, grad in found[0][1].items():

@@ -31,8 +31,11 @@ class Encoder:
     def embed_texts(self, texts):
         return self._rows("text", list(texts))
 
-    def compose(self, pictures, texts):
-        return self._rows("compose", [(bytes(p), t) for p, t in zip(pictures, texts, strict=True)])
+    def pseudo_words(self, pictures):
+        return self._rows("word", [bytes(p) for p in pictures])
+
+    def compose_words(self, words, texts):
+        return self._rows("compose", [(w.tobytes(), t) for w, t in zip(words, texts, strict=True)])
 
 
 QUERY = Query(sketches=b"drawing", wanted=("red jacket", "hat"), unwanted=("bag",))
@@ -101,7 +104,7 @@ def test_not_is_never_put_into_a_prompt() -> None:
     model = Encoder()
     seen: list[str] = []
     model.embed_texts = lambda texts: (seen.extend(texts), Encoder.embed_texts(model, texts))[1]  # type: ignore[method-assign]
-    model.compose = lambda p, texts: (seen.extend(texts), Encoder.compose(model, p, texts))[1]  # type: ignore[method-assign]
+    model.compose_words = lambda w, texts: (seen.extend(texts), Encoder.compose_words(model, w, texts))[1]  # type: ignore[method-assign]
     terms(model, QUERY)
     assert "bag" in seen
     assert not any("bag" in text and text != "bag" for text in seen)

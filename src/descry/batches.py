@@ -81,6 +81,15 @@ class Batches:
                     coming = ahead.submit(self._read, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool)
                 yield self._finish(now, epoch, step)
 
+    def whole(self) -> Iterator[Batch]:
+        """Every row once, in order and without augmentation, on every process: for what a method prepares in advance."""
+        with ThreadPoolExecutor(max(1, self.threads)) as pool:
+            for first in range(0, len(self.rows), self.recipe.batch_size):
+                part = np.arange(first, min(first + self.recipe.batch_size, len(self.rows)))
+                batch = self._read(np.tile(part, self.world), 0, 0, pool)  # each process takes its share: all of them
+                batch = {k: v.to(self.device) for k, v in batch.items()}
+                yield batch | {k: v.float().div_(255) for k, v in batch.items() if k in ("image", "sketch")}
+
     def _finish(self, batch: Batch, epoch: int, step: int) -> Batch:
         """Onto the device, pixels to [0, 1], augmentation: here rather than in the reading thread, which would fight for cores."""
         generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))

@@ -1,7 +1,8 @@
-"""Building blocks of the methods: attention, residual and cross-modal blocks, and the two heads that several methods share.
+"""Building blocks of the methods: attention, residual and cross-modal blocks, and the two heads that several methods
+share.
 
-The blocks are those of CLIP (pre-norm, QuickGELU, four times the width inside), so that parameter counts can be compared
-with the papers' tables. All of this is used in training only; inference is CLIP alone.
+The blocks are those of CLIP (pre-norm, QuickGELU, four times the width inside), so that parameter counts can be
+compared with the papers' tables. All of this is used in training only; inference is CLIP alone.
 
 Letters: B batch, L queries, S keys, W width, D shared dimension, N identities, V vocabulary.
 """
@@ -35,7 +36,8 @@ class Attention(nn.Module):
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, queries: Tensor, keys: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """(B, L, W), (B, S, W) → (B, L, W); keys are the values too. hidden: (B, S) bool, True where a key is not read."""
+        """(B, L, W), (B, S, W) → (B, L, W); keys are the values too. hidden: (B, S) bool, True where a key is not
+        read."""
         w_q, w_kv = self.in_proj.weight.split([queries.shape[-1], 2 * queries.shape[-1]])
         b_q, b_kv = self.in_proj.bias.split([len(w_q), len(w_kv)])
         k, v = F.linear(keys, w_kv, b_kv).chunk(2, dim=-1)
@@ -55,8 +57,9 @@ class QuickGELU(nn.Module):
 class Block(nn.Module):
     """x ← x + attention(norm x, keys); x ← x + MLP(norm x). 12W² + 13W parameters, like a block of CLIP.
 
-    With keys it is a cross-attention block in which only the queries are normalised (the decoder of Propot); without, the
-    queries are the keys (self-attention). depth: number of blocks of the stack it belongs to, for the initial values.
+    With keys it is a cross-attention block in which only the queries are normalised (the decoder of Propot); without,
+    the queries are the keys (self-attention). depth: number of blocks of the stack it belongs to, for the initial
+    values.
     """
 
     def __init__(self, width: int, heads: int, depth: int = 1):
@@ -92,7 +95,8 @@ def initialise(attention: Attention, out: float) -> None:
 
 
 class CrossFormer(nn.Module):
-    """The multimodal encoder of IRRA and VFE-TPS: one cross-attention without residual, then self-attention blocks, then a norm."""
+    """The multimodal encoder of IRRA and VFE-TPS: one cross-attention without residual, then self-attention blocks,
+    then a norm."""
 
     def __init__(self, width: int, heads: int = 8, layers: int = 4, scale: float | None = None):
         super().__init__()
@@ -140,7 +144,8 @@ class MaskedWordHead(nn.Module):
     def forward(self, text_tokens: Tensor, image_tokens: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy at the masked words. (B, L, D), (B, 1 + P, D), labels (B, L): 0 = not masked.
 
-        Words that are not masked never reach the vocabulary's matrix, which is most of the cost. 0 where none is masked.
+        Words that are not masked never reach the vocabulary's matrix, which is most of the cost. 0 where none is
+        masked.
         """
         masked = labels != 0
         states = self.cross(text_tokens, image_tokens)[masked]
@@ -151,9 +156,9 @@ class MaskedWordHead(nn.Module):
 def cache_gradients(clip: Clip, rows: int) -> Clip:
     """Let a Clip encode `rows` at a time in training and recompute each chunk in the backward pass.
 
-    Losses still see the whole batch, so a batch that does not fit into memory keeps all its negatives; gradients are the
-    same, at the price of one more forward pass (gradient caching, Gao et al. 2021). For every method; undone by nothing,
-    as inference is not touched. Raises UsageError for less than one row.
+    Losses still see the whole batch, so a batch that does not fit into memory keeps all its negatives; gradients are
+    the same, at the price of one more forward pass (gradient caching, Gao et al. 2021). For every method; undone by
+    nothing, as inference is not touched. Raises UsageError for less than one row.
     """
     if rows < 1:
         raise UsageError(f"chunks of {rows} rows were asked for; allowed: 1 or more (or do not cache gradients)")
@@ -174,5 +179,7 @@ def _in_chunks(encode: Callable[..., Tensor], rows: int, inputs: Tensor, *args: 
     chunks = []
     for i in range(0, total, rows):
         some = {key: part(value, i) for key, value in kwargs.items()}
-        chunks.append(checkpoint(encode, inputs[i : i + rows], *(part(a, i) for a in args), use_reentrant=False, **some))
+        chunks.append(
+            checkpoint(encode, inputs[i : i + rows], *(part(a, i) for a in args), use_reentrant=False, **some)
+        )
     return torch.cat(chunks)

@@ -29,7 +29,8 @@ class Encoder(Protocol):
 
     def embed_images(self, pictures: Sequence[Any]) -> np.ndarray: ...
     def embed_texts(self, texts: Sequence[str]) -> np.ndarray: ...
-    def compose(self, pictures: Sequence[Any], texts: Sequence[str]) -> np.ndarray: ...
+    def pseudo_words(self, pictures: Sequence[Any]) -> np.ndarray: ...
+    def compose_words(self, words: np.ndarray, texts: Sequence[str]) -> np.ndarray: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +142,14 @@ def terms_of(
         for plan, ns in zip(plans, _split(names, plans), strict=True)
         for n, part, text in plan.prompts(ns)
     ]
+    spelt = memo.rows(
+        [("word", n) for n, _, _ in composed], lambda new: model.pseudo_words([composed[i][1].value for i in new])
+    )
     early = memo.rows(
         [("composed", n, text) for n, _, text in composed],
-        lambda new: model.compose([composed[i][1].value for i in new], [composed[i][2] for i in new]),
+        lambda new: model.compose_words(
+            np.stack([spelt[("word", composed[i][0])] for i in new]), [composed[i][2] for i in new]
+        ),
     )
     rows = images | texts | early
     return [plan.terms(ns, rows) for plan, ns in zip(plans, _split(names, plans), strict=True)]

@@ -1,7 +1,7 @@
 """Published checkpoints → run folders: what others have trained can be used here.
 
-Read are safetensors files, folders of the transformers library, and PyTorch archives (state dicts and TorchScript), whose
-pickles a caged process reads without executing anything (`descry.pickles`). Known layouts:
+Read are safetensors files, folders of the transformers library, and PyTorch archives (state dicts and TorchScript),
+whose pickles a caged process reads without executing anything (`descry.pickles`). Known layouts:
 
   OpenAI's CLIP, open_clip       visual.…, transformer.…, token_embedding…   (open_clip also text.…)
   IRRA, RDE, VFE-TPS             base_model.… with heads beside it, which inference does not need
@@ -33,11 +33,12 @@ from .methods import method_class, preset
 from .text import Words
 
 ACTIVATIONS = ("quick_gelu", "gelu")
+SETTINGS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 HEADS = (
-    "classifier.", "mlm_head.", "cross_attn.", "cross_modal_transformer.", "cross_former.", "ln_pre_t.", "ln_pre_i.",
-    "ln_post.", "simclr_mlp.", "mask_token", "decoder.", "visul_emb_layer.", "texual_emb_layer.", "gtm_", "mim_",
-)  # fmt: skip
-"""Beginnings of the names of what the published methods train with and search without (RDE's two spellings are its own)."""
+    *("classifier.", "mlm_head.", "cross_attn.", "cross_modal_transformer."),
+    *("ln_pre_t.", "ln_pre_i.", "ln_post.", "simclr_mlp."),
+)
+"""Beginnings of the names of what TBPS-CLIP and InteractReID train with and search without."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,11 @@ def convert(
 ) -> Converted:
     """Write a run folder from a published checkpoint.
 
-    tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz or a folder with a vocabulary; a transformers folder brings its own.
-    image_size: (H, W); needed where the position grid is not square. activation: "gelu" for those open_clip models that were
-    not trained with OpenAI's "quick_gelu"; the weights do not say. pixels: "clip" or "imagenet" statistics; left out, those of
-    the layout. half: store 16-bit weights. Raises ModelMissing, ModelRefused, UsageError.
+    tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz or a folder with a vocabulary; a transformers folder brings its
+    own.
+    image_size: (H, W); needed where the position grid is not square. activation: "gelu" for those open_clip models that
+    were not trained with OpenAI's "quick_gelu"; the weights do not say. pixels: "clip" or "imagenet" statistics; left
+    out, those of the layout. half: store 16-bit weights. Raises ModelMissing, ModelRefused, UsageError.
     """
     source, out = Path(source), Path(out)
     if (out / "config.json").exists():
@@ -83,7 +85,9 @@ def convert(
     if pixels == "imagenet" or (not pixels and layout in ("TBPS-CLIP", "InteractReID")):
         clip = respecified(clip, mean=IMAGENET_MEAN, std=IMAGENET_STD)
     if len(words) != clip.vocabulary:
-        raise ModelRefused(f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer")
+        raise ModelRefused(
+            f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer"
+        )
     clip = respecified(clip, end=words.end, placeholder=words.placeholder)
     method, name = _method(clip, words, mapping, str(source))
     about = {
@@ -103,8 +107,8 @@ def convert(
 def read_state(path: str | Path) -> dict[str, Tensor]:
     """The weights of a file by name, of its largest group of tensors that holds a CLIP. No pickle is executed.
 
-    Names of enclosing dicts ("model", "state_dict") are dropped; those of modules stay, joined by dots. Raises ModelMissing,
-    ModelRefused with one line that says why.
+    Names of enclosing dicts ("model", "state_dict") are dropped; those of modules stay, joined by dots. Raises
+    ModelMissing, ModelRefused with one line that says why.
     """
     path = Path(path)
     if not path.is_file():
@@ -123,7 +127,9 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             groups.setdefault(tuple(row["path"][:depth]), {})[".".join(row["path"][depth:])] = row
     fitting = {group: found for group, found in groups.items() if _layout({_bare(k) for k in found})}
     if not fitting:
-        raise ModelRefused(f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution")
+        raise ModelRefused(
+            f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution"
+        )
     chosen = fitting[max(fitting, key=len)]
     with open(path, "rb") as file:
         return {name: _tensor(file, row) for name, row in chosen.items()}
@@ -133,13 +139,17 @@ def _index(path: Path) -> list[dict[str, Any]]:
     """Which tensors the archive holds, as the caged process says; ModelRefused with its reason."""
     command = [sys.executable, "-I", "-S", str(Path(pickles.__file__).resolve()), str(path.resolve())]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=pickles.SECONDS + 30, check=False, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            command, capture_output=True, timeout=pickles.SECONDS + 30, check=False, stdin=subprocess.DEVNULL
+        )
     except subprocess.TimeoutExpired:
         raise ModelRefused(f"{path} is refused: reading its table of contents takes too long") from None
     try:
         reply = json.loads(done.stdout)
     except ValueError:
-        raise ModelRefused(f"{path} is refused: reading it ended the process that read it (status {done.returncode})") from None
+        raise ModelRefused(
+            f"{path} is refused: reading it ended the process that read it (status {done.returncode})"
+        ) from None
     if "refused" in reply:
         raise ModelRefused(f"{path} is refused: {' '.join(str(reply['refused']).split())}")
     return list(reply["tensors"])
@@ -162,7 +172,9 @@ def _tensor(file: Any, row: dict[str, Any]) -> Tensor:
 
 
 def _digest(source: Path) -> str:
-    files = [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix in (".safetensors", ".bin"))
+    files = (
+        [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix in (".safetensors", ".bin"))
+    )
     total = hashlib.sha256()
     for path in files:
         with open(path, "rb") as file:
@@ -202,16 +214,20 @@ def from_state(
     state = {_bare(k): v for k, v in state.items()}
     layout = _layout(set(state))
     if not layout:
-        raise ModelRefused(f"{source} is of no known layout: it has no visual.conv1.weight or vision_model.embeddings.…")
+        raise ModelRefused(
+            f"{source} is of no known layout: it has no visual.conv1.weight or vision_model.embeddings.…"
+        )
     if layout == "transformers":
-        raise ModelRefused(f"{source} has the transformers library's names; give the folder, whose config.json says its shape")
+        raise ModelRefused(
+            f"{source} has the transformers library's names; give the folder, whose config.json says its shape"
+        )
     mapping = {k.removeprefix("mapping."): v for k, v in state.items() if k.startswith("mapping.")}
     openai, left = {}, []
     for key, value in state.items():
         name = _openai_name(key, layout)
         if name:
             openai[name] = value
-        elif not key.startswith("mapping."):
+        elif not key.startswith("mapping.") and key not in SETTINGS:
             left.append(key)
     openai.setdefault("logit_scale", torch.tensor(np.log(100.0), dtype=torch.float32))
     grid = len(openai["visual.positional_embedding"]) - 1 if "visual.positional_embedding" in openai else 0
@@ -221,7 +237,12 @@ def from_state(
             f"{source} was made for {grid} patches of {patch}×{patch} pixels, which are no square; say the size it was "
             f"trained at with --image-size, for people often {_likely(grid, patch)}"
         )
-    return from_openai(openai, image_size, source), layout, mapping, left
+    try:
+        return from_openai(openai, image_size, source), layout, mapping, left
+    except (IndexError, ValueError, RuntimeError, ZeroDivisionError) as error:
+        raise ModelRefused(
+            f"{source} has weights whose shapes are those of no CLIP: {' '.join(str(error).split())}"
+        ) from None
 
 
 def _openai_name(key: str, layout: str) -> str:
@@ -233,7 +254,7 @@ def _openai_name(key: str, layout: str) -> str:
     for prefix in ("encode_text.", "text."):
         if layout in ("TBPS-CLIP", "InteractReID", "open_clip"):
             key = key.removeprefix(prefix)
-    return "" if key in ("input_resolution", "context_length", "vocab_size", "logit_bias") else key
+    return "" if key in SETTINGS else key
 
 
 def _likely(grid: int, patch: int) -> str:
@@ -265,7 +286,8 @@ def _words(source: Path, tokenizer: str | Path | None) -> Words:
     if source.is_dir():
         return Words.load(source)
     raise UsageError(
-        f"{source.name} holds no vocabulary; give it with --tokenizer: bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder"
+        f"{source.name} holds no vocabulary; give it with --tokenizer: "
+        "bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder"
     )
 
 

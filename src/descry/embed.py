@@ -130,11 +130,23 @@ class Model:
 
     def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N, D)."""
-        rows = [np.zeros((0, self.dimension), np.float32)]
-        for i, pixels in enumerate(self._decoded(pictures, batch_size)):
+        return self.compose_words(self.pseudo_words(pictures, batch_size), texts)
+
+    def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+        """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round cheap."""
+        rows = []
+        for pixels in self._decoded(pictures, batch_size):
             with self._computing():
-                part = list(texts[i * batch_size : i * batch_size + len(pixels)])
-                rows.append(_numpy(self.method.compose(self._images(pixels), part)))
+                rows.append(_numpy(self.method.pseudo_words(self._images(pixels))))
+        return np.concatenate(rows)
+
+    def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
+        """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""
+        rows = [np.zeros((0, self.dimension), np.float32)]
+        for i in range(0, len(texts), batch_size):
+            with self._computing():
+                part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
+                rows.append(_numpy(self.method.compose_words(part, list(texts[i : i + batch_size]))))
         return np.concatenate(rows)
 
     # ------------------------------------------------------------------ queries

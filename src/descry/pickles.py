@@ -1,12 +1,12 @@
 """Look into a PyTorch checkpoint without trusting it: which tensors it holds, and where their bytes lie in the file.
 
-A checkpoint is a pickle, and a pickle is a program. This file is that program's cage. It is run by `descry.convert` as a
-process of its own (only the standard library, limits on time and memory, no files written, no other process started), and
+A checkpoint is a pickle, and a pickle is a program. This file is that program's cage. It is run by `descry.convert` as
+a process of its own (only the standard library, limits on time and memory, no files written, nothing else started) and
 answers with one line of JSON: plain names and numbers. No object of the pickle ever leaves the process.
 
-Names that a pickle asks for are never looked up: they are taken from the short list below, on which everything is a stand-in
-that can only store tensors' shapes. Any other name ends the reading. TorchScript archives are read in the same way: their
-`data.pkl` holds the weights, and the code beside it is not opened.
+Names that a pickle asks for are never looked up: they are taken from the short list below, on which everything is a
+stand-in that can only store tensors' shapes. Any other name ends the reading. TorchScript archives are read in the same
+way: their `data.pkl` holds the weights, and the code beside it is not opened.
 """
 
 from __future__ import annotations
@@ -37,6 +37,13 @@ BYTES = {
     "ByteStorage": ("uint8", 1),
     "BoolStorage": ("bool", 1),
 }
+
+
+DAMAGE = (
+    *(pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError, ValueError, TypeError, LookupError),
+    *(AttributeError, ArithmeticError, NotImplementedError, StopIteration, ImportError),
+)
+"""What the standard library raises over bytes that are not what they should be."""
 
 
 class Refused(Exception):
@@ -170,7 +177,8 @@ class Reader(pickle.Unpickler):
 
 
 def contents(path: str) -> list[dict[str, Any]]:
-    """The tensors of a zip checkpoint: path of keys, dtype, shape, stride, offset in elements, and where the storage begins."""
+    """The tensors of a zip checkpoint: path of keys, dtype, shape, stride, offset in elements, and where the storage
+    begins."""
     with zipfile.ZipFile(path) as archive:
         entries = _entries(archive)
         pickles = [name for name in entries if name.count("/") == 1 and name.endswith("/data.pkl")]
@@ -181,7 +189,9 @@ def contents(path: str) -> list[dict[str, Any]]:
         if order and archive.read(order)[:16].strip() != b"little":
             raise Refused("its numbers are not in little-endian order")
         if entries[pickles[0]].file_size > LARGEST_PICKLE:
-            raise Refused(f"its table of contents has {entries[pickles[0]].file_size:,} bytes, more than {LARGEST_PICKLE:,}")
+            raise Refused(
+                f"its table of contents has {entries[pickles[0]].file_size:,} bytes, more than {LARGEST_PICKLE:,}"
+            )
         with archive.open(pickles[0]) as file:
             top = Reader(file, entries, root).load()
         begins = {name: _begin(archive, info) for name, info in entries.items() if name.startswith(f"{root}data/")}
@@ -211,7 +221,9 @@ def _entries(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
         if name.startswith("/") or "\\" in name or ".." in name.split("/") or name in entries:
             raise Refused(f"it holds an entry with a name that is not safe ({name!r})"[:200])
         needed = name.endswith(("/data.pkl", "/byteorder")) or "/data/" in name
-        if needed and (info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size):
+        if needed and (
+            info.compress_type != zipfile.ZIP_STORED or info.flag_bits & 1 or info.file_size != info.compress_size
+        ):
             raise Refused(f"its entry {name!r} is compressed or encrypted; PyTorch writes neither"[:200])
         total += info.file_size if needed else 0
         entries[name] = info
@@ -247,7 +259,9 @@ def _tensors(top: Any) -> list[tuple[list[str], Found]]:
             out.append((keys, value))
             continue
         value = value.attributes if isinstance(value, Module) else value
-        children: Any = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+        children: Any = (
+            value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, (list, tuple)) else ()
+        )
         for key, child in children:
             if isinstance(child, (dict, list, tuple, Module, Found)):
                 waiting.append(([*keys, str(key)[:500]], child))
@@ -272,7 +286,18 @@ def lock(path: str) -> None:
     def watch(event: str, args: tuple[Any, ...]) -> None:
         if event == "open" and args[0] == path and args[1] in ("r", "rb"):
             return
-        if event.split(".")[0] in ("open", "os", "subprocess", "socket", "shutil", "ctypes", "import", "exec", "compile", "signal"):
+        if event.split(".")[0] in (
+            "open",
+            "os",
+            "subprocess",
+            "socket",
+            "shutil",
+            "ctypes",
+            "import",
+            "exec",
+            "compile",
+            "signal",
+        ):
             raise Refused(f"it tried to do something ({event})")
 
     sys.addaudithook(watch)
@@ -299,8 +324,7 @@ def main() -> NoReturn:
         _answer({"refused": f"reading it takes more than {MEMORY:,} bytes of memory"})
     except RecursionError:
         _answer({"refused": "it is nested deeper than any checkpoint"})
-    except (pickle.UnpicklingError, zipfile.BadZipFile, EOFError, OSError, ValueError, TypeError, KeyError, IndexError,
-            AttributeError, OverflowError, UnicodeDecodeError, NotImplementedError, StopIteration, ImportError) as error:  # fmt: skip
+    except DAMAGE as error:
         _answer({"refused": f"it is damaged or no checkpoint ({type(error).__name__})"})
 
 

@@ -1,4 +1,5 @@
-"""The order of training rows in which every batch holds several photographs of each of its people (P identities × K rows).
+"""The order of training rows in which every batch holds several photographs of each of its people (P identities × K
+rows).
 
 Losses over identities (Propot's prototypes, VFE-TPS's calibration, triplets) have little to compare when a batch holds
 thousands of identities' single photographs; the random order of the papers then only repels.
@@ -14,13 +15,15 @@ from .errors import UsageError
 def identity_order(pids: np.ndarray, batch_size: int, instances: int, seed: int) -> np.ndarray:
     """Row numbers in an order whose consecutive batches hold batch_size / instances people with `instances` rows each.
 
-    pids: (rows,) identity of each row. Every row comes at least once; a person whose rows are no multiple of `instances`
-    has some of them twice. A batch repeats a person only when no other is left. The same seed gives the same order.
-    Raises UsageError when the batch cannot be shared equally.
+    pids: (rows,) identity of each row. Every row comes at least once; a person whose rows are no multiple of
+    `instances` has some of them twice. A batch repeats a person only when no other is left. The same seed gives the
+    same order. Raises UsageError when the batch cannot be shared equally.
     """
     pids = np.asarray(pids)
     if instances < 1 or batch_size % instances:
-        raise UsageError(f"a batch of {batch_size} cannot hold {instances} rows of each person; choose a divisor of the batch")
+        raise UsageError(
+            f"a batch of {batch_size} cannot hold {instances} rows of each person; choose a divisor of the batch"
+        )
     rng = np.random.default_rng(seed)
     groups = _groups(pids, instances, rng)
     people = batch_size // instances
@@ -57,7 +60,9 @@ def _groups(pids: np.ndarray, instances: int, rng: np.random.Generator) -> list[
         if not len(rows):
             continue
         count = -(-len(rows) // instances)
-        full = np.concatenate([rng.permutation(rows) for _ in range(-(-count * instances // len(rows)))])[: count * instances]
+        full = np.concatenate([rng.permutation(rows) for _ in range(-(-count * instances // len(rows)))])[
+            : count * instances
+        ]
         for k, group in enumerate(full.reshape(count, instances)):
             keyed.append(((k + rng.random()) / count, int(pids[group[0]]), group))
     keyed.sort(key=lambda item: item[0])

@@ -26,8 +26,8 @@ def sketch(
     """A photograph as a drawing, (height, W) uint8, 255 paper; the same bytes for the same input and seed.
 
     source: path, PIL image or (H, W, 3) array. style: one of STYLES. dropout: share of strokes that are left out, 0
-    to 1. distortion: how far strokes wander, as a share of the height (0.02 is a shaky hand). Raises UsageError,
-    ImageRejected.
+    to 1. distortion: how far strokes wander, as a share of the height (0.02: a shaky hand).
+    Raises UsageError and ImageRejected.
     """
     if style not in STYLES:
         raise UsageError(f"there is no sketch style {style!r}; {nearest(style, tuple(STYLES))}")
@@ -61,9 +61,7 @@ def _xdog(grey: np.ndarray, random: np.random.Generator) -> np.ndarray:
 
 
 def _pencil(grey: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Pencil: the tone divided by its own blur leaves contours, light shading and the grain of the paper add to
-    them.
-    """
+    """Pencil: the tone divided by its own blur leaves contours; light shading and the paper's grain are added."""
     lines = 1.0 - np.minimum(1.0, (grey + 0.02) / (_blur(grey, 5.0) + 0.02))
     grain = _blur(random.standard_normal(grey.shape, np.float32), 0.7)
     shading = 0.30 * np.clip(0.75 - _blur(grey, 2.0), 0.0, 1.0) * (1.0 + 0.9 * grain)
@@ -114,9 +112,7 @@ def _contours(grey: np.ndarray, sigma: float, quantile: float) -> np.ndarray:
 
 
 def _drop(ink: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """Leave strokes out: pieces of connected ink, cut where they cross a coarse and crooked grid, each with
-    probability `share`.
-    """
+    """Leave strokes out: pieces of connected ink, cut by a coarse and crooked grid, each with probability `share`."""
     pieces, count = _label(ink > 0.12)
     bent = np.stack([_blur(random.standard_normal(ink.shape, np.float32), 8) for _ in range(2)])
     bent *= 9.0 / max(float(bent.std()), 1e-6)

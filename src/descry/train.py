@@ -82,6 +82,7 @@ def train(
     when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot be.
     """
     recipe: Recipe = method.config.recipe
+    torch.set_flush_denormal(True)  # gradients near zero would make a processor many times slower
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
@@ -92,7 +93,7 @@ def train(
         method.clip.checkpoint_gradients()
     method.to(fabric.device)
     if hasattr(method, "prepare"):
-        method.prepare(lambda: batches.epoch(0))
+        method.prepare(batches.whole)
     optimiser = _optimiser(method, recipe)
     start, kept = 0, Kept()
     if settings.resume:
@@ -102,7 +103,7 @@ def train(
     rates = learning_rates(recipe, batches.steps)
     about = _about(data, batches, settings, about or {})
     log = Log(out / "log.jsonl", start, fabric.is_global_zero)
-    begun, total = time.monotonic(), batches.steps * recipe.epochs
+    begun, total, halted = time.monotonic(), batches.steps * recipe.epochs, False
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
@@ -119,17 +120,20 @@ def train(
             losses = _step(fabric, model, optimiser, batch, Progress(step, epoch, batches.steps, generator), settings)
             log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
             hear(Step(step + 1, total, epoch, losses, (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)))
-            if stop():
-                save(step + 1)
-                return {"interrupted": step + 1, "steps": total}
-            if settings.save_every and (step + 1) % settings.save_every == 0:
-                save(step + 1)
+            halted = stop()
+            if number + 1 < batches.steps:  # the last step of an epoch is saved with what its validation found
+                if halted or (settings.save_every and (step + 1) % settings.save_every == 0):
+                    save(step + 1)
+                if halted:
+                    return {"interrupted": step + 1, "steps": total}
         start = 0
         kept.consider(epoch, _validate(method, data, settings) if _selects(recipe, data, settings) else None)
         if fabric.is_global_zero and kept.epoch == epoch:
             save_model(out, method, name, preset, about | {"epoch": epoch + 1}, settings.half)
         log.write({"epoch": epoch, "val": kept.last})
         save((epoch + 1) * batches.steps)
+        if halted and epoch + 1 < recipe.epochs:
+            return {"interrupted": (epoch + 1) * batches.steps, "steps": total}
     return _finish(out, fabric, kept, recipe, data, settings, about, time.monotonic() - begun)
 
 
@@ -150,10 +154,7 @@ def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
         if at < warm:
             share = at / warm if per_epoch else at / max(1, warm - 1)
             return recipe.warmup_from + (recipe.lr - recipe.warmup_from) * share
-        if per_epoch:
-            turn = at / total
-        else:
-            turn = (at - warm) / max(1, total - warm)
+        turn = (at - warm) / max(1, total - warm)
         return recipe.end_lr + (recipe.lr - recipe.end_lr) * (1 + math.cos(math.pi * turn)) / 2
 
     return rate

@@ -259,12 +259,6 @@ BROKEN: list[tuple[str, tuple[str, str], Callable[[Path], Any], str]] = [
         move("photo/query/*.jpg", "x_c1.jpg"),
         r"photo/query/x_c1\.jpg does not begin with a four-digit id",
     ),
-    (
-        "an id of five digits",
-        MASK,
-        move("sketch/A/query/*.jpg", "00081.jpg"),
-        r"00081\.jpg does not begin with a four-digit id",
-    ),
     ("no attribute file", MASK, remove("market_attribute.mat"), r"market_attribute\.mat is missing"),
     (
         "a damaged attribute file",

@@ -48,6 +48,7 @@ def test_options_behind_the_name(drawn, capsys) -> None:
     status, out, _ = run(capsys, "check", "pku-sketch:split=4", root, "--json")
     assert status == 0
     assert "split 4 of 10" in json.loads(out)["notes"][0]
+    assert run(capsys, "check", "tri-pedes:parts=ICFG", str(drawn("tri-pedes", "imgs-sketch")))[0] == 0
     status, _, err = run(capsys, "check", "pku-sketch:fold=4", root)
     assert status == 2
     assert "takes no option 'fold=4'" in err
@@ -97,3 +98,48 @@ def test_sketch(copied, capsys) -> None:
     status, _, err = run(capsys, "sketch", str(root), "--style", "edge")
     assert status == 3
     assert "bad.jpg: format" in err
+
+
+def test_splits_are_written_down(drawn, capsys, tmp_path) -> None:
+    status, out, _ = run(capsys, "splits", str(drawn("pku-sketch", "generated splits")), str(tmp_path))
+    assert status == 0
+    assert out.count("15 train, 5 test") == 10
+    assert len(list(tmp_path.glob("idx/*.txt"))) == 40
+
+
+def test_stats_with_a_model_count_tokens_and_what_is_cut(drawn, capsys, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    from descry.data import module
+    from descry.text import word_level
+
+    root = drawn("cuhk-pedes", "reid_raw")
+    captions = [c for r in module("cuhk-pedes").table(root).rows for c in r.captions]
+    words = word_level(captions, length=20)
+    monkeypatch.setattr("descry.embed.load", lambda name: SimpleNamespace(words=words))
+    status, out, _ = run(capsys, "stats", "cuhk-pedes", str(root), "--model", "some-run", "--json")
+    assert status == 0
+    cut = sum(bool(words.cut(c)) for c in captions)
+    assert sum(line["cut"] for line in json.loads(out)) == cut > 0
+    assert {line["limit"] for line in json.loads(out)} == {20}
+
+
+def test_leaks_with_a_model_ask_its_embedding(copied, capsys, monkeypatch) -> None:
+    from types import SimpleNamespace
+
+    import numpy as np
+
+    asked = []
+
+    def embed_images(paths):
+        asked.extend(paths)
+        return np.eye(len(paths), 8, dtype=np.float32)
+
+    root = copied("rstpreid", "data_captions")
+    (root / "imgs/0007_c1_0001.jpg").write_bytes((root / "imgs/0001_c1_0001.jpg").read_bytes())
+    monkeypatch.setattr("descry.embed.load", lambda name: SimpleNamespace(embed_images=embed_images))
+    options = ("rstpreid", str(root), "rstpreid", str(root), "--most-bits", "0", "--model", "demo", "--json")
+    status, out, _ = run(capsys, "leaks", *options)
+    assert status == 0
+    assert [p["cosine"] for p in json.loads(out)["pairs"]] == [1.0]
+    assert len(asked) == 2

@@ -6,7 +6,7 @@ import json
 import string
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.data import read
@@ -27,6 +27,7 @@ ROW = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(rows=st.lists(ROW, min_size=1, max_size=8))
 @pytest.mark.parametrize("suffix", ["jsonl", "csv"])
 def test_rows_survive_writing_and_reading(tmp_path_factory, suffix, rows) -> None:

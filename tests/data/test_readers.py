@@ -381,3 +381,35 @@ def test_a_folder_that_describes_itself(drawn, tmp_path) -> None:
     assert read(str(drawn("table", "csv"))).train == read("table", drawn("table", "csv")).train
     with pytest.raises(DataError, match=r"holds none of descry\.json, table\.jsonl, table\.csv"):
         read(str(tmp_path))
+
+
+# ---------------------------------------------------------------- validation where a set has none
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "share", "people"),
+    [
+        ("icfg-pedes", "hyphen", 0.4, 2),
+        ("market-sketch-1k", "attributes", 0.34, 2),
+        ("pku-sketch", "generated splits", 0.2, 3),
+        ("market-1501", "photographs", 0.2, 1),
+    ],
+)
+def test_training_people_are_held_out_as_val(drawn, name, variant, share, people) -> None:
+    root = drawn(name, variant)
+    whole, data = read(name, root), read(f"{name}:hold_out={share}", root)
+    assert data.identities == whole.identities - people
+    assert set(data.val) == set(whole.test)
+    for bench in data.val.values():
+        assert {p.pid for p in bench.photos} == set(range(people))
+    trained = {path for e in data.train for path in e.images}
+    assert not trained & {p.path for b in data.val.values() for p in b.photos}
+    assert {k: b.fingerprint() for k, b in data.test.items()} == {k: b.fingerprint() for k, b in whole.test.items()}
+    assert f"{people} training identities held out as val" in data.source
+
+
+def test_what_cannot_be_held_out(drawn) -> None:
+    with pytest.raises(UsageError, match="it has 5 people"):
+        read("icfg-pedes:hold_out=0.01", drawn("icfg-pedes", "hyphen"))
+    with pytest.raises(UsageError, match="hold_out must be a number"):
+        read("icfg-pedes:hold_out=few", drawn("icfg-pedes", "hyphen"))

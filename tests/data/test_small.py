@@ -80,5 +80,9 @@ def test_cards_give_a_source_for_every_number() -> None:
     total = sum(card.expected[f"{s} captions"].number for s in ("train", "val", "test"))
     assert total == 80_440
     pairs = sum(module(n).CARD.expected["train captions"].number for n in ("cuhk-pedes", "icfg-pedes", "rstpreid"))
-    assert pairs == module("tri-pedes").CARD.expected["train captions"].number == 139_810
+    tri = module("tri-pedes")
+    assert pairs == tri.CARD.expected["train captions"].number == 139_810
+    assert tri.CARD.expected["train ids"].number == 17_806
+    assert sum(e.number for what, e in tri.CARD.expected.items() if what.endswith("captions")) == 175_972
+    assert tri.expected(parts=("RSTP",))["test sketches"].number == 1_000
     assert all(e.source for n in ("market-sketch-1k", "pku-sketch") for e in module(n).CARD.expected.values())

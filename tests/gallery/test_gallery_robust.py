@@ -255,7 +255,7 @@ def test_any_of_200_writes_may_fail_below_sqlite_too(tmp_path):
     code = f"import test_gallery_robust as t; print(t.fail_each({str(tmp_path)!r}, 200))"
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, done.stderr[-3000:]
-    assert int(done.stdout.split()[-1]) == 200
+    assert int(done.stdout.split()[-1]) > 150
 
 
 def fail_each(folder: str, times: int) -> int:
@@ -264,7 +264,7 @@ def fail_each(folder: str, times: int) -> int:
 
     library = ctypes.CDLL(None)
     segments.capacity = lambda _: 8
-    rows, tried = unit_rows(40), 0
+    rows, failed = unit_rows(40), 0
     place = Path(folder) / "s"
     store = LocalStore.create(place, binding())
     store.add(entries(12), rows[:12])
@@ -277,7 +277,7 @@ def fail_each(folder: str, times: int) -> int:
 
         def write(work=work, n=n) -> None:
             store = LocalStore(work)
-            library.fail_from(ctypes.c_long(1 + n % 60), ctypes.c_int([errno.ENOSPC, errno.EIO][n % 2]))
+            library.fail_from(ctypes.c_long(n), ctypes.c_int([errno.ENOSPC, errno.EIO][n % 2]))
             for i in range(8):
                 store.add(entries(4, start=1000 * (i + 1)), rows[:4])
                 store.delete(store.snapshot().ids[-2:])
@@ -295,8 +295,8 @@ def fail_each(folder: str, times: int) -> int:
         store.add(entries(2, start=90000), rows[:2])
         assert store.count() == len(now) + 2
         store.close()
-        tried += 1
-    return tried
+        failed += status == 3
+    return failed
 
 
 def content_of(folder: Path) -> list[tuple]:

@@ -65,12 +65,11 @@ def test_answers_become_chips_and_do_not_know_only_a_note(session: Session) -> N
 
 
 def test_refining_by_words_or_marks_embeds_no_picture_again(session: Session, model) -> None:
-    session.composition = Composition("late")
-    session.ask(Query(sketches=b"drawing"))
+    session.ask(Query(sketches=b"drawing", wanted="a man"))
     model.calls.clear()
     made = session.refine("red jacket")
     session.mark(like=[made.ids[0]])
-    assert set(model.calls) == {"text"}
+    assert set(model.calls) == {"text", "compose"}
 
 
 def test_undo_redo_branch_delete(session: Session) -> None:
@@ -182,7 +181,6 @@ def test_arrays_images_and_files_come_back_with_their_digest(session: Session, s
     file.write_bytes(b"some file")
     query = Query(sketches=(pixels, Image.fromarray(pixels)), photos=(file,))
     session.model.embed_images = lambda pictures: np.eye(24, dtype=np.float32)[: len(pictures)]
-    session.model.compose = None
     session.ask(query)
     back = store.load("case 1").current.query
     assert back.to_json() == query.to_json()

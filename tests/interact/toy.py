@@ -28,10 +28,13 @@ class ToyModel:
         self.calls += ["text"] * len(texts)
         return unit(np.stack([sum(direction(w) for w in text.replace(",", " ").split()) for text in texts]))
 
-    def compose(self, pictures, texts):
-        self.calls += ["compose"] * len(pictures)
-        rows = [direction(repr(p)) + 0.3 * direction(t) for p, t in zip(pictures, texts, strict=True)]
-        return unit(np.stack(rows))
+    def pseudo_words(self, pictures):
+        self.calls += ["word"] * len(pictures)
+        return np.stack([direction(repr(p)) for p in pictures])
+
+    def compose_words(self, words, texts):
+        self.calls += ["compose"] * len(texts)
+        return unit(np.stack([w + 0.3 * direction(t) for w, t in zip(words, texts, strict=True)]))
 
 
 def direction(word: str) -> np.ndarray:

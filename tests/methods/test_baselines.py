@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import quick, toy_clip
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
+from conftest import quick, toy_clip
 from descry.checkpoint import load_method, save_model
 from descry.clip import random_clip
 from descry.errors import ModelMissing, ModelRefused, UsageError
@@ -26,7 +26,9 @@ AT = Progress(0, 0, 10, torch.Generator())
 
 
 def make_batch(words):
-    ids = words.ids(["a red top and blue trousers", "a white top", "a green top", "a blue top", "a person", "white trousers"])
+    ids = words.ids(
+        ["a red top and blue trousers", "a white top", "a green top", "a blue top", "a person", "white trousers"]
+    )
     masked, labels = ids.clone(), torch.zeros_like(ids)
     masked[:, 1], labels[:, 1] = words.mask, ids[:, 1]
     images = torch.rand(6, 3, 32, 16, generator=torch.Generator().manual_seed(3))
@@ -140,10 +142,10 @@ SIZE = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 4, "in
 
 
 def vit_bert_config(**changes):
-    return replace(vit_bert.PRESETS["paper"], dim=32, width=32, layers=1, heads=4, **changes)
+    return replace(vit_bert.PRESETS["paper"], width=32, layers=1, heads=4, **changes)
 
 
-@pytest.fixture()
+@pytest.fixture
 def towers(tmp_path):
     """Two tiny folders in the transformers format, and a WordPiece vocabulary."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers
@@ -187,7 +189,9 @@ def test_encoders_that_do_not_fit(towers, words, tmp_path):
     with pytest.raises(ModelMissing):
         bert_words(towers / "vit")
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "tokenizer.json").write_text((towers / "bert" / "tokenizer.json").read_text().replace("[CLS]", "[CLX]"))
+    (tmp_path / "bad" / "tokenizer.json").write_text(
+        (towers / "bert" / "tokenizer.json").read_text().replace("[CLS]", "[CLX]")
+    )
     with pytest.raises(ModelRefused, match=r"\[CLS\]"):
         bert_words(tmp_path / "bad")
     model = VitBert(toy_clip(words), words, vit_bert_config(image_encoder=str(towers / "nothing")), 4)
@@ -195,7 +199,9 @@ def test_encoders_that_do_not_fit(towers, words, tmp_path):
         model.prepare()
     wide = json.loads((towers / "vit" / "config.json").read_text()) | {"hidden_size": 64}
     torch.manual_seed(0)
-    ViTModel(ViTConfig(**(SIZE | {"hidden_size": wide["hidden_size"]}), image_size=32, patch_size=8)).save_pretrained(towers / "wide")
+    ViTModel(ViTConfig(**(SIZE | {"hidden_size": wide["hidden_size"]}), image_size=32, patch_size=8)).save_pretrained(
+        towers / "wide"
+    )
     with pytest.raises(ModelRefused, match="width=32"):
         VitBert(toy_clip(words), words, vit_bert_config(image_encoder=str(towers / "wide")), 4).prepare()
 

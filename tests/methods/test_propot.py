@@ -1,13 +1,14 @@
-"""Propot: the parameters of its Table 4, its loss three ways, and prototypes of the batch against those of everybody."""
+"""Propot: the parameters of its Table 4, its loss three ways, and prototypes of the batch against those of
+everybody."""
 
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from conftest import quick
 from torch.nn import functional as F
 
+from conftest import quick
 from descry.clip import random_clip
 from descry.errors import DataError, UsageError
 from descry.methods import Progress
@@ -24,7 +25,14 @@ P = F.normalize(torch.sin(0.3 + 0.9 * torch.arange(40.0)).reshape(5, 8), dim=1)
 
 def make_batch(words, dtype=torch.float32):
     g = torch.Generator().manual_seed(3)
-    texts = ["a red top and blue trousers", "a white top", "a green top and red trousers", "a blue top", "a person", "white trousers"]
+    texts = [
+        "a red top and blue trousers",
+        "a white top",
+        "a green top and red trousers",
+        "a blue top",
+        "a person",
+        "white trousers",
+    ]
     ids = words.ids(texts)
     masked = ids.clone()
     masked[:, 2] = words.mask
@@ -114,7 +122,9 @@ def test_rival_aggregations(rival, clip, words):
     assert all(p.grad is not None for p in model.rival.parameters())
     initial, prompted = torch.ones(3, 8), torch.stack([torch.ones(3, 8), 2 * torch.ones(3, 8)])
     value = float(aggregation(rival, 8, 2)(initial, prompted).detach()[0, 0])
-    assert {"sum": value == 4, "mean": value == pytest.approx(4 / 3), "learned": value == 2.5, "mlp": 2 < value < 3}[rival]
+    assert {"sum": value == 4, "mean": value == pytest.approx(4 / 3), "learned": value == 2.5, "mlp": 2 < value < 3}[
+        rival
+    ]
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -234,7 +244,25 @@ def test_it_learns_the_toy(toy, words, tmp_path):
 
     torch.manual_seed(0)
     clip = random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder)
-    config = quick(replace(PRESETS["recommended"], heads=4, new_rate=2.0), epochs=12, batch_size=16, eps=1e-8, augment="none")
+    config = quick(
+        replace(PRESETS["recommended"], heads=4, new_rate=2.0), epochs=12, batch_size=16, eps=1e-8, augment="none"
+    )
     model = Propot(clip, words, config, toy.identities)
     metrics = train(model, "propot", "recommended", toy, tmp_path / "run", Settings(threads=1))
     assert max(metrics["selection_scores"]) > 3 * 100 / 16  # chance is one of sixteen people
+
+
+def test_the_trainer_prepares_with_every_row_as_it_is(toy, words, clip):
+    """Whole, plain batches: the prototypes do not depend on the augmentation or on a dropped last batch."""
+    from descry.batches import Batches
+
+    config = quick(replace(PRESETS["recommended"], heads=4), batch_size=6)
+    made = []
+    for augment, world in (("none", 1), ("flip-crop-erase", 2)):
+        recipe = replace(config.recipe, augment=augment, drop_last=True)
+        model = Propot(clip, words, config, toy.identities)
+        batches = Batches(toy.train, words, clip.image_size, recipe, model.needs, seed=0, world=world, threads=1)
+        model.prepare(batches.whole)
+        made.append(model.initial)
+    assert torch.equal(*made)
+    assert torch.allclose(made[0].norm(dim=-1), torch.ones(2, toy.identities), atol=1e-5)

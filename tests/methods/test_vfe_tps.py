@@ -6,9 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from conftest import quick, toy_clip
 from torch.nn import functional as F
 
+from conftest import quick, toy_clip
 from descry.clip import random_clip
 from descry.errors import UsageError
 from descry.methods import Progress
@@ -47,7 +47,9 @@ def make(words, seed=0, preset="recommended", **changes):
 
 
 def make_batch(words):
-    ids = words.ids(["a red top and blue trousers", "a white top", "a green top", "a blue top", "a person", "white trousers"])
+    ids = words.ids(
+        ["a red top and blue trousers", "a white top", "a green top", "a blue top", "a person", "white trousers"]
+    )
     masked = ids.clone()
     masked[:, 1] = words.mask
     images = torch.rand(6, 3, 32, 16, generator=generator(3))
@@ -74,7 +76,9 @@ def test_released_mask_has_116_of_192_patches():
     assert torch.equal(mask, random_mask(5, (24, 8), 2, 0.6, generator()))
 
 
-@pytest.mark.parametrize(("grid", "unit", "ratio"), [((24, 8), 5, 0.6), ((24, 8), 2, 1.0), ((2, 2), 1, 0.9), ((2, 2), 1, 0.0)])
+@pytest.mark.parametrize(
+    ("grid", "unit", "ratio"), [((24, 8), 5, 0.6), ((24, 8), 2, 1.0), ((2, 2), 1, 0.9), ((2, 2), 1, 0.0)]
+)
 def test_masks_that_cannot_be(grid, unit, ratio):
     with pytest.raises(UsageError):
         random_mask(1, grid, unit, ratio, generator())
@@ -109,7 +113,7 @@ def test_calibration_closed_form():
 def test_memory_forgets_each_epoch_and_keeps_no_gradient():
     memory, features = Memory(), I.clone().requires_grad_()
     assert len(memory.extend(features, PID, 0)[1]) == 6
-    rows, pids = memory.extend(features, PID, 0)
+    _rows, pids = memory.extend(features, PID, 0)
     assert pids[6:].tolist() == [0, 0, 0, 0, 1, 2, 2, 2, 2, 3]  # each of two rows brings both earlier ones
     assert not any(x.requires_grad for kept in memory.kept.values() for x in kept)
     assert len(memory.extend(features, PID, 1)[1]) == 6
@@ -163,7 +167,8 @@ def test_hidden_pixels_never_reach_the_prediction(words, masking):
     text = model.clip.text_tokens(batch["text"])
     with torch.no_grad():
         a, b = (
-            model.mim.predict(model.clip, torch.where(hidden, fill, batch["image"]), mask, text, None) for fill in (0.1, 0.9)
+            model.mim.predict(model.clip, torch.where(hidden, fill, batch["image"]), mask, text, None)
+            for fill in (0.1, 0.9)
         )
         c = model.mim.predict(model.clip, torch.where(hidden, batch["image"], 0.3), mask, text, None)
     assert torch.allclose(a, b, atol=1e-6)
@@ -175,13 +180,15 @@ def test_mae_sees_only_visible_patches_and_keeps_their_places(words):
     mask = random_mask(6, model.clip.grid, 1, 0.5, generator())
     hidden = mask.view(6, 1, 4, 1, 2, 1).expand(-1, 3, -1, 8, -1, 8).reshape(6, 3, 32, 16)
     with torch.no_grad():
-        a, b = (model.mim.predict(model.clip, torch.where(hidden, f, batch["image"]), mask, None, None) for f in (0.1, 0.9))
+        a, b = (
+            model.mim.predict(model.clip, torch.where(hidden, f, batch["image"]), mask, None, None) for f in (0.1, 0.9)
+        )
         seen = model.clip.image_tokens(batch["image"])
     assert torch.allclose(a, b, atol=1e-6)
     assert seen.shape[1] == 9, "the hook that drops patches must be gone"
+    uneven = mask.clone()
+    uneven[0] = False
     with pytest.raises(UsageError, match="equally many"):
-        uneven = mask.clone()
-        uneven[0] = False
         model.mim.predict(model.clip, batch["image"], uneven, None, None)
 
 

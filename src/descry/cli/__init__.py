@@ -21,6 +21,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "data list": ("data:list_", "the data sets that can be read, and how to obtain them"),
     "data miniature": ("data:miniature", "write a tiny valid tree of a data set's format"),
     "data sketch": ("data:sketch", "draw sketches from the photographs of a folder"),
+    "data splits": ("data:splits", "write down the ten generated splits of PKU-Sketch"),
     "data stats": ("data:stats", "caption lengths, and how many exceed the encoder's limit"),
     "train": ("train:train", "train a method"),
     "evaluate": ("evaluate:evaluate", "rank metrics of a model on a data set"),

@@ -21,8 +21,7 @@ Folder = tyro.conf.Positional[Path]
 def check(
     name: Name, root: Folder, /, pixels: bool = True, threads: int = 4, json_: Json = False, quiet: bool = False
 ) -> int:
-    """Say whether a data set is whole: missing folders, unreadable pictures, shared identities, counts against the
-    published.
+    """Say whether a data set is whole: folders, pictures, identities shared by splits, counts against the published.
 
     Args:
         name: the data set, with options such as pku-sketch:split=3; descry data list names them.
@@ -201,8 +200,7 @@ def sketch(
     seed: int = 0,
     threads: int = 4,
 ) -> int:
-    """Draw a sketch of every photograph of a folder into a mirror tree; what is there is kept, so it can be
-    interrupted.
+    """Draw a sketch of every photograph of a folder into a mirror tree; an interrupted run goes on where it was.
 
     Args:
         root: a data set with a folder of photographs, or a folder of such data sets.

@@ -34,13 +34,13 @@ def convert(
         json_: print what was done as JSON.
     """
     import json
+    from dataclasses import asdict
 
     from ..convert import convert as run
 
     done = run(file, out, tokenizer, image_size, activation, pixels, half)
     if json_:
-        print(json.dumps({"out": str(done.out), "layout": done.layout, "method": done.method, "fingerprint": done.fingerprint,
-                          "left_out": list(done.left_out)}))  # fmt: skip
+        print(json.dumps(asdict(done), default=str))
         return
     unused = f"; {len(done.left_out)} weights that search does not need were left out" if done.left_out else ""
     print(f"{done.out}: {done.layout} checkpoint as {done.method}{unused}\nnext: descry model info {done.out}")
@@ -52,7 +52,7 @@ def info(
     identities: int = 0,
     training: bool = False,
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    machine: OnMachine = Machine(),
+    machine: OnMachine = Machine(),  # noqa: B008 - frozen
 ) -> None:
     """What a run folder holds and costs: parameters by part, multiply-adds, time of a query on this device.
 

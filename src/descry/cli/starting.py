@@ -34,6 +34,7 @@ def start(
     image_size: tuple[int, int] | None,
     resume: bool,
     allow_download: bool,
+    seed: int,
     change: Callable[[Any], Any],
 ) -> tuple[Any, dict[str, Any]]:
     """The method to train, and what is known of where its weights come from. Raises UsageError, ModelMissing, ModelRefused."""
@@ -45,7 +46,7 @@ def start(
     elif stage != 1:
         raise UsageError(f"{name} has no stage {stage}; leave --stage out")
     config = change(config)
-    clip, words, about, mapping = _weights(origin, image_size, data, config, allow_download)
+    clip, words, about, mapping = _weights(origin, image_size, data, config, allow_download, seed)
     method = method_class(name)(clip, words, config, data.identities)
     if mapping and hasattr(method, "mapping") and _shapes(method.mapping.state_dict()) == _shapes(mapping):
         method.mapping.load_state_dict(mapping)
@@ -54,15 +55,16 @@ def start(
 
 
 def _weights(
-    origin: str, image_size: tuple[int, int] | None, data: Dataset, config: Any, allow_download: bool
+    origin: str, image_size: tuple[int, int] | None, data: Dataset, config: Any, allow_download: bool, seed: int
 ) -> tuple[Clip, Words, dict[str, Any], dict[str, Any]]:
     """A CLIP, its vocabulary, what is known of it, and a trained mapping where there is one."""
     if origin == "random":
-        words = word_level([e.caption for e in data.train] + [f"{getattr(config, 'prompt', '')} , and"])
+        words = word_level([*(e.caption for e in data.train), "a photo of * , and"])
         height, width = image_size or config.image_size
         clip = random_clip(
-            (height, width), max(height // 8, 1), 128, 192, 6, 128, 4, len(words), 77, words.end, words.placeholder
-        )
+            (height, width), max(height // 8, 1), 128, 192, 6, 128, 4, len(words), 77, words.end, words.placeholder,
+            seed, activation="gelu",
+        )  # fmt: skip
         return clip, words, {"weights": "random", "pretrained": False}, {}
     folder = Path(origin)
     if folder.suffix in (".pt", ".pth", ".bin"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from dataclasses import dataclass, fields, replace
@@ -70,6 +71,8 @@ def train(
         allow_download: a hub name may be fetched from the network.
         json_: print the metrics as JSON.
     """
+    import torch
+
     from ..embed import choose_device
     from ..train import Settings, Step
     from ..train import train as run
@@ -77,8 +80,9 @@ def train(
 
     machine.settle()
     choose_device(machine.device, machine.precision)
+    torch.manual_seed(machine.seed)
     dataset = read_data(data)
-    made, about = start(method, preset, stage, from_, dataset, out, image_size, resume, allow_download, change(changes, machine))
+    made, about = start(method, preset, stage, from_, dataset, out, image_size, resume, allow_download, machine.seed, change(changes, machine))
     settings = Settings(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
         machine.threads or 4, half, resume, checkpoint_gradients,
@@ -87,7 +91,7 @@ def train(
     before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
     recipe = made.config.recipe
     try:
-        with progress(f"training {method}, {recipe.epochs} epochs") as tick:
+        with progress(f"training {method}, {recipe.epochs} epochs", quiet=os.environ.get("RANK", "0") != "0") as tick:
 
             def hear(step: Step) -> None:
                 shown = " ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
@@ -99,6 +103,8 @@ def train(
     if "interrupted" in metrics:
         print(f"stopped after step {metrics['interrupted']} of {metrics['steps']}; go on with --resume", file=sys.stderr)
         return 130
+    if os.environ.get("RANK", "0") != "0":
+        return 0
     if json_:
         print(json.dumps(metrics))
     else:

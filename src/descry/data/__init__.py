@@ -55,9 +55,7 @@ def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
 
 
 def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:
-    """ "pku-sketch:split=3" → ("pku-sketch", {"split": 3}), checked against what the reader takes. Raises
-    UsageError.
-    """
+    """ "pku-sketch:split=3" → ("pku-sketch", {"split": 3}), checked against what the reader takes, or UsageError."""
     name, _, rest = given.partition(":")
     allowed = dict(inspect.signature(getattr(module(name), function)).parameters)
     allowed.pop("root")
@@ -75,6 +73,11 @@ def _value(key: str, text: str, kind: str) -> Any:
         if not text.lstrip("-").isdigit():
             raise UsageError(f"{key} must be a whole number; got {text!r}")
         return int(text)
+    if kind == "float":
+        try:
+            return float(text)
+        except ValueError:
+            raise UsageError(f"{key} must be a number; got {text!r}") from None
     if kind == "bool":
         if text not in ("true", "false"):
             raise UsageError(f"{key} must be true or false; got {text!r}")

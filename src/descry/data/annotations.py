@@ -62,8 +62,7 @@ def read_annotations(family: Family, root: str | Path, variant: str | None = Non
 
 
 def _apart(rows: list[Row], notes: list[str]) -> list[Row]:
-    """Some releases number every split anew from its first id. Then equal numbers are other people, and get other
-    names.
+    """Some releases number every split anew. Then equal numbers are other people, and get other names.
 
     Taken to be so only when all ids of a split run without a gap from where the ids of train begin.
     """

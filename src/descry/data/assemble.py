@@ -2,75 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import sha256
 
-from ..errors import DataError
+from ..errors import DataError, UsageError
 from ..query import Part, Query
 from ..records import Benchmark, Dataset, Example, Photo, Probe, validate
-from .table import SPLITS, Row, Table
-
-DISTRACTORS = ("-1",)
-"""Identities of a gallery that no probe looks for."""
-
-
-def faults(table: Table) -> list[str]:
-    """What is wrong with the rows themselves, one sentence each; no file is touched.
-
-    A photograph listed twice for the same person is none, see `repeated`.
-    """
-    out: list[str] = []
-    if not table.rows:
-        return ["it holds no rows at all"]
-    splits: dict[str, set[str]] = defaultdict(set)
-    owners: dict[str, set[tuple[str, str]]] = defaultdict(set)
-    for row in table.rows:
-        splits[row.pid].add(row.split)
-        file = row.path or row.sketch
-        owners[file].add((row.split, row.pid))
-    shared = {pid: s for pid, s in splits.items() if len(s) > 1 and pid not in DISTRACTORS}
-    if shared:
-        named = ", ".join(f"{pid} ({' and '.join(sorted(s))})" for pid, s in list(shared.items())[:3])
-        out.append(f"{len(shared)} identities shared between splits: {named}")
-        return out
-    torn = {file: who for file, who in owners.items() if len(who) > 1}
-    if torn:
-        file, who = next(iter(torn.items()))
-        out.append(
-            f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
-        )
-    return out + _unanswerable(table)
-
-
-def repeated(table: Table) -> tuple[str, ...]:
-    """A note on files that are listed more than once for the same person (ICFG-PEDES has one); a gallery shows each once."""
-    times = Counter((row.path or row.sketch) for row in table.rows)
-    twice = [file for file, n in times.items() if n > 1]
-    return (f"{len(twice)} files are listed more than once, first {', '.join(twice[:3])}",) if twice else ()
-
-
-def _unanswerable(table: Table) -> list[str]:
-    out = []
-    photographed = {(r.split, r.pid) for r in table.rows if r.path and not r.role}
-    for split in SPLITS:
-        drawn = {r.pid for r in table.rows if r.split == split and (r.sketch or r.role)}
-        alone = sorted(pid for pid in drawn if (split, pid) not in photographed)
-        if alone:
-            out.append(f"{split}: {len(alone)} identities are asked for but have no photograph: {', '.join(alone[:3])}")
-    return out
-
-
-def natural(pid: str) -> tuple[int, int, str]:
-    """Sort key: numbers by value, then names."""
-    return (0, int(pid), "") if pid.lstrip("-").isdigit() else (1, 0, pid)
-
-
-def numbered(rows: Iterable[Row]) -> dict[str, int]:
-    """Identity as written → 0 … N−1 in natural order; distractors → −1."""
-    pids = sorted({r.pid for r in rows} - set(DISTRACTORS), key=natural)
-    return {pid: i for i, pid in enumerate(pids)} | dict.fromkeys(DISTRACTORS, -1)
+from .faults import faults, natural, numbered, repeated
+from .table import Row, Table
 
 
 def train_rows(table: Table, by: str = "photo") -> tuple[Example, ...]:
@@ -111,9 +53,7 @@ def _captions(row: Row) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Split:
-    """The rows of one split with its gallery: what benchmarks are built from. at: path of a photograph → its row
-    number.
-    """
+    """The rows of one split with its gallery: what benchmarks are built from. at: path → row number."""
 
     table: Table
     rows: tuple[Row, ...]
@@ -126,7 +66,7 @@ class Split:
         """The split's rows; its gallery is every photograph that is not itself a query."""
         rows = tuple(r for r in table.rows if r.split == split)
         pids = numbered(rows)
-        shown = list({r.path: r for r in reversed(rows) if r.path and not r.role}.values())[::-1]
+        shown = list({r.path: r for r in rows if r.path and not r.role}.values())
         photos = tuple(Photo(table.where(r.path), pids[r.pid], r.camera, r.track) for r in shown)
         return cls(table, rows, photos, {r.path: i for i, r in enumerate(shown)}, pids)
 
@@ -144,9 +84,7 @@ class Split:
     def sketch(
         self, name: str = "sketch", keep: Callable[[Row], bool] = bool, repeat: bool = False
     ) -> dict[str, Benchmark]:
-        """One probe per sketch; the photograph it was drawn from is ignored. repeat: once per caption of that
-        photograph.
-        """
+        """One probe per sketch; the photograph it was drawn from is ignored. repeat: once per caption of it."""
         probes = [
             Probe(Query(sketches=(self.drawn(r),)), self.pids[r.pid], self.ignored(r), r.style)
             for r in self.drawings(keep)
@@ -157,8 +95,7 @@ class Split:
     def both(
         self, name: str = "sketch+text", keep: Callable[[Row], bool] = bool, pick: int | None = None
     ) -> dict[str, Benchmark]:
-        """One probe per sketch and caption: its own, else those of the photograph it was drawn from, else the
-        person's first.
+        """One probe per sketch and caption: its own, else its photograph's, else the person's first.
 
         pick: only this one of the captions.
         """
@@ -185,9 +122,7 @@ class Split:
         return self.benchmark(name, probes)
 
     def photo(self, name: str = "photo") -> dict[str, Benchmark]:
-        """One probe per photograph whose role is query; photographs of the same person by the same camera are
-        ignored.
-        """
+        """One probe per photograph whose role is query; the same person by the same camera is ignored."""
         same: dict[tuple[int, str], list[int]] = defaultdict(list)
         for i, p in enumerate(self.photos):
             same[p.pid, p.camera].append(i)
@@ -247,6 +182,23 @@ class Split:
 def standard(split: Split) -> dict[str, Benchmark]:
     """Every benchmark that the rows of a split allow: text, sketch, sketch+text, photo."""
     return split.text() | split.sketch() | split.both() | split.photo()
+
+
+def held_out(table: Table, share: float) -> Table:
+    """The table with a share of the training identities moved to val, for sets that have none; the same ones always.
+
+    Chosen by the hash of their ids, so neither a seed nor the order of the rows matters. Raises UsageError.
+    """
+    if not share:
+        return table
+    people = sorted({r.pid for r in table.rows if r.split == "train"}, key=lambda p: sha256(p.encode()).digest())
+    count = round(share * len(people))
+    if not 0 < count < len(people) or any(r.split == "val" for r in table.rows):
+        what = "it has a val split" if any(r.split == "val" for r in table.rows) else f"it has {len(people)} people"
+        raise UsageError(f"hold_out={share} was given for {table.name}, but {what}; give a share between 0 and 1")
+    moved = set(people[:count])
+    rows = tuple(replace(r, split="val") if r.split == "train" and r.pid in moved else r for r in table.rows)
+    return replace(table, rows=rows, notes=(*table.notes, f"{count} training identities held out as val"))
 
 
 def assemble(

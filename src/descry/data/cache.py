@@ -26,9 +26,7 @@ class CropCache:
         self.size = size
 
     def __call__(self, path: str | Path) -> np.ndarray:
-        """The crop of a picture, from the cache or else decoded and kept. Raises ImageRejected as `images.load`
-        does.
-        """
+        """The crop of a picture, from the cache or else decoded and kept. Raises as `images.load`."""
         try:
             content = Path(path).read_bytes()
         except OSError:

@@ -1,6 +1,4 @@
-"""What is known about a data set before a byte of it is read: tree, counts with their source, how to obtain it,
-terms.
-"""
+"""What is known about a data set before a byte of it is read: tree, counts and their source, where to ask, terms."""
 
 from __future__ import annotations
 

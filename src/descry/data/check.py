@@ -15,8 +15,8 @@ from typing import Any
 
 from ..errors import DataError
 from . import module
-from .assemble import DISTRACTORS, faults, repeated
 from .card import Expected
+from .faults import DISTRACTORS, faults, repeated
 from .files import missing_files, unreadable
 from .table import SPLITS, Table, read_text
 
@@ -68,8 +68,9 @@ def check(
     progress: Callable[[int, int], None] | None = None,
     **options: Any,
 ) -> Report:
-    """Check one data set. pixels: decode every picture, not only look whether it is there. progress: called (done,
-    total).
+    """Check one data set. options: of its reader; a miniature's own record holds for its defaults only.
+
+    pixels: decode every picture, not only look whether it is there. progress: called with (done, total).
 
     Faults of an earlier kind hide those that follow from them: rows, then files, then pictures, then counts.
     """
@@ -82,7 +83,7 @@ def check(
     except DataError as error:
         return Report(faults=(str(error),), **about)
     found = counts(table)
-    expected = {k: Expected(n, "the miniature's own record") for k, n in marker.items()} if marker else card.expected
+    expected = _expected(reader, marker, variant, options)
     compared = tuple(
         Count(what, found.get(what, 0), *(_expectation(expected.get(what))))
         for what in dict.fromkeys([*expected, *found])
@@ -103,6 +104,15 @@ def check(
         notes=table.notes + repeated(table),
         **about,
     )
+
+
+def _expected(
+    reader: Any, marker: Mapping[str, int], variant: str | None, options: Mapping[str, Any]
+) -> Mapping[str, Expected]:
+    if marker:
+        return {} if options else {k: Expected(n, "the miniature's own record") for k, n in marker.items()}
+    held: Mapping[str, Expected] = reader.CARD.expected
+    return reader.expected(variant, **options) if hasattr(reader, "expected") else held
 
 
 def _expectation(expected: Expected | None) -> tuple[int | None, str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ..records import Dataset
 from .annotations import Family, read_annotations
-from .assemble import assemble
+from .assemble import assemble, held_out
 from .card import Card, splits
 from .table import Table
 
@@ -30,12 +30,10 @@ CARD = Card(
 
 
 def table(root: str | Path, variant: str | None = None) -> Table:
-    """The rows of the tree at root. variant: hyphen, underscore or reid. A `val_reid.json` is left alone: the set has
-    no val.
-    """
+    """The rows of the tree at root. variant: hyphen, underscore or reid. There is no val, whatever files say."""
     return read_annotations(FAMILY, root, variant)
 
 
-def read(root: str | Path, variant: str | None = None) -> Dataset:
-    """Training rows, one per photograph, and the benchmark "text"; val is empty."""
-    return assemble(table(root, variant))
+def read(root: str | Path, variant: str | None = None, hold_out: float = 0.0) -> Dataset:
+    """Training rows, one per photograph, and the benchmark "text". hold_out: share of training people for val."""
+    return assemble(held_out(table(root, variant), hold_out))

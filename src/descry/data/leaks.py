@@ -32,9 +32,7 @@ BITS = LOW * LOW
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A photograph of A and one of B that look the same. bits: of 64, how many differ. cosine: None where none was
-    computed.
-    """
+    """Photographs of A and B that look the same. bits: of 64, how many differ. cosine: None where not computed."""
 
     a: str
     b: str
@@ -90,9 +88,7 @@ DCT = _cosines(SIDE)[:LOW].astype(np.float32)
 
 
 def perceptual_hash(image: Image.Image) -> np.ndarray:
-    """(64,) bool: which low frequencies of the 32 × 32 grey picture lie above their median. Mirrored pictures
-    differ.
-    """
+    """(64,) bool: which low frequencies of the 32 × 32 grey picture lie above their median."""
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.LANCZOS), np.float32)
     low = DCT @ grey @ DCT.T
     return (low > np.median(low)).ravel()
@@ -166,8 +162,7 @@ def _confirmed(
 
 
 def without_leaks(benchmark: Benchmark, leaks: Leaks) -> Benchmark:
-    """The benchmark without the identities that leak: their probes and photographs are gone, ignore sets are
-    renumbered.
+    """The benchmark without the identities that leak: probes and photographs go, ignore sets are renumbered.
 
     Photographs are known by their path below the root of B, so the tree may have moved since the list was made.
     """

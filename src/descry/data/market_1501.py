@@ -7,12 +7,13 @@ left out of the gallery; distractors (id 0000) stay in.
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES
 from ..records import Dataset
-from .assemble import assemble
+from .assemble import assemble, held_out
 from .card import Card, Expected
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
@@ -44,9 +45,7 @@ CARD = Card(
 
 
 def table(root: str | Path, variant: str | None = None) -> Table:
-    """The rows of the tree at root. variant: with or without the attribute sentence; None takes it where the file
-    is.
-    """
+    """The rows of the tree at root. variant: None takes the attribute sentence where the file is."""
     if variant not in (None, *CARD.variants):
         raise UsageError(f"Market-1501 has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
     root = find_root(Path(root))
@@ -97,6 +96,12 @@ def find_root(root: Path) -> Path:
     return root
 
 
-def read(root: str | Path, variant: str | None = None) -> Dataset:
-    """One training row per photograph, and the benchmark "photo"."""
-    return assemble(table(root, variant))
+def read(root: str | Path, variant: str | None = None, hold_out: float = 0.0) -> Dataset:
+    """One training row per photograph, and the benchmark "photo". hold_out: share of training people who become val.
+
+    Of every one of those, the first photograph asks.
+    """
+    whole = held_out(table(root, variant), hold_out)
+    asked = {r.pid: r.path for r in reversed(whole.rows) if r.split == "val"}
+    rows = tuple(replace(r, role="query") if asked.get(r.pid) == r.path else r for r in whole.rows)
+    return assemble(replace(whole, rows=rows))

@@ -13,7 +13,7 @@ from pathlib import Path
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES
 from ..records import Benchmark, Dataset
-from .assemble import Split, assemble
+from .assemble import Split, assemble, held_out
 from .card import Card, Expected
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
@@ -87,7 +87,7 @@ def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, str]]:
         if path.suffix.lower() not in SUFFIXES:
             notes.append(f"{folder}: {path.name} is no picture and was left out")
             continue
-        if not re.match(r"\d{4}(?!\d)", path.name):
+        if not re.match(r"\d{4}", path.name):
             raise DataError(f"market-sketch-1k: {folder}/{path.name} does not begin with a four-digit id")
         out.append((path.name[:4], f"{folder}/{path.name}"))
     if not out:
@@ -110,13 +110,14 @@ def read(
     wording: str = "interactreid",
     train_styles: str = STYLES,
     test_styles: str = STYLES,
+    hold_out: float = 0.0,
 ) -> Dataset:
-    """One training row per sketch with all photographs of its person, and the benchmarks of the three published
-    protocols.
+    """One training row per sketch with all photographs of its person, and the three published protocols.
 
     "sketch": every sketch asks alone, styles pooled (single query); "sketch/A" …: one style; "sketch/all": all
     sketches of a person at once (multi-query); "sketch+text" likewise; "text": the sentence alone, once per person.
-    train_styles, test_styles: such as "ABC" and "DEF" for the cross-style protocol.
+    train_styles, test_styles: such as "ABC" and "DEF" for the cross-style protocol. hold_out: share of the training
+    people who become val.
     """
     for given in (train_styles, test_styles):
         if not given or set(given) - set(STYLES):
@@ -128,7 +129,7 @@ def read(
     if train_styles + test_styles != STYLES * 2:
         notes += (f"trained on styles {train_styles}, tested on {test_styles}",)
     used = Table(whole.name, whole.root, _with_sketch(list(rows), []), whole.variant, notes)
-    return assemble(used, by="sketch", benchmarks=lambda split: _benchmarks(split, test_styles))
+    return assemble(held_out(used, hold_out), by="sketch", benchmarks=lambda split: _benchmarks(split, test_styles))
 
 
 def _benchmarks(split: Split, styles: str) -> dict[str, Benchmark]:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..errors import DataError, UsageError, nearest
 from . import module
+from .cast import Cast, save
 from .check import MARKER, counts
 from .market_attributes import FIELDS, matlab
 from .market_sketch_1k import STYLES
@@ -22,72 +21,12 @@ from .pku_sketch import write_splits
 from .table import Row, write_table
 
 NOTE = "Synthetic people, drawn to try the format. No evidence of accuracy on real people."
-SIZE = (64, 128)
-
-
-@dataclass(frozen=True, slots=True)
-class Cast:
-    """Who appears: synthetic people by number, drawn on demand, always the same for the same seed."""
-
-    seed: int
-
-    def photo(self, pid: int, camera: int) -> Image.Image:
-        """A photograph, 64 × 128."""
-        from ..people.person import make_person
-        from ..people.photo import draw_photo
-
-        return draw_photo(make_person(pid, self.seed), seed=self.seed + 31 * pid + camera, camera=camera % 6, size=SIZE)
-
-    def sketch(self, pid: int, style: int) -> Image.Image:
-        """A sketch, 64 × 128, white paper."""
-        from ..people.person import make_person
-        from ..people.sketch import draw_sketch
-
-        style_name = ("line", "pencil", "sparse")[style % 3]
-        return draw_sketch(
-            make_person(pid, self.seed), seed=self.seed + 17 * pid + style, style=style_name, size=SIZE
-        ).image
-
-    def caption(self, pid: int, nth: int) -> str:
-        """A sentence about the person."""
-        from ..people.person import make_person
-        from ..people.words import describe
-
-        return describe(make_person(pid, self.seed), seed=self.seed + 13 * pid + nth).text
-
-    def codes(self, pid: int) -> dict[str, int]:
-        """Attribute codes of Market-1501 that agree with the person as far as the two vocabularies meet."""
-        from ..people.person import make_person
-
-        p = make_person(pid, self.seed)
-        codes = dict.fromkeys(FIELDS, 1)
-        codes |= {"gender": 2 if p.sex == "woman" else 1, "hair": 2 if p.hair_length == "long" else 1}
-        codes |= {"up": 1 if p.sleeves == "long" else 2, "down": 2 if p.lower in ("shorts", "short skirt") else 1}
-        codes |= {"clothes": 1 if p.upper == "dress" or "skirt" in p.lower else 2}
-        codes["age"] = {"young": 2, "middle-aged": 3, "elderly": 4}[p.age]
-        codes |= {
-            "hat": 1 + (p.headwear != "none"),
-            "backpack": 1 + (p.bag == "backpack"),
-            "handbag": 1 + (p.bag == "handbag"),
-        }
-        for part, colour in (("up", p.upper_colour), ("down", p.lower_colour)):
-            field = part + colour.split()[-1].replace("grey", "gray")
-            if field in codes:
-                codes[field] = 2
-        return codes
-
-
-def save(image: Image.Image, path: Path) -> None:
-    """Write a picture with its folders."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    image.convert("RGB").save(path, quality=90) if path.suffix == ".jpg" else image.convert("RGB").save(path)
 
 
 def write_miniature(name: str, out: str | Path, variant: str | None = None, seed: int = 0) -> Path:
     """Write the miniature of a data set in one of its variants into an empty folder; its path.
 
-    Every data set has other people. Raises UsageError for an unknown name or variant, DataError when the folder is not
-    empty.
+    Every data set has other people. Raises UsageError for an unknown name or variant, DataError for a full folder.
     """
     card = module(name).CARD
     variant = variant or card.variants[0]
@@ -106,9 +45,7 @@ def write_miniature(name: str, out: str | Path, variant: str | None = None, seed
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A small text data set: people per split, photographs and captions, the first id, the key and form of its
-    paths.
-    """
+    """A small text data set: people per split, photographs and captions, the first id, key and form of paths."""
 
     people: dict[str, int]
     photos: int
@@ -170,9 +107,7 @@ def _text_set(folder_name: str) -> Callable[[Path, str, Cast], None]:
 
 
 def _renamed(row: dict[str, Any], key: str, cast: Cast) -> dict[str, Any]:
-    """An annotation as in `*_reid.json`: no split, the path under `file_path`, back-translations beside the
-    captions.
-    """
+    """An annotation as in `*_reid.json`: no split, the path under `file_path`, back-translations."""
     back = [cast.caption(row["id"], 100 + i) for i, _ in enumerate(row["captions"])]
     return {"id": row["id"], "file_path": row[key], "captions": row["captions"], "captions_bt": back}
 

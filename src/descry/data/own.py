@@ -15,8 +15,9 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..records import Dataset
-from .assemble import assemble, faults, natural
+from .assemble import assemble
 from .card import Card
+from .faults import faults, natural
 from .files import missing_files
 from .table import UNSPLIT, Row, Table, read_table, read_text, write_table
 

@@ -16,8 +16,9 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES
 from ..records import Benchmark, Dataset
-from .assemble import Split, assemble, natural
+from .assemble import Split, assemble, held_out
 from .card import Card, Expected
+from .faults import natural
 from .table import Row, Table, read_text
 
 SPLITS = 10
@@ -52,9 +53,7 @@ CARD = Card(
 
 
 def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table:
-    """The rows of the tree at root for one of the ten splits. variant: given or generated splits; None prefers the
-    given.
-    """
+    """The rows of the tree at root for one of the ten splits. variant: None prefers the given splits."""
     if variant not in (None, *CARD.variants):
         raise UsageError(f"PKU-Sketch has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
     if not 1 <= split <= SPLITS:
@@ -158,8 +157,7 @@ def given_split(root: Path, split: int) -> tuple[tuple[str, ...], tuple[str, ...
 def generate_split(styles: dict[str, tuple[str, ...]], split: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Train and test ids of split 1 to 10: in each style (sorted) a permutation, its first part for training.
 
-    The seed is the number of the split. Of the 200 people, 34, 15, 60, 25 and 16 train; of any other number, three
-    quarters.
+    The seed is the number of the split. Of the 200 people 34, 15, 60, 25 and 16 train; else three quarters.
     """
     random = np.random.RandomState(split)
     sizes = [len(styles[s]) for s in sorted(styles)]
@@ -174,9 +172,7 @@ def generate_split(styles: dict[str, tuple[str, ...]], split: int) -> tuple[tupl
 
 
 def train_sizes(sizes: list[int]) -> list[int]:
-    """How many of each style train: the published numbers for the real set, else three quarters by largest
-    remainder.
-    """
+    """How many of each style train: as published for the real set, else three quarters by largest remainder."""
     if tuple(sizes) == STYLE_SIZES:
         return list(TRAIN_SIZES)
     whole = [3 * n // 4 for n in sizes]
@@ -236,13 +232,14 @@ def _sentences(root: Path) -> dict[str, tuple[str, ...]]:
     return out
 
 
-def read(root: str | Path, variant: str | None = None, split: int = 1) -> Dataset:
+def read(root: str | Path, variant: str | None = None, split: int = 1, hold_out: float = 0.0) -> Dataset:
     """Training rows, one per photograph with the sketch of its person, so that an epoch draws all 150 people.
 
     Benchmarks: "sketch"; with sentences also "sketch+text/1" and "sketch+text/2" (one run for each of a person's two
     sentences; the result is their mean) and "text/1", "text/2". The training rows carry no text, as in the paper.
+    hold_out: share of the training people who become val.
     """
-    return assemble(table(root, variant, split), benchmarks=_benchmarks)
+    return assemble(held_out(table(root, variant, split), hold_out), benchmarks=_benchmarks)
 
 
 def _benchmarks(split: Split) -> dict[str, Benchmark]:

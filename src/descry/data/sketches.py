@@ -114,9 +114,7 @@ def _run(jobs: list[tuple[Path, Path, str]], drawing: Drawing, threads: int) -> 
 
 
 def _one(job: tuple[Path, Path, str], drawing: Drawing) -> tuple[str, str]:
-    """Draw one sketch; its seed comes from the photograph's name, so the order of work does not matter. (path,
-    reason).
-    """
+    """Draw one sketch, seeded by the photograph's name, so that the order does not matter; (path, reason)."""
     source, target, name = job
     seed = int.from_bytes(hashlib.sha256(f"{drawing.seed} {name}".encode()).digest()[:8], "big")
     try:

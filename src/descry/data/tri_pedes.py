@@ -14,14 +14,34 @@ from ..errors import DataError, UsageError, nearest
 from ..records import Benchmark, Dataset, validate
 from . import cuhk_pedes, icfg_pedes, rstpreid
 from .annotations import IMAGES, read_annotations
-from .assemble import Split, faults, train_rows
+from .assemble import Split, train_rows
 from .card import Card, Expected
+from .faults import faults, repeated
 from .table import Row, Table
 
 SKETCHES = ("imgs-sketch", "imgs-sketch2")
-PARTS = {"CUHK": cuhk_pedes.FAMILY, "ICFG": icfg_pedes.FAMILY, "RSTP": rstpreid.FAMILY}
+MODULES = {"CUHK": cuhk_pedes, "ICFG": icfg_pedes, "RSTP": rstpreid}
+PARTS = {part: module.FAMILY for part, module in MODULES.items()}
 
-_SOURCE = "sum of the three sets; 139,810 training pairs as InteractReID states"
+
+def expected(variant: str | None = None, parts: Sequence[str] | None = None) -> dict[str, Expected]:
+    """Published counts of the parts, added up; every photograph has one sketch."""
+    del variant
+    held: dict[str, int] = {}
+    wanted = tuple(parts or PARTS)
+    for part in wanted:
+        for what, count in MODULES[part].CARD.expected.items():
+            held[what] = held.get(what, 0) + (count.number or 0)
+    source = f"sum of {', '.join(wanted)}"
+    out = {what: Expected(number, source) for what, number in held.items()}
+    for split in ("train", "val", "test"):
+        if f"{split} photos" in held:
+            out[f"{split} sketches"] = Expected(held[f"{split} photos"], "one per photograph")
+    if wanted == tuple(PARTS):
+        out["train captions"] = Expected(held["train captions"], "InteractReID: 139,810 training pairs")
+    return out
+
+
 CARD = Card(
     "tri-pedes",
     "Tri-PEDES",
@@ -34,23 +54,12 @@ CARD = Card(
     "Obtain the three sets; the sketches from the page of UNIReID, or make your own: descry data sketch ROOT.",
     "The terms of the three sets hold together. Sketches made here are your own derivative of licensed photographs.",
     ("imgs-sketch", "imgs-sketch2"),
-    {
-        "train ids": Expected(11_003 + 3_102 + 3_701, _SOURCE),
-        "train photos": Expected(34_054 + 34_674 + 18_505, _SOURCE),
-        "train captions": Expected(139_810, "InteractReID, 4 × 34,953 pairs"),
-        "train sketches": Expected(34_054 + 34_674 + 18_505, "one per photograph"),
-        "test ids": Expected(2_200, _SOURCE),
-        "test photos": Expected(3_074 + 19_848 + 1_000, _SOURCE),
-        "test captions": Expected(6_156 + 19_848 + 2_000, _SOURCE),
-        "test sketches": Expected(3_074 + 19_848 + 1_000, "one per photograph"),
-    },
+    expected(),
 )
 
 
 def tables(root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None) -> dict[str, Table]:
-    """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None takes all three and all must be
-    there.
-    """
+    """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None needs all three."""
     root = Path(root)
     if not root.is_dir():
         raise DataError(f"tri-pedes: there is no folder {root}")
@@ -106,8 +115,7 @@ def _join(root: Path, made: dict[str, Table]) -> Table:
 def read(
     root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None, sketch_per_caption: bool = False
 ) -> Dataset:
-    """Training rows of all parts with ids 0 … N−1, and for each part its benchmarks ("sketch/CUHK"; plain names for
-    one part).
+    """Training rows of all parts with ids 0 … N−1, and benchmarks by part ("sketch/CUHK"; plain names for one part).
 
     A sketch probe ignores exactly the photograph it was drawn from. sketch_per_caption: one sketch probe per caption,
     as in the released InteractReID; otherwise every sketch asks once, as in UNIReID.
@@ -126,5 +134,5 @@ def read(
                 into |= rows.text(f"text{suffix}")
                 into |= rows.sketch(f"sketch{suffix}", repeat=sketch_per_caption)
                 into |= rows.both(f"sketch+text{suffix}")
-    source = "; ".join((str(root), joined.variant, *joined.notes))
+    source = "; ".join((str(root), joined.variant, *joined.notes, *repeated(joined)))
     return validate(Dataset("tri-pedes", train_rows(joined), splits["val"], splits["test"], source))

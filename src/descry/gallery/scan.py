@@ -14,6 +14,7 @@ finds out and float32 takes its place.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from functools import lru_cache
 
 import numpy as np
@@ -33,7 +34,8 @@ HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
 def routes(dimension: int, threads: int) -> tuple[str, str]:
     """The fastest product for one query ("half" or "single") and for many ("brain" or "single") on this machine.
 
-    Half is taken only if it also sums in more than half precision: its error must be that of rounding.
+    Half is taken only if it also sums in more than half precision: its error must be that of rounding. The quickest of
+    several short runs counts, and single precision must win clearly, since a busy machine may delay any of them.
     """
     generator = torch.Generator().manual_seed(0)
     block = torch.nn.functional.normalize(torch.randn(8192, dimension, generator=generator)).half()
@@ -42,16 +44,20 @@ def routes(dimension: int, threads: int) -> tuple[str, str]:
     error = float((torch.mv(block, query.half()).double() - truth).abs().max())
     one = "single"
     if error < half_bound(1.0, dimension):
-        one = min(("half", "single"), key=lambda r: _clock(lambda: _one(block, query, r)))
-    batch = query.repeat(64, 1)
-    return one, min(("brain", "single"), key=lambda r: _clock(lambda: _many(block, batch, r)))
+        one = _clearly(_one, block, query, "half")
+    return one, _clearly(_many, block, query.repeat(64, 1), "brain")
 
 
-def _clock(work: object) -> float:
+def _clearly(product: Callable[[Tensor, Tensor, str], Tensor], block: Tensor, query: Tensor, usual: str) -> str:
+    quick, single = _clock(lambda: product(block, query, usual)), _clock(lambda: product(block, query, "single"))
+    return usual if quick < 1.5 * single else "single"
+
+
+def _clock(work: Callable[[], Tensor]) -> float:
     times = []
-    for _ in range(3):
+    for _ in range(9):
         begin = time.perf_counter()
-        work()  # type: ignore[operator]
+        work()
         times.append(time.perf_counter() - begin)
     return min(times)
 

@@ -15,8 +15,10 @@ percentage.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -35,6 +37,7 @@ FEATURES = (
 ALPHA = 0.05
 ENOUGH = 40
 FORMAT = 1
+FILE = "absence.json"
 
 
 def profile(scores: np.ndarray, cosine: np.ndarray) -> np.ndarray:
@@ -214,6 +217,26 @@ def from_json(data: Mapping[str, Any]) -> Calibration:
     names = set(Calibration.__dataclass_fields__)
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in names}
     return Calibration(**(values | {"people": frozenset(data["people"])}))
+
+
+def save(folder: str | Path, calibrations: Mapping[str, Calibration]) -> None:
+    """Write absence.json of a gallery: one calibration for each kind of query. Others that are there stay."""
+    kept = load(folder) | dict(calibrations)
+    data = json.dumps({kind: to_json(c) for kind, c in sorted(kept.items())}, indent=1) + "\n"
+    partial = Path(folder) / f"{FILE}.partial"
+    partial.write_text(data, "utf-8")
+    partial.replace(Path(folder) / FILE)
+
+
+def load(folder: str | Path) -> dict[str, Calibration]:
+    """The calibrations of a gallery by kind of query; none where it was never calibrated."""
+    path = Path(folder) / FILE
+    if not path.exists():
+        return {}
+    try:
+        return {kind: from_json(data) for kind, data in json.loads(path.read_text("utf-8")).items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DataError(f"{path} cannot be read ({error}); delete it and run descry gallery calibrate again") from None
 
 
 def _regress(x: np.ndarray, y: np.ndarray, ridge: float = 1.0, steps: int = 50) -> np.ndarray:

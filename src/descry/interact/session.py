@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from ..compose import Composition, Encoder, Memo, composition_of, formula_of, terms
 from ..errors import UsageError, nearest
 from ..leads import Leads, Space, search
 from ..query import Query
-from ..ranking import Formula, Term
+from ..ranking import Formula, Term, fit, stack
 from . import chips as chipping
+from .absence import Calibration, notice, profile
 from .chips import Chip, Conflict
 from .rounds import ANSWERS, Inquiry, Round, chosen, marked
 from .store import InquiryStore
@@ -121,6 +124,17 @@ class Session:
         composition = Composition.from_json(made.composition) if made.composition else self.composition
         parts = self.terms(made.query, composition)
         return search(self.space, parts, made.query, max(self.k, len(made.results)), made.formula, made.choices)
+
+    def notice(self, calibrations: Mapping[str, Calibration]) -> str:
+        """What may be said about whether the person is in this gallery at all, by what is wanted; marks and NOT left
+        out."""
+        query = self.query.replace(unwanted=(), liked=(), unliked=(), closest=())
+        if not query.kind:
+            return notice(None, np.zeros(0))
+        made = self.terms(query)
+        similarity = self.space.scores(stack(made))
+        one = profile(fit(made, similarity, self.formula).scores(similarity), similarity[0])
+        return notice(calibrations.get(query.kind), one)
 
     def undo(self) -> Round:
         """Show the parent again."""

@@ -7,7 +7,7 @@ are those of `ranking`, term by term (a test compares them with a `Session`), so
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -251,6 +251,28 @@ def paired(a: np.ndarray, b: np.ndarray, samples: int = 10_000, seed: int = 0) -
     low, high = np.quantile(means, [0.025, 0.975])
     p = (1 + int((flips >= abs(gap.mean()) - 1e-12).sum())) / (samples + 1)
     return {"difference": float(gap.mean()), "low": float(low), "high": float(high), "p": p}
+
+
+def first(world: World, probes: int) -> World:
+    """The same world with only its first so many people looked for."""
+    sentence = None if world.sentence is None else world.sentence[:probes]
+    return replace(
+        world,
+        start=world.start[:probes],
+        relevant=world.relevant[:probes],
+        records=world.records[:probes],
+        sentence=sentence,
+    )
+
+
+def table(courses: Sequence[Course], measure: str = "R@1") -> list[str]:
+    """Lines for people: one policy each, the mean over seeds of a measure after every round."""
+    names = list(dict.fromkeys(c.policy for c in courses))
+    lines = [f"{measure:<10}" + "".join(f"{f'round {t}':>10}" for t in range(len(courses[0].ranks)))] if courses else []
+    for name in names:
+        curves = np.mean([c.curve()[measure] for c in courses if c.policy == name], axis=0)
+        lines.append(f"{name:<10}" + "".join(f"{v:>10.1f}" for v in curves))
+    return lines
 
 
 def to_json(course: Course) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -23,13 +23,13 @@ METHODS: dict[str, str] = {
     "propot": "propot:Propot",
     "vfe_tps": "vfe_tps:VfeTps",
     "baseline": "baselines:Baseline",
+    "vit_bert": "vit_bert:VitBert",
 }
 
 Batch = dict[str, Tensor]
 
 
-@dataclass(frozen=True)
-class Progress:
+class Progress(NamedTuple):
     """Where training stands: ramps, memories of an epoch and random masks depend on it. step counts from 0 over the run."""
 
     step: int

@@ -30,8 +30,8 @@ class Config:
     temperature: τ = 0.02 of SDM and InfoNCE, fixed. identity, mlm: also classify identities, also predict masked words.
     probe: CLIP stays as it is and one linear map after each encoder is trained; it begins as the identity.
     mask_captions: all losses read the masked caption, as IRRA's code does by a shared buffer.
-    heads: of the masked-word head. new_rate: learning rate of new parts, relative. bias_rule: IRRA's biases at twice the rate
-    and without weight decay.
+    heads: of the masked-word head. new_rate: learning rate of new parts, relative. bias_rule: IRRA's biases at twice
+    the rate and without weight decay.
     """
 
     recipe: Recipe
@@ -76,8 +76,8 @@ ROWS: dict[str, dict[str, Any]] = {
 def cmpm(v: Any, t: Any, pids: Any, epsilon: float = 1e-8) -> Tensor:
     """Cross-modal projection matching (Zhang and Lu, ECCV 2018), both directions summed, as IRRA's code computes it.
 
-    v, t: (B, D); each is projected on the unit direction of the other, without a temperature. pids: (B,). The labels of a row
-    are divided by their Euclidean norm, not their sum.
+    v, t: (B, D); each is projected on the unit direction of the other, without a temperature. pids: (B,). The labels of
+    a row are divided by their Euclidean norm, not their sum.
     """
     v, t, pids = (torch.as_tensor(x) for x in (v, t, pids))
     labels = (pids[:, None] == pids[None, :]).to(v)
@@ -120,10 +120,15 @@ class Baseline(nn.Module):
         if not self.identities:
             raise UsageError("this baseline was made for inference; give the number of training identities to train it")
         if (c.mask_captions or c.mlm) and "masked_text" not in batch:
-            raise UsageError("the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False")
+            raise UsageError(
+                "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
+            )
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         image_tokens, text_tokens = self.clip.image_tokens(batch["image"]), self.clip.text_tokens(read)
-        v, t = image_tokens[:, 0], text_tokens[torch.arange(len(read), device=image_tokens.device), self.clip.text_end(read)]
+        v, t = (
+            image_tokens[:, 0],
+            text_tokens[torch.arange(len(read), device=image_tokens.device), self.clip.text_end(read)],
+        )
         v, t = self._probed(v, t)
         out = {c.loss: self._alignment(gather(v), gather(t), gather(batch["pid"]))}
         if c.identity:

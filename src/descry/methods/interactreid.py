@@ -311,9 +311,16 @@ class InteractReID(nn.Module):
 
         pictures: (B, 3, H, W) in [0, 1]. texts: B feedback texts, "" for none. A placeholder sign in a text is dropped.
         """
+        return self.compose_words(self.pseudo_words(pictures), texts)
+
+    def pseudo_words(self, pictures: Tensor) -> Tensor:
+        """s^w = Φ(V(S)): (B, 3, H, W) in [0, 1] → (B, text width); kept between rounds, so that words alone cost no V."""
         if "sketch+text" not in self.answers:
             raise UsageError("this model has no pseudo-words: train stage 2 first (descry train interactreid --stage 2)")
-        word = self.mapping(self.clip.image_features(pictures))
+        return self.mapping(self.clip.image_features(pictures))
+
+    def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
+        """`compose` from pseudo-words that are at hand: (B, text width) and B texts → (B, D), unit length."""
         prompts = [self.composed_prompt(text) for text in texts]
         return F.normalize(self.clip.text_features(self.words.ids(prompts).to(word.device), word), dim=-1)
 

@@ -1,11 +1,12 @@
 """Propot: Prototypical Prompting for Text-to-image Person Re-identification (Yan et al., ACM MM 2024).
 
-The paper in its order: initial prototypes of each identity from the frozen CLIP (§3.2, eq. 1); prompts that adapt them to
-the domain (§3.3, eq. 2); instances of the batch that enrich them (§3.4, eq. 3-4); their aggregation (§3.5, eq. 5-6); and
-the losses that hand what a prototype knows to the instances (§3.6, eq. 7-13). Inference is CLIP alone.
+The paper in its order: initial prototypes of each identity from the frozen CLIP (§3.2, eq. 1); prompts that adapt them
+to the domain (§3.3, eq. 2); instances of the batch that enrich them (§3.4, eq. 3-4); their aggregation (§3.5, eq. 5-6);
+and the losses that hand what a prototype knows to the instances (§3.6, eq. 7-13). Inference is CLIP alone.
 
 Prototypes never attend to each other and the loss is undefined for absent identities, so they are computed for the
-identities of the batch only: the same loss and gradients as for all N, at about N / B of the cost. There is no released code.
+identities of the batch only: the same loss and gradients as for all N, at about N / B of the cost. There is no released
+code.
 
 Letters: N identities, n of them in the batch, B rows, D shared dimension, K prompts; v, t image and text features.
 """
@@ -47,8 +48,8 @@ class Config:
         with the initial ones ("+IniPt").
     prompts: K (§4.1: 4; Fig. 3a). prompt_std: their initial deviation; silent, CoOp's 0.02.
     sae_blocks, cad_blocks, heads: N_a = 1, N_e = 3, 8 heads (§4.1).
-    tie_layers: the blocks of CAD share one set of weights. Silent; only this gives the parameters of Table 4. Both encoders
-        serve both modalities, CAD also both of eq. (3) and (4), for the same reason.
+    tie_layers: the blocks of CAD share one set of weights. Silent; only this gives the parameters of Table 4. Both
+        encoders serve both modalities, CAD also both of eq. (3) and (4), for the same reason.
     start_silent: SAE and CAD begin as the identity, so that training begins with CLIP's prototypes. Silent; ours.
     features: eq. (1). "sum" of the features as printed, their "mean", or "unit_mean": unit features, mean, unit length.
         Eq. (5)-(6) depend on the scale, and with sums the softmax is one-hot.
@@ -57,10 +58,12 @@ class Config:
     prototype_scope: "batch" computes the prototypes of the identities present, "all" those of all N; equal results.
     p2i_weight, mlm_weight: λ1 = 0.2, λ2 = 1.0 (§4.1).
     log: eq. (11)-(12) are printed without a logarithm; without it the loss lies in [−1, 0] and saturates.
-    reduction: over identities. Eq. (10) prints "sum"; λ1 was tuned to 0.2 and collapses at 10, which speaks for the "mean".
+    reduction: over identities. Eq. (10) prints "sum"; λ1 was tuned to 0.2 and collapses at 10, which speaks for the
+        "mean".
     symmetric: also normalise over the prototypes present, not only over the instances as printed.
     detach_instances: no gradient from prototypes into the instances that enrich them. Silent.
-    labels: of SDM, all rows of an "identity" or of one photograph ("instance"). Eq. (8) says "true matching probability".
+    labels: of SDM, all rows of an "identity" or of one photograph ("instance"). Eq. (8) says "true matching
+        probability".
     mask_captions: all losses read the masked caption (§4.1: texts are "augmented by randomly masking out some tokens").
     new_rate: learning rate of everything that is not CLIP, relative to the recipe's: 1e-4 to 1e-5 (§4.1).
     bias_rule: IRRA's biases at twice the rate and without weight decay. Silent.
@@ -165,7 +168,8 @@ class InstancePrompts(nn.Module):
 def aggregate(initial: Tensor, prompted: Tensor, correlation: str = "dot") -> Tensor:
     """APA (§3.5, eq. 5-6): initial (n, D), prompted (k, n, D) → (n, D).
 
-    The weights are a softmax over the k prompted prototypes of their correlation with the initial one, which itself counts 1.
+    The weights are a softmax over the k prompted prototypes of their correlation with the initial one, which itself
+    counts 1.
     """
     if correlation == "cosine":
         weights = F.cosine_similarity(initial[None], prompted, dim=-1)
@@ -175,7 +179,13 @@ def aggregate(initial: Tensor, prompted: Tensor, correlation: str = "dot") -> Te
 
 
 def p2i(
-    features: Any, pids: Any, prototypes: Any, owners: Any, temperature: float, log: bool = True, reduction: str = "mean",
+    features: Any,
+    pids: Any,
+    prototypes: Any,
+    owners: Any,
+    temperature: float,
+    log: bool = True,
+    reduction: str = "mean",
     symmetric: bool = False,
 ) -> Tensor:
     """Prototype-to-instance contrastive loss of one modality (eq. 10-12).
@@ -210,7 +220,8 @@ def _new_rows(batch: Batch, seen: set[int]) -> Tensor:
 
 
 class Propot(nn.Module):
-    """CLIP with its heads and prototypes. identities: N; 0 makes the model for inference, without what training needs."""
+    """CLIP with its heads and prototypes. identities: N; 0 makes the model for inference, without what training
+    needs."""
 
     inference_keys = ("clip.",)
     answers = frozenset({"text", "sketch", "photo"})
@@ -221,7 +232,9 @@ class Propot(nn.Module):
         super().__init__()
         for name, allowed in CHOICES.items():
             if getattr(config, name) not in allowed:
-                raise UsageError(f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}")
+                raise UsageError(
+                    f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}"
+                )
         self.clip, self.words, self.config, self.identities = clip, words, config, identities
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.prepared = False
@@ -252,8 +265,8 @@ class Propot(nn.Module):
     def prepare(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Initial prototypes (eq. 1) from CLIP as it is now, before the first step.
 
-        batches: makes batches of the training set, without augmentation and complete; of several rows with one image_id the
-        photograph counts once, and every caption counts. Raises DataError for an identity without an instance.
+        batches: makes batches of the training set, without augmentation and complete; of several rows with one image_id
+        the photograph counts once, and every caption counts. Raises DataError for an identity without an instance.
         """
         if not (self.identities and self.config.prototypes):
             return
@@ -269,7 +282,10 @@ class Propot(nn.Module):
                 counts[modality].index_add_(0, pids, counts.new_ones(len(pids), 1))
         lacking = (counts == 0).any(dim=0).flatten().nonzero().flatten().tolist()
         if lacking:
-            raise DataError(f"{len(lacking)} identities have no photograph or caption to begin from, first {lacking[:5]}; check the rows")
+            raise DataError(
+                f"{len(lacking)} identities have no photograph or caption to begin from, first {lacking[:5]}; "
+                "check the rows"
+            )
         total = total if self.config.features == "sum" else total / counts
         self.initial.copy_(F.normalize(total, dim=-1) if unit else total)
         self.prepared = True
@@ -278,7 +294,8 @@ class Propot(nn.Module):
     # ------------------------------------------------------------------ §3.3-3.5, prototypes
 
     def prototypes(self, pids: Tensor, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        """Identity-enriched prototypes p^v, p^t (n, D) of the identities pids (n,), given a batch's features v, t (B, D)."""
+        """Identity-enriched prototypes p^v, p^t (n, D) of the identities pids (n,), given a batch's features v, t (B,
+        D)."""
         c = self.config
         v, t = (v.detach(), t.detach()) if c.detach_instances else (v, t)
         out = []
@@ -336,7 +353,8 @@ class Propot(nn.Module):
         )
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """CLIP at the recipe's rate, everything new at new_rate times it (§4.1); weight decay on all, as Adam's in IRRA."""
+        """CLIP at the recipe's rate, everything new at new_rate times it (§4.1); weight decay on all, as Adam's in
+        IRRA."""
         c, groups = self.config, {}  # type: ignore[var-annotated]
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:

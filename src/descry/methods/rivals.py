@@ -1,5 +1,5 @@
-"""What the papers compare their own parts with: other aggregations (Propot Table 5), other masked image modelling and other
-identity losses (VFE-TPS §4.5.3-4.5.4). None of them is a method's own path.
+"""What the papers compare their own parts with: other aggregations (Propot Table 5), other masked image modelling and
+other identity losses (VFE-TPS §4.5.3-4.5.4). None of them is a method's own path.
 
 Letters: n prototypes, k kinds of them, B batch, D shared dimension, P patches.
 """
@@ -24,8 +24,9 @@ AGGREGATIONS = ("sum", "mean", "mlp", "learned")
 class Aggregation(nn.Module):
     """A rival of Propot's APA (Table 5): initial (n, D), prompted (k, n, D) → (n, D).
 
-    "sum" and "mean" of all 1 + k; "learned": one weight per kind, a softmax over the k, trained with the network; "mlp": the
-    weights are computed from the prompted prototypes by two linear layers. The initial prototype counts 1, as in eq. (6).
+    "sum" and "mean" of all 1 + k; "learned": one weight per kind, a softmax over the k, trained with the network;
+    "mlp": the weights are computed from the prompted prototypes by two linear layers. The initial prototype counts 1,
+    as in eq. (6).
     """
 
     def __init__(self, kind: str, dim: int, kinds: int):
@@ -55,7 +56,8 @@ def aggregation(kind: str, dim: int, kinds: int) -> Aggregation:
 
 
 def triplet(features: Any, pids: Any, margin: float = 0.3) -> Tensor:
-    """Batch-hard triplet loss on unit-length (B, D) features: the rival of IS-GVFC in VFE-TPS §4.5.4 (margin: not stated).
+    """Batch-hard triplet loss on unit-length (B, D) features: the rival of IS-GVFC in VFE-TPS §4.5.4 (margin: not
+    stated).
 
     For each row: the farthest row of its identity against the nearest of another; 0 for a row that lacks either.
     """

@@ -1,8 +1,8 @@
 """VFE-TPS: Enhancing Visual Representation for Text-based Person Searching (Shen et al.).
 
-The paper in its order: text-guided masked image modelling (§3.2.1, eq. 1-3, Algorithm 1) teaches the image encoder details
-that words speak of; identity-supervised calibration (§3.2.2, eq. 4-5, Algorithm 2) draws one person's photographs together;
-matching of distributions aligns photographs and captions (§3.3, eq. 6-9). Inference is CLIP alone.
+The paper in its order: text-guided masked image modelling (§3.2.1, eq. 1-3, Algorithm 1) teaches the image encoder
+details that words speak of; identity-supervised calibration (§3.2.2, eq. 4-5, Algorithm 2) draws one person's
+photographs together; matching of distributions aligns photographs and captions (§3.3, eq. 6-9). Only CLIP searches.
 
 The released code is not the paper's method: its masked image modelling attends from image to image, and in the place of
 the calibration stands an image-only classifier of identities. The presets hold both.
@@ -40,10 +40,11 @@ CHOICES = {
 class Config:
     """Every choice of the method. Where paper and released code differ, the presets hold both.
 
-    recipe: §4.3. image_size: (H, W), §4.3. temperature: τ of eq. (5)-(6); not stated in the paper, the released code's 0.02.
+    recipe: §4.3. image_size: (H, W), §4.3. temperature: τ of eq. (5)-(6); not stated in the paper, the released code's
+        0.02.
     epsilon: ε of eq. (7); not stated, the released code's 1e-8.
-    mim: masked image modelling. "text": keys and values are the caption's tokens (eq. 1); "image": the masked image's own,
-        as released; rivals of Fig. 5: "simmim" (no cross-attention), "mae"; or "off".
+    mim: masked image modelling. "text": keys and values are the caption's tokens (eq. 1); "image": the masked image's
+        own, as released; rivals of Fig. 5: "simmim" (no cross-attention), "mae"; or "off".
     mim_weight: of the mean over masked pixels and channels. Eq. (3) with weight 1 sums three channels: 3; released: 10.
     masking: hidden patches become a learnt "token" after the patch convolution (released) or zero "pixels" (paper).
     mask_unit: side of a hidden square in pixels; paper 16 (one patch), released 32.
@@ -52,11 +53,12 @@ class Config:
     attention_scale: eq. (2) divides by √d ("width"); standard multi-head attention by √d_h ("head").
     mask_pads: the padding of a caption is not read as a key. Paper: not stated; the released code has no such mask.
     gvfc: calibration. "sampled": C images of the batch (paper); "batch": all; "memory": all, and features of the same
-        people from earlier in the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet"; "off".
+        people from earlier in the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet";
+        "off".
     pairs: C = 20 (§4.3). gvfc_weight: 1 (eq. 10). margin: of the triplet rival; not stated.
     mask_captions: the losses read masked captions, as the released code does by a shared buffer. Paper: not mentioned.
-    cross_rate, head_rate: learning rates of the cross-modal module and the classifier, relative to the recipe's. Paper: one
-        rate; released 5. bias_rule: biases at twice the rate and without weight decay, as released.
+    cross_rate, head_rate: learning rates of the cross-modal module and the classifier, relative to the recipe's. Paper:
+        one rate; released 5. bias_rule: biases at twice the rate and without weight decay, as released.
     """
 
     recipe: Recipe
@@ -87,11 +89,12 @@ class Config:
 
 
 _RELEASED = Recipe(
-    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch", warmup_epochs=5,
-    warmup_from=1e-6, augment="flip", mask_text=0.15, clean_captions=False, drop_last=False,
+    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch",
+    warmup_epochs=5, warmup_from=1e-6, augment="flip", mask_text=0.15, clean_captions=False, drop_last=False,
 )  # fmt: skip
 _PAPER = Recipe(  # one rate without a schedule is all that §4.3 states; betas and epsilon are Adam's own
-    epochs=60, batch_size=100, lr=1e-5, end_lr=1e-5, optimiser="adam", augment="flip-crop", clean_captions=False, drop_last=False
+    epochs=60, batch_size=100, lr=1e-5, end_lr=1e-5, optimiser="adam", augment="flip-crop", clean_captions=False,
+    drop_last=False,
 )  # fmt: skip
 
 PRESETS: dict[str, Config] = {
@@ -122,16 +125,21 @@ ROWS: dict[str, dict[str, str]] = {
 
 
 def random_mask(rows: int, grid: tuple[int, int], unit: int, ratio: float, generator: torch.Generator) -> Tensor:
-    """(rows, P) bool, True = hidden: ⌈ratio · squares⌉ random squares of unit × unit patches in each image (Algorithm 1).
+    """(rows, P) bool, True = hidden: ⌈ratio · squares⌉ random squares of unit × unit patches in each image (Algorithm
+    1).
 
     grid: (patches high, patches wide). Raises UsageError when the squares do not fill the grid, or none stays visible.
     """
     if unit < 1 or grid[0] % unit or grid[1] % unit:
-        raise UsageError(f"squares of {unit} patches do not fill a grid of {grid[0]}×{grid[1]}; choose mask_unit so that they do")
+        raise UsageError(
+            f"squares of {unit} patches do not fill a grid of {grid[0]}×{grid[1]}; choose mask_unit so that they do"
+        )
     high, wide = grid[0] // unit, grid[1] // unit
     hidden = math.ceil(ratio * high * wide)
     if not 0 < ratio < 1 or hidden >= high * wide:
-        raise UsageError(f"mask_ratio={ratio:g} hides {hidden} of {high * wide} squares; allowed: above 0 and fewer than all")
+        raise UsageError(
+            f"mask_ratio={ratio:g} hides {hidden} of {high * wide} squares; allowed: above 0 and fewer than all"
+        )
     order = torch.rand(rows, high * wide, generator=generator, device=generator.device).argsort(dim=1)
     squares = (order < hidden).view(rows, high, 1, wide, 1)
     return squares.expand(-1, -1, unit, -1, unit).reshape(rows, -1)
@@ -188,7 +196,8 @@ def sample_images(pids: Tensor, count: int, generator: torch.Generator) -> Tenso
 
 
 class Memory:
-    """Image features of this epoch by identity, without gradient (the released code's dictionary). Forgotten each epoch."""
+    """Image features of this epoch by identity, without gradient (the released code's dictionary). Forgotten each
+    epoch."""
 
     def __init__(self) -> None:
         self.epoch = -1
@@ -218,7 +227,7 @@ class PixelHead(nn.Module):
         self.grid, self.shuffle = grid, nn.PixelShuffle(patch)
         self.conv = nn.Conv2d(dim, 3 * patch * patch, 1)
         nn.init.xavier_uniform_(self.conv.weight)
-        nn.init.zeros_(self.conv.bias)
+        self.conv.bias.data.zero_()  # type: ignore[union-attr]
 
     def forward(self, tokens: Tensor) -> Tensor:
         return self.shuffle(self.conv(tokens.transpose(1, 2).unflatten(2, self.grid)))
@@ -240,7 +249,8 @@ class MaskedImageModelling(nn.Module):
         self.head = PixelHead(clip.dim, clip.patch, clip.grid)
 
     def predict(self, clip: Clip, images: Tensor, mask: Tensor, text: Tensor | None, pads: Tensor | None) -> Tensor:
-        """(B, 3, H, W) in [0, 1], mask (B, P) → predicted normalised pixels (B, 3, H, W). text: (B, L, D) tokens; pads (B, L)."""
+        """(B, 3, H, W) in [0, 1], mask (B, P) → predicted normalised pixels (B, 3, H, W). text: (B, L, D) tokens; pads
+        (B, L)."""
         if self.config.mim == "mae":
             return self.head(self.cross(clip, images, mask))
         if self.config.masking == "pixels":
@@ -270,7 +280,9 @@ class VfeTps(nn.Module):
         super().__init__()
         for name, allowed in CHOICES.items():
             if getattr(config, name) not in allowed:
-                raise UsageError(f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}")
+                raise UsageError(
+                    f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}"
+                )
         self.clip, self.words, self.config, self.identities = clip, words, config, identities
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.memory = Memory()
@@ -287,7 +299,9 @@ class VfeTps(nn.Module):
         if not self.identities:
             raise UsageError("this VFE-TPS was made for inference; give the number of training identities to train it")
         if c.mask_captions and "masked_text" not in batch:
-            raise UsageError("the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False")
+            raise UsageError(
+                "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
+            )
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         text = self.clip.text_tokens(read)
         end = self.clip.text_end(read)
@@ -297,7 +311,9 @@ class VfeTps(nn.Module):
         if c.mim != "off":
             mask = batch["patch_mask"] if "patch_mask" in batch else self._mask(len(read), at.generator).to(v.device)
             pads = torch.arange(read.shape[1], device=v.device) > end[:, None] if c.mask_pads else None
-            out["tg-mim" if c.mim == "text" else "mim"] = c.mim_weight * self.mim(self.clip, batch["image"], mask, text, pads)
+            out["tg-mim" if c.mim == "text" else "mim"] = c.mim_weight * self.mim(
+                self.clip, batch["image"], mask, text, pads
+            )
         if c.gvfc == "id":
             out["id"] = c.gvfc_weight * self.id_head(batch["pid"], local_v)
         elif c.gvfc != "off":
@@ -307,7 +323,9 @@ class VfeTps(nn.Module):
     def _mask(self, rows: int, generator: torch.Generator) -> Tensor:
         unit, rest = divmod(self.config.mask_unit, self.clip.patch)
         if rest:
-            raise UsageError(f"mask_unit={self.config.mask_unit} is no multiple of the patch of {self.clip.patch} pixels")
+            raise UsageError(
+                f"mask_unit={self.config.mask_unit} is no multiple of the patch of {self.clip.patch} pixels"
+            )
         return random_mask(rows, self.clip.grid, unit, self.config.mask_ratio, generator)
 
     def _calibrate(self, v: Tensor, pids: Tensor, at: Progress) -> Tensor:
@@ -322,7 +340,8 @@ class VfeTps(nn.Module):
         return calibration(v, pids, c.temperature, c.epsilon)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """CLIP, mask token and pixel head at the recipe's rate; cross-modal module, classifier and biases as configured."""
+        """CLIP, mask token and pixel head at the recipe's rate; cross-modal module, classifier and biases as
+        configured."""
         c = self.config
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
@@ -352,10 +371,11 @@ class VfeTps(nn.Module):
 
 
 def average_distance(predicted: Tensor, images: Tensor, mask: Tensor, patch: int) -> float:
-    """avgDist (§4.5.3): mean |predicted hidden pixel − nearest visible pixel of the photograph| over pixels and channels.
+    """avgDist (§4.5.3): mean |predicted hidden pixel − nearest visible pixel of the photograph| over pixels and
+    channels.
 
-    predicted, images: (B, 3, H, W) in the same values. mask: (B, P) bool with a visible patch in every row. Of equally near
-    visible pixels, the one in the first patch counts.
+    predicted, images: (B, 3, H, W) in the same values. mask: (B, P) bool with a visible patch in every row. Of equally
+    near visible pixels, the one in the first patch counts.
     """
     height, width = images.shape[2:]
     wide = width // patch
@@ -376,10 +396,11 @@ def average_distance(predicted: Tensor, images: Tensor, mask: Tensor, patch: int
 
 
 def silhouette(features: Any, labels: Any) -> float:
-    """Mean silhouette coefficient (§4.5.4) in −1 … 1 of features (N, D), scaled to unit length here, under identities (N,).
+    """Mean silhouette coefficient (§4.5.4) in −1 … 1 of features (N, D), scaled to unit length here, under identities
+    (N,).
 
-    (b − a) / max(a, b), a the mean Euclidean distance to the others of the identity, b to those of the nearest other one;
-    0 for a single row of an identity. Raises UsageError for fewer than two identities.
+    (b − a) / max(a, b), a the mean Euclidean distance to the others of the identity, b to those of the nearest other
+    one; 0 for a single row of an identity. Raises UsageError for fewer than two identities.
     """
     features, labels = F.normalize(torch.as_tensor(features).double(), dim=-1), torch.as_tensor(labels)
     names, of = labels.unique(return_inverse=True)

@@ -1,5 +1,5 @@
-"""The single-modality baseline of VFE-TPS (Tables 1-3, "baseline (ours)"): a ViT and a BERT of the transformers library,
-each trained on its own modality only, brought together by the same objective as CLIP's.
+"""The single-modality baseline of VFE-TPS (Tables 1-3, "baseline (ours)"): a ViT and a BERT of the transformers
+library, each trained on its own modality only, brought together by the same objective as CLIP's.
 
 The given Clip serves for its image size and preprocessing alone; its weights are neither used nor saved.
 """
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 
 from ..clip import Clip, resize_positions
-from ..errors import ModelMissing, ModelRefused, UsageError
+from ..errors import ModelMissing, ModelRefused
 from ..losses import sdm
 from ..text import Specials, Words
 from . import Batch, Progress, Recipe, gather
@@ -25,9 +25,9 @@ from . import Batch, Progress, Recipe, gather
 
 @dataclass(frozen=True)
 class Config:
-    """recipe: VFE-TPS's. image_encoder, text_encoder: folders (transformers format, safetensors) of the weights to begin
-    with; "" begins with random ones. temperature: τ of SDM. dim: of the shared space.
-    width, layers, heads: of both encoders, as in ViT-B/16 and BERT-base. new_rate: learning rate of the two projections.
+    """recipe: VFE-TPS's. image_encoder, text_encoder: folders (transformers format, safetensors) of the weights to
+    begin with; "" begins with random ones. temperature: τ of SDM. width, layers, heads: of both encoders, 768, 12 and
+    12 in ViT-B/16 and BERT-base; 0 takes those of the given Clip. new_rate: learning rate of the two projections.
     """
 
     recipe: Recipe
@@ -35,10 +35,9 @@ class Config:
     image_encoder: str = ""
     text_encoder: str = ""
     temperature: float = 0.02
-    dim: int = 512
-    width: int = 768
-    layers: int = 12
-    heads: int = 12
+    width: int = 0
+    layers: int = 0
+    heads: int = 0
     new_rate: float = 5.0
 
     def with_recipe(self, recipe: Recipe) -> Config:
@@ -47,33 +46,52 @@ class Config:
 
 
 _RECIPE = Recipe(
-    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch", warmup_epochs=5,
-    warmup_from=1e-6, augment="flip-crop", clean_captions=False, drop_last=False,
+    epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch",
+    warmup_epochs=5, warmup_from=1e-6, augment="flip-crop", clean_captions=False, drop_last=False,
 )  # fmt: skip
 
-PRESETS: dict[str, Config] = {"paper": Config(_RECIPE), "released": Config(_RECIPE), "recommended": Config(_RECIPE)}
+_BASE = Config(_RECIPE, width=768, layers=12, heads=12)
+PRESETS: dict[str, Config] = {"paper": _BASE, "released": _BASE, "recommended": Config(_RECIPE)}
 
 
 def bert_words(folder: str | Path) -> Words:
     """The WordPiece vocabulary of a BERT folder (tokenizer.json). Raises ModelMissing, ModelRefused."""
     path = Path(folder) / "tokenizer.json"
     if not path.is_file():
-        raise ModelMissing(f"{folder} holds no tokenizer.json; give a BERT in the transformers format with its fast tokenizer")
+        raise ModelMissing(
+            f"{folder} holds no tokenizer.json; give a BERT in the transformers format with its fast tokenizer"
+        )
     tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
     names = {"start": "[CLS]", "end": "[SEP]", "pad": "[PAD]", "mask": "[MASK]", "placeholder": "*", "unknown": "[UNK]"}
     ids = {key: tokenizer.token_to_id(token) for key, token in names.items()}
     lacking = [names[key] for key, value in ids.items() if value is None]
     if lacking:
         raise ModelRefused(f"{path} is no vocabulary of a BERT: it lacks {', '.join(lacking)}")
-    return Words(tokenizer, Specials(**ids))
+    return Words(tokenizer, Specials(**{key: int(value or 0) for key, value in ids.items()}))
+
+
+def _size(config: Config, clip: Clip, side: str) -> dict[str, Any]:
+    """The size of one encoder, in the transformers library's words."""
+    own = clip.spec.config[side]
+    width = config.width or own["hidden_size"]
+    return {
+        "hidden_size": width,
+        "num_hidden_layers": config.layers or own["num_hidden_layers"],
+        "num_attention_heads": config.heads or own["num_attention_heads"],
+        "intermediate_size": 4 * width,
+        "hidden_dropout_prob": 0.0,
+        "attention_probs_dropout_prob": 0.0,
+    }
 
 
 class VitBert(nn.Module):
-    """ViT and BERT with a projection each, into (B, dim). identities: 0 makes the model for inference."""
+    """ViT and BERT with a projection each, into the (B, D) of the given Clip. identities: 0 makes the model for
+    inference."""
 
     inference_keys = ("vit.", "bert.", "image_projection.", "text_projection.", "mean", "std")
     answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    clip: Clip
     mean: Tensor
     std: Tensor
 
@@ -82,21 +100,13 @@ class VitBert(nn.Module):
         object.__setattr__(self, "clip", clip)  # geometry only: not a part whose weights are trained or saved
         self.config, self.identities = config, identities
         self.words = bert_words(config.text_encoder) if identities and config.text_encoder else words
-        size = {
-            "hidden_size": config.width,
-            "num_hidden_layers": config.layers,
-            "num_attention_heads": config.heads,
-            "intermediate_size": 4 * config.width,
-            "hidden_dropout_prob": 0.0,
-            "attention_probs_dropout_prob": 0.0,
-        }
-        if config.dim != clip.dim:
-            raise UsageError(f"dim={config.dim} was given beside a CLIP of {clip.dim}; set dim={clip.dim}")
-        self.vit = ViTModel(ViTConfig(**size, image_size=clip.image_size, patch_size=clip.patch), add_pooling_layer=False)  # type: ignore[arg-type]
-        text = BertConfig(**size, vocab_size=len(self.words), pad_token_id=self.words.pad, max_position_embeddings=512)  # type: ignore[arg-type]
-        self.bert = BertModel(text, add_pooling_layer=False)
-        self.image_projection = nn.Linear(config.width, config.dim, bias=False)
-        self.text_projection = nn.Linear(config.width, config.dim, bias=False)
+        vision, text = _size(config, clip, "vision_config"), _size(config, clip, "text_config")
+        vision |= {"image_size": clip.image_size, "patch_size": clip.patch}
+        text |= {"vocab_size": len(self.words), "pad_token_id": self.words.pad, "max_position_embeddings": 512}
+        self.vit = ViTModel(ViTConfig(**vision), add_pooling_layer=False)
+        self.bert = BertModel(BertConfig(**text), add_pooling_layer=False)
+        self.image_projection = nn.Linear(vision["hidden_size"], clip.dim, bias=False)
+        self.text_projection = nn.Linear(text["hidden_size"], clip.dim, bias=False)
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.5))  # the ViT's own pixel statistics
         self.register_buffer("std", torch.full((1, 3, 1, 1), 0.5))
 
@@ -111,7 +121,9 @@ class VitBert(nn.Module):
         if not (Path(folder) / "config.json").is_file():
             raise ModelMissing(f"{folder} holds no config.json; give a folder in the transformers format")
         try:
-            found = type(model).from_pretrained(folder, add_pooling_layer=False, local_files_only=True, use_safetensors=True)
+            found = type(model).from_pretrained(
+                folder, add_pooling_layer=False, local_files_only=True, use_safetensors=True
+            )
         except (OSError, ValueError, RuntimeError) as error:
             raise ModelRefused(f"{folder} cannot be read as {type(model).__name__}: {error}") from None
         state = found.state_dict()
@@ -121,7 +133,9 @@ class VitBert(nn.Module):
         wanted = model.state_dict()
         wrong = [k for k in wanted if k not in state or state[k].shape != wanted[k].shape]
         if wrong:
-            raise ModelRefused(f"{folder} does not fit width={self.config.width}, layers={self.config.layers}: {', '.join(wrong[:5])}")
+            raise ModelRefused(
+                f"{folder} does not fit width={self.config.width}, layers={self.config.layers}: {', '.join(wrong[:5])}"
+            )
         model.load_state_dict(state)
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
@@ -134,7 +148,9 @@ class VitBert(nn.Module):
         old = [p for n, p in self.named_parameters() if not n.endswith("projection.weight")]
         new = [self.image_projection.weight, self.text_projection.weight]
         decay = self.config.recipe.weight_decay
-        return [{"params": p, "lr_scale": s, "weight_decay": decay} for p, s in ((old, 1.0), (new, self.config.new_rate))]
+        return [
+            {"params": p, "lr_scale": s, "weight_decay": decay} for p, s in ((old, 1.0), (new, self.config.new_rate))
+        ]
 
     def _image(self, images: Tensor) -> Tensor:
         states = self.vit(pixel_values=(images - self.mean) / self.std).last_hidden_state

@@ -1,4 +1,5 @@
-"""Zero-shot CLIP: the backbone as it was given, no training (VFE-TPS Table 5, first row). What every method must beat."""
+"""Zero-shot CLIP: the backbone as it was given, no training (VFE-TPS Table 5, first row). What every method must
+beat."""
 
 from __future__ import annotations
 
@@ -13,12 +14,14 @@ from ..errors import UsageError
 from ..text import Words
 from . import Batch, Progress, Recipe
 
+_NONE = Recipe(epochs=0, batch_size=1, lr=0.0)
+
 
 @dataclass(frozen=True)
 class Config:
     """recipe: for the contract only; there is nothing to train. image_size: (H, W) of the pictures."""
 
-    recipe: Recipe = Recipe(epochs=0, batch_size=1, lr=0.0)
+    recipe: Recipe = _NONE
     image_size: tuple[int, int] = (224, 224)
 
 
@@ -38,7 +41,9 @@ class ZeroShot(nn.Module):
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """There are none: UsageError."""
-        raise UsageError("zero-shot CLIP is not trained; train 'baseline', 'interactreid', 'propot' or 'vfe_tps' instead")
+        raise UsageError(
+            "zero-shot CLIP is not trained; train 'baseline', 'interactreid', 'propot' or 'vfe_tps' instead"
+        )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """Nothing to train."""

@@ -1,0 +1,212 @@
+"""Every table of docs/conversation.md: choose on validation people, measure on test people, write JSON and Markdown.
+
+    python recipes/conversation.py --model demo --data people-benchmark --out results/conversation
+
+Hardware and time: four cores without an accelerator; about ten minutes for the frozen benchmark (3,000 photographs to
+embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of accuracy on
+real people. The choice is written as `composition.json`: the value of "composition" in the model's config.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.compose import Composition
+from descry.embed import load
+from descry.interact import absence
+from descry.interact.choosing import compare, compositions, negation, tuned
+from descry.interact.questions import vocabulary
+from descry.interact.rerank import reranker
+from descry.interact.simulate import POLICIES, Course, World, paired, share_of_gain, simulate
+from descry.interact.witness import FAITHFUL, Habits
+from descry.interact.worlds import Embedded, absence_profiles, base_scores, sharpness_of, withheld, world_of
+from descry.metrics import rank
+from descry.people.benchmark import PARTS, benchmark, records_of
+from descry.ranking import Formula
+
+HARD = Habits(err=0.2, forget=0.2)
+GRID = {
+    "evidence": (0.5, 1.0, 1.5, 2.0),
+    "negation": (0.5, 1.0, 2.0),
+    "steepness": (1.0, 1.7, 2.5),
+    "error": (0.05, 0.15),
+}
+
+
+class Part:
+    """One part of the benchmark with its photographs embedded."""
+
+    def __init__(self, model: Any, root: Path, name: str, identities: int):
+        data = benchmark(root, part=name, identities=identities)
+        self.benches = getattr(data, name)
+        self.people = records_of(root, part=name, identities=identities)
+        self.photos = Embedded.of(model, self.benches["sketch"])
+
+    def world(self, model: Any, **options: Any) -> World:
+        """The simulation's world; options of `world_of`."""
+        table = options.pop("questions", vocabulary())
+        return world_of(
+            model, self.benches["sketch"], self.people, table, self.photos, self.benches["sketch+text"], **options
+        )
+
+
+def choose(model: Any, val: Part) -> tuple[Composition, Formula, float, dict[str, Any]]:
+    """Composition, constants and sharpness on validation people."""
+    lines = compare(model, val.benches["sketch+text"], val.photos, compositions())
+    composition = lines[0].composition
+    shown = [
+        asdict(x.composition) | x.ranks.as_dict() | {"against the best": x.against and x.against["p"]} for x in lines
+    ]
+    world = val.world(model)
+    formula, table = tuned(world, GRID)
+    sharpness = sharpness_of(replace(world, formula=formula))
+    return composition, formula, sharpness, {"compositions": shown, "constants": table[:10], "sharpness": sharpness}
+
+
+def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
+    """The must-hold figures of questions by gain, with the whole vocabulary and with a third of the attributes
+    withheld."""
+    out: dict[str, Any] = {}
+    for name, table in (("whole", vocabulary()), ("a third withheld", withheld(vocabulary()))):
+        world, ideal = test.world(model, questions=table), test.world(model, questions=table, truth=True)
+        for label, habits in (("faithful", FAITHFUL), ("20 % wrong, 20 % don't know", HARD)):
+            got = [simulate(world, "gain", habits, 5, s) for s in range(seeds)]
+            true = [simulate(ideal, "gain", FAITHFUL, 5, s) for s in range(seeds)]
+            row = {f"R@{k}": share_of_gain(got, true, k) for k in (1, 10)}
+            row["against the start, R@10"] = paired(_hits(got, -1, 10), _hits(got, 0, 10), 2000)
+            row["curve"] = _mean_curve(got)
+            out[f"{name}, {label}"] = row
+    return out
+
+
+def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, Any]:
+    """Curves of every policy for four kinds of witness, and the paired tests of gain against random and fixed order."""
+    world = test.world(model)
+    out: dict[str, Any] = {}
+    for label, habits in (
+        ("faithful", FAITHFUL),
+        ("10 % wrong, 10 % don't know", Habits(err=0.1, forget=0.1)),
+        ("20 % wrong, 20 % don't know", HARD),
+        ("vague and contradicting, 20 %", Habits(vague=0.2, contradict=0.2)),
+    ):
+        courses = {p: [simulate(world, p, habits, rounds, s) for s in range(seeds)] for p in POLICIES}
+        row: dict[str, Any] = {p: _mean_curve(c) for p, c in courses.items()}
+        reached = {p: np.mean([c.rounds_to(10) for c in courses[p]], axis=0) for p in courses}
+        for other in ("random", "fixed"):
+            row[f"rounds to R@10, gain against {other}"] = paired(reached["gain"], reached[other], 5000)
+        row["rounds to R@10"] = {p: float(v.mean()) for p, v in reached.items()}
+        row["answerer"] = courses["all"][0].card
+        out[label] = row
+    return out
+
+
+def absences(model: Any, val: Part, test: Part) -> dict[str, Any]:
+    """The calibrated decision of each kind of query on test people, and the paired test against the best cosine."""
+    out: dict[str, Any] = {}
+    for kind in ("sketch", "text", "sketch+text", "photo"):
+        here, gone, best, _ = absence_profiles(model, val.benches[kind], val.photos)
+        fitted = absence.calibrate(kind, here, gone, [f"val {p.pid}" for p in val.benches[kind].probes])
+        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, test.benches[kind], test.photos)
+        row: dict[str, Any] = absence.judged(
+            fitted, t_here, t_gone, [f"test {p.pid}" for p in test.benches[kind].probes]
+        )
+        plain = np.sort(best)[int(0.05 * (len(best) + 1)) - 1]
+        row["best cosine: AUROC"] = 100 * absence.auroc(t_best, t_best_gone)
+        row["best cosine: false alarms"] = 100 * float((t_best < plain).mean())
+        row["best cosine: absence detected"] = 100 * float((t_best_gone < plain).mean())
+        detected = fitted.number(t_gone) < fitted.absent_below
+        row["detected, against best cosine"] = paired(detected, t_best_gone < plain, 2000)
+        row["AUROC, against best cosine"] = _auroc_gap(fitted, t_here, t_gone, t_best, t_best_gone)
+        n = len(t_here)
+        row["binomial interval of 5 %"] = [5 - 196 * (0.05 * 0.95 / n) ** 0.5, 5 + 196 * (0.05 * 0.95 / n) ** 0.5]
+        out[kind] = row
+    return out
+
+
+def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
+    """Re-rankers for text and sketch queries, with the bank taken from validation people."""
+    out: dict[str, Any] = {}
+    for kind in ("text", "sketch"):
+        scores = base_scores(model, test.benches[kind], test.photos)[1]
+        bank = base_scores(model, val.benches[kind], test.photos)[1]
+        relevant = np.array([p.pid for p in test.benches[kind].probes])[:, None] == test.photos.pids[None, :]
+        plain = rank(scores, relevant)
+        for name in ("none", "hubness", "k-reciprocal"):
+            start = time.perf_counter()
+            tool = reranker(name, test.photos.vectors, bank)
+            got = rank(tool.apply(scores), relevant)
+            took = 1000 * (time.perf_counter() - start) / len(scores)
+            figures = got.as_dict() | {"ms a query": round(took, 2), "cost": tool.cost}
+            out[f"{kind}, {name}"] = figures | {"AP against none": paired(got.ap, plain.ap, 2000)}
+    return out
+
+
+def _hits(courses: Sequence[Course], step: int, k: int) -> np.ndarray:
+    return np.mean([c.ranks[step] <= k for c in courses], axis=0)
+
+
+def _mean_curve(courses: Sequence[Course]) -> dict[str, list[float]]:
+    curves = [c.curve() for c in courses]
+    return {m: np.round(np.mean([c[m] for c in curves], axis=0), 2).tolist() for m in curves[0]}
+
+
+def _auroc_gap(fitted: Any, here: Any, gone: Any, best: Any, best_gone: Any, samples: int = 500) -> dict[str, float]:
+    rng = np.random.default_rng(0)
+    number, number_gone = fitted.number(here), fitted.number(gone)
+    gaps = []
+    for _ in range(samples):
+        i = rng.integers(len(here), size=len(here))
+        gaps.append(absence.auroc(number[i], number_gone[i]) - absence.auroc(best[i], best_gone[i]))
+    low, high = np.quantile(gaps, [0.025, 0.975])
+    return {"difference": 100 * float(np.mean(gaps)), "low": 100 * float(low), "high": 100 * float(high)}
+
+
+def main() -> None:
+    """Choose, measure, write."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--keep", action="store_true", help="keep the model's composition and constants; do not choose")
+    args = parser.parse_args()
+    start, model = time.time(), load(args.model)
+    args.out.mkdir(parents=True, exist_ok=True)
+    val, test = (Part(model, args.data, n, PARTS[n][1]) for n in ("val", "test"))
+    result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
+    if not args.keep:
+        composition, formula, sharpness, chosen = choose(model, val)
+        served = composition.to_json() | {"formula": asdict(formula), "sharpness": sharpness}
+        (args.out / "composition.json").write_text(json.dumps(served, indent=1) + "\n", "utf-8")
+        model.config["composition"] = served
+        result |= {"chosen on validation": served, "validation": chosen}
+    steps = {
+        "compositions on test": lambda: [
+            asdict(x.composition) | x.ranks.as_dict() | {"against the best": x.against}
+            for x in compare(model, test.benches["sketch+text"], test.photos, compositions())
+        ],
+        "questions": lambda: questions(model, test, args.seeds),
+        "policies": lambda: policies(model, test, args.seeds),
+        "NOT": lambda: negation(
+            model, test.benches["sketch"], test.photos, test.people, vocabulary(), test.world(model).formula
+        ),
+        "absence": lambda: absences(model, val, test),
+        "re-ranking": lambda: reranked(model, val, test),
+    }
+    for name, step in steps.items():
+        result[name] = step()
+        result["seconds"] = round(time.time() - start)
+        print(f"{name}: done after {result['seconds']} s", flush=True)
+        (args.out / "conversation.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

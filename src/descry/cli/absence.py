@@ -1,0 +1,119 @@
+"""descry gallery calibrate: when may it be said that a person is probably not in a gallery?"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import DataError, UsageError
+
+
+def calibrate(
+    gallery: tyro.conf.Positional[Path],
+    /,
+    queries: Path | None = None,
+    alpha: float = 0.05,
+    limit: int = 1000,
+    model: str = "",
+    seed: int = 0,
+    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Fit the decision "probably not in this gallery" on a gallery of your own, with a stated rate of false alarms.
+
+    Without --queries, every track with two pictures or more asks once: one picture is looked for among the others, and
+    again with its whole track left out. That calibrates searches by photograph. Sketches and words need --queries.
+
+    Args:
+        gallery: a gallery folder. queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or
+        "image", and "ids": the items that show the person. alpha: the share of people in the gallery of whom absence
+        may be said wrongly. limit: most queries used. model: another way to the model. seed: of the split in two
+        halves. json_: print JSON.
+    """
+    from ..gallery import Gallery
+    from ..interact import absence
+
+    if not 0 < alpha < 0.5:
+        raise UsageError(f"--alpha {alpha} was given; allowed is a share above 0 and below 0.5, such as 0.05")
+    with Gallery.open(gallery, model or None) as opened:
+        asked = _asked(opened, queries, limit) if queries else _tracks(opened, limit)
+        kinds: dict[str, absence.Calibration] = {}
+        for kind, rows in asked.items():
+            present, absent, people = _profiles(opened, rows)
+            source = "queries with known answers" if queries else "one picture of a track against the others"
+            kinds[kind] = absence.calibrate(kind, present, absent, people, alpha, seed, source)
+    absence.save(gallery, kinds)
+    for kind, fitted in kinds.items():
+        row = {"kind": kind, "queries": fitted.present + fitted.absent, "alpha": alpha}
+        print(json.dumps(row) if json_ else f"{kind}: calibrated; false alarms of at most {alpha:g} are stated")
+    print("for queries and people like these only; calibrate again when the gallery changes", file=sys.stderr)
+    return 0
+
+
+def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
+    """Rows of (terms, items left out always, items of the person, who), one for each track."""
+    from ..ranking import Term
+
+    tracks: dict[str, list[int]] = defaultdict(list)
+    for item in gallery.listed():
+        if item.track:
+            tracks[f"{item.camera} {item.track}"].append(item.id)
+    whole = sorted((name, ids) for name, ids in tracks.items() if len(ids) > 1)[:limit]
+    if not whole:
+        raise DataError(
+            "no track of this gallery has two pictures; index with --track-from, or give --queries with known answers"
+        )
+    vectors = gallery.vectors([ids[0] for _, ids in whole])
+    return {
+        "photo": [
+            ([Term("photo", name, 1.0, vector)], ids[:1], ids, name)
+            for (name, ids), vector in zip(whole, vectors, strict=True)
+        ]
+    }
+
+
+def _asked(gallery: Any, path: Path, limit: int) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
+    from ..compose import terms
+    from ..query import Part, Query
+
+    rows: dict[str, list[tuple[Any, list[int], list[int], str]]] = defaultdict(list)
+    for number, line in enumerate(path.read_text("utf-8").splitlines()[:limit], 1):
+        try:
+            row = json.loads(line)
+            ids = [int(i) for i in row["ids"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"line {number} of {path} cannot be read ({error}); a row has text, sketch or image, and ids"
+            ) from None
+        query = Query(
+            sketches=tuple(Part(Path(row[name])) for name in ("sketch",) if name in row),
+            photos=tuple(Part(Path(row[name])) for name in ("image",) if name in row),
+            wanted=tuple(Part(row[name]) for name in ("text",) if name in row),
+        )
+        rows[query.kind].append((terms(gallery.model, query), [], ids, f"line {number} {ids}"))
+    return dict(rows)
+
+
+def _profiles(gallery: Any, rows: list[tuple[Any, list[int], list[int], str]]) -> tuple[Any, Any, list[str]]:
+    import numpy as np
+
+    from ..gallery.searching import Rows
+    from ..interact.absence import profile
+    from ..leads import positions
+    from ..ranking import fit, stack
+
+    space = Rows(gallery.store, gallery.snapshot())
+    present: list[Any] = []
+    absent: list[Any] = []
+    for terms, left_out, ids, _ in rows:
+        similarity = space.scores(stack(terms))
+        for gone, into in ((left_out, present), (ids, absent)):
+            seen = np.ones(len(space.ids), bool)
+            seen[positions(space.ids, gone)] = False
+            kept = similarity[:, seen]
+            into.append(profile(fit(terms, kept).scores(kept), kept[0]))
+    return np.array(present), np.array(absent), [who for *_, who in rows]

@@ -1,0 +1,87 @@
+"""descry simulate: let simulated witnesses answer, and measure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..errors import UsageError
+
+
+def simulate(
+    data: tyro.conf.Positional[Path],
+    /,
+    model: str = "demo",
+    part: str = "test",
+    policy: tuple[str, ...] = (),
+    rounds: int = 5,
+    seeds: int = 3,
+    forget: float = 0.0,
+    err: float = 0.0,
+    vague: float = 0.0,
+    contradict: float = 0.0,
+    questions: Path | None = None,
+    withhold: float = 0.0,
+    probes: int = 0,
+    truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    out: Path | None = None,
+) -> int:
+    """Rank of the person after every round, for witnesses who know a record of the person and never a picture.
+
+    Args:
+        data: a folder of synthetic people, or a folder in which the frozen benchmark is written when it is not there.
+        model: demo or a run folder. part: test, or val for choosing anything. policy: none, sentence, feedback, gain,
+        random, fixed, closest or all; may be repeated; all of them when left out. rounds: after the start. seeds:
+        witnesses per person. forget, err, vague, contradict: rates per answer. questions: a table of your own.
+        withhold: share of the attributes left out of the table. probes: only the first so many people; 0 for all.
+        truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling. out:
+        write all ranks here as JSON.
+    """
+    from ..embed import load
+    from ..interact import simulate as simulation
+    from ..interact.questions import vocabulary
+    from ..interact.witness import Habits
+    from ..interact.worlds import Embedded, withheld, world_of
+    from ..people.benchmark import PARTS, benchmark, records_of
+    from ..people.read import read_people, read_records
+
+    if part not in PARTS:
+        raise UsageError(f"there is no part {part!r}; allowed: {', '.join(sorted(PARTS))}")
+    habits = Habits(forget, err, vague, contradict)
+    whole = (data / "people.jsonl").exists()
+    people = read_people(data) if whole else benchmark(data, part=part, identities=PARTS[part][1])
+    known = read_records(data) if whole else records_of(data, part=part, identities=PARTS[part][1])
+    benches = getattr(people, part) or people.test or people.val
+    loaded = load(model)
+    print(f"embedding {len(benches['sketch'].photos)} photographs", file=sys.stderr)
+    table = vocabulary(questions)
+    if withhold:
+        table = tuple(withheld(table, withhold))
+    world = world_of(
+        loaded,
+        benches["sketch"],
+        known,
+        table,
+        Embedded.of(loaded, benches["sketch"]),
+        benches.get("sketch+text"),
+        truth=truth,
+    )
+    if probes:
+        world = simulation.first(world, probes)
+    courses = [
+        simulation.simulate(world, name, habits, rounds, seed)
+        for name in policy or simulation.POLICIES
+        for seed in range(seeds)
+    ]
+    if out:
+        rows = [simulation.to_json(c) for c in courses]
+        out.write_text(json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows}) + "\n", "utf-8")
+    for line in simulation.table(courses):
+        print(line)
+    if loaded.note:
+        print(loaded.note, file=sys.stderr)
+    return 0

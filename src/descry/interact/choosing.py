@@ -1,0 +1,143 @@
+"""Choosing on validation: how parts are composed, and the constants of the formula. Test people only see the winner.
+
+Learned and training-free compositions stand in one table, each with the paired test against the best of the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..compose import HOW, Composition
+from ..metrics import Ranks, rank
+from ..people.person import Person, held
+from ..ranking import Formula, Term, fit, stack
+from ..records import Benchmark
+from .questions import Question
+from .simulate import World, paired, simulate
+from .witness import FAITHFUL, Habits
+from .worlds import Embedded, base_scores
+
+SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
+TOP = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """One composition on one benchmark. against: the paired test of its average precision against the winner's."""
+
+    composition: Composition
+    ranks: Ranks
+    against: Mapping[str, float] | None = None
+
+
+def compositions(hows: Iterable[str] = HOW) -> list[Composition]:
+    """The compositions worth comparing: each way with its shares; phrases are one prompt, each, or both."""
+    out = []
+    for how in hows:
+        shares = SHARES if how in ("late", "sum", "slerp", "ranks", "pseudo") else (0.5,)
+        early = (0.3, 0.5, 0.7) if how == "early+late" else (0.5,)
+        out += [Composition(how, text=text, early=e) for text, e in product(shares, early)]
+    return out
+
+
+def compare(
+    model: Any, bench: Benchmark, photos: Embedded, candidates: Sequence[Composition], formula: Formula | None = None
+) -> list[Line]:
+    """Every candidate on a benchmark of sketch and words, best average precision first."""
+    relevant = np.array([p.pid for p in bench.probes])[:, None] == photos.pids[None, :]
+    lines = []
+    for c in candidates:
+        counted = replace(formula or Formula(), fusion="ranks" if c.how == "ranks" else "z")
+        scores, _ = base_scores(model, bench, photos, c, counted)
+        lines.append(Line(c, rank(scores, relevant)))
+    lines.sort(key=lambda line: -line.ranks.map)
+    best = lines[0].ranks.ap
+    return [lines[0], *(replace(line, against=paired(line.ranks.ap, best, 2000)) for line in lines[1:])]
+
+
+def tuned(
+    world: World,
+    grid: Mapping[str, Sequence[float]],
+    habits: Sequence[Habits] = (FAITHFUL, Habits(err=0.2, forget=0.2)),
+    rounds: int = 5,
+    seeds: int = 1,
+) -> tuple[Formula, list[tuple[dict[str, float], float]]]:
+    """The constants under which questions by gain help most on validation: mean reciprocal rank at the end, over
+    habits.
+
+    grid: constant of Formula → values. → the formula and every (constants, figure), best first.
+    """
+    table = []
+    for values in product(*grid.values()):
+        constants = dict(zip(grid, values, strict=True))
+        tried = replace(world, formula=replace(world.formula, **constants))  # type: ignore[arg-type]
+        ends = [simulate(tried, "gain", h, rounds, s).ranks[-1] for h in habits for s in range(seeds)]
+        table.append((constants, float(np.mean([np.mean(1 / r) for r in ends]))))
+    table.sort(key=lambda row: -row[1])
+    return replace(world.formula, **table[0][0]), table  # type: ignore[arg-type]
+
+
+def negation(
+    model: Any,
+    bench: Benchmark,
+    photos: Embedded,
+    people: Mapping[int, Person],
+    questions: Sequence[Question],
+    formula: Formula,
+    probes: int = 200,
+    composition: Composition | None = None,
+) -> list[dict[str, Any]]:
+    """What "no X" does to the share of X among the first twenty, for every X that 30 to 70 % of the people hold.
+
+    Each row: the share before, with NOT X in the formula, and with the words "no X" given to the encoder as a wanted
+    phrase; and the 95 % interval of the share that NOT leaves, and of NOT minus negated English, over probes.
+    """
+    facts = {pid: held(people[pid]) for pid in photos.pids.tolist()}
+    asked = [(q, np.array([facts[p].get(q.attribute) in q.values for p in photos.pids.tolist()])) for q in questions]
+    asked = [(q, has) for q, has in asked if 0.3 <= has.mean() <= 0.7]
+    few = replace(bench, probes=bench.probes[:probes])
+    start, _ = base_scores(model, few, photos, composition, formula)
+    unwanted = model.embed_texts([q.phrase for q, _ in asked])
+    english = model.embed_texts([_negated(q.phrase) for q, _ in asked])
+    rows = []
+    for (question, has), no, words in zip(asked, unwanted, english, strict=True):
+        shares = {"before": _share(start, has)}
+        for name, term in (
+            ("NOT", Term("not", question.phrase, 1.0, no, "not")),
+            ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
+        ):
+            similarity = stack([term]) @ photos.vectors.T
+            shares[name] = _share(start + fit([term], similarity, formula).scores(similarity), has)
+        rows.append({"key": question.key, "held by": float(has.mean()), **_intervals(shares)})
+    return rows
+
+
+def _negated(phrase: str) -> str:
+    words = phrase.split()
+    return f"no {' '.join(words[1:] if words[0] in ('a', 'an') else words)}"
+
+
+def _share(scores: np.ndarray, has: np.ndarray) -> np.ndarray:
+    """(Q, N), (N,) → (Q,) the share of the first twenty that hold it."""
+    best = np.argpartition(-scores, TOP, axis=1)[:, :TOP]
+    return has[best].mean(axis=1)
+
+
+def _intervals(shares: Mapping[str, np.ndarray], samples: int = 2000) -> dict[str, Any]:
+    rng = np.random.default_rng(0)
+    n = len(shares["before"])
+    draws = rng.integers(n, size=(samples, n))
+    before, no, english = (shares[k][draws].mean(axis=1) for k in ("before", "NOT", "negated English"))
+    left = np.quantile(no / np.maximum(before, 1e-9), [0.025, 0.975])
+    gap = np.quantile(no - english, [0.025, 0.975])
+    means = {k: float(v.mean()) for k, v in shares.items()}
+    return means | {
+        "left": means["NOT"] / max(means["before"], 1e-9),
+        "left, interval": [float(x) for x in left],
+        "NOT minus English, interval": [float(x) for x in gap],
+    }

@@ -1,0 +1,169 @@
+"""The commands over a gallery indexed with a tiny model: what is printed, kept, and refused."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from descry.cli import main
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory, toy):
+    """A folder with a run, a gallery of the toy's photographs (a track per person) and one sketch."""
+    from conftest import toy_clip, toy_words
+    from descry.checkpoint import save_model
+    from descry.embed import load
+    from descry.gallery import Gallery
+    from descry.gallery.sources import Sources
+    from descry.methods.interactreid import PRESETS, InteractReID
+
+    root = tmp_path_factory.mktemp("cli")
+    words = toy_words()
+    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
+    save_model(root / "run", method, "interactreid", "released", {"note": ""})
+    crops = Path(toy.test["sketch"].photos[0].path).parent
+    with Gallery.create(root / "gallery", load(root / "run")) as gallery:
+        gallery.index(crops, sources=Sources("", "", r"(\d\d)_\d", ""), exclude=["*sketch*"])
+        assert len(gallery) == 32
+    return root, next(crops.glob("00_sketch.png"))
+
+
+def run(capsys, *args) -> tuple[int, str, str]:
+    status = main([str(a) for a in args])
+    out = capsys.readouterr()
+    return status, out.out, out.err
+
+
+def test_a_whole_inquiry(place, capsys, tmp_path) -> None:
+    root, sketch = place
+    gallery = root / "gallery"
+    status, out, err = run(
+        capsys, "inquiry", "new", gallery, "case", "--sketch", sketch, "--text", "a red top", "-k", 6, "--json"
+    )
+    assert status == 0, err
+    first = json.loads(out)
+    assert len(first["results"]) == len(first["paths"]) == 6
+    assert [p["text"] for p in first["query"]["wanted"]] == ["red top"]
+    status, out, err = run(
+        capsys, "inquiry", "refine", gallery, "case", "--text", "blue top, no hat", "--replace", "--json"
+    )
+    second = json.loads(out)
+    assert "replaces" in err
+    assert [p["text"] for p in second["query"]["wanted"]] == ["blue top"]
+    assert [p["text"] for p in second["query"]["unwanted"]] == ["hat"]
+    liked, unliked = second["results"][3][0], second["results"][0][0]
+    status, out, _ = run(capsys, "inquiry", "mark", gallery, "case", "--like", liked, "--unlike", unliked, "--json")
+    third = json.loads(out)
+    assert third["results"][0][0] == liked
+    assert unliked not in [i for i, _ in third["results"]]
+    assert run(capsys, "inquiry", "mark", gallery, "case", "--closest", third["results"][1][0])[0] == 0
+    status, out, err = run(capsys, "inquiry", "undo", gallery, "case", "--sheet", tmp_path / "sheet.png")
+    assert status == 0
+    assert "→     3. liked" in err
+    assert (tmp_path / "sheet.png").stat().st_size > 1000
+    assert "NOT hat" in run(capsys, "inquiry", "why", gallery, "case", "--ranks", 1, 4)[1]
+    status, out, _ = run(capsys, "inquiry", "replay", gallery, "case")
+    assert (status, out.count("the same order")) == (0, 4)
+    status, out, _ = run(capsys, "inquiry", "ask", gallery, "case", "--json")
+    question = json.loads(out)[0]
+    assert question["question"].endswith("?")
+    assert run(capsys, "inquiry", "answer", gallery, "case", "--answer", f"{question['key']}=no")[0] == 0
+    exported = json.loads(run(capsys, "inquiry", "export", gallery, "case")[1])
+    assert [r["number"] for r in exported["rounds"]] == [1, 2, 3, 4, 5]
+    assert str(sketch) not in json.dumps(exported), "pictures leave as digests"
+    assert run(capsys, "inquiry", "list", gallery)[1].strip() == "case"
+    assert "match" not in out + err
+    assert run(capsys, "inquiry", "delete", gallery, "case", "--round", 2)[1].strip() == "deleted rounds 2, 3, 4, 5"
+    assert run(capsys, "inquiry", "delete", gallery, "case")[0] == 0
+    assert run(capsys, "inquiry", "list", gallery)[1].strip() == "no inquiry yet"
+
+
+@pytest.mark.parametrize(
+    ("args", "says"),
+    [
+        (("begin", "G"), "there is no action 'begin'"),
+        (("show", "G", "nobody"), "there is no inquiry 'nobody'"),
+        (("new", "G", "empty"), "the query is empty"),
+    ],
+)
+def test_refusals(place, capsys, args, says) -> None:
+    root, _ = place
+    status, _, err = run(capsys, "inquiry", *[root / "gallery" if a == "G" else a for a in args])
+    assert status == 2
+    assert says in err
+
+
+def test_a_chat(place, capsys, monkeypatch) -> None:
+    root, sketch = place
+    lines = "red top, no hat\n/nonsense\nyes\n/like 2\n/chips\n/flip 2\n/why 1 3\n/off 9\n/tree\n/undo\n/help\n/ask off\nI don't know\n/quit\n"
+    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    status, out, err = run(capsys, "chat", root / "gallery", "talk", "--sketch", sketch)
+    assert status == 0, err
+    assert out.count("?") >= 3, "a question after every round"
+    assert "there is no /nonsense" in err
+    assert "chips are 1 to" in err
+    assert "NOT hat" in out
+    assert "nothing to look for" in err
+    monkeypatch.setattr("sys.stdin", io.StringIO("/undo\n"))
+    assert run(capsys, "chat", root / "gallery", "talk")[0] == 0, "goes on where it stopped"
+
+
+def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> None:
+    from descry.interact import absence
+
+    root, sketch = place
+    gallery = root / "gallery"
+    status, _, err = run(capsys, "gallery", "calibrate", gallery)
+    assert status == 1
+    assert "at least 40" in err
+    monkeypatch.setattr(absence, "ENOUGH", 10)
+    status, out, err = run(capsys, "gallery", "calibrate", gallery, "--json")
+    assert status == 0, err
+    assert json.loads(out)["kind"] == "photo"
+    rows = [{"text": "a red top", "ids": [1, 2]}] * 12 + [{"sketch": str(sketch), "ids": [3]}] * 12
+    queries = tmp_path / "queries.jsonl"
+    queries.write_text("\n".join(json.dumps(r) for r in rows))
+    assert run(capsys, "gallery", "calibrate", gallery, "--queries", queries)[0] == 0
+    assert sorted(absence.load(gallery)) == ["photo", "sketch", "text"]
+    queries.write_text('{"text": "x"}')
+    status, _, err = run(capsys, "gallery", "calibrate", gallery, "--queries", queries)
+    assert "line 1" in err
+    assert run(capsys, "gallery", "calibrate", gallery, "--alpha", 0.9)[0] == 2
+    (gallery / absence.FILE).unlink()
+
+
+def test_simulate_on_synthetic_people(place, capsys, tmp_path) -> None:
+    folder = pytest.importorskip("descry.people.folder")
+    root, _ = place
+    people = tmp_path / "people"
+    folder.write_people(
+        people, identities=8, photos=2, sketches=1, captions=1, splits={"test": 8}, first=0, processes=1, size=(32, 64)
+    )
+    out_file = tmp_path / "out.json"
+    status, out, err = run(
+        capsys,
+        "simulate",
+        people,
+        "--model",
+        root / "run",
+        "--rounds",
+        2,
+        "--seeds",
+        1,
+        "--err",
+        0.1,
+        "--out",
+        out_file,
+    )
+    assert status == 0, err
+    assert [line.split()[0] for line in out.splitlines()[1:]] == list(
+        __import__("descry.interact.simulate", fromlist=["x"]).POLICIES
+    )
+    result = json.loads(out_file.read_text())
+    assert result["courses"][0]["answerer"]["habits"]["err"] == 0.1
+    assert run(capsys, "simulate", people, "--model", root / "run", "--part", "tset")[0] == 2

@@ -1,0 +1,97 @@
+"""Cost: the parameters and multiply-adds of the papers' tables, and a report of a small model."""
+
+import json
+
+import pytest
+import torch
+
+from conftest import toy_clip
+from descry import cost
+from descry.checkpoint import save_model
+from descry.clip import random_clip
+from descry.embed import load
+from descry.errors import UsageError
+from descry.methods import METHODS, method_class, preset
+
+
+@pytest.fixture(scope="module")
+def vit_b():
+    with torch.device("meta"):
+        return random_clip((384, 128), 16, 512, 768, 12, 512, 12, 49408, 77)
+
+
+@pytest.mark.parametrize(
+    ("changes", "billions"),
+    [
+        ({"dpp": False, "ipp_intra": False, "ipp_inter": False}, 0.0113),
+        ({"prototypes": False, "ipp_intra": False, "ipp_inter": False}, 5.4258),
+        ({"prototypes": False, "dpp": False, "ipp_inter": False}, 2.7801),
+        ({"prototypes": False, "dpp": False, "ipp_intra": False}, 2.7801),
+        ({"prototypes": False, "dpp": False}, 5.5603),
+    ],
+)
+def test_increments_of_propots_table_4(changes, billions):
+    assert round(cost.prototype_macs(11_003, 64, **changes) / 1e9, 4) == billions
+
+
+def test_parameters_of_vit_b(vit_b):
+    model = method_class("zero_shot")(vit_b, None, preset("zero_shot", "paper"), 0)
+    every, moving = cost.parts(model)
+    assert every["image encoder"] + every["text encoder"] == 149_617_664
+    assert every["temperature"] == 1
+    assert moving == every
+
+
+def test_multiply_adds_of_a_layer_by_hand():
+    layer = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.LayerNorm(4))
+    assert cost.multiply_adds(lambda: layer(torch.zeros(3, 8)), [layer]) == 3 * 8 * 4 + 5 * 3 * 4
+
+
+def test_a_real_pass_and_the_meta_device_count_the_same(words):
+    clip = toy_clip(words)
+    model = method_class("zero_shot")(clip, words, preset("zero_shot", "paper"), 0)
+    batch = cost.example_batch(model, 1)
+    assert cost.multiply_adds(lambda: model.encode_image(batch["image"]), [model]) == cost.image_macs(clip)
+    projected_everywhere = cost.text_macs(clip, 24)
+    ours = cost.multiply_adds(lambda: model.encode_text(batch["text"]), [model])
+    assert projected_everywhere - ours == 23 * 32 * 32
+
+
+@pytest.mark.parametrize("name", [n for n in METHODS if n not in ("zero_shot", "interactreid", "vit_bert")])
+def test_a_report_of_every_trained_method(words, tmp_path, name):
+    config = preset(name, "recommended")
+    small = {k: v for k, v in {"heads": 4, "mask_unit": 8}.items() if hasattr(config, k)}
+    config = type(config)(**(vars(config) | small))
+    torch.manual_seed(0)
+    save_model(tmp_path / "run", method_class(name)(toy_clip(words), words, config, 0), name, "recommended", {})
+    found = cost.report(load(tmp_path / "run", "cpu"), identities=9, training=True, batch=4)
+    assert found.training
+    assert not set(found.training) & set(found.inference)
+    assert found.step_ms > 0
+    assert found.peak_bytes > 1e7
+    plain = json.loads(json.dumps(found.as_dict()))
+    assert plain["inference_total"] == sum(found.inference.values())
+    assert f"{plain['training_total'] / 1e6:,.2f} M" in found.text()
+
+
+def test_zero_shot_has_no_step(words, tmp_path):
+    save_model(
+        tmp_path / "run",
+        method_class("zero_shot")(toy_clip(words), words, preset("zero_shot", "paper"), 0),
+        "zero_shot",
+        "paper",
+        {},
+    )
+    model = load(tmp_path / "run", "cpu")
+    assert cost.report(model).step_ms == 0
+    with pytest.raises(UsageError, match="not trained"):
+        cost.report(model, training=True)
+
+
+def test_example_rows_are_valid_texts(words):
+    model = method_class("zero_shot")(toy_clip(words), words, preset("zero_shot", "paper"), 0)
+    ids = cost.example_batch(model, 6)["text"]
+    assert (ids[:, 0] == words.start).all()
+    assert (ids[:, -1] == words.end).all()
+    assert not (ids == words.placeholder).any()
+    assert ((ids == words.end).sum(dim=1) == 1).all()

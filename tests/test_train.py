@@ -1,0 +1,272 @@
+"""The loop: rates, resuming after a kill, two processes, selection, and what stops it."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from conftest import quick, toy_clip, toy_words, write_toy
+
+from descry.batches import Batches, mix
+from descry.checkpoint import load_training
+from descry.embed import load
+from descry.errors import DataError, ModelRefused, TrainingStopped, UsageError
+from descry.methods import Recipe
+from descry.methods.interactreid import PRESETS, InteractReID
+from descry.records import Example
+from descry.train import Settings, learning_rates, train
+
+CPU = Settings(device="cpu")
+
+
+def toy_method(stage=1, seed=0, **changes):
+    words = toy_words()
+    torch.manual_seed(seed)
+    config = quick(replace(PRESETS["recommended"], stage=stage, composed=1.0, **changes))
+    return InteractReID(toy_clip(words), words, config, 16)
+
+
+def run(data, out, settings=CPU, method=None, **kwargs):
+    method = method or toy_method()
+    return method, train(method, "interactreid", "recommended", data, Path(out), settings, **kwargs)
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+def test_the_iteration_schedule():
+    rate = learning_rates(Recipe(3, 1, 1e-4, warmup_epochs=1, warmup_from=1e-6, end_lr=5e-6), 10)
+    assert rate(0) == pytest.approx(1e-6)
+    assert rate(9) == pytest.approx(1e-4)
+    assert rate(10) == pytest.approx(1e-4)
+    assert rate(20) == pytest.approx(5e-6 + (1e-4 - 5e-6) / 2)
+    assert 5e-6 < rate(29) < 6e-6
+    assert rate(29) == pytest.approx(5e-6 + (1e-4 - 5e-6) * (1 + math.cos(math.pi * 19 / 20)) / 2)
+
+
+def test_the_epoch_schedule_is_irras():
+    """Linear from 0.1× over 5 epochs, then cosine to 0 at epoch 60; values per epoch from the released code's log."""
+    rate = learning_rates(Recipe(60, 1, 1e-5, schedule="epoch", warmup_epochs=5, warmup_from=1e-6), 7)
+    expected = [1.0e-6, 2.8e-6, 4.6e-6, 6.4e-6, 8.2e-6, 1.0e-5, 9.99e-6, 9.97e-6]
+    assert [rate(7 * e) for e in range(8)] == pytest.approx(expected, rel=1e-3)
+    assert rate(7 * 59) == pytest.approx(8.2e-9, rel=1e-2)
+    assert rate(6) == rate(0)
+    with pytest.raises(UsageError, match="schedule"):
+        learning_rates(Recipe(1, 1, 1.0, schedule="weekly"), 1)
+
+
+def test_a_run_folder_is_written_and_can_be_loaded(toy, tmp_path):
+    heard = []
+    method, metrics = run(toy, tmp_path / "run", hear=heard.append)
+    names = {p.name for p in (tmp_path / "run").iterdir()}
+    assert names == {"config.json", "model.safetensors", "training.safetensors", "tokenizer.json", "words.json", "log.jsonl", "metrics.json"}
+    assert metrics["selection"] == "val"
+    assert len(metrics["selection_scores"]) == 2
+    assert heard[-1].step == heard[-1].steps == 8
+    lines = [json.loads(x) for x in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [x["step"] for x in lines if "step" in x] == list(range(8))
+    model = load(tmp_path / "run", device="cpu")
+    if metrics["kept_epoch"] == 2:
+        assert same_weights(model.method, method)
+    assert model.about["data"] == "toy"
+    assert model.about["seed"] == 0
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(toy, tmp_path):
+    a, _ = run(toy, tmp_path / "a")
+    b, _ = run(toy, tmp_path / "b")
+    c, _ = run(toy, tmp_path / "c", replace(CPU, seed=1))
+    assert same_weights(a, b)
+    assert not same_weights(a, c)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 6])
+def test_stopped_and_resumed_ends_with_the_same_weights(toy, tmp_path, steps):
+    whole, whole_metrics = run(toy, tmp_path / "whole")
+    left = iter([False] * (steps - 1) + [True])
+    _, stopped = run(toy, tmp_path / "parts", stop=lambda: next(left))
+    assert stopped == {"interrupted": steps, "steps": 8}
+    resumed, metrics = run(toy, tmp_path / "parts", replace(CPU, resume=True))
+    assert same_weights(whole, resumed)
+    assert metrics["selection_scores"] == whole_metrics["selection_scores"]
+    for file in ("model.safetensors", "training.safetensors"):
+        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+    lines = [json.loads(x).get("step") for x in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
+    assert [s for s in lines if s is not None] == list(range(8))
+
+
+KILLED = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {path}
+from test_train import run, CPU
+from conftest import write_toy
+from dataclasses import replace
+import torch
+torch.set_num_threads(1)
+data = write_toy(Path({data!r}))
+print("ready", flush=True)
+run(data, {out!r}, replace(CPU, save_every=1), hear=lambda s: (print(s.step, flush=True), time.sleep(0.2)))
+"""
+
+
+def test_killed_without_warning_and_resumed_ends_with_the_same_weights(tmp_path):
+    (tmp_path / "data").mkdir()
+    data = write_toy(tmp_path / "data")
+    whole, _ = run(data, tmp_path / "whole")
+    code = KILLED.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data"), out=str(tmp_path / "parts"))
+    child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    for line in child.stdout:
+        if line.strip() == "4":
+            time.sleep(0.05)
+            child.send_signal(signal.SIGKILL)
+            break
+    child.wait()
+    child.stdout.close()
+    _, position = load_training(tmp_path / "parts" / "training.safetensors")
+    assert 0 < position["step"] < 8
+    resumed, _ = run(data, tmp_path / "parts", replace(CPU, resume=True))
+    assert same_weights(whole, resumed)
+
+
+TWO = """
+import sys, json
+from pathlib import Path
+sys.path[:0] = {path}
+import torch
+torch.set_num_threads(1)
+from conftest import write_toy, toy_words, toy_clip, quick
+from descry.batches import Batches
+from descry.methods import Progress
+from descry.methods.interactreid import PRESETS, InteractReID
+from descry.train import _fabric, Settings
+from dataclasses import replace
+data, out, stage = {data!r}, {out!r}, {stage}
+fabric = _fabric(Settings(device="cpu"))
+words = toy_words()
+torch.manual_seed(0)
+config = quick(replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0, text_dropout=0.0, mapping_dropout=0.0), augment="none")
+method = InteractReID(toy_clip(words), words, config, 16)
+toy = write_toy(Path(data) / str(fabric.global_rank), people=16)
+batches = Batches(toy.train, words, (32, 16), config.recipe, method.needs, 0, fabric.global_rank, fabric.world_size, 1)
+model = fabric.setup(method)
+model.mark_forward_method("losses")
+batch = next(iter(batches.epoch(0)))
+losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(0)))
+fabric.backward(sum(losses.values()))
+if fabric.is_global_zero:
+    torch.save(({{k: v.item() for k, v in losses.items()}}, {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}), out)
+"""
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path, stage):
+    results = []
+    for world in (1, 2):
+        for rank in range(world):
+            (tmp_path / "data" / str(rank)).mkdir(parents=True, exist_ok=True)
+        out = tmp_path / f"{world}.pt"
+        code = TWO.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data"), out=str(out), stage=stage)
+        script = tmp_path / "two.py"
+        script.write_text(code)
+        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(world)]
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
+        done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+        assert done.returncode == 0, done.stderr[-2000:]
+        results.append(torch.load(out, weights_only=True))
+    (losses1, gradients1), (losses2, gradients2) = results
+    assert losses1 == pytest.approx(losses2, abs=1e-5)
+    assert gradients1.keys() == gradients2.keys()
+    assert max((gradients1[n] - gradients2[n]).abs().max().item() for n in gradients1) < 1e-5
+    assert sum(g.abs().sum().item() for g in gradients1.values()) > 0
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state(toy, tmp_path):
+    method = toy_method()
+    good, step_of = method.losses, []
+
+    def losses(batch, at):
+        out = good(batch, at)
+        step_of.append(at.step)
+        return out | {"image-text": out["image-text"] * float("nan")} if at.step == 5 else out
+
+    method.losses = losses
+    with pytest.raises(TrainingStopped, match=r"'image-text' became nan at step 5"):
+        run(toy, tmp_path / "run", replace(CPU, save_every=2), method)
+    tensors, position = load_training(tmp_path / "run" / "training.safetensors")
+    assert position["step"] == 4
+    assert all(bool(torch.isfinite(v).all()) for v in tensors.values() if v.is_floating_point())
+    load(tmp_path / "run", device="cpu")  # the first epoch's model is there
+
+
+def test_selection_is_on_validation_or_last_and_on_test_only_by_name(toy, tmp_path):
+    without = replace(toy, val={})
+    assert run(without, tmp_path / "a")[1]["selection"] == "last"
+    assert run(without, tmp_path / "a2")[1]["kept_epoch"] == 2
+    assert "flatters" in run(without, tmp_path / "b", replace(CPU, select_on_test=True))[1]["selection"]
+    method = toy_method()
+    method.config = quick(method.config, selection="last")
+    assert run(toy, tmp_path / "c", method=method)[1]["selection"] == "last"
+
+
+def test_accumulation_and_its_refusals(toy, tmp_path):
+    assert run(toy, tmp_path / "a", replace(CPU, accumulate=2))[1]["epochs"] == 2
+    with pytest.raises(UsageError, match="equal parts"):
+        run(toy, tmp_path / "b", replace(CPU, accumulate=3))
+
+
+def test_resuming_refuses_another_shape(toy, tmp_path):
+    run(toy, tmp_path / "a")
+    with pytest.raises(ModelRefused, match="mapping"):
+        run(toy, tmp_path / "a", replace(CPU, resume=True), toy_method(mapping_hidden=16))
+
+
+def test_batches_depend_on_the_seed_alone(toy, words):
+    recipe = Recipe(1, 8, 1e-3, augment="two-of-six", mask_text=0.2)
+
+    def batches(threads, seed=0):
+        return Batches(toy.train, words, (32, 16), recipe, frozenset({"text", "sketch"}), seed, threads=threads)
+
+    first, again, other = (list(b.epoch(0)) for b in (batches(1), batches(4), batches(1, seed=1)))
+    assert len(first) == 4
+    assert all(torch.equal(a[k], b[k]) for a, b in zip(first, again, strict=True) for k in a)
+    assert not torch.equal(first[0]["image"], other[0]["image"])
+    tail = list(batches(2).epoch(0, skip=2))
+    assert torch.equal(tail[0]["image"], first[2]["image"])
+    assert torch.equal(tail[0]["token_labels"], first[2]["token_labels"])
+    halves = [
+        next(iter(Batches(toy.train, words, (32, 16), recipe, frozenset(), 0, rank, 2, 1).epoch(0)))["pid"] for rank in (0, 1)
+    ]
+    assert torch.equal(torch.cat(halves), first[0]["pid"])
+
+
+def test_batches_refuse_what_cannot_be(toy, words):
+    recipe = Recipe(1, 8, 1e-3)
+    with pytest.raises(UsageError, match="cannot be shared by 3"):
+        Batches(toy.train, words, (32, 16), recipe, frozenset(), 0, 0, 3)
+    with pytest.raises(DataError, match="none of the 1 training rows has sketch"):
+        Batches([Example(("a.png",), 0, "words")], words, (32, 16), recipe, frozenset({"sketch"}), 0)
+    with pytest.raises(DataError, match="no training rows"):
+        Batches([], words, (32, 16), recipe, frozenset(), 0)
+
+
+def test_back_translation_only_where_the_partner_exists(words):
+    rows = [Example(("a",), 0, "a red top", back_translation="a green top"), Example(("a",), 1, "a blue top")]
+    batches = Batches(rows, words, (32, 16), Recipe(1, 2, 1e-3, back_translation=1.0), frozenset({"text"}), 0)
+    import numpy as np
+
+    ids = batches._texts(rows, [np.random.default_rng(0)] * 2, torch.Generator())["text"]
+    assert torch.equal(ids, words.ids(["a green top", "a blue top"]))
+
+
+def test_mixing_seeds():
+    assert mix(1, 2) == mix(1, 2)
+    assert len({mix(a, b) for a in range(30) for b in range(30)}) == 900
