@@ -573,3 +573,34 @@ def test_reading_is_the_same_from_memory_order(words, tmp_path):
     (tmp_path / "w.pt").write_bytes(buffer.getvalue())
     found = read_state(tmp_path / "w.pt")
     assert all(torch.equal(found[k], state[k]) for k in state)
+
+
+# ---------------------------------------------------------------------- command line
+
+
+def test_convert_and_model_info(words, vocabulary, tmp_path, capsys):
+    from descry.cli import main
+
+    write("irra", random_state(words), tmp_path / "best.pth")
+    out = str(tmp_path / "run")
+    size = ["--image-size", *map(str, SIZE)]
+    assert main(["convert", str(tmp_path / "best.pth"), "--out", out, "--tokenizer", str(vocabulary), *size]) == 0
+    assert "IRRA checkpoint as zero_shot; 3 weights that search does not need were left out" in capsys.readouterr().out
+    assert main(["model", "info", out, "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "parameters, inference" in shown
+    assert "multiply-adds" in shown
+    assert main(["model", "info", out, "--device", "cpu", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["method"] == "zero_shot"
+    assert main(["convert", str(tmp_path / "best.pth"), "--out", out, "--tokenizer", str(vocabulary), *size]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_a_hostile_file_ends_the_command_with_one_line(vocabulary, tmp_path, capsys):
+    from descry.cli import main
+
+    file = archive(tmp_path / "evil.pt", gadgets(tmp_path)["os.system"])
+    assert main(["convert", str(file), "--out", str(tmp_path / "run"), "--tokenizer", str(vocabulary)]) == 4
+    shown = capsys.readouterr().err.strip()
+    assert "posix.system" in shown
+    assert len(shown.splitlines()) == 1

@@ -95,10 +95,12 @@ def test_contributions_sum_to_the_scores(fusion: str) -> None:
 
 def test_not_takes_away_and_never_adds_much() -> None:
     z = np.linspace(-6, 6, 101)
-    away = evidence(-z)
-    assert (np.diff(away) < 0).all()
-    assert away.max() < np.log(2)
-    assert away.min() >= np.log(2 * FORMULA.error) - 1e-6, "one wrong answer must not bury a person"
+    for curve in (None, (3.0, -2.0), (0.5, 1.0)):
+        away = evidence(z, yes=False, curve=curve)
+        assert (np.diff(away) < 1e-6).all()
+        assert away[50] == 0, "the average item gets nothing"
+        assert away.max() - away.min() <= np.log(1 / FORMULA.error), "one wrong answer must not bury a person"
+    assert evidence(np.array([2.0]), curve=(0.0, -1.0)) == 0, "a phrase that cannot be read says nothing"
 
 
 def test_ranks_ignore_the_scale_of_a_term() -> None:

@@ -151,7 +151,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def save_training(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
     """All that resuming needs, in one atomic file. position: plain values, kept in the header."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(path, save(plain, metadata={"position": json.dumps(position), "format": str(FORMAT)}))
+    write_atomically(path, save(plain, metadata={"descry": json.dumps({"format": FORMAT, "position": position})}))
 
 
 def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -160,10 +160,10 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ModelMissing(f"there is nothing to resume: {path} does not exist; start without --resume")
     tensors = read_tensors(path)
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-    if metadata.get("format") != str(FORMAT):
+        header = json.loads((file.metadata() or {}).get("descry", "{}"))
+    if header.get("format") != FORMAT:
         raise ModelRefused(f"{path} was not written by this version of descry; start without --resume")
-    return tensors, json.loads(metadata["position"])
+    return tensors, header["position"]
 
 
 def load_any(

@@ -17,6 +17,7 @@ from .errors import UsageError, nearest
 from .query import Part, Query, digest
 from .ranking import Formula, Term, unit
 
+Curves = Mapping[str, tuple[float, float]]
 HOW = ("early", "late", "sum", "slerp", "ranks", "early+late", "pseudo")
 PHRASES = ("one", "each", "both")
 
@@ -115,23 +116,40 @@ class Memo:
         return found
 
 
-def terms(model: Encoder, query: Query, composition: Composition | None = None, memo: Memo | None = None) -> list[Term]:
+def curves_of(model: Encoder) -> Curves:
+    """Phrase → (a, b) of its answer curve, for the phrases whose curve was measured with this model."""
+    measured = (model.config.get("composition") or {}).get("curves") or {}
+    return {phrase: (float(a), float(b)) for phrase, (a, b) in measured.items()}
+
+
+def terms(
+    model: Encoder,
+    query: Query,
+    composition: Composition | None = None,
+    memo: Memo | None = None,
+    curves: Curves | None = None,
+) -> list[Term]:
     """The terms of one query: pictures, phrases and NOT; marks are added by who knows the gallery's vectors.
 
     Raises UsageError when nothing is on, ImageRejected for a picture that cannot be read.
     """
-    return terms_of(model, [query], composition, memo)[0]
+    return terms_of(model, [query], composition, memo, curves)[0]
 
 
 def terms_of(
-    model: Encoder, queries: Sequence[Query], composition: Composition | None = None, memo: Memo | None = None
+    model: Encoder,
+    queries: Sequence[Query],
+    composition: Composition | None = None,
+    memo: Memo | None = None,
+    curves: Curves | None = None,
 ) -> list[list[Term]]:
-    """`terms` of many queries, embedded in batches."""
+    """`terms` of many queries, embedded in batches. curves: the model's own (`curves_of`) unless given."""
+    curves = curves_of(model) if curves is None else curves
     how = composition or composition_of(model)
     if how.how in ("early", "early+late", "pseudo") and "sketch+text" not in model.answers:
         how = Composition(**(asdict(how) | {"how": "late"}))
     memo = memo or Memo(limit=1 << 40)
-    plans = [_Plan(query, how) for query in queries]
+    plans = [_Plan(query, how, curves) for query in queries]
     pictures = [p for plan in plans for p in plan.pictures]
     names = [digest(p.value) for p in pictures]
     images = memo.rows([("image", n) for n in names], lambda new: model.embed_images([pictures[i].value for i in new]))
@@ -166,8 +184,8 @@ def _split(names: list[str], plans: list[_Plan]) -> list[list[str]]:
 class _Plan:
     """What of one query has to be embedded, and how the vectors become terms."""
 
-    def __init__(self, query: Query, how: Composition):
-        self.how, self.kind = how, query.kind
+    def __init__(self, query: Query, how: Composition, curves: Curves):
+        self.how, self.kind, self.curves = how, query.kind, curves
         self.sketches = [p for p in query.sketches if p.on]
         self.pictures = [*self.sketches, *(p for p in query.photos if p.on)]
         wanted = [p for p in query.wanted if p.on]
@@ -199,7 +217,9 @@ class _Plan:
         for shape, kind, parts in (("evidence", "text", self.single), ("not", "not", self.unwanted)):
             for part in parts:
                 vector = rows[("text", part.value)]
-                out.append(Term(kind, part.value, part.weight, vector if base is None else unit(vector - base), shape))
+                vector = vector if base is None else unit(vector - base)
+                curve = self.curves.get(part.value)
+                out.append(Term(kind, part.value, part.weight, vector, shape, curve=curve))
         return out
 
     def _base(self, names: list[str], rows: dict[tuple[str, ...], np.ndarray]) -> list[Term]:

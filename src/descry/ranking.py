@@ -9,10 +9,11 @@ weights w ≥ 0:
     base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
     score(i) = base(i) + Σ w f e(z(i)) + Σ w n e(−z(i))        phrases as evidence; NOT
                + w l z(i) − w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
-    e(z)     = log 2(ε + (1 − 2ε) / (1 + exp(−a z)))           evidence of one answer that is wrong with probability ε
+    e(z)     = log(ε + (1 − 2ε) / (1 + exp(−a z − b)))         evidence of one answer that is wrong with probability ε,
+               less its value at z = 0                         so that the average item gets nothing
 
 A NOT phrase is scored by itself and never put to the encoder as negated English, which CLIP reads as the thing
-itself. Both kinds of evidence saturate at log 2ε: one wrong answer can push a person down, never bury one. Evaluation,
+itself. Both kinds of evidence saturate: one wrong answer can push a person down, never bury one. Evaluation,
 gallery, conversation and page use this module, so what is measured is what is served. Numbers here are scores, not
 probabilities.
 """
@@ -69,6 +70,8 @@ class Term:
     kind: what it came from, for the reader: "sketch", "photo", "text", "sketch+text", "not", "liked", "unliked",
     "closest". label: the phrase or file. weight: ≥ 0. vector: (D,). shape: one of SHAPES. parts: (kind, label,
     vector) of a composition; the vectors sum to `vector`, so that its score can be shared out among them exactly.
+    curve: (a, b) of the answer curve 1 / (1 + exp(−(a z + b))) where it was measured for this phrase; the formula's
+    steepness otherwise.
     """
 
     kind: str
@@ -77,6 +80,7 @@ class Term:
     vector: np.ndarray
     shape: str = "linear"
     parts: tuple[tuple[str, str, np.ndarray], ...] = ()
+    curve: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -129,18 +133,28 @@ class Fit:
             return w * np.float32(f.like) * z
         if term.shape == "unlike":
             return -w * np.float32(f.unlike) * np.maximum(z, 0)
-        strength, sign = (f.evidence, 1) if term.shape == "evidence" else (f.negation, -1)
-        return w * np.float32(strength) * evidence(sign * z, f)
+        yes = term.shape == "evidence"
+        return w * np.float32(f.evidence if yes else f.negation) * evidence(z, f, yes, term.curve)
 
 
-def evidence(z: np.ndarray, formula: Formula = FORMULA) -> np.ndarray:
-    """e(z) of the module's text: log-likelihood of "yes" for an item with standard score z, 0 for the average item.
+def evidence(
+    z: np.ndarray, formula: Formula = FORMULA, yes: bool = True, curve: tuple[float, float] | None = None
+) -> np.ndarray:
+    """e(z) of the module's text: log-likelihood of "yes" (or "no") for an item with standard score z; 0 for the
+    average.
+
+    curve: (a, b) of the answer curve, where it is known; (steepness, 0) otherwise.
 
     >>> [round(float(v), 2) for v in evidence(np.array([-9.0, 0.0, 9.0]))]
     [-2.3, 0.0, 0.64]
     """
-    yes = 1.0 / (1.0 + np.exp(np.clip(-formula.steepness * z, -60, 60)))
-    return np.log(2 * (formula.error + (1 - 2 * formula.error) * yes)).astype(np.float32)
+    a, b = curve or (formula.steepness, 0.0)
+    sign = 1.0 if yes else -1.0
+
+    def seen(x: Any) -> Any:
+        return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
+
+    return np.log(seen(a * z + b) / seen(b)).astype(np.float32)
 
 
 def stack(terms: Sequence[Term]) -> np.ndarray:

@@ -49,7 +49,14 @@ def test_new_changed_moved_and_deleted(gallery, crops, model):
     assert after["p000.png"] == ids["p000.png"]
     assert "p004.png" not in after
     again = gallery.index(crops)
-    assert (again.added, again.changed, again.moved, again.removed, again.encoded, again.unchanged) == (0, 0, 0, 0, 0, 25)
+    assert (again.added, again.changed, again.moved, again.removed, again.encoded, again.unchanged) == (
+        0,
+        0,
+        0,
+        0,
+        0,
+        25,
+    )
     assert gallery.verify() == []
 
 
@@ -219,7 +226,11 @@ def test_exif_reaches_the_gallery(gallery, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "error"),
-    [({"camera": "dirnam"}, "did you mean 'dirname'"), ({"time": "("}, "no regular expression"), ({"time": "csv"}, "--table")],
+    [
+        ({"camera": "dirnam"}, "did you mean 'dirname'"),
+        ({"time": "("}, "no regular expression"),
+        ({"time": "csv"}, "--table"),
+    ],
 )
 def test_sources_that_cannot_be_meant(kind, error):
     with pytest.raises(UsageError, match=error):
@@ -270,7 +281,9 @@ def test_marks_and_words_count(gallery, crops):
     photo = str(crops / "cam1" / "p005.png")
     plain = gallery.search(Query(photos=photo), k=24)
     last = plain.ids[-1]
-    marked = gallery.search(Query(photos=photo, wanted="a red jacket", unwanted="hat", liked=(last,), unliked=(plain.ids[0],)), k=24)
+    marked = gallery.search(
+        Query(photos=photo, wanted="a red jacket", unwanted="hat", liked=(last,), unliked=(plain.ids[0],)), k=24
+    )
     assert marked.ids[0] == last
     assert {kind for kind, _ in marked.parts} == {"photo", "text", "not", "liked", "unliked"}
     only = gallery.search(Query(liked=(last,)), k=3)

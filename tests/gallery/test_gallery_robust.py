@@ -430,7 +430,12 @@ def hostile(folder: Path, count: int, seed: int) -> None:
     base.save(folder / "tiff.png", "TIFF")
     (folder / "page.jpg").write_text("<html>")
     (folder / "text.png").write_bytes(
-        png([(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)), (b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 80_000_000, 9))])
+        png(
+            [
+                (b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 0, 0, 0, 0)),
+                (b"zTXt", b"a\0\0" + zlib.compress(b"\0" * 80_000_000, 9)),
+            ]
+        )
     )
     for i, size in enumerate([(8000, 8000), (65535, 65535), (2_000_000, 2000), (4_000_000_000, 1)]):
         (folder / f"bomb{i}.png").write_bytes(bomb(*size))

@@ -12,7 +12,9 @@ from descry.gallery import scan
 from descry.gallery.contract import Snapshot
 
 
-def snapshot(rows: np.ndarray, cuts: tuple[int, ...] = (), dead: tuple[int, ...] = (), ids: np.ndarray | None = None) -> Snapshot:
+def snapshot(
+    rows: np.ndarray, cuts: tuple[int, ...] = (), dead: tuple[int, ...] = (), ids: np.ndarray | None = None
+) -> Snapshot:
     half = rows.astype(np.float16)
     live = np.ones(len(rows), bool)
     live[list(dead)] = False
@@ -108,7 +110,9 @@ def test_answers_do_not_depend_on_threads():
     np.testing.assert_allclose(found[0][2], found[1][2], atol=1e-3)
 
 
-@pytest.mark.parametrize(("vectors", "k"), [(np.zeros((1, 3)), 5), (np.full((1, 64), np.nan), 5), (np.zeros((1, 64)), 0)])
+@pytest.mark.parametrize(
+    ("vectors", "k"), [(np.zeros((1, 3)), 5), (np.full((1, 64), np.nan), 5), (np.zeros((1, 64)), 0)]
+)
 def test_what_cannot_be_asked_is_refused(vectors, k):
     with pytest.raises(UsageError):
         scan.nearest(snapshot(unit_rows(10, 64)), vectors, k)

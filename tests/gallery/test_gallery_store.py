@@ -53,13 +53,20 @@ def test_what_was_added_is_found(opened):
 def test_filters_restrict_who_is_ranked(opened):
     store, rows = opened(), unit_rows(30)
     made = [
-        changed(e, camera="ab"[i % 2], time=datetime(2026, 1, 1 + i % 10) if i % 3 else None, path=f"/data/{'xy'[i % 2]}/{i}.jpg")
+        changed(
+            e,
+            camera="ab"[i % 2],
+            time=datetime(2026, 1, 1 + i % 10) if i % 3 else None,
+            path=f"/data/{'xy'[i % 2]}/{i}.jpg",
+        )
         for i, e in enumerate(entries(30))
     ]
     ids = store.add(made, rows)
     cases = {
         Filters(cameras=("b",)): [i for i in range(30) if i % 2],
-        Filters(since=datetime(2026, 1, 4), until=datetime(2026, 1, 5)): [i for i in range(30) if i % 3 and i % 10 in (3, 4)],
+        Filters(since=datetime(2026, 1, 4), until=datetime(2026, 1, 5)): [
+            i for i in range(30) if i % 3 and i % 10 in (3, 4)
+        ],
         Filters(path="x/*"): [i for i in range(30) if i % 2 == 0],
         Filters(cameras=("a",), path="*/y/*"): [],
     }
@@ -103,7 +110,12 @@ def test_a_known_path_is_replaced_and_keeps_its_id(opened):
 @pytest.mark.parametrize("field", [{"fingerprint": "0" * 64}, {"dimension": 16}, {"preprocessing": {"size": [1, 1]}}])
 def test_another_model_is_refused_with_the_command_that_rebuilds(opened, field):
     store = opened()
-    other = Binding(**({"source": "other", **{k: getattr(store.binding, k) for k in ("fingerprint", "dimension", "preprocessing")}} | field))
+    other = Binding(
+        **(
+            {"source": "other", **{k: getattr(store.binding, k) for k in ("fingerprint", "dimension", "preprocessing")}}
+            | field
+        )
+    )
     with pytest.raises(IndexMismatch, match="descry index DIR --model other"):
         store.binding.check(other, "the gallery")
     store.binding.check(store.binding, "the gallery")

@@ -116,14 +116,15 @@ def test_the_simulation_counts_what_a_session_counts(space, model) -> None:
     session = Session(space, model, composition=Composition("late", "each"))
     query = Query(sketches=b"s")
     session.ask(query)
-    session.answer(Question("a", "?", "hat"), "yes")
-    session.answer(Question("b", "?", "bag"), "no")
+    hat, bag = Question("a", "?", "hat"), Question("b", "?", "bag")
+    session.answer(hat, "yes")
+    session.answer(bag, "no")
     similarity = space.scores(model.embed_texts(["hat", "bag"]))
     z = (similarity - similarity.mean(axis=1, keepdims=True)) / similarity.std(axis=1, keepdims=True)
     terms = session.terms(query)
     base_similarity = stack(terms) @ space.vectors(space.ids).T
     base = fit(terms, base_similarity).scores(base_similarity)
-    world = World(base[None], np.zeros((1, 300), bool), (), z, z, [{}])
+    world = World(base[None], np.zeros((1, 300), bool), (hat, bag), z, z, [{}])
     parts = world.contributions()
     np.testing.assert_allclose(session.leads.everything, base + parts["yes"][0] + parts["no"][1], atol=1e-4)
 

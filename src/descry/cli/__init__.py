@@ -25,6 +25,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "data stats": ("data:stats", "caption lengths, and how many exceed the encoder's limit"),
     "train": ("train:train", "train a method"),
     "evaluate": ("evaluate:evaluate", "rank metrics of a model on a data set"),
+    "model compose": ("compose:compose", "choose on validation how sketch and words are joined"),
     "model info": ("model:info", "what a run folder holds and costs"),
     "convert": ("model:convert", "turn a published checkpoint into a run folder"),
     "export": ("gallery:export", "write the encoders for ONNX Runtime or OpenVINO"),

@@ -251,7 +251,7 @@ class Gallery:
             allowed = self.store.allowed(rows, filters)
             ids = rows.ids if allowed is None else rows.ids[allowed]
             for i in range(0, len(ids), 500):
-                yield from self.store.items(ids[i : i + 500])
+                yield from self.store.items(ids[i : i + 500].tolist())
 
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every file that was not read."""

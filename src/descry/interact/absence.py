@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from .logistic import logistic, regress
 
 FEATURES = (
     "best",
@@ -79,7 +80,7 @@ class Calibration:
     def number(self, profiles: np.ndarray) -> np.ndarray:
         """(n, F) profiles → (n,) in 0 … 1: near 1 where the calibration's people were present. Half of them were."""
         x = (np.atleast_2d(profiles) - self.mean) / self.spread
-        return _logistic(x @ np.array(self.weights[:-1]) + self.weights[-1])
+        return logistic(x @ np.array(self.weights[:-1]) + self.weights[-1])
 
     def decide(self, one: np.ndarray) -> str:
         """ "absent", "stands out" or "open" for one profile."""
@@ -134,7 +135,7 @@ def calibrate(
     x = np.concatenate([fit_here, fit_gone])
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     y = np.r_[np.ones(len(fit_here)), np.zeros(len(fit_gone))]
-    weights = _regress((x - mean) / spread, y)
+    weights = regress((x - mean) / spread, y)
     draft = Calibration(kind, tuple(mean), tuple(spread), tuple(weights), 0.0, 1.0, alpha, len(set_here), len(set_gone))
     here, gone = np.sort(draft.number(set_here)), np.sort(draft.number(set_gone))
     low, high = int(alpha * (len(here) + 1)), int(alpha * (len(gone) + 1))
@@ -237,24 +238,6 @@ def load(folder: str | Path) -> dict[str, Calibration]:
         return {kind: from_json(data) for kind, data in json.loads(path.read_text("utf-8")).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete it and run descry gallery calibrate again") from None
-
-
-def _regress(x: np.ndarray, y: np.ndarray, ridge: float = 1.0, steps: int = 50) -> np.ndarray:
-    """Logistic regression by Newton's method with a small ridge (not on the bias) → (F + 1,)."""
-    x = np.c_[x, np.ones(len(x))]
-    penalty = np.diag([ridge] * (x.shape[1] - 1) + [1e-6])
-    w = np.zeros(x.shape[1])
-    for _ in range(steps):
-        p = _logistic(x @ w)
-        step = np.linalg.solve((x * (p * (1 - p))[:, None]).T @ x + penalty, x.T @ (y - p) - penalty @ w)
-        w += step
-        if np.abs(step).max() < 1e-10:
-            break
-    return w
-
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))
 
 
 def _digest(person: str) -> str:

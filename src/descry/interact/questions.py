@@ -18,9 +18,11 @@ from typing import Any
 
 import numpy as np
 
+from ..compose import Curves, curves_of
 from ..errors import DataError
 from ..leads import Space
 from ..query import Query
+from .logistic import logistic
 
 SAMPLE = 4096
 SHARPNESS = 1.0
@@ -90,7 +92,8 @@ class Asker:
     @classmethod
     def of(cls, space: Space, model: Any, questions: Sequence[Question], error: float = WITNESS_ERROR) -> Asker:
         """For a gallery: phrases are embedded by the model that made its vectors."""
-        return cls(questions, beliefs(space.scores(model.embed_texts([q.phrase for q in questions]))), error)
+        similarity = space.scores(model.embed_texts([q.phrase for q in questions]))
+        return cls(questions, read(questions, similarity, curves_of(model)), error)
 
     def gains(self, scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
         """(N,) scores of the current round → (A,) expected gains in bits. sharpness: scores to log-odds."""
@@ -138,7 +141,7 @@ def beliefs(similarity: np.ndarray, rounds: int = 40) -> np.ndarray:
     low, high = np.full(mean.shape, -1.0), np.full(mean.shape, 1.0)
     width, share = np.full(mean.shape, 0.6), np.full(mean.shape, 0.5)
     for _ in range(rounds):
-        r = _logistic((high - low) / width**2 * (z - (high + low) / 2) + np.log(share / (1 - share)))
+        r = logistic((high - low) / width**2 * (z - (high + low) / 2) + np.log(share / (1 - share)))
         heavy = np.clip(r.mean(axis=1, keepdims=True), 0.02, 0.98)
         high = (r * z).mean(axis=1, keepdims=True) / heavy
         low = ((1 - r) * z).mean(axis=1, keepdims=True) / (1 - heavy)
@@ -146,7 +149,18 @@ def beliefs(similarity: np.ndarray, rounds: int = 40) -> np.ndarray:
         width, share = np.sqrt(np.maximum(within, 0.05)), heavy
     slope = (high - low) / width**2
     offset = np.log(share / (1 - share)) - slope * (high + low) / 2
-    return _logistic((slope / spread) * similarity + (offset - slope * mean / spread)).astype(np.float32)
+    return logistic((slope / spread) * similarity + (offset - slope * mean / spread)).astype(np.float32)
+
+
+def read(questions: Sequence[Question], similarity: np.ndarray, curves: Curves) -> np.ndarray:
+    """(A, N) P(yes | item): by the curve measured for a phrase where there is one, by `beliefs` elsewhere."""
+    yes = beliefs(similarity)
+    for row, question in enumerate(questions):
+        if question.phrase in curves:
+            a, b = curves[question.phrase]
+            s = similarity[row]
+            yes[row] = logistic(a * (s - s.mean()) / max(float(s.std()), 1e-6) + b)
+    return yes
 
 
 def told(questions: Iterable[Question], asked: Mapping[str, str]) -> list[tuple[Question, str]]:
@@ -157,7 +171,3 @@ def told(questions: Iterable[Question], asked: Mapping[str, str]) -> list[tuple[
 def _entropy(p: np.ndarray) -> np.ndarray:
     p = np.clip(p, 1e-6, 1 - 1e-6)
     return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
-
-
-def _logistic(x: np.ndarray) -> np.ndarray:
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Composition, Encoder, Memo, composition_of, formula_of, terms
+from ..compose import Composition, Curves, Encoder, Memo, composition_of, curves_of, formula_of, terms
 from ..errors import UsageError, nearest
 from ..leads import Leads, Space, search
 from ..query import Query
@@ -41,6 +41,7 @@ class Session:
         self.inquiry = inquiry or Inquiry("inquiry")
         self.composition = composition or composition_of(model)
         self.formula = formula or formula_of(model)
+        self.curves = curves_of(model)
         self.memo = Memo()
         self._leads: dict[int, Leads] = {}
 
@@ -115,14 +116,16 @@ class Session:
             self._keep(current.number, self.rank(current))
         return self._leads[current.number]
 
-    def terms(self, query: Query, composition: Composition | None = None) -> list[Term]:
+    def terms(self, query: Query, composition: Composition | None = None, curves: Curves | None = None) -> list[Term]:
         """The terms of a query; only marks are left to the search."""
-        return terms(self.model, query, composition or self.composition, self.memo)
+        curves = self.curves if curves is None else curves
+        return terms(self.model, query, composition or self.composition, self.memo, curves)
 
     def rank(self, made: Round) -> Leads:
         """A round ranked again, by its own formula and composition."""
         composition = Composition.from_json(made.composition) if made.composition else self.composition
-        parts = self.terms(made.query, composition)
+        curves = {p: (float(a), float(b)) for p, (a, b) in made.composition.get("curves", {}).items()}
+        parts = self.terms(made.query, composition, curves if made.composition else None)
         return search(self.space, parts, made.query, max(self.k, len(made.results)), made.formula, made.choices)
 
     def notice(self, calibrations: Mapping[str, Calibration]) -> str:
@@ -183,7 +186,7 @@ class Session:
             query=query,
             change=change,
             formula=self.formula,
-            composition=self.composition.to_json(),
+            composition=self.composition.to_json() | {"curves": self._used(query)},
             snapshot=self.space.snapshot,
             model=getattr(self.model, "fingerprint", ""),
             results=tuple(zip(leads.ids.tolist(), leads.scores.tolist(), strict=True)),
@@ -193,6 +196,11 @@ class Session:
         self._keep(made.number, leads)
         self._saved()
         return made
+
+    def _used(self, query: Query) -> dict[str, list[float]]:
+        """The curves that this query's phrases have: kept with the round, so that a replay reads them alike."""
+        said = [p.value for p in (*query.wanted, *query.unwanted)]
+        return {text: list(self.curves[text]) for text in said if text in self.curves}
 
     def _keep(self, number: int, leads: Leads) -> None:
         self._leads = {**dict(list(self._leads.items())[-3:]), number: leads}

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compose import Curves
 from ..errors import UsageError, nearest
 from ..ranking import FORMULA, Formula, choice_evidence, evidence
 from .questions import SHARPNESS, WITNESS_ERROR, Question, _entropy
@@ -44,6 +45,7 @@ class World:
     sharpness: float = SHARPNESS
     witness_error: float = WITNESS_ERROR
     truth: bool = False
+    curves: Curves = field(default_factory=dict)
 
     def contributions(self) -> dict[str, np.ndarray]:
         """(A, N) what a "yes" and a "no" add to the scores. truth: from P(yes) itself, which is then 0 or 1."""
@@ -51,9 +53,10 @@ class World:
         if self.truth:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
             return {"yes": np.log(2 * seen).astype(np.float32), "no": np.log(2 * (1 - seen)).astype(np.float32)}
+        rows = [(z, self.curves.get(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
         return {
-            "yes": np.float32(f.evidence) * evidence(self.z, f),
-            "no": np.float32(f.negation) * evidence(-self.z, f),
+            "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),
+            "no": np.stack([np.float32(f.negation) * evidence(z, f, False, curve) for z, curve in rows]),
         }
 
 

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Composition, composition_of, formula_of, terms_of
+from ..compose import Composition, composition_of, curves_of, formula_of, terms_of
 from ..errors import DataError
 from ..people.person import Person, held
 from ..ranking import Formula, Term, fit, stack
 from ..records import Benchmark
 from .absence import profile
-from .questions import SHARPNESS, Question, beliefs
+from .logistic import regress
+from .questions import SHARPNESS, Question, read
 from .simulate import World, fit_sharpness
 
 
@@ -95,7 +96,8 @@ def world_of(
         relevant=np.array(pids)[:, None] == photos.pids[None, :],
         questions=tuple(questions),
         z=z,
-        yes=facts if truth else beliefs(similarity),
+        yes=facts if truth else read(questions, similarity, curves_of(model)),
+        curves=curves_of(model),
         records=records,
         sentence=base_scores(model, sentence, photos, formula=formula, pids=pids)[0] if sentence else None,
         vectors=photos.vectors,
@@ -110,6 +112,24 @@ def world_of(
 def sharpness_of(world: World) -> float:
     """The sharpness that validation people are least surprised by."""
     return fit_sharpness(world.start, world.relevant)
+
+
+def reading_curves(
+    model: Any, photos: Embedded, people: Mapping[int, Person], questions: Sequence[Question]
+) -> dict[str, list[float]]:
+    """Phrase → (a, b): how well the encoder reads each question's phrase, measured on validation people.
+
+    A logistic regression of the truth on the standard score (Platt scaling). A phrase that cannot be read gets a flat
+    curve, so that its question is never worth asking, instead of noise that looks like knowledge.
+    """
+    shown = [held(people[pid]) for pid in photos.pids.tolist()]
+    out = {}
+    for question, s in zip(questions, model.embed_texts([q.phrase for q in questions]) @ photos.vectors.T, strict=True):
+        truth = np.array([r.get(question.attribute) in question.values for r in shown], float)
+        z = (s - s.mean()) / max(float(s.std()), 1e-6)
+        a, b = regress(z[:, None], truth)
+        out[question.phrase] = [round(max(float(a), 0.0), 4), round(float(b), 4)]
+    return out
 
 
 def withheld(questions: Sequence[Question], share: float = 1 / 3, seed: int = 0) -> list[Question]:

@@ -1,0 +1,37 @@
+"""descry doctor."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def doctor(
+    model: str = "",
+    folder: Path = Path("."),
+    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """What this machine can do, and one line of advice for each problem.
+
+    Args:
+        model: also load this model and time its encoder: demo, a run folder or a CLIP.
+        folder: where galleries will lie.
+        quick: leave out what takes seconds.
+        json_: print JSON.
+    """
+    from ..doctor import examine
+
+    found = examine(model, folder, quick)
+    if json_:
+        print(json.dumps([asdict(f) for f in found], indent=1))
+        return 0
+    for finding in found:
+        print(f"{finding.name:<11} {finding.value}")
+        if finding.advice:
+            print(f"{'':<11} → {finding.advice}")
+    return 0

@@ -1,0 +1,211 @@
+"""The commands as a user types them, with a tiny model on disk."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+from conftest import toy_clip, toy_words
+from plain_model import draw
+from PIL import Image
+
+from descry.checkpoint import save_model
+from descry.cli import main
+from descry.gallery import Gallery
+from descry.methods import method_class, preset
+
+
+def write_run(folder: Path, seed: int = 0) -> Path:
+    words = toy_words()
+    method = method_class("zero_shot")(toy_clip(words, seed), words, preset("zero_shot", "recommended"), 0)
+    save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    return write_run(tmp_path_factory.mktemp("models") / "run")
+
+
+@pytest.fixture()
+def gallery(run, crops, tmp_path, capsys) -> Path:
+    out = tmp_path / "gallery"
+    assert (
+        main(
+            [
+                "index",
+                str(crops),
+                "--model",
+                str(run),
+                "--out",
+                str(out),
+                "--camera-from",
+                "dirname",
+                "--encoder",
+                "torch",
+            ]
+        )
+        == 0
+    )
+    capsys.readouterr()
+    return out
+
+
+def test_index_and_search(gallery, crops, tmp_path, capsys):
+    photo = str(crops / "cam1" / "p005.png")
+    outputs = {"--csv": tmp_path / "t.csv", "--sheet": tmp_path / "s.png", "--copy-to": tmp_path / "copied"}
+    command = [
+        "search",
+        str(gallery),
+        "--image",
+        photo,
+        "--text",
+        "a red top",
+        "--text",
+        "blue trousers",
+        "--not",
+        "a hat",
+        "-k",
+        "7",
+    ]
+    assert main([*command, "--json", *[str(x) for pair in outputs.items() for x in pair]]) == 0
+    shown = capsys.readouterr()
+    answer = json.loads(shown.out)
+    assert [r["rank"] for r in answer["results"]] == list(range(1, 8))
+    assert answer["considered"] == 24
+    assert "no evidence of anything" in shown.err
+    with open(tmp_path / "t.csv", newline="") as file:
+        assert [int(r["id"]) for r in csv.DictReader(file)] == [r["id"] for r in answer["results"]]
+    assert Image.open(tmp_path / "s.png").size[0] > 600
+    assert len(list((tmp_path / "copied").iterdir())) == 7
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 7
+    assert "match" not in "".join(lines).lower()
+    assert "%" not in "".join(lines)
+
+
+def test_search_filters_and_says_what_they_keep_out(gallery, capsys):
+    assert main(["search", str(gallery), "--text", "a red top", "--camera", "cam0", "-k", "50"]) == 0
+    shown = capsys.readouterr()
+    assert len(shown.out.splitlines()) == 12
+    assert main(["search", str(gallery), "--text", "a red top", "--camera", "cam7", "--until", "2020-01-01"]) == 0
+    assert "cameras keeps out 24" in capsys.readouterr().err
+
+
+def test_unknown_words_are_shown(gallery, capsys):
+    assert main(["search", str(gallery), "--text", "a zebra top"]) == 0
+    assert "does not know 'zebra'" in capsys.readouterr().err
+
+
+def test_indexing_again_takes_the_gallerys_own_model(gallery, crops, capsys):
+    draw(crops / "more.png", 99)
+    assert main(["index", str(crops), "--out", str(gallery), "--encoder", "torch", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["added"], report["unchanged"], report["items"]) == (1, 24, 25)
+
+
+def test_exit_codes(gallery, crops, run, tmp_path, capsys):
+    (crops / "bad.jpg").write_text("x")
+    index = ["index", str(crops), "--out", str(gallery), "--encoder", "torch"]
+    assert main([*index, "--strict"]) == 3
+    other = write_run(tmp_path / "other", seed=5)
+    assert main([*index, "--model", str(other)]) == 5
+    assert "rebuild" in capsys.readouterr().err
+    assert main(["search", str(tmp_path / "nothing"), "--text", "a"]) == 2
+    assert main(["search", str(gallery)]) == 2
+    assert main(["search", str(gallery), "--text", "a", "--since", "soon"]) == 2
+    assert main(["index", str(tmp_path / "no folder"), "--out", str(tmp_path / "g")]) == 1
+    assert not (tmp_path / "g").exists()
+    (tmp_path / "empty").mkdir()
+    assert (
+        main(
+            ["index", str(tmp_path / "empty"), "--model", str(run), "--out", str(tmp_path / "g"), "--encoder", "torch"]
+        )
+        == 1
+    )
+    assert not (tmp_path / "g").exists()
+    with Gallery.open(gallery) as held:
+        held.store.hold()
+        assert main(index) == 6
+    assert main([*index, "--model", str(tmp_path / "no model")]) == 4
+
+
+def test_verify_compact_info_list_delete(gallery, crops, capsys):
+    assert main(["verify", str(gallery)]) == 0
+    assert main(["gallery", "info", str(gallery), "--json"]) == 0
+    info = json.loads(capsys.readouterr().out.split("\n", 1)[1])
+    assert (info["items"], info["cameras"]) == (24, {"cam0": 12, "cam1": 12})
+    assert main(["gallery", "list", str(gallery), "--camera", "cam1"]) == 0
+    first = capsys.readouterr().out.splitlines()[0].split("\t")[0]
+    assert main(["gallery", "delete", str(gallery), "--item", first, "--path", "cam0/*"]) == 0
+    assert "removed 13 items" in capsys.readouterr().out
+    assert main(["compact", str(gallery)]) == 0
+    (crops / "bad.jpg").write_text("x")
+    main(["index", str(crops), "--out", str(gallery), "--encoder", "torch", "--quiet"])
+    capsys.readouterr()
+    assert main(["gallery", "list", str(gallery), "--skipped"]) == 0
+    assert "bad.jpg\tformat:" in capsys.readouterr().out
+    vectors = next(gallery.glob("vectors-*"))
+    data = bytearray(vectors.read_bytes())
+    data[200] ^= 1
+    vectors.write_bytes(data)
+    assert main(["verify", str(gallery)]) == 5
+    assert main(["gallery", "delete", str(gallery), "--everything"]) == 2
+    assert main(["gallery", "delete", str(gallery), "--everything", "--confirm", "gallery"]) == 0
+    assert not gallery.exists()
+    assert (crops / "bad.jpg").exists()
+
+
+def test_shards_are_merged_and_compared(run, crops, gallery, tmp_path, capsys):
+    parts = []
+    for i in (1, 2):
+        parts.append(str(tmp_path / f"part{i}"))
+        command = [
+            "index",
+            str(crops),
+            "--model",
+            str(run),
+            "--out",
+            parts[-1],
+            "--shard",
+            f"{i}/2",
+            "--camera-from",
+            "dirname",
+        ]
+        assert main([*command, "--encoder", "torch"]) == 0
+    assert main(["merge", *parts, "--out", str(tmp_path / "merged")]) == 0
+    with Gallery.open(tmp_path / "merged") as merged, Gallery.open(gallery) as whole:
+        assert len(merged) == len(whole) == 24
+        ours = {i.path: (i.sha256, i.camera, i.look) for i in merged.listed()}
+        assert ours == {i.path: (i.sha256, i.camera, i.look) for i in whole.listed()}
+        assert merged.verify() == []
+    assert main(["merge", *parts, parts[0], "--out", str(tmp_path / "again")]) == 0
+    other = tmp_path / "other"
+    main(
+        ["index", str(crops), "--model", str(write_run(tmp_path / "m2", 3)), "--out", str(other), "--encoder", "torch"]
+    )
+    assert main(["merge", parts[0], str(other), "--out", str(tmp_path / "bad")]) == 5
+    assert not (tmp_path / "bad").exists()
+
+
+def test_table_cells_are_no_formulas(run, tmp_path):
+    draw(tmp_path / "c" / "a.png", 1)
+    (tmp_path / "t.csv").write_text("path,camera\na.png,=SUM(A1)\n")
+    out = tmp_path / "g"
+    index = ["index", str(tmp_path / "c"), "--model", str(run), "--out", str(out), "--table", str(tmp_path / "t.csv")]
+    assert main([*index, "--encoder", "torch"]) == 0
+    assert main(["search", str(out), "--text", "a red top", "--csv", str(tmp_path / "o.csv")]) == 0
+    assert "'=SUM(A1)" in (tmp_path / "o.csv").read_text()
+
+
+def test_doctor_speaks(run, capsys):
+    assert main(["doctor", "--quick", "--model", str(run)]) == 0
+    shown = capsys.readouterr().out
+    assert "threads" in shown
+    assert "32" in shown
+    assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 0
+    found = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
+    assert found["model"]["advice"]
