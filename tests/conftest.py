@@ -30,12 +30,12 @@ def toy_clip(words: Words, seed: int = 0) -> Clip:
     return random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=seed)
 
 
-@pytest.fixture()
+@pytest.fixture
 def words() -> Words:
     return toy_words()
 
 
-@pytest.fixture()
+@pytest.fixture
 def clip(words: Words) -> Clip:
     return toy_clip(words)
 

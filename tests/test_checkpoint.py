@@ -19,7 +19,7 @@ from descry.errors import ModelMissing, ModelRefused
 from descry.methods.interactreid import PRESETS, InteractReID
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(clip, words, tmp_path):
     method = InteractReID(clip, words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
     print_ = save_model(tmp_path / "run", method, "interactreid", "released", {"note": "a test"})

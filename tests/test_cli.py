@@ -5,20 +5,26 @@ import subprocess
 import sys
 
 import pytest
-from conftest import SHARED, quick, toy_clip, toy_words, write_toy
 
+from conftest import SHARED, quick, toy_clip, toy_words, write_toy
 from descry.checkpoint import save_model
 from descry.cli import VERBS, main, overview
 from descry.methods.interactreid import PRESETS, InteractReID
 
 
-@pytest.fixture()
+@pytest.fixture
 def run(tmp_path):
     from dataclasses import replace
 
     words = toy_words()
     config = quick(replace(PRESETS["recommended"], stage=2, mapping_hidden=16))
-    save_model(tmp_path / "run", InteractReID(toy_clip(words), words, config, 0), "interactreid", "recommended", {"note": "toy"})
+    save_model(
+        tmp_path / "run",
+        InteractReID(toy_clip(words), words, config, 0),
+        "interactreid",
+        "recommended",
+        {"note": "toy"},
+    )
     return tmp_path / "run"
 
 
@@ -29,7 +35,9 @@ def said(capsys, *args):
 
 
 def test_help_imports_no_torch():
-    code = "import sys; from descry.cli import main; main(['--help']); sys.exit('torch' in sys.modules or 'tyro' in sys.modules)"
+    code = (
+        "import sys; from descry.cli import main; main(['--help']); sys.exit(bool({'torch', 'tyro'} & {*sys.modules}))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "descry search" not in done.stderr
@@ -68,7 +76,9 @@ def test_repeated_options_append(capsys, monkeypatch, tmp_path):
     import descry.cli.gallery as module
 
     seen = {}
-    monkeypatch.setattr("descry.query.Query.__post_init__", lambda self: seen.update(texts=self.wanted, nots=self.unwanted))
+    monkeypatch.setattr(
+        "descry.query.Query.__post_init__", lambda self: seen.update(texts=self.wanted, nots=self.unwanted)
+    )
     said(capsys, "search", tmp_path, "--text", "a", "--text", "b", "--not", "c", "--not", "d")
     assert seen == {"texts": ("a", "b"), "nots": ("c", "d")}
     assert module.search
@@ -78,31 +88,49 @@ def test_train_evaluate_index_search(capsys, tmp_path, monkeypatch):
     """The first journey on a toy: every command as a user types it."""
     from descry.people.folder import write_people
 
-    data = write_people(tmp_path / "people", 24, photos=2, sketches=1, captions=1, splits={"train": 16, "val": 4, "test": 4}, processes=1)
+    data = write_people(
+        tmp_path / "people",
+        24,
+        photos=2,
+        sketches=1,
+        captions=1,
+        splits={"train": 16, "val": 4, "test": 4},
+        processes=1,
+    )
     common = ("--data", data, "--precision", "fp32", "--device", "cpu", "--threads", "1", "--set", "composed=1")
     small = ("--image-size", 32, 16, "--epochs", 1, "--batch-size", 8, "--set", "mapping_hidden=16")
-    status, out, err = said(capsys, "train", "interactreid", "--from", "random", "--out", tmp_path / "one", *common, *small)
+    status, out, err = said(
+        capsys, "train", "interactreid", "--from", "random", "--out", tmp_path / "one", *common, *small
+    )
     assert status == 0, err
     assert "selected on val" in out
     status, out, err = said(
-        capsys, "train", "interactreid", "--stage", 2, "--from", tmp_path / "one", "--out", tmp_path / "two", "--json", *common,
-        "--epochs", 1, "--batch-size", 8, "--set", "mapping_hidden=16",
+        capsys, "train", "interactreid", "--stage", 2, "--from", tmp_path / "one", "--out", tmp_path / "two", "--json",
+        *common, "--epochs", 1, "--batch-size", 8, "--set", "mapping_hidden=16",
     )  # fmt: skip
     assert status == 0, err
     assert json.loads(out)["about"]["history"][1]["stage"] == 2
-    status, out, err = said(capsys, "train", "interactreid", "--from", "random", "--out", tmp_path / "one", *common, *small)
+    status, out, err = said(
+        capsys, "train", "interactreid", "--from", "random", "--out", tmp_path / "one", *common, *small
+    )
     assert status == 2
     assert "--resume" in err
     status, out, err = said(capsys, "evaluate", tmp_path / "two", "--data", data, "--json", "--device", "cpu")
     assert status == 0, err
     results = json.loads(out)["results"]
-    assert {(r["benchmark"], r["composition"]) for r in results} >= {("text", ""), ("sketch+text", "early"), ("photo+text", "pseudo")}
-    status, out, err = said(capsys, "index", data / "photos", "--model", tmp_path / "two", "--out", tmp_path / "gallery")
+    assert {(r["benchmark"], r["composition"]) for r in results} >= {
+        ("text", ""),
+        ("sketch+text", "early"),
+        ("photo+text", "pseudo"),
+    }
+    status, out, err = said(
+        capsys, "index", data / "photos", "--model", tmp_path / "two", "--out", tmp_path / "gallery"
+    )
     assert status == 0, err
     sketch = next((data / "sketches").iterdir())
     status, out, err = said(
-        capsys, "search", tmp_path / "gallery", "--sketch", sketch, "--text", "a red jacket", "--text", "zyzzyva", "-k", 5, "--json",
-        "--csv", tmp_path / "a.csv", "--sheet", tmp_path / "a.png", "--copy-to", tmp_path / "copies",
+        capsys, "search", tmp_path / "gallery", "--sketch", sketch, "--text", "a red jacket", "--text", "zyzzyva",
+        "-k", 5, "--json", "--csv", tmp_path / "a.csv", "--sheet", tmp_path / "a.png", "--copy-to", tmp_path / "copies",
     )  # fmt: skip
     assert status == 0, err
     assert len(json.loads(out)["results"]) == 5
@@ -156,7 +184,9 @@ def test_set_refuses_unknown_fields_and_wrong_types(capsys, tmp_path):
     assert "did you mean 'paper'" in err
 
 
-@pytest.mark.skipif(not (SHARED / "data" / "people_ccby").is_dir(), reason="the CC BY photographs are not on this machine")
+@pytest.mark.skipif(
+    not (SHARED / "data" / "people_ccby").is_dir(), reason="the CC BY photographs are not on this machine"
+)
 def test_real_photographs_can_be_indexed_and_searched(capsys, tmp_path):
     photos = SHARED / "data" / "people_ccby"
     status, out, err = said(capsys, "index", photos, "--model", "demo", "--out", tmp_path / "g", "--device", "cpu")

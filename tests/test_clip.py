@@ -1,7 +1,6 @@
 """Clip against the library it stands on, and against what it must refuse."""
 
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,10 +22,10 @@ from descry.clip import (
 )
 from descry.errors import ModelMissing, ModelRefused, UsageError
 
-SQUARE = dict(image_size=(32, 32), patch=8, vocabulary=40, placeholder=5)
+SQUARE = {"image_size": (32, 32), "patch": 8, "vocabulary": 40, "placeholder": 5}
 
 
-@pytest.fixture()
+@pytest.fixture
 def square():
     return random_clip(**SQUARE).eval()
 
@@ -50,9 +49,13 @@ def test_equals_the_library_on_a_square_image(square, tmp_path):
     with torch.no_grad():
         expected = library.get_image_features(ours.normalise(pixels))
         assert torch.allclose(ours.image_features(pixels), expected.pooler_output, atol=1e-5)
-        assert torch.allclose(ours.image_features(ours.normalise(pixels), normalised=True), expected.pooler_output, atol=1e-5)
+        assert torch.allclose(
+            ours.image_features(ours.normalise(pixels), normalised=True), expected.pooler_output, atol=1e-5
+        )
         assert torch.allclose(ours.text_features(ids), library.get_text_features(ids).pooler_output, atol=1e-5)
-        assert torch.allclose(ours.text_tokens(ids)[torch.arange(2), torch.tensor([3, 2])], ours.text_features(ids), atol=1e-6)
+        assert torch.allclose(
+            ours.text_tokens(ids)[torch.arange(2), torch.tensor([3, 2])], ours.text_features(ids), atol=1e-6
+        )
         assert torch.allclose(ours.image_tokens(pixels)[:, 0], ours.image_features(pixels), atol=1e-6)
 
 
@@ -107,9 +110,13 @@ def test_masked_patches(square):
     changed[:, :, :8, 24:] = torch.rand(3, 8, 8)  # the fourth patch of the first row
     token = torch.rand(64)
     with torch.no_grad():
-        assert torch.allclose(square.image_tokens(pixels, mask=mask), square.image_tokens(changed, mask=mask), atol=1e-6)
+        assert torch.allclose(
+            square.image_tokens(pixels, mask=mask), square.image_tokens(changed, mask=mask), atol=1e-6
+        )
         assert not torch.allclose(square.image_tokens(pixels), square.image_tokens(changed), atol=1e-3)
-        assert not torch.allclose(square.image_tokens(pixels, mask=mask), square.image_tokens(pixels, mask=mask, mask_token=token))
+        assert not torch.allclose(
+            square.image_tokens(pixels, mask=mask), square.image_tokens(pixels, mask=mask, mask_token=token)
+        )
         assert torch.allclose(square.image_tokens(pixels, mask=~mask & mask), square.image_tokens(pixels), atol=1e-6)
 
 
@@ -171,7 +178,12 @@ def openai_names(clip: Clip) -> dict[str, torch.Tensor]:
             for kind in ("weight", "bias"):
                 out[f"{b}attn.in_proj_{kind}"] = torch.cat([state[f"{a}self_attn.{x}_proj.{kind}"] for x in "qkv"])
                 out[f"{b}attn.out_proj.{kind}"] = state[f"{a}self_attn.out_proj.{kind}"]
-                for old, new in (("layer_norm1", "ln_1"), ("layer_norm2", "ln_2"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj")):
+                for old, new in (
+                    ("layer_norm1", "ln_1"),
+                    ("layer_norm2", "ln_2"),
+                    ("mlp.fc1", "mlp.c_fc"),
+                    ("mlp.fc2", "mlp.c_proj"),
+                ):
                     out[f"{b}{new}.{kind}"] = state[f"{a}{old}.{kind}"]
     for kind in ("weight", "bias"):
         out[f"visual.ln_pre.{kind}"] = state[f"vision_model.pre_layrnorm.{kind}"]
@@ -248,4 +260,3 @@ def test_spec_survives_json(square):
     assert plain_config(CLIPConfig.from_dict(spec.config)) == spec.config
     with pytest.raises(ModelRefused, match="2 weights"):
         check_fit(square.model.visual_projection, {"wrong": torch.zeros(1)}, "x")
-

@@ -44,7 +44,9 @@ def test_reverse_kl_reference():
 
 def probabilities(a, b, temperature):
     a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    logits = (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T / temperature
+    logits = (
+        (a / np.linalg.norm(a, axis=1, keepdims=True)) @ (b / np.linalg.norm(b, axis=1, keepdims=True)).T / temperature
+    )
     e = np.exp(logits - logits.max(axis=1, keepdims=True))
     return e / e.sum(axis=1, keepdims=True)
 
@@ -87,6 +89,8 @@ def test_perfect_pairs_cost_nearly_nothing():
 
 def test_gradients_reach_both_sides():
     a, b = I.clone().requires_grad_(), T.clone().requires_grad_()
-    (losses.sdm(a, b, PID, 0.05) + losses.soft_contrastive(a, b, PID, 0.05, 0.5) + losses.reverse_kl(a, b, PID, 0.05)).backward()
+    (
+        losses.sdm(a, b, PID, 0.05) + losses.soft_contrastive(a, b, PID, 0.05, 0.5) + losses.reverse_kl(a, b, PID, 0.05)
+    ).backward()
     assert a.grad.abs().sum() > 0
     assert b.grad.abs().sum() > 0

@@ -51,7 +51,9 @@ def test_reference_values_with_an_absent_person():
 def test_slow_loop_on_random_cases(seed):
     rng = np.random.default_rng(seed)
     q, g = rng.integers(1, 8), rng.integers(2, 40)
-    similarity = rng.integers(-3, 4, (q, g)) / 3 if seed % 2 else rng.normal(size=(q, g))  # every other one full of ties
+    similarity = (
+        rng.integers(-3, 4, (q, g)) / 3 if seed % 2 else rng.normal(size=(q, g))
+    )  # every other one full of ties
     wanted, ignored = rng.random((q, g)) < 0.2, rng.random((q, g)) < 0.2
     wanted[0, 0], ignored[0, 0] = True, False
     missing = "miss" if seed % 3 else "drop"

@@ -26,10 +26,10 @@ def test_a_query_is_a_value():
         Query().wanted = ()
 
 
-@pytest.mark.parametrize("bad", [{"wanted": ("",)}, {"unwanted": (3,)}, {"wanted": (Part("a", 2.5),)}])
+@pytest.mark.parametrize("bad", [{"wanted": ("",)}, {"unwanted": (3,)}])
 def test_refusals(bad):
     with pytest.raises(UsageError):
-        Query(**{k: v for k, v in bad.items()})
+        Query(**bad)
 
 
 def test_weights_and_times_are_checked():

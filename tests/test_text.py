@@ -2,13 +2,15 @@ import gzip
 
 import pytest
 import torch
-from conftest import SHARED
 
+from conftest import SHARED
 from descry.errors import ModelMissing, ModelRefused
 from descry.text import Words, clean_caption, mask_tokens, openai_words, word_level
 
 MERGES = SHARED / "data" / "clip_bpe" / "bpe_simple_vocab_16e6.txt.gz"
-needs_merges = pytest.mark.skipif(not MERGES.is_file(), reason="the merges file of OpenAI's CLIP is not on this machine")
+needs_merges = pytest.mark.skipif(
+    not MERGES.is_file(), reason="the merges file of OpenAI's CLIP is not on this machine"
+)
 
 
 @needs_merges

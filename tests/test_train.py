@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import quick, toy_clip, toy_words, write_toy
 
+from conftest import quick, toy_clip, toy_words, write_toy
 from descry.batches import Batches, mix
 from descry.checkpoint import load_training
 from descry.embed import load
@@ -68,7 +68,15 @@ def test_a_run_folder_is_written_and_can_be_loaded(toy, tmp_path):
     heard = []
     method, metrics = run(toy, tmp_path / "run", hear=heard.append)
     names = {p.name for p in (tmp_path / "run").iterdir()}
-    assert names == {"config.json", "model.safetensors", "training.safetensors", "tokenizer.json", "words.json", "log.jsonl", "metrics.json"}
+    assert names == {
+        "config.json",
+        "model.safetensors",
+        "training.safetensors",
+        "tokenizer.json",
+        "words.json",
+        "log.jsonl",
+        "metrics.json",
+    }
     assert metrics["selection"] == "val"
     assert len(metrics["selection_scores"]) == 2
     assert heard[-1].step == heard[-1].steps == 8
@@ -154,7 +162,8 @@ data, out, stage = {data!r}, {out!r}, {stage}
 fabric = _fabric(Settings(device="cpu"))
 words = toy_words()
 torch.manual_seed(0)
-config = quick(replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0, text_dropout=0.0, mapping_dropout=0.0), augment="none")
+config = replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0)
+config = quick(replace(config, text_dropout=0.0, mapping_dropout=0.0), augment="none")
 method = InteractReID(toy_clip(words), words, config, 16)
 toy = write_toy(Path(data) / str(fabric.global_rank), people=16)
 batches = Batches(toy.train, words, (32, 16), config.recipe, method.needs, 0, fabric.global_rank, fabric.world_size, 1)
@@ -164,7 +173,8 @@ batch = next(iter(batches.epoch(0)))
 losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(0)))
 fabric.backward(sum(losses.values()))
 if fabric.is_global_zero:
-    torch.save(({{k: v.item() for k, v in losses.items()}}, {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}), out)
+    gradients = {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}
+    torch.save(({{k: v.item() for k, v in losses.items()}}, gradients), out)
 """
 
 
@@ -178,7 +188,16 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path, stage):
         code = TWO.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data"), out=str(out), stage=stage)
         script = tmp_path / "two.py"
         script.write_text(code)
-        launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", str(world)]
+        launcher = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--local-addr",
+            "127.0.0.1",
+            "--nproc-per-node",
+            str(world),
+        ]
         environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
         done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, env=environment, timeout=120)
         assert done.returncode == 0, done.stderr[-2000:]
@@ -243,7 +262,8 @@ def test_batches_depend_on_the_seed_alone(toy, words):
     assert torch.equal(tail[0]["image"], first[2]["image"])
     assert torch.equal(tail[0]["token_labels"], first[2]["token_labels"])
     halves = [
-        next(iter(Batches(toy.train, words, (32, 16), recipe, frozenset(), 0, rank, 2, 1).epoch(0)))["pid"] for rank in (0, 1)
+        next(iter(Batches(toy.train, words, (32, 16), recipe, frozenset(), 0, rank, 2, 1).epoch(0)))["pid"]
+        for rank in (0, 1)
     ]
     assert torch.equal(torch.cat(halves), first[0]["pid"])
 

@@ -2,8 +2,10 @@
 
 usage: python3 tools/environment.py [EXTRA ...]        e.g. dev
 
-It says what it does, does nothing twice, and names what is missing. Without an NVIDIA GPU it looks at what pip would take
-before taking it: if that were PyTorch's gigabytes for CUDA, it takes PyTorch's CPU wheels instead. TORCH_INDEX=URL overrides.
+It says what it does, does nothing twice, and names what is missing. Without an NVIDIA GPU it looks at what pip would
+take
+before taking it: if that were PyTorch's gigabytes for CUDA, it takes PyTorch's CPU wheels instead. TORCH_INDEX=URL
+overrides.
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ def torch_requirement() -> str:
 
 def check_python() -> None:
     if sys.version_info < (3, 11):
-        stop(f"this is Python {sys.version.split()[0]}; 3.11 or newer is needed. Name one with: make PYTHON=python3.11 …")
+        stop(
+            f"this is Python {sys.version.split()[0]}; 3.11 or newer is needed. Name one with: make PYTHON=python3.11 …"
+        )
     for module, package in (("venv", "python3-venv"), ("ensurepip", "python3-venv")):
         if importlib.util.find_spec(module) is None:
             stop(f"Python's module {module} is missing. On Debian and Ubuntu: sudo apt install {package}")
@@ -85,7 +89,7 @@ def install(extras: list[str]) -> None:
     requirement = torch_requirement()
     if subprocess.run([str(PYTHON), "-c", "import torch"], stderr=subprocess.DEVNULL).returncode:
         source = torch_source(requirement)
-        say(f"installing PyTorch{' from ' + source[1] if source else ''} (the largest part; a few minutes on a slow line)")
+        say(f"installing PyTorch{' from ' + source[1] if source else ''} (the largest part: some minutes)")
         if pip("install", "-q", *source, "-c", "constraints.txt", requirement).returncode:
             stop("pip could not install PyTorch; is the network up? Another source: make TORCH_INDEX=URL …")
     target = f".[{','.join(sorted(have | set(extras)))}]" if have | set(extras) else "."

@@ -1,7 +1,7 @@
 """descry: find a person in a gallery of photographs from a sketch, from words, or from both.
 
-Results are leads, never identifications. The public names are those of __all__; each is imported when it is first used, so
-that `import descry` costs nothing.
+Results are leads, never identifications. The public names are those of __all__; each is imported when it is first
+used, so that `import descry` costs nothing.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
-"""Image augmentation of the three papers: small functions on a batch of images in [0, 1], each with its own draw per image.
+"""Image augmentation of the three papers: small functions on a batch of images in [0, 1], each with its own draw per
+image.
 
-All take (B, 3, H, W) and a generator, and return a new batch; none writes into its input. Values are the papers' and the
-released codes'. Where erasing after normalisation fills with the mean's value, the same fill before it is mean · (1 + std).
+All take (B, 3, H, W) and a generator, and return a new batch; none writes into its input. Values are the papers' and
+the released codes'. Where erasing after normalisation fills with the mean's value, the same fill before it is mean ·
+(1 + std).
 """
 
 from __future__ import annotations
@@ -87,7 +89,9 @@ def rotate(images: Tensor, g: Generator, degrees: float = 15.0) -> Tensor:
 
 
 def resized_crop(images: Tensor, g: Generator, scale: tuple[float, float] = (0.9, 1.0)) -> Tensor:
-    """A part of this share of the area (sides' ratio changed by 3/4 to 4/3 as far as it fits), brought back to the full size."""
+    """A part of this share of the area (sides' ratio changed by 3/4 to 4/3 as far as it fits), brought back to the
+    full size.
+    """
     area = _draw(images, g, *scale)
     ratio = torch.exp(_draw(images, g, math.log(3 / 4), math.log(4 / 3)))
     wide = torch.sqrt(area * ratio).clamp(max=1)
@@ -98,7 +102,9 @@ def resized_crop(images: Tensor, g: Generator, scale: tuple[float, float] = (0.9
 
 
 def two_of_six(images: Tensor, g: Generator) -> Tensor:
-    """The released InteractReID's choice: two draws, with replacement, from six augmentations, for each image by itself."""
+    """The released InteractReID's choice: two draws, with replacement, from six augmentations, for each image by
+    itself.
+    """
     six: list[Augmentation] = [
         jitter,
         rotate,

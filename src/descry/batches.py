@@ -1,5 +1,5 @@
-"""From training rows to batches of tensors. Every draw is a function of (seed, epoch, row) or (seed, step), so a resumed run,
-another number of workers or of decoding threads sees the same data.
+"""From training rows to batches of tensors. Every draw is a function of (seed, epoch, row) or (seed, step), so a
+resumed run, another number of workers or of decoding threads sees the same data.
 """
 
 from __future__ import annotations
@@ -48,7 +48,9 @@ class Batches:
     ):
         self.rows = [r for r in rows if ("text" not in needs or r.caption) and ("sketch" not in needs or r.sketches)]
         if len(self.rows) < len(rows) and not self.rows:
-            raise DataError(f"none of the {len(rows)} training rows has {' and '.join(sorted(needs))}, which this method needs")
+            raise DataError(
+                f"none of the {len(rows)} training rows has {' and '.join(sorted(needs))}, which this method needs"
+            )
         if recipe.batch_size % world:
             raise UsageError(f"a batch of {recipe.batch_size} cannot be shared by {world} processes; choose a multiple")
         self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
@@ -76,13 +78,17 @@ class Batches:
         with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as ahead:
             coming: Future[Batch] | None = None
             for step in range(skip, steps):
-                now = coming.result() if coming else self._read(order[step * size : (step + 1) * size], epoch, step, pool)
+                now = (
+                    coming.result() if coming else self._read(order[step * size : (step + 1) * size], epoch, step, pool)
+                )
                 if step + 1 < steps:
-                    coming = ahead.submit(self._read, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool)
+                    coming = ahead.submit(
+                        self._read, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool
+                    )
                 yield self._finish(now, epoch, step)
 
     def whole(self) -> Iterator[Batch]:
-        """Every row once, in order and without augmentation, on every process: for what a method prepares in advance."""
+        """Every row once, in order, without augmentation, on every process: for what a method prepares in advance."""
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
             for first in range(0, len(self.rows), self.recipe.batch_size):
                 part = np.arange(first, min(first + self.recipe.batch_size, len(self.rows)))
@@ -91,7 +97,9 @@ class Batches:
                 yield batch | {k: v.float().div_(255) for k, v in batch.items() if k in ("image", "sketch")}
 
     def _finish(self, batch: Batch, epoch: int, step: int) -> Batch:
-        """Onto the device, pixels to [0, 1], augmentation: here rather than in the reading thread, which would fight for cores."""
+        """Onto the device, pixels to [0, 1], augmentation: here rather than in the reading thread, which would fight
+        for cores.
+        """
         generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))
         batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
         for name in ("image", "sketch"):

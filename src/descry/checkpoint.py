@@ -1,11 +1,11 @@
 """A run folder: plain files, versioned, loaded strictly, refused with a reason when they do not fit.
 
-  config.json           method, preset, config, CLIP's shape, fingerprint, where it comes from
-  model.safetensors     what inference needs, at the selected epoch
-  training.safetensors  what resuming needs: all weights that move, optimiser, generators, position; one file, so that it
-                        is always of one step
-  tokenizer.json, words.json   the vocabulary
-  log.jsonl, metrics.json      what happened, what was measured
+config.json           method, preset, config, CLIP's shape, fingerprint, where it comes from
+model.safetensors     what inference needs, at the selected epoch
+training.safetensors  what resuming needs: all weights that move, optimiser, generators, position; one file, so that it
+                      is always of one step
+tokenizer.json, words.json   the vocabulary
+log.jsonl, metrics.json      what happened, what was measured
 """
 
 from __future__ import annotations
@@ -42,7 +42,11 @@ def save_model(
     name, which: method and preset. about: provenance, plain values. half: store weights as fp16.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    state = {k: v.detach().cpu().contiguous() for k, v in method.state_dict().items() if k.startswith(_inference_keys(method))}
+    state = {
+        k: v.detach().cpu().contiguous()
+        for k, v in method.state_dict().items()
+        if k.startswith(_inference_keys(method))
+    }
     raw = save({k: v.half() if half and v.is_floating_point() else v for k, v in state.items()})
     config = {
         "format": FORMAT,
@@ -84,7 +88,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a run folder; ModelMissing or ModelRefused when it is none."""
     path = folder / "config.json"
     if not path.is_file():
-        raise ModelMissing(f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert")
+        raise ModelMissing(
+            f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"
+        )
     try:
         config = json.loads(path.read_text("utf-8"))
     except ValueError as error:
@@ -97,8 +103,8 @@ def read_config(folder: Path) -> dict[str, Any]:
 def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[nn.Module, dict[str, Any]]:
     """The method of a run folder with its inference weights, in eval mode on the CPU, and its config.json.
 
-    verify: check the weights against the fingerprint. Raises ModelMissing, ModelRefused (missing, extra, misshapen or not
-    finite weights are named).
+    verify: check the weights against the fingerprint. Raises ModelMissing, ModelRefused (missing, extra, misshapen or
+    not finite weights are named).
     """
     config = read_config(folder)
     file = folder / "model.safetensors"
@@ -106,7 +112,9 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
     raw = file.read_bytes()
     if verify and fingerprint(config, raw) != config.get("fingerprint"):
-        raise ModelRefused(f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again")
+        raise ModelRefused(
+            f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again"
+        )
     method = empty_method(folder, config, identities)
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
     keys = _inference_keys(method)
@@ -130,7 +138,9 @@ def config_from_json(cls: type, data: dict[str, Any]) -> Any:
     values = {}
     for key, value in data.items():
         if key not in hints:
-            raise ModelRefused(f"the run's config has a field {key!r} that this version does not know; install the version that wrote it")
+            raise ModelRefused(
+                f"the run's config has a field {key!r} unknown to this version; install the one that wrote it"
+            )
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
             value = config_from_json(typing.cast(type, hints[key]), value)
         values[key] = tuple(value) if isinstance(value, list) else value
@@ -169,7 +179,9 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def load_any(
     name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False
 ) -> tuple[nn.Module, dict[str, Any], Path]:
-    """A method from "demo", a run folder, or any CLIP in the transformers format (as zero_shot); its config and folder."""
+    """A method from "demo", a run folder, or any CLIP in the transformers format (as zero_shot); its config and
+    folder.
+    """
     folder = DEMO if str(name) == "demo" else Path(name)
     if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
         method, config = load_method(folder)

@@ -54,8 +54,9 @@ class ClipSpec:
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> ClipSpec:
         """The spec of `to_json`; ModelRefused when a field is missing or unknown."""
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
-            return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in data.items()})
+            return cls(**values)
         except TypeError as error:
             raise ModelRefused(f"the configuration of a CLIP does not fit this version: {error}") from None
 
@@ -74,7 +75,7 @@ class Clip(nn.Module):
     def __init__(self, spec: ClipSpec):
         super().__init__()
         self.spec = spec
-        config = CLIPConfig.from_dict(spec.config)
+        config: Any = CLIPConfig.from_dict(spec.config)
         self.model = CLIPModel(config)
         self.patch: int = config.vision_config.patch_size
         height, width = spec.image_size
@@ -124,7 +125,9 @@ class Clip(nn.Module):
         return self.model.visual_projection(self.model.vision_model.post_layernorm(states))
 
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
-        """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see `text_tokens`."""
+        """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see
+        `text_tokens`.
+        """
         ids = torch.as_tensor(ids, device=self.logit_scale.device)
         states = self._text_states(ids, word)
         return self.model.text_projection(states[torch.arange(len(ids), device=ids.device), self.text_end(ids)])
@@ -132,8 +135,9 @@ class Clip(nn.Module):
     def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, L, D).
 
-        word: (B, W) or (1, W); takes the place of the token embedding at the one placeholder of each prompt (InteractReID
-        §III-C), before positions are added. Raises UsageError for a prompt without or with several placeholders.
+        word: (B, W) or (1, W); takes the place of the token embedding at the one placeholder of each prompt
+        (InteractReID §III-C), before positions are added. Raises UsageError for a prompt without or with several
+        placeholders.
         """
         return self.model.text_projection(self._text_states(torch.as_tensor(ids, device=self.logit_scale.device), word))
 
@@ -141,7 +145,9 @@ class Clip(nn.Module):
         """(B,) position of the first end-of-text token; UsageError for a text without one."""
         ends = ids == self.spec.end
         if not bool(ends.any(dim=1).all()):
-            raise UsageError(f"a text has no end-of-text token (id {self.spec.end}); make ids with the model's own Words")
+            raise UsageError(
+                f"a text has no end-of-text token (id {self.spec.end}); make ids with the model's own Words"
+            )
         return ends.int().argmax(dim=1)
 
     def freeze_patches(self) -> None:
@@ -176,7 +182,9 @@ class Clip(nn.Module):
     def _image_states(self, images: Any, normalised: bool) -> Tensor:
         images = torch.as_tensor(images, device=self.logit_scale.device)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
-            raise UsageError(f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}")
+            raise UsageError(
+                f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
+            )
         images = images if normalised else self.normalise(images)
         return self.model.vision_model(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
 
@@ -194,7 +202,11 @@ class Clip(nn.Module):
 
         def replace(module: nn.Module, args: Any, patches: Tensor) -> Tensor:
             hidden = mask.view(len(patches), 1, *self.grid).to(patches)
-            return patches * (1 - hidden) if token is None else torch.lerp(patches, token.to(patches).view(1, -1, 1, 1), hidden)
+            return (
+                patches * (1 - hidden)
+                if token is None
+                else torch.lerp(patches, token.to(patches).view(1, -1, 1, 1), hidden)
+            )
 
         handle = self.model.vision_model.embeddings.patch_embedding.register_forward_hook(replace)
         try:
@@ -213,7 +225,7 @@ class Clip(nn.Module):
         if not bool((counts == 1).all()):
             found = sorted({int(c) for c in counts})
             raise UsageError(
-                f"a prompt must hold the placeholder (token {self.spec.placeholder}) exactly once; found {found} times. "
+                f"a prompt must hold the placeholder (token {self.spec.placeholder}) exactly once; found {found}. "
                 'Write it apart from other signs, as in "a photo of * , and a red jacket"'
             )
         if word.ndim != 2 or word.shape[1] != self.text_width or len(word) not in (1, len(ids)):
@@ -247,7 +259,9 @@ def random_clip(
     std: tuple[float, float, float] = CLIP_STD,
     activation: str = "quick_gelu",
 ) -> Clip:
-    """A Clip with random weights, for tests and for training from nothing. head: width of an attention head (64 in CLIP)."""
+    """A Clip with random weights, for tests and for training from nothing. head: width of an attention head (64 in
+    CLIP).
+    """
     side = {
         "hidden_act": activation,
         "projection_dim": dim,
@@ -291,8 +305,16 @@ def build(spec: ClipSpec, seed: int = 0) -> Clip:
 
 def plain_config(config: CLIPConfig) -> dict[str, Any]:
     """The configuration as the few values that shape the network."""
-    keys = ("hidden_size", "intermediate_size", "num_hidden_layers", "num_attention_heads", "hidden_act", "layer_norm_eps")
-    vision, text = config.vision_config, config.text_config
+    keys = (
+        "hidden_size",
+        "intermediate_size",
+        "num_hidden_layers",
+        "num_attention_heads",
+        "hidden_act",
+        "layer_norm_eps",
+    )
+    vision: Any = config.vision_config
+    text: Any = config.text_config
     return {
         "projection_dim": config.projection_dim,
         "logit_scale_init_value": config.logit_scale_init_value,
@@ -307,13 +329,13 @@ def plain_config(config: CLIPConfig) -> dict[str, Any]:
 def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
     """A CLIP in the transformers format: a local folder, or a hub name found in the local cache.
 
-    image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear without
-    antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
+    image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear
+    without antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
     """
     folder = _folder(name, allow_download)
     try:
         raw = json.loads((folder / "config.json").read_text("utf-8"))
-        config = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"} | {})
+        config: Any = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
     if raw.get("model_type", "clip") != "clip":
@@ -326,9 +348,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     return with_weights(spec, _weights(folder), str(folder), (side // config.vision_config.patch_size,) * 2)
 
 
-def with_weights(
-    spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None
-) -> Clip:
+def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> Clip:
     """A Clip with these weights (names of the transformers library), the position grid resized where it must be.
 
     grid: (height, width) of the weights' position table in patches; left out, it is taken to be square.
@@ -349,13 +369,17 @@ def with_weights(
 
 
 def respecified(clip: Clip, **changes: Any) -> Clip:
-    """The same weights under a spec with some fields changed (image_size, mean, std); the position grid is resized if it must be."""
+    """The same weights under a spec with some fields changed (image_size, mean, std); the position grid is resized if
+    it must be.
+    """
     spec = replace(clip.spec, **changes)
     return clip if spec == clip.spec else with_weights(spec, clip.model.state_dict(), "the model", clip.grid)
 
 
 def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Put every weight in its place (also into a module on the meta device), or raise ModelRefused as `check_fit` does."""
+    """Put every weight in its place (also into a module on the meta device), or raise ModelRefused as `check_fit`
+    does.
+    """
     check_fit(module, state, source)
     module.load_state_dict(state, strict=True, assign=True)
 
@@ -363,7 +387,9 @@ def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> N
 def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
     """Raise ModelRefused that names the weights which are missing, unexpected, of another shape or not finite."""
     wanted = module.state_dict()
-    faults = [f"missing: {k}" for k in wanted.keys() - state.keys()] + [f"unexpected: {k}" for k in state.keys() - wanted.keys()]
+    faults = [f"missing: {k}" for k in wanted.keys() - state.keys()] + [
+        f"unexpected: {k}" for k in state.keys() - wanted.keys()
+    ]
     for k in sorted(wanted.keys() & state.keys()):
         if wanted[k].shape != state[k].shape:
             faults.append(f"shape of {k}: {tuple(state[k].shape)}, expected {tuple(wanted[k].shape)}")
@@ -377,19 +403,24 @@ def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
 def resize_positions(table: Tensor, grid: tuple[int, int], old: tuple[int, int] | None = None) -> Tensor:
     """(1 + h·w, W) position table → (1 + gh·gw, W): bilinear, without antialias, as IRRA and its heirs do.
 
-    old: (h, w) of the table; left out, it is taken to be square, or to have the new grid already when it has as many rows.
+    old: (h, w) of the table; left out, it is taken to be square, or to have the new grid already when it has as many
+    rows.
     """
     if old == grid or (old is None and len(table) == 1 + grid[0] * grid[1]):
         return table
     old = old or (math.isqrt(len(table) - 1),) * 2
     if old[0] * old[1] != len(table) - 1:
-        raise ModelRefused(f"a position table of {len(table)} rows is no square grid; give the image size it was made for")
+        raise ModelRefused(
+            f"a position table of {len(table)} rows is no square grid; give the image size it was made for"
+        )
     square = table[1:].reshape(1, *old, -1).permute(0, 3, 1, 2)
     resized = F.interpolate(square, size=grid, mode="bilinear", align_corners=False, antialias=False)
     return torch.cat([table[:1], resized.permute(0, 2, 3, 1).reshape(grid[0] * grid[1], -1)])
 
 
-def from_openai(state: dict[str, Tensor], image_size: tuple[int, int] | None = None, source: str = "the checkpoint") -> Clip:
+def from_openai(
+    state: dict[str, Tensor], image_size: tuple[int, int] | None = None, source: str = "the checkpoint"
+) -> Clip:
     """A Clip from OpenAI's state-dict names; the architecture is read off the shapes (heads = width / 64).
 
     image_size: (H, W); left out, the square of the position grid.
@@ -400,7 +431,9 @@ def from_openai(state: dict[str, Tensor], image_size: tuple[int, int] | None = N
         table, projection = state["visual.positional_embedding"], state["text_projection"]
         length = len(state["positional_embedding"])
     except KeyError as error:
-        raise ModelRefused(f"{source} lacks {error}, so it is no CLIP with a vision transformer under OpenAI's names") from None
+        raise ModelRefused(
+            f"{source} lacks {error}, so it is no CLIP with a vision transformer under OpenAI's names"
+        ) from None
     image_width, patch, text_width = vision.shape[0], vision.shape[-1], text.shape[1]
     side = math.isqrt(len(table) - 1)
     spec = ClipSpec(
@@ -440,7 +473,9 @@ def rename_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
         if key in ("visual.proj", "text_projection"):
             out["visual_projection.weight" if key == "visual.proj" else "text_projection.weight"] = value.T.contiguous()
         elif key in fixed or head in fixed:
-            out[fixed[key] if key in fixed else f"{fixed[head]}.{kind}"] = value.reshape(()) if key == "logit_scale" else value
+            out[fixed[key] if key in fixed else f"{fixed[head]}.{kind}"] = (
+                value.reshape(()) if key == "logit_scale" else value
+            )
         elif ".resblocks." in f".{key}":
             side, _, rest = key.partition("resblocks.")
             number, _, part = rest.partition(".")
@@ -478,7 +513,9 @@ def _folder(name: str | Path, allow_download: bool) -> Path:
             raise ModelMissing(f"{folder} holds no config.json; give a folder with a CLIP in the transformers format")
         return folder
     if folder.is_absolute() or folder.suffix or str(name).count("/") != 1:
-        raise ModelMissing(f"there is no folder {name}; give a folder, or a hub name such as openai/clip-vit-base-patch16")
+        raise ModelMissing(
+            f"there is no folder {name}; give a folder, or a hub name such as openai/clip-vit-base-patch16"
+        )
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
@@ -486,8 +523,12 @@ def _folder(name: str | Path, allow_download: bool) -> Path:
         patterns = ["*.json", "*.safetensors", "*.txt"]
         return Path(snapshot_download(str(name), local_files_only=not allow_download, allow_patterns=patterns))
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
-        advice = "the hub did not give it" if allow_download else "add --allow-download to fetch it, or give a local folder"
-        raise ModelMissing(f"{name} is neither a folder nor in the local cache of the hub; {advice} ({type(error).__name__})") from None
+        advice = (
+            "the hub did not give it" if allow_download else "add --allow-download to fetch it, or give a local folder"
+        )
+        raise ModelMissing(
+            f"{name} is neither a folder nor in the local cache of the hub; {advice} ({type(error).__name__})"
+        ) from None
 
 
 def _weights(folder: Path) -> dict[str, Tensor]:

@@ -43,17 +43,17 @@ class Composition:
     "early+late", all three; "pseudo", the picture's pseudo-word, with the words side by side. Without a pseudo-word
     in the model, "early", "early+late" and "pseudo" become "late".
     phrases: "one" prompt of all wanted phrases, "each" by itself as evidence, or "both". A phrase whose weight is not
-    1 is always scored by itself, because a prompt knows no weights.
-    text: share of the words in late, sum, slerp and ranks, 0 to 1. early: share of the composed prompt in "early+late".
-    neutral: what a NOT phrase and a phrase on its own are compared with ("a person"); "" for nothing.
-    joiner: what stands between the phrases of one prompt.
+    1 is always scored by itself, because a prompt knows no weights; so is one whose answer curve was measured. text:
+    share of the words in late, sum, slerp and ranks, 0 to 1. early: share of the composed prompt in "early+late".
+    neutral: what a NOT phrase and a phrase on its own are compared with ("a person"); "" for nothing. joiner: what
+    stands between the phrases of one prompt.
     """
 
     how: str = "early"
     phrases: str = "one"
     text: float = 0.5
     early: float = 0.5
-    neutral: str = ""
+    neutral: str = "a person"
     joiner: str = ", "
 
     def __post_init__(self) -> None:
@@ -181,6 +181,16 @@ def _split(names: list[str], plans: list[_Plan]) -> list[list[str]]:
     return out
 
 
+def phrase_vectors(model: Encoder, phrases: Sequence[str], neutral: str | None = None) -> np.ndarray:
+    """(P, D) of phrases that are scored by themselves: each against the neutral phrase, where there is one.
+
+    neutral: the composition's unless given.
+    """
+    vectors = model.embed_texts(list(phrases))
+    neutral = composition_of(model).neutral if neutral is None else neutral
+    return unit(vectors - model.embed_texts([neutral])) if neutral else vectors
+
+
 class _Plan:
     """What of one query has to be embedded, and how the vectors become terms."""
 
@@ -190,8 +200,9 @@ class _Plan:
         self.pictures = [*self.sketches, *(p for p in query.photos if p.on)]
         wanted = [p for p in query.wanted if p.on]
         together = how.phrases in ("one", "both")
-        self.prompt = how.joiner.join(p.value for p in wanted if together and p.weight == 1.0)
-        self.single = [p for p in wanted if how.phrases in ("each", "both") or p.weight != 1.0]
+        alone = [p for p in wanted if p.weight != 1.0 or p.value in curves]
+        self.prompt = how.joiner.join(p.value for p in wanted if together and p not in alone)
+        self.single = [p for p in wanted if how.phrases in ("each", "both") or p in alone]
         self.unwanted = [p for p in query.unwanted if p.on]
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
             raise UsageError(

@@ -31,7 +31,7 @@ class Finding:
 
 
 def examine(model: str = "", folder: Path = Path("."), quick: bool = False) -> list[Finding]:
-    """All findings, in the order of reading. model: also load it and time its encoder. quick: leave out measurements."""
+    """All findings, in reading order. model: also load it and time its encoder. quick: leave out measurements."""
     found = [_python(), _torch(), *_processor(), _gpu(), _disk(folder), *_extras()]
     if not quick:
         found.append(_memory())

@@ -1,7 +1,7 @@
 """The one path from a picture or a query to a vector: indexing, search and evaluation all take it.
 
-A Model is a method with its weights at work: it reads pictures safely, runs them in batches on a device, and returns NumPy
-float32 rows of unit length.
+A Model is a method with its weights at work: it reads pictures safely, runs them in batches on a device, and returns
+NumPy float32 rows of unit length.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def load(
 
 
 def choose_device(device: str, precision: str = "fp32") -> torch.device:
-    """"auto", "cpu" or "cuda" → a device; UsageError for one that is not here or cannot compute in that precision."""
+    """ "auto", "cpu" or "cuda" → a device; UsageError for one that is not here or cannot compute in that precision."""
     if device not in ("auto", "cpu", "cuda"):
         raise UsageError(f"there is no device {device!r}; {nearest(device, ['auto', 'cpu', 'cuda'])}")
     if precision not in PRECISIONS:
@@ -78,7 +78,7 @@ class Model:
 
     @property
     def answers(self) -> frozenset[str]:
-        """Which kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late fusion."""
+        """The kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late fusion."""
         return self.method.answers
 
     @property
@@ -102,7 +102,9 @@ class Model:
     def embed_images(
         self, pictures: Sequence[Any], batch_size: int = 64, progress: Callable[[int], None] | None = None
     ) -> np.ndarray:
-        """Paths, PIL images or arrays → (N, D) float32 unit rows. progress: called with the number done. Raises ImageRejected."""
+        """Paths, PIL images or arrays → (N, D) float32 unit rows. progress: called with the number done. Raises
+        ImageRejected.
+        """
         if isinstance(pictures, (str, Path)):
             raise UsageError("embed_images takes a list of pictures; put the one in a list")
         rows, done = [np.zeros((0, self.dimension), np.float32)], 0
@@ -129,11 +131,15 @@ class Model:
         return np.concatenate(rows)
 
     def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N, D)."""
+        """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N,
+        D).
+        """
         return self.compose_words(self.pseudo_words(pictures, batch_size), texts)
 
     def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64) -> np.ndarray:
-        """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round cheap."""
+        """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round
+        cheap.
+        """
         rows = []
         for pixels in self._decoded(pictures, batch_size):
             with self._computing():
@@ -152,12 +158,15 @@ class Model:
     # ------------------------------------------------------------------ queries
 
     def composition(self) -> str:
-        """How sketch and words are joined unless asked otherwise: what won on validation, else early where it is learnt."""
+        """How sketch and words are joined unless asked otherwise: what won on validation, else early where it is
+        learnt.
+        """
         chosen = self.config.get("composition", {}).get("default")
         return chosen or ("early" if "sketch+text" in self.answers else "late")
 
     def embed_queries(self, queries: Sequence[Query], composition: str | None = None) -> np.ndarray:
-        """Queries → (N, D) float32 unit rows of their wanted parts. NOT, marks and filters are the ranking's, not a vector's.
+        """Queries → (N, D) float32 unit rows of their wanted parts. NOT, marks and filters are the ranking's, not a
+        vector's.
 
         composition: "early" (one prompt with the pseudo-word), "late" (weighted sum of unit vectors) or "pseudo" (the
         pseudo-word without the words). Raises UsageError for an empty query or one this model cannot answer.
@@ -171,16 +180,29 @@ class Model:
         for i, (text, parts) in enumerate(zip(texts, pictures, strict=True)):
             if not text and not parts:
                 raise UsageError(f"query {i} is empty: give a sketch, a photograph or words")
-        fused = [bool(p) and how == "pseudo" or bool(p and t) and how == "early" for p, t in zip(pictures, texts, strict=True)]
-        self._add(out, fused, pictures, lambda sources, rows: self.compose(sources, ["" if how == "pseudo" else texts[r] for r in rows]))
+        fused = [
+            (bool(p) and how == "pseudo") or (bool(p and t) and how == "early")
+            for p, t in zip(pictures, texts, strict=True)
+        ]
+        self._add(
+            out,
+            fused,
+            pictures,
+            lambda sources, rows: self.compose(sources, ["" if how == "pseudo" else texts[r] for r in rows]),
+        )
         self._add(out, [not f for f in fused], pictures, lambda sources, rows: self.embed_images(sources))
         words = [i for i, (text, f) in enumerate(zip(texts, fused, strict=True)) if text and not f]
-        weight = [sum(p.weight for p in queries[i].wanted if p.on) / max(1, sum(p.on for p in queries[i].wanted)) for i in words]
+        weight = [
+            sum(p.weight for p in queries[i].wanted if p.on) / max(1, sum(p.on for p in queries[i].wanted))
+            for i in words
+        ]
         if words:
             out[words] += self.embed_texts([texts[i] for i in words]) * np.asarray(weight, np.float32)[:, None]
         return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
 
-    def _add(self, out: np.ndarray, chosen: list[bool], pictures: list[list[Any]], embed: Callable[..., np.ndarray]) -> None:
+    def _add(
+        self, out: np.ndarray, chosen: list[bool], pictures: list[list[Any]], embed: Callable[..., np.ndarray]
+    ) -> None:
         """Add the weighted mean of the embedded pictures to the rows that are chosen."""
         flat = [(i, part) for i, parts in enumerate(pictures) if chosen[i] for part in parts]
         if flat:

@@ -21,7 +21,9 @@ class UsageError(DescryError):
 
 
 class ImageRejected(DescryError):
-    """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, corrupt, missing."""
+    """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, corrupt,
+    missing.
+    """
 
     code = "image_rejected"
 

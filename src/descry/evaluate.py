@@ -1,22 +1,30 @@
-"""Benchmark → similarity → metrics. The queries go through the same path as those of a searcher."""
+"""Benchmark → similarity → metrics. The queries go through the same path as those of a searcher.
+
+Nothing of size probes × photographs is kept: similarities are formed and ranked a block of rows at a time.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from .data.leaks import Leaks, without_leaks
 from .embed import Model
 from .errors import UsageError
-from .metrics import Ranks, rank
+from .metrics import Ranks, rank_people, summarise
 from .records import Benchmark
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """One benchmark answered by one model in one way of composing. ranks: in percent, and per query."""
+    """One benchmark answered by one model in one way of composing.
+
+    ranks: in percent, and per query. identities: (Q,) whose query each is, for intervals and paired tests. note: what
+    sets it apart from the benchmark as it is, such as "without leaked identities" or "mean of 2 runs"; "" for nothing.
+    """
 
     benchmark: str
     composition: str
@@ -24,16 +32,27 @@ class Evaluation:
     probes: int
     photos: int
     fingerprint: str
+    identities: np.ndarray
+    note: str = ""
 
     def as_row(self) -> dict[str, Any]:
         """Plain values for a table, JSON or CSV."""
         figures = {k: round(v, 2) for k, v in self.ranks.as_dict().items()}
         sizes = {"probes": self.probes, "photos": self.photos, "without_relevant": self.ranks.without_relevant}
-        return {"benchmark": self.benchmark, "composition": self.composition} | figures | sizes | {"data": self.fingerprint[:16]}
+        return (
+            {"benchmark": self.benchmark, "composition": self.composition}
+            | figures
+            | sizes
+            | {"data": self.fingerprint[:16], "note": self.note}
+        )
 
 
-def similarity(model: Model, bench: Benchmark, composition: str | None = None, photos: np.ndarray | None = None) -> np.ndarray:
-    """(probes, photos) float32 cosine of each probe's query with each photograph. photos: their embeddings, if at hand."""
+def similarity(
+    model: Model, bench: Benchmark, composition: str | None = None, photos: np.ndarray | None = None
+) -> np.ndarray:
+    """(probes, photos) float32 cosine of each probe's query with each photograph. photos: their embeddings, if at
+    hand.
+    """
     gallery = model.embed_images([p.path for p in bench.photos]) if photos is None else photos
     queries = model.embed_queries([p.query for p in bench.probes], composition)
     return queries @ gallery.T
@@ -50,14 +69,53 @@ def relevance(bench: Benchmark) -> tuple[np.ndarray, np.ndarray]:
 
 
 def evaluate(
-    model: Model, bench: Benchmark, composition: str | None = None, photos: np.ndarray | None = None, missing: Any = "miss"
+    model: Model,
+    bench: Benchmark,
+    composition: str | None = None,
+    photos: np.ndarray | None = None,
+    missing: Any = "miss",
 ) -> Evaluation:
-    """Rank metrics of a model on one benchmark. A query without a relevant photograph counts as a miss in R@k."""
-    scores = similarity(model, bench, composition, photos)
-    relevant, ignored = relevance(bench)
-    ranks = rank(scores, relevant, ignored if ignored.any() else None, missing)
+    """Rank metrics of a model on one benchmark. A query without a relevant photograph counts as a miss in R@k.
+
+    photos: (G, D) embeddings of the benchmark's photographs, if at hand. missing: as in `metrics.rank`.
+    """
+    gallery = model.embed_images([p.path for p in bench.photos]) if photos is None else photos
+    queries = model.embed_queries([p.query for p in bench.probes], composition)
     how = composition or (model.composition() if "+" in bench.probes[0].query.kind else "")
-    return Evaluation(bench.name, how, ranks, len(bench.probes), len(bench.photos), bench.fingerprint())
+    return judged(bench, (queries, gallery), how, missing)
+
+
+def judged(bench: Benchmark, scores: Any, composition: str = "", missing: Any = "miss") -> Evaluation:
+    """The metrics of any method's scores: (probes, photographs), larger is nearer, in the benchmark's order; or as a pair
+    of (probes, D) and (photographs, D) vectors. Raises UsageError for another shape.
+    """
+    asked = np.array([p.pid for p in bench.probes])
+    people = np.array([p.pid for p in bench.photos])
+    ranks = rank_people(scores, asked, people, [p.ignore for p in bench.probes], missing)
+    return Evaluation(bench.name, composition, ranks, len(asked), len(people), bench.fingerprint(), asked)
+
+
+def averaged(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
+    """For benchmarks that are runs of one, "NAME/1", "NAME/2" … (PKU-Sketch: a person's sentences), the mean of the runs.
+
+    The queries of all runs together have that mean when the runs are equally long; runs that are not are left alone.
+    """
+    groups: dict[tuple[str, str, str], list[Evaluation]] = {}
+    for e in evaluations:
+        name, slash, run = e.benchmark.rpartition("/")
+        if slash and run.isdigit():
+            groups.setdefault((name, e.composition, e.note), []).append(e)
+    out = []
+    for (name, how, note), runs in groups.items():
+        if len(runs) < 2 or len({r.probes for r in runs}) > 1:
+            continue
+        first, ap, inp = (np.concatenate([getattr(r.ranks, k) for r in runs]) for k in ("first", "ap", "inp"))
+        ranks = summarise(first, ap, inp, runs[0].photos)
+        said = f"{note}; mean of {len(runs)} runs".removeprefix("; ")
+        together = "+".join(r.fingerprint[:8] for r in runs)
+        whose = np.concatenate([r.identities for r in runs])
+        out.append(Evaluation(name, how, ranks, len(first), runs[0].photos, together, whose, said))
+    return out
 
 
 def ways(model: Model, bench: Benchmark) -> list[str | None]:
@@ -71,20 +129,30 @@ def ways(model: Model, bench: Benchmark) -> list[str | None]:
 
 
 def evaluate_all(
-    model: Model, benchmarks: dict[str, Benchmark] | Any, hear: Callable[[str], None] = lambda line: None
+    model: Model,
+    benchmarks: Mapping[str, Benchmark],
+    hear: Callable[[str], None] = lambda line: None,
+    leaks: Leaks | None = None,
 ) -> list[Evaluation]:
-    """Every benchmark in every way that the model can answer it; photographs are embedded once per gallery."""
-    done: dict[Sequence[str], np.ndarray] = {}
+    """Every benchmark in every way that the model can answer it; each photograph is embedded once.
+
+    leaks: where some of its identities stand in a benchmark, that one is also evaluated without them.
+    """
+    known: dict[str, np.ndarray] = {}
     out = []
     for bench in benchmarks.values():
+        clean = without_leaks(bench, leaks) if leaks else bench
         for how in ways(model, bench):
-            paths = tuple(p.path for p in bench.photos)
-            if paths not in done:
-                hear(f"embedding {len(paths):,} photographs")
-                done[paths] = model.embed_images(paths)
+            new = [p.path for p in bench.photos if p.path not in known]
+            if new:
+                hear(f"embedding {len(new):,} photographs")
+                known |= dict(zip(new, model.embed_images(new), strict=True))
             hear(f"{bench.name}{f', {how} fusion' if how else ''}: {len(bench.probes):,} queries")
-            out.append(evaluate(model, bench, how, done[paths]))
+            out.append(evaluate(model, bench, how, np.stack([known[p.path] for p in bench.photos])))
+            if clean.probes and len(clean.photos) < len(bench.photos):
+                found = evaluate(model, clean, how, np.stack([known[p.path] for p in clean.photos]))
+                out.append(replace(found, note="without leaked identities"))
     if not out:
         asked = ", ".join(benchmarks)
         raise UsageError(f"the model answers {', '.join(sorted(model.answers))}; the data set asks with {asked}")
-    return out
+    return out + averaged(out)

@@ -20,7 +20,9 @@ from .errors import ImageRejected, UsageError
 
 @dataclass(frozen=True)
 class Limits:
-    """What a picture may be. bytes: of the file. pixels: width × height. side: longest edge. least: shortest edge allowed."""
+    """What a picture may be. bytes: of the file. pixels: width × height. side: longest edge. least: shortest edge
+    allowed.
+    """
 
     bytes: int
     pixels: int
@@ -37,8 +39,8 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 def read(source: Any, limits: Limits = GALLERY) -> Image.Image:
     """A picture as an upright RGB image; of an animation the first frame, transparency on white, 16 bits scaled to 8.
 
-    source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). Raises ImageRejected, whose
-    reason is missing, too_many_bytes, format, too_many_pixels, too_small or corrupt.
+    source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). Raises ImageRejected,
+    whose reason is missing, too_many_bytes, format, too_many_pixels, too_small or corrupt.
     """
     if isinstance(source, Image.Image):
         return _rgb(source)
@@ -58,7 +60,9 @@ def read(source: Any, limits: Limits = GALLERY) -> Image.Image:
         allowed = ", ".join(limits.formats)
         raise ImageRejected(f"{name} is not a picture that is read here; allowed: {allowed}", "format") from None
     except Image.DecompressionBombError:
-        raise ImageRejected(f"{name} has more than {limits.pixels / 1e6:g} million pixels; make it smaller", "too_many_pixels") from None
+        raise ImageRejected(
+            f"{name} has more than {limits.pixels / 1e6:g} million pixels; make it smaller", "too_many_pixels"
+        ) from None
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes; all of it means the same
         raise ImageRejected(f"{name} is damaged and cannot be decoded ({type(error).__name__})", "corrupt") from None
     finally:
@@ -78,6 +82,7 @@ def load(source: Any, size: tuple[int, int], limits: Limits = GALLERY) -> np.nda
 
 
 def _open(source: Any, name: str, limits: Limits) -> Any:
+    file: Any
     if isinstance(source, bytes):
         size, file = len(source), io.BytesIO(source)
     elif isinstance(source, (str, Path)):
@@ -102,11 +107,13 @@ def _check_header(image: Image.Image, name: str, limits: Limits) -> None:
     width, height = image.size
     if width * height > limits.pixels or max(width, height) > limits.side:
         raise ImageRejected(
-            f"{name} is {width}×{height} pixels; at most {limits.pixels / 1e6:g} million and {limits.side} along an edge are read",
+            f"{name} is {width}×{height} pixels; at most {limits.pixels:,}, and {limits.side} along an edge, are read",
             "too_many_pixels",
         )
     if min(width, height) < limits.least:
-        raise ImageRejected(f"{name} is {width}×{height} pixels; at least {limits.least} along each edge are needed", "too_small")
+        raise ImageRejected(
+            f"{name} is {width}×{height} pixels; at least {limits.least} along each edge are needed", "too_small"
+        )
 
 
 def _rgb(image: Image.Image) -> Image.Image:

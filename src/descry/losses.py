@@ -36,10 +36,11 @@ def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def info_nce(a: Any, b: Any, temperature: float | Tensor, pids: Any = None) -> Tensor:
-    """Contrastive loss of paired rows: the mean of both directions (InteractReID eq. 5-8, with cosine for the dot product).
+    """Contrastive loss of paired rows: the mean of both directions (InteractReID eq. 5-8, with cosine for the dot
+    product).
 
-    a, b: (B, D), scaled to unit length here. temperature: τ. pids: (B,) identities; given, every row of the same identity
-    is a positive; left out, only the paired row is.
+    a, b: (B, D), scaled to unit length here. temperature: τ. pids: (B,) identities; given, every row of the same
+    identity is a positive; left out, only the paired row is.
     """
     logits = cosine_logits(a, b, temperature)
     targets = torch.eye(len(logits), dtype=logits.dtype, device=logits.device)
@@ -49,11 +50,18 @@ def info_nce(a: Any, b: Any, temperature: float | Tensor, pids: Any = None) -> T
 
 
 def sdm(
-    a: Any, b: Any, pids: Any, temperature: float | Tensor, image_ids: Any = None, factor: float = 0.3, epsilon: float = 1e-8
+    a: Any,
+    b: Any,
+    pids: Any,
+    temperature: float | Tensor,
+    image_ids: Any = None,
+    factor: float = 0.3,
+    epsilon: float = 1e-8,
 ) -> Tensor:
     """Similarity distribution matching: KL(p ‖ q) in both directions, summed (VFE-TPS eq. 6-9, Propot eq. 7-9).
 
-    a, b: (B, D). pids: (B,). image_ids: (B,); given, rows of one photograph count 1 and other rows of the identity `factor`.
+    a, b: (B, D). pids: (B,). image_ids: (B,); given, rows of one photograph count 1 and other rows of the identity
+    `factor`.
     """
     pids = _tensor(pids)
     labels = (pids[:, None] == pids[None, :]).float()

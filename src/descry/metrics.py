@@ -13,6 +13,7 @@ Equal similarities keep the gallery's order (stable), so a result never depends 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -21,14 +22,15 @@ import numpy as np
 from .errors import UsageError
 
 CHUNK_CELLS = 20_000_000
+COUNTED = 12  # with more relevant photographs than this, sorting a row is quicker than counting for each
 
 
 @dataclass(frozen=True)
 class Ranks:
     """Metrics in percent, and the values per query (nan where a query has no relevant photograph).
 
-    cmc: (K,) R@1 … R@K in percent, K = number of photographs, at most 100. first: (Q,) 1-based rank of the first relevant
-    one, 0 where there is none. ap, inp: (Q,) in 0 … 1.
+    cmc: (K,) R@1 … R@K in percent, K = number of photographs, at most 100. first: (Q,) 1-based rank of the first
+    relevant one, 0 where there is none. ap, inp: (Q,) in 0 … 1.
     """
 
     r1: float
@@ -48,19 +50,21 @@ class Ranks:
         return {"R@1": self.r1, "R@5": self.r5, "R@10": self.r10, "mAP": self.map, "mINP": self.minp}
 
 
-def rank(
-    similarity: Any, relevant: Any, ignored: Any = None, missing: Literal["miss", "drop"] = "miss"
-) -> Ranks:
+def rank(similarity: Any, relevant: Any, ignored: Any = None, missing: Literal["miss", "drop"] = "miss") -> Ranks:
     """Rank metrics of a similarity matrix.
 
-    similarity: (Q, G), larger is nearer. relevant: (Q, G) bool. ignored: (Q, G) bool, photographs that a query may not be
-    compared with (same picture, same camera, junk). missing: what a query without a relevant photograph counts in R@k:
-    "miss" a miss, "drop" not at all; mAP and mINP always leave it out. Raises UsageError for shapes that do not fit, values
-    that are not numbers, or when no query has a relevant photograph.
+    similarity: (Q, G), larger is nearer. relevant: (Q, G) bool. ignored: (Q, G) bool, photographs that a query may not
+    be compared with (same picture, same camera, junk). missing: what a query without a relevant photograph counts in
+    R@k: "miss" a miss, "drop" not at all; mAP and mINP always leave it out. Raises UsageError for shapes that do not
+    fit, values that are not numbers, or when no query has a relevant photograph.
     """
     similarity, relevant = _array(similarity), _array(relevant).astype(bool)
     ignored = None if ignored is None else _array(ignored).astype(bool)
-    if similarity.ndim != 2 or similarity.shape != relevant.shape or (ignored is not None and ignored.shape != similarity.shape):
+    if (
+        similarity.ndim != 2
+        or similarity.shape != relevant.shape
+        or (ignored is not None and ignored.shape != similarity.shape)
+    ):
         shapes = (similarity.shape, relevant.shape, None if ignored is None else ignored.shape)
         raise UsageError(f"similarity, relevant and ignored must all be (queries, photographs); got {shapes}")
     if missing not in ("miss", "drop"):
@@ -68,12 +72,66 @@ def rank(
     if not len(similarity) or not similarity.shape[1]:
         raise UsageError(f"there is nothing to rank: {similarity.shape[0]} queries, {similarity.shape[1]} photographs")
     rows = max(1, CHUNK_CELLS // similarity.shape[1])
-    parts = [
-        _rank_rows(similarity[i : i + rows], relevant[i : i + rows], None if ignored is None else ignored[i : i + rows])
-        for i in range(0, len(similarity), rows)
-    ]
-    first, ap, inp = (np.concatenate(column) for column in zip(*parts, strict=True))
-    return summarise(first, ap, inp, similarity.shape[1], missing)
+    parts = []
+    for i in range(0, len(similarity), rows):
+        scores, wanted = similarity[i : i + rows], relevant[i : i + rows]
+        _check_finite(scores)
+        if ignored is not None:
+            hidden = ignored[i : i + rows]
+            scores, wanted = np.where(hidden, -np.inf, scores), wanted & ~hidden
+        parts.append(_rank_rows(scores, _positions(wanted)))
+    return _joined(parts, similarity.shape[1], missing)
+
+
+def rank_people(
+    similarity: Any,
+    query_pids: Any,
+    photo_pids: Any,
+    ignored: Sequence[Sequence[int]] | None = None,
+    missing: Literal["miss", "drop"] = "miss",
+    cells: int = CHUNK_CELLS,
+) -> Ranks:
+    """`rank` where relevance is "the same identity", in bounded memory: no (Q, G) array but the similarity's own is
+    made.
+
+    similarity: (Q, G), which may be a memory map, or a pair of (Q, D) queries and (G, D) photographs whose products
+    are then formed a block of rows at a time. query_pids: (Q,), photo_pids: (G,). ignored: for each query, the row
+    numbers of the photographs that it may not be compared with. cells: entries of the similarity held at once. Raises
+    as `rank`.
+    """
+    product = isinstance(similarity, tuple)
+    left, right = (_array(x) for x in similarity) if product else (_array(similarity), None)
+    asked, people = _array(query_pids), _array(photo_pids)
+    photos = left.shape[-1] if right is None else len(right)
+    if (
+        left.ndim != 2
+        or (right is not None and right.shape[1:] != left.shape[1:])
+        or (len(left), photos) != (len(asked), len(people))
+    ):
+        shapes = [x.shape for x in (left, right) if x is not None]
+        raise UsageError(f"scores of shape {shapes} were given for {len(asked)} queries and {len(people)} photographs")
+    if missing not in ("miss", "drop"):
+        raise UsageError(f"missing={missing!r} was given; allowed: 'miss' (counts as a miss), 'drop' (is left out)")
+    if not len(asked) or not photos:
+        raise UsageError(f"there is nothing to rank: {len(asked)} queries, {photos} photographs")
+    order = np.argsort(people, kind="stable")
+    begin, end = (np.searchsorted(people[order], asked, side) for side in ("left", "right"))
+    rows, parts = max(1, cells // photos), []
+    held = np.empty((min(rows, len(asked)), photos), np.result_type(left, right)) if right is not None else None
+    for i in range(0, len(asked), rows):
+        scores = left[i : i + rows]
+        if right is not None and held is not None:
+            scores = np.matmul(scores, right.T, out=held[: len(scores)])
+        _check_finite(scores)
+        numbers = range(i, i + len(scores))
+        wanted = [np.sort(order[begin[q] : end[q]]) for q in numbers]
+        if ignored is not None and any(len(ignored[q]) for q in numbers):
+            scores = np.array(scores) if right is None else scores
+            for row, q in enumerate(numbers):
+                scores[row, list(ignored[q])] = -np.inf
+                wanted[row] = np.setdiff1d(wanted[row], np.asarray(ignored[q], np.int64), assume_unique=True)
+        parts.append(_rank_rows(scores, wanted))
+    return _joined(parts, photos, missing)
 
 
 def summarise(first: np.ndarray, ap: np.ndarray, inp: np.ndarray, photos: int, missing: str = "miss") -> Ranks:
@@ -108,28 +166,52 @@ def _array(x: Any) -> np.ndarray:
     return x.detach().cpu().numpy() if hasattr(x, "detach") else np.asarray(x)
 
 
-def _rank_rows(similarity: np.ndarray, relevant: np.ndarray, ignored: np.ndarray | None) -> tuple[np.ndarray, ...]:
-    """First rank, AP and INP per row. Values are sorted, never their positions: NumPy does that several times faster."""
-    if not np.isfinite(similarity).all():
+def _check_finite(scores: np.ndarray) -> None:
+    if not np.isfinite(scores).all():
         raise UsageError("the similarity holds values that are not finite numbers; check the embeddings")
-    if ignored is not None:
-        similarity = np.where(ignored, -np.inf, similarity)
-        relevant = relevant & ~ignored
-    queries, photos = similarity.shape
-    first = np.zeros(queries, np.int64)
-    ap, inp = np.full(queries, np.nan), np.full(queries, np.nan)
-    ascending = np.sort(similarity, axis=1)
-    for i in range(queries):
-        wanted = np.flatnonzero(relevant[i])
-        if not len(wanted):
+
+
+def _positions(wanted: np.ndarray) -> list[np.ndarray]:
+    rows, columns = np.nonzero(wanted)
+    return np.split(columns, np.searchsorted(rows, np.arange(1, len(wanted))))
+
+
+def _joined(parts: list[tuple[np.ndarray, ...]], photos: int, missing: str) -> Ranks:
+    first, ap, inp = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return summarise(first, ap, inp, photos, missing)
+
+
+def _rank_rows(similarity: np.ndarray, wanted: Sequence[np.ndarray]) -> tuple[np.ndarray, ...]:
+    """First rank, AP and INP per row. wanted: for each row the ascending positions of the relevant ones; −inf is
+    ignored.
+    """
+    first = np.zeros(len(similarity), np.int64)
+    ap, inp = np.full(len(similarity), np.nan), np.full(len(similarity), np.nan)
+    for i, (row, positions) in enumerate(zip(similarity, wanted, strict=True)):
+        if not len(positions):
             continue
-        scores = similarity[i, wanted]
-        upto = np.searchsorted(ascending[i], scores, side="right")
-        ranks = photos - upto + 1
-        for j in np.flatnonzero(upto - np.searchsorted(ascending[i], scores, side="left") > 1):
-            ranks[j] += np.count_nonzero(similarity[i, : wanted[j]] == scores[j])
+        ranks = _counted(row, positions) if len(positions) <= COUNTED else _sorted(row, positions)
         ranks.sort()
         first[i] = ranks[0]
         ap[i] = np.mean(np.arange(1, len(ranks) + 1) / ranks)
         inp[i] = len(ranks) / ranks[-1]
     return first, ap, inp
+
+
+def _counted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Ranks by counting who stands before: greater, or equal and earlier. Quickest where few are relevant."""
+    out = np.empty(len(positions), np.int64)
+    for n, at in enumerate(positions):
+        score = row[at]
+        out[n] = 1 + np.count_nonzero(row[:at] >= score) + np.count_nonzero(row[at + 1 :] > score)
+    return out
+
+
+def _sorted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
+    """Ranks from the sorted values: NumPy sorts values several times faster than positions. Ties are counted after."""
+    ascending, scores = np.sort(row), row[positions]
+    upto = np.searchsorted(ascending, scores, side="right")
+    ranks = len(row) - upto + 1
+    for j in np.flatnonzero(upto - np.searchsorted(ascending, scores, side="left") > 1):
+        ranks[j] += np.count_nonzero(row[: positions[j]] == scores[j])
+    return ranks

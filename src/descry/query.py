@@ -11,12 +11,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from .errors import UsageError
 
 FORMAT = 1
 MAX_WEIGHT = 2.0
+Parts: TypeAlias = Any  # given: a part, a picture or phrase, or several of them; held: always a tuple of Part
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,9 @@ class Part:
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.weight <= MAX_WEIGHT:
-            raise UsageError(f"a weight of {self.weight} was given; allowed is 0 to {MAX_WEIGHT:g}; use on=False to leave a part out")
+            raise UsageError(
+                f"a weight of {self.weight} was given; allowed is 0 to {MAX_WEIGHT:g}; use on=False to leave a part out"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +76,10 @@ class Query:
     'sketch+text'
     """
 
-    sketches: tuple[Part, ...] = ()
-    photos: tuple[Part, ...] = ()
-    wanted: tuple[Part, ...] = ()
-    unwanted: tuple[Part, ...] = ()
+    sketches: Parts = ()
+    photos: Parts = ()
+    wanted: Parts = ()
+    unwanted: Parts = ()
     liked: tuple[int, ...] = ()
     unliked: tuple[int, ...] = ()
     closest: tuple[int, ...] = ()
@@ -93,7 +96,7 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """What is asked with: "sketch", "photo", "text" or two or three of them joined by "+"; "" when no part is on."""
+        """What is asked with: "sketch", "photo", "text", or several joined by "+"; "" when no part is on."""
         names = {"sketch": self.sketches, "photo": self.photos, "text": self.wanted}
         return "+".join(name for name, parts in names.items() if any(p.on for p in parts))
 

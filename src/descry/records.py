@@ -67,7 +67,9 @@ class Benchmark:
     photos: tuple[Photo, ...]
 
     def fingerprint(self) -> str:
-        """SHA-256 over ids, file names, phrases and ignore sets; two runs with the same one answered the same questions."""
+        """SHA-256 over ids, file names, phrases and ignore sets; two runs with the same one answered the same
+        questions.
+        """
         rows: list[Any] = [[p.path.rsplit("/", 1)[-1], p.pid, p.camera] for p in self.photos]
         for probe in self.probes:
             q = probe.query

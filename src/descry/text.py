@@ -1,7 +1,7 @@
 """Words: cleaning captions, turning them into token ids, saying what is cut or unknown, masking.
 
-A vocabulary is plain JSON of the tokenizers library. Ids of a batch are cut at its longest text: the encoder reads at the
-end-of-text token and attends only backwards, so padding changes nothing and costs half the time.
+A vocabulary is plain JSON of the tokenizers library. Ids of a batch are cut at its longest text: the encoder reads at
+the end-of-text token and attends only backwards, so padding changes nothing and costs half the time.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
@@ -84,7 +85,9 @@ class Words:
 
     @classmethod
     def load(cls, path: str | Path) -> Words:
-        """From a folder of `save`, a transformers folder (vocab.json and merges.txt), or OpenAI's bpe_simple_vocab_16e6.txt.gz."""
+        """From a folder of `save`, a transformers folder (vocab.json and merges.txt), or OpenAI's
+        bpe_simple_vocab_16e6.txt.gz.
+        """
         path = Path(path)
         if path.is_file():
             return openai_words(path)
@@ -105,7 +108,9 @@ class Words:
 
 
 def openai_words(path: str | Path) -> Words:
-    """The vocabulary of OpenAI's CLIP from its merges file (gzip or plain). "a photo of * , and" → 320 1125 539 265 267 537."""
+    """The vocabulary of OpenAI's CLIP from its merges file (gzip or plain). "a photo of * , and" → 320 1125 539 265
+    267 537.
+    """
     path = Path(path)
     try:
         raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
@@ -114,22 +119,31 @@ def openai_words(path: str | Path) -> Words:
         raise ModelRefused(f"{path} is not the merges file of OpenAI's CLIP: {error}") from None
     merges = [tuple(line.split()) for line in lines]
     if len(merges) != OPENAI_MERGES or any(len(m) != 2 for m in merges):
-        raise ModelRefused(f"{path} holds {len(merges)} merges; the file of OpenAI's CLIP holds at least {OPENAI_MERGES}")
+        raise ModelRefused(
+            f"{path} holds {len(merges)} merges; the file of OpenAI's CLIP holds at least {OPENAI_MERGES}"
+        )
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     letters = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
-    names = letters + [x + "</w>" for x in letters] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    names = (
+        letters + [x + "</w>" for x in letters] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
+    )
     return _byte_pair({name: i for i, name in enumerate(names)}, merges)
 
 
-def _byte_pair(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> Words:
+def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
     tokenizer = Tokenizer(
-        models.BPE(vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False)  # type: ignore[arg-type]
+        models.BPE(
+            vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False
+        )
     )
     tokenizer.normalizer = normalizers.Sequence(
         [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_OPENAI_WORDS), "removed", invert=True), pre_tokenizers.ByteLevel(False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(_OPENAI_WORDS), "removed", invert=True),
+            pre_tokenizers.ByteLevel(False, use_regex=False),
+        ]
     )
     end = vocabulary["<|endoftext|>"]
     mask = vocabulary.get("<|mask|>", end - 2)  # IRRA and its heirs give up the last merge ("jekyll") for the mask
@@ -137,7 +151,9 @@ def _byte_pair(vocabulary: dict[str, int], merges: list[tuple[str, ...]]) -> Wor
 
 
 def word_level(sentences: Iterable[str], length: int = 77) -> Words:
-    """A small vocabulary of whole words and signs, for models trained from nothing; words it has not seen become unknown."""
+    """A small vocabulary of whole words and signs, for models trained from nothing; words it has not seen become
+    unknown.
+    """
     special = ["<|pad|>", "<|startoftext|>", "<|unknown|>", "<|mask|>", PLACEHOLDER]
     tokenizer = Tokenizer(models.WordLevel({}, unk_token="<|unknown|>"))
     tokenizer.normalizer = normalizers.Sequence([normalizers.NFC(), normalizers.Lowercase()])
@@ -152,15 +168,17 @@ def word_level(sentences: Iterable[str], length: int = 77) -> Words:
 
 
 def clean_caption(text: str, words: int = 77) -> str:
-    """A caption as the released InteractReID cleans it: lower case, the signs . ! " ( ) * # : ; ~ become spaces, at most `words` words."""
+    """A caption as the released InteractReID cleans it: lower case, the signs . ! " ( ) * # : ; ~ become spaces, at
+    most `words` words.
+    """
     return " ".join(re.sub(r'[.!"()*#:;~]', " ", text.lower()).split()[:words])
 
 
 def mask_tokens(ids: Tensor, words: Words, generator: torch.Generator, share: float = 0.15) -> tuple[Tensor, Tensor]:
     """Masked-word augmentation of IRRA, VFE-TPS and Propot: (B, L) ids → masked ids and labels (0 = not masked).
 
-    Each ordinary token is chosen with probability `share`; of the chosen, 80 % become the mask, 10 % a random token, 10 %
-    stay. A row in which none was chosen has its first word masked. The input is left as it was.
+    Each ordinary token is chosen with probability `share`; of the chosen, 80 % become the mask, 10 % a random token,
+    10 % stay. A row in which none was chosen has its first word masked. The input is left as it was.
     """
     kinds = (words.pad, words.start, words.end, words.mask)
     ordinary = ~torch.isin(ids, torch.tensor(kinds, device=ids.device)) & (ids != words.placeholder)

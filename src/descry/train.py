@@ -1,7 +1,7 @@
 """Training: one loop, top to bottom, for every method, on one process or many.
 
-A step is a function of its number: batches, augmentation, dropout and masks are seeded by (seed, step). So a run that was
-killed and resumed ends with the same weights, bit for bit, as one that was not (on one process).
+A step is a function of its number: batches, augmentation, dropout and masks are seeded by (seed, step). So a run that
+was killed and resumed ends with the same weights, bit for bit, as one that was not (on one process).
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from .batches import Batches, mix
-from .clip import check_fit
 from .checkpoint import load_training, save_model, save_training
+from .clip import check_fit
 from .embed import Model, choose_device
 from .errors import TrainingStopped, UsageError
 from .evaluate import evaluate
@@ -36,8 +36,9 @@ PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 class Settings:
     """How a run is carried out; nothing here changes what is learnt but seed, precision and accumulate.
 
-    device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate: micro-batches of
-    one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped on the result.
+    device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate:
+    micro-batches of one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped
+    on the result.
     threads: for decoding. half: store the model as fp16.
     """
 
@@ -77,9 +78,10 @@ def train(
 ) -> dict[str, Any]:
     """Train a method on a data set into a run folder and return its metrics.json.
 
-    The epoch kept is the best mean R@1 over the validation benchmarks that the method answers, or the last where the data
-    set has none or the recipe says so. stop: asked after every step; True ends the run resumably. Raises TrainingStopped
-    when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot be.
+    The epoch kept is the best mean R@1 over the validation benchmarks that the method answers, or the last where the
+    data set has none or the recipe says so. stop: asked after every step; True ends the run resumably. Raises
+    TrainingStopped when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot
+    be.
     """
     recipe: Recipe = method.config.recipe
     torch.set_flush_denormal(True)  # gradients near zero would make a processor many times slower
@@ -111,7 +113,9 @@ def train(
 
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()
-        for number, batch in enumerate(batches.epoch(epoch, start % batches.steps if start else 0), start % batches.steps):
+        for number, batch in enumerate(
+            batches.epoch(epoch, start % batches.steps if start else 0), start % batches.steps
+        ):
             step = epoch * batches.steps + number
             torch.manual_seed(mix(settings.seed, 4, step, fabric.global_rank))
             for group in optimiser.param_groups:
@@ -119,7 +123,15 @@ def train(
             generator = torch.Generator().manual_seed(mix(settings.seed, 5, step, fabric.global_rank))
             losses = _step(fabric, model, optimiser, batch, Progress(step, epoch, batches.steps, generator), settings)
             log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
-            hear(Step(step + 1, total, epoch, losses, (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)))
+            hear(
+                Step(
+                    step + 1,
+                    total,
+                    epoch,
+                    losses,
+                    (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1),
+                )
+            )
             halted = stop()
             if number + 1 < batches.steps:  # the last step of an epoch is saved with what its validation found
                 if halted or (settings.save_every and (step + 1) % settings.save_every == 0):
@@ -202,7 +214,9 @@ def _fabric(settings: Settings) -> Fabric:
     if world > 1:
         from lightning_fabric.strategies import DDPStrategy
 
-        strategy = DDPStrategy(find_unused_parameters=True, process_group_backend="nccl" if device.type == "cuda" else "gloo")
+        strategy = DDPStrategy(
+            find_unused_parameters=True, process_group_backend="nccl" if device.type == "cuda" else "gloo"
+        )
     fabric = Fabric(accelerator=device.type, devices=world, strategy=strategy, precision=PRECISION[settings.precision])  # type: ignore[arg-type]
     fabric.launch()
     return fabric
@@ -215,10 +229,14 @@ def _optimiser(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
     groups = method.param_groups()
     if not groups:
         raise UsageError("this method has nothing to train")
-    return kinds[recipe.optimiser](groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True)
+    return kinds[recipe.optimiser](
+        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
+    )
 
 
-def _step(fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings) -> dict[str, float]:
+def _step(
+    fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings
+) -> dict[str, float]:
     """One optimiser step; the losses as numbers, mean over micro-batches."""
     parts = [batch] if settings.accumulate == 1 else _split(batch, settings.accumulate)
     shown: dict[str, float] = {}
@@ -233,7 +251,7 @@ def _step(fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress
                 f"the loss {bad[0]!r} became {shown[bad[0]]} at step {at.step}; the last saved state is kept. "
                 "Resume with a smaller learning rate (--lr) or in fp32 (--precision fp32)"
             )
-        fabric.backward(sum(losses.values()) / len(parts))
+        fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
     clip = getattr(model.config.recipe, "clip_gradient", 0.0)
     if clip:
         fabric.clip_gradients(model, optimiser, max_norm=clip)
@@ -244,8 +262,10 @@ def _step(fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress
 def _split(batch: Batch, parts: int) -> list[Batch]:
     rows = len(batch["pid"])
     if rows % parts:
-        raise UsageError(f"a batch of {rows} cannot be taken in {parts} equal parts; choose --accumulate that divides it")
-    return [{k: v[i :: parts] for k, v in batch.items()} for i in range(parts)]
+        raise UsageError(
+            f"a batch of {rows} cannot be taken in {parts} equal parts; choose --accumulate that divides it"
+        )
+    return [{k: v[i::parts] for k, v in batch.items()} for i in range(parts)]
 
 
 def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:
@@ -255,7 +275,9 @@ def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:
 def _validate(method: Any, data: Dataset, settings: Settings) -> float:
     model = Model(method, {}, "in training", device=settings.device)
     benchmarks = data.test if settings.select_on_test else data.val
-    scores = [evaluate(model, bench).ranks.r1 for bench in benchmarks.values() if bench.probes[0].query.kind in method.answers]
+    scores = [
+        evaluate(model, bench).ranks.r1 for bench in benchmarks.values() if bench.probes[0].query.kind in method.answers
+    ]
     method.train()
     return sum(scores) / len(scores) if scores else 0.0
 
@@ -297,9 +319,22 @@ def _about(data: Dataset, batches: Batches, settings: Settings, about: dict[str,
 
 
 def _finish(
-    out: Path, fabric: Fabric, kept: Kept, recipe: Recipe, data: Dataset, settings: Settings, about: dict[str, Any], seconds: float
+    out: Path,
+    fabric: Fabric,
+    kept: Kept,
+    recipe: Recipe,
+    data: Dataset,
+    settings: Settings,
+    about: dict[str, Any],
+    seconds: float,
 ) -> dict[str, Any]:
-    rule = "test (asked for by name; flatters the result)" if settings.select_on_test else "val" if _selects(recipe, data, settings) else "last"
+    rule = (
+        "test (asked for by name; flatters the result)"
+        if settings.select_on_test
+        else "val"
+        if _selects(recipe, data, settings)
+        else "last"
+    )
     metrics = {
         "epochs": recipe.epochs,
         "kept_epoch": kept.epoch + 1,

@@ -6,17 +6,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plain_model import PlainModel, binding, draw
 
 from descry.gallery.local import LocalStore
 
+from .plain_model import PlainModel, binding, draw
 
-@pytest.fixture()
+
+@pytest.fixture
 def model() -> PlainModel:
     return PlainModel()
 
 
-@pytest.fixture()
+@pytest.fixture
 def crops(tmp_path: Path) -> Path:
     """24 crops in two folders of cameras."""
     folder = tmp_path / "crops"
@@ -25,7 +26,7 @@ def crops(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def store(tmp_path: Path) -> Any:
     made = LocalStore.create(tmp_path / "store", binding())
     yield made

@@ -7,14 +7,15 @@ import json
 from pathlib import Path
 
 import pytest
-from conftest import toy_clip, toy_words
-from plain_model import draw
 from PIL import Image
 
+from conftest import toy_clip, toy_words
 from descry.checkpoint import save_model
 from descry.cli import main
 from descry.gallery import Gallery
 from descry.methods import method_class, preset
+
+from .plain_model import draw
 
 
 def write_run(folder: Path, seed: int = 0) -> Path:
@@ -29,7 +30,7 @@ def run(tmp_path_factory) -> Path:
     return write_run(tmp_path_factory.mktemp("models") / "run")
 
 
-@pytest.fixture()
+@pytest.fixture
 def gallery(run, crops, tmp_path, capsys) -> Path:
     out = tmp_path / "gallery"
     assert (

@@ -29,9 +29,9 @@ def test_groups_join_near_looks_and_tracks():
 
 
 def test_the_gallery_groups_what_it_shows(tmp_path, model):
-    from plain_model import draw
-
     from descry.gallery import Gallery
+
+    from .plain_model import draw
 
     for name in ("a", "b"):
         draw(tmp_path / "c" / f"{name}.png", 1)

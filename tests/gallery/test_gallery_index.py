@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from plain_model import PlainModel, draw
 from PIL import Image
 
 from descry.errors import DataError, IndexMismatch, LimitExceeded, UsageError
@@ -17,8 +16,10 @@ from descry.gallery import Gallery
 from descry.gallery.sources import Sources, parse_time
 from descry.query import Filters, Query
 
+from .plain_model import PlainModel, draw
 
-@pytest.fixture()
+
+@pytest.fixture
 def gallery(tmp_path, model):
     with Gallery.create(tmp_path / "gallery", model) as made:
         yield made
@@ -316,5 +317,8 @@ def test_opening_a_gallery_needs_no_torch(gallery, crops):
     import sys
 
     gallery.index(crops)
-    code = f"import sys; from descry import Gallery; g = Gallery.open({str(gallery.path)!r}); g.items([1]); assert len(g) == 24 and 'torch' not in sys.modules"
+    code = (
+        f"import sys; from descry import Gallery; g = Gallery.open({str(gallery.path)!r}); "
+        "assert len(g) == len(g.items(range(1, 25))) == 24 and 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from plain_model import unit_rows
 
 from descry.errors import UsageError
 from descry.gallery import scan
 from descry.gallery.contract import Snapshot
+
+from .plain_model import unit_rows
 
 
 def snapshot(

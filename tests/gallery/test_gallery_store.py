@@ -3,32 +3,79 @@
 from __future__ import annotations
 
 import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
 from datetime import datetime
+from pathlib import Path
 
 import numpy as np
 import pytest
-from plain_model import binding, entries, unit_rows
 
 from descry.errors import IndexCorrupt, IndexMismatch, Locked, UsageError
 from descry.gallery.contract import Binding, changed
 from descry.gallery.local import LocalStore
 from descry.query import Filters
 
+from .plain_model import binding, entries, unit_rows
+
 
 def open_local(place, made):
     return LocalStore.create(place / "local", made) if not (place / "local").exists() else LocalStore(place / "local")
 
 
-STORES = {"local": open_local}
+def open_embedded(place, made):
+    return milvus(f"milvus:{place / 'm.db'}#crops", made)
+
+
+def milvus(address, made):
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
+    from descry.gallery.milvus import MilvusStore
+
+    return MilvusStore(address, made)
+
+
+STORES = {"local": open_local, "milvus file": open_embedded, "milvus server": milvus}
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """A Milvus server on loopback for the tests of this file; its address without a name."""
+    command = shutil.which("milvus-lite", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    if not command:
+        pytest.skip("milvus-lite is not installed (pip install -e '.[milvus]')")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    data = tmp_path_factory.mktemp("milvus")
+    arguments = ["server", "--host", "127.0.0.1", "--port", str(port), "--data-dir", str(data)]
+    with open(data / "log", "wb") as log:
+        process = subprocess.Popen([command, *arguments], stdout=log, stderr=log)
+    try:
+        for _ in range(200):
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.1)
+        yield f"milvus://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 @pytest.fixture(params=list(STORES))
 def opened(request, tmp_path):
     """A function that opens the store under test, again and again, in the same place."""
     made = []
+    place = tmp_path
+    if request.param == "milvus server":
+        place = f"{request.getfixturevalue('server')}#t{time.time_ns()}"
 
     def opener(wanted: Binding | None = None):
-        made.append(STORES[request.param](tmp_path, wanted or binding()))
+        made.append(STORES[request.param](place, wanted or binding()))
         return made[-1]
 
     yield opener

@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from conftest import quick, toy_clip
 
+from conftest import quick, toy_clip
 from descry.clip import Clip, ClipSpec
 from descry.errors import UsageError
 from descry.losses import info_nce, reverse_kl, soft_contrastive
 from descry.methods import Progress
 from descry.methods.interactreid import PRESETS, InteractReID, Mapping
+
 
 def batch(words, rows=6, seed=0):
     g = torch.Generator().manual_seed(seed)
@@ -54,8 +55,10 @@ def test_parameters_of_table_iv(layers, hidden, millions):
     side = {"num_hidden_layers": 12, "hidden_act": "quick_gelu"}
     config = {
         "projection_dim": 512,
-        "vision_config": side | {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "patch_size": 16},
-        "text_config": side | {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "vocab_size": 49408},
+        "vision_config": side
+        | {"hidden_size": 768, "intermediate_size": 3072, "num_attention_heads": 12, "patch_size": 16},
+        "text_config": side
+        | {"hidden_size": 512, "intermediate_size": 2048, "num_attention_heads": 8, "vocab_size": 49408},
     }
     with torch.device("meta"):
         clip = Clip(ClipSpec(config, (224, 224)))
@@ -125,7 +128,9 @@ def test_stage_2_reads_no_text_and_leaves_the_text_encoder(clip, words, preset):
         sum(method.train().losses(NoText(batch(words, seed=step)), at(step)).values()).backward()
         optimiser.step()
     moved = {n for n, p in method.named_parameters() if not torch.equal(p, before[n])}
-    assert hashlib.sha256(b"".join(p.detach().numpy().tobytes() for _, p in clip.text_parameters())).hexdigest() == digest
+    assert (
+        hashlib.sha256(b"".join(p.detach().numpy().tobytes() for _, p in clip.text_parameters())).hexdigest() == digest
+    )
     assert all(p.grad is None for _, p in clip.text_parameters())
     assert {"mapping.fc_out.weight", "mapping.layers.0.0.weight"} <= moved
     assert "clip.model.vision_model.encoder.layers.0.mlp.fc1.weight" in moved
@@ -147,8 +152,12 @@ def test_composition_joins_picture_and_words(clip, words):
     with torch.no_grad():
         out = method.compose(picture, ["a red top", "a green top"])
         assert torch.allclose(out.norm(dim=1), torch.ones(2), atol=1e-5)
-        assert not torch.allclose(method.compose(picture[:1], ["a red top"]), method.compose(picture[:1], ["a green top"]))
-        assert not torch.allclose(method.compose(picture[:1], ["a red top"]), method.compose(picture[1:], ["a red top"]))
+        assert not torch.allclose(
+            method.compose(picture[:1], ["a red top"]), method.compose(picture[:1], ["a green top"])
+        )
+        assert not torch.allclose(
+            method.compose(picture[:1], ["a red top"]), method.compose(picture[1:], ["a red top"])
+        )
         # a placeholder in a witness's words does not become a second one
         assert torch.allclose(method.compose(picture[:1], ["* a red top"]), out[:1], atol=1e-6)
         alone = torch.nn.functional.normalize(method.pseudo_text(clip.image_features(picture)), dim=-1)

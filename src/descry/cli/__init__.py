@@ -49,7 +49,7 @@ HELP = ("-h", "--help")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status is returned (0 done, 1 failed, 2 usage, 130 interrupted, others in errors.py)."""
+    """Run one command and return its exit status: 0 done, 2 usage, 130 interrupted, others as in errors.py."""
     args = list(sys.argv[1:] if argv is None else argv)
     try:
         return _run(args)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -53,7 +52,8 @@ def compose(
         print(json.dumps({"best": best, "kept": keep, "compositions": rows}, indent=1))
         return 0
     for row in rows:
-        print(f"{row['how']:<12} text {row['text']:<5} early {row['early']:<4} R@1 {row['R@1']:6.2f}  mAP {row['mAP']:6.2f}  {row['paired']}")
+        figures = f"R@1 {row['R@1']:6.2f}  mAP {row['mAP']:6.2f}  {row['paired']}"
+        print(f"{row['how']:<12} text {row['text']:<5} early {row['early']:<4} {figures}")
     print(f"best on validation: {best['default']}{'; now served' if keep else '; --keep makes it the served one'}")
     return 0
 
@@ -61,4 +61,11 @@ def compose(
 def _row(line: Any) -> dict[str, Any]:
     c, r = line.composition, line.ranks
     paired = "" if line.against is None else " ".join(f"{k} {v:.3g}" for k, v in line.against.items())
-    return {"how": c.how, "text": c.text, "early": c.early, "R@1": round(r.r1, 2), "mAP": round(r.map, 2), "paired": paired}
+    return {
+        "how": c.how,
+        "text": c.text,
+        "early": c.early,
+        "R@1": round(r.r1, 2),
+        "mAP": round(r.map, 2),
+        "paired": paired,
+    }

@@ -65,7 +65,10 @@ def demo(
         return 0
     results.tell(found, False)
     _say(f"the leads as a picture: {sheet}  ({time.monotonic() - begun:.0f} s in all; {model.note})")
-    _say("your own folder of crops:\n     descry index PHOTOS --out my-gallery && descry search my-gallery --sketch S.png --text 'a red jacket'")
+    _say(
+        "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"
+        "     descry search my-gallery --sketch SKETCH.png --text 'a red jacket'"
+    )
     return 0
 
 

@@ -25,7 +25,8 @@ def evaluate(
     csv_: Annotated[Path | None, tyro.conf.arg(name="csv")] = None,
     machine: OnMachine = Machine(),
 ) -> int:
-    """Rank metrics of a model: text, sketch, photo, and sketch or photo with text by early fusion, late fusion and pseudo-word.
+    """Rank metrics of a model: text, sketch, photo, and sketch or photo with text by early fusion, late fusion and
+    pseudo-word.
 
     Args:
         run: a run folder, a CLIP folder or hub name, or demo.
@@ -69,7 +70,7 @@ def evaluate(
         print(json.dumps(answer, indent=1))
         return 0
     _table(rows)
-    print(f"{dataset.name}, {split} split; a pretrained CLIP was {'' if model.pretrained else 'not '}used. {model.note}".rstrip())
+    print(f"{dataset.name}, {split} split; {'a' if model.pretrained else 'no'} pretrained CLIP. {model.note}".rstrip())
     return 0
 
 

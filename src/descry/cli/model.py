@@ -52,7 +52,7 @@ def info(
     identities: int = 0,
     training: bool = False,
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    machine: OnMachine = Machine(),  # noqa: B008 - frozen
+    machine: OnMachine = Machine(),
 ) -> None:
     """What a run folder holds and costs: parameters by part, multiply-adds, time of a query on this device.
 

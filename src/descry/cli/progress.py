@@ -37,10 +37,12 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     )
     with Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task(what, total=total, note="")
-        begun = time.monotonic()
+        begun, first = time.monotonic(), -1
 
         def tick(done: int, total: int | None = total, note: str = "") -> None:
-            rate = f"{done / max(1e-6, time.monotonic() - begun):.1f}/s"
+            nonlocal first
+            first = done - 1 if first < 0 else first
+            rate = f"{(done - first) / max(1e-6, time.monotonic() - begun):.1f}/s"
             bar.update(task, completed=done, total=total, note=f"{rate} {note}")
 
         yield tick
@@ -48,14 +50,20 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
 
 def _lines(what: str, total: int | None) -> Callable[..., None]:
     begun = last = time.monotonic()
+    first = -1  # what was done before we came, as in a run that is resumed
 
     def tick(done: int, total: int | None = total, note: str = "") -> None:
-        nonlocal last
+        nonlocal first, last
         now = time.monotonic()
+        first = done - 1 if first < 0 else first
         if now - last < EVERY:
             return
-        last, rate = now, done / max(1e-6, now - begun)
+        last, rate = now, (done - first) / max(1e-6, now - begun)
         left = f", {(total - done) / max(1e-6, rate):.0f} s left" if total else ""
-        print(f"{what}: {done}{f'/{total}' if total else ''}, {rate:.1f}/s{left} {note}".rstrip(), file=sys.stderr, flush=True)
+        print(
+            f"{what}: {done}{f'/{total}' if total else ''}, {rate:.1f}/s{left} {note}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )
 
     return tick

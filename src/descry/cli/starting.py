@@ -37,7 +37,9 @@ def start(
     seed: int,
     change: Callable[[Any], Any],
 ) -> tuple[Any, dict[str, Any]]:
-    """The method to train, and what is known of where its weights come from. Raises UsageError, ModelMissing, ModelRefused."""
+    """The method to train, and what is known of where its weights come from. Raises UsageError, ModelMissing,
+    ModelRefused.
+    """
     if not resume and (out / "training.safetensors").exists():
         raise UsageError(f"{out} already holds a training; add --resume to go on with it, or choose another --out")
     config = preset(name, which)
@@ -50,7 +52,10 @@ def start(
     method = method_class(name)(clip, words, config, data.identities)
     if mapping and hasattr(method, "mapping") and _shapes(method.mapping.state_dict()) == _shapes(mapping):
         method.mapping.load_state_dict(mapping)
-    history = [*about.get("history", []), {"method": name, "preset": which, "stage": stage, "from": origin, "data": data.name}]
+    history = [
+        *about.get("history", []),
+        {"method": name, "preset": which, "stage": stage, "from": origin, "data": data.name},
+    ]
     return method, about | {"history": history}
 
 
@@ -68,8 +73,11 @@ def _weights(
         return clip, words, {"weights": "random", "pretrained": False}, {}
     folder = Path(origin)
     if folder.suffix in (".pt", ".pth", ".bin"):
-        raise UsageError(f"{origin} is a pickle, which training does not open: run descry convert {origin} --out RUN, then --from RUN")
+        raise UsageError(
+            f"{origin} is a pickle, which is not opened here: run descry convert {origin} --out RUN, then --from RUN"
+        )
     if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
+        method: Any
         method, saved, _ = load_any(origin)
         mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
         size = image_size or method.clip.image_size

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from ..errors import UsageError, nearest
-from .machine import OnMachine, Machine
+from .machine import Machine, OnMachine
 from .progress import progress
 
 
@@ -82,7 +82,19 @@ def train(
     choose_device(machine.device, machine.precision)
     torch.manual_seed(machine.seed)
     dataset = read_data(data)
-    made, about = start(method, preset, stage, from_, dataset, out, image_size, resume, allow_download, machine.seed, change(changes, machine))
+    made, about = start(
+        method,
+        preset,
+        stage,
+        from_,
+        dataset,
+        out,
+        image_size,
+        resume,
+        allow_download,
+        machine.seed,
+        change(changes, machine),
+    )
     settings = Settings(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
         machine.threads or 4, half, resume, checkpoint_gradients,
@@ -101,7 +113,9 @@ def train(
     finally:
         signal.signal(signal.SIGINT, before)
     if "interrupted" in metrics:
-        print(f"stopped after step {metrics['interrupted']} of {metrics['steps']}; go on with --resume", file=sys.stderr)
+        print(
+            f"stopped after step {metrics['interrupted']} of {metrics['steps']}; go on with --resume", file=sys.stderr
+        )
         return 130
     if os.environ.get("RANK", "0") != "0":
         return 0
@@ -126,7 +140,7 @@ def change(changes: Changes, machine: Machine) -> Any:
     given = {k: v for k, v in given.items() if v is not None}
 
     def apply(config: Any) -> Any:
-        recipe, others = dict(given), {}
+        recipe, others = dict(given), dict[str, Any]()
         known = {f.name: f.type for f in fields(config)}
         recipe_known = {f.name for f in fields(config.recipe)}
         for text in changes.set:

@@ -75,6 +75,10 @@ class Gallery:
     @classmethod
     def open(cls, path: str | Path, model: Any = None) -> Gallery:
         """An existing gallery. model: another way to the model it was made by, else IndexMismatch."""
+        if str(path).startswith("milvus"):
+            from .milvus import MilvusStore
+
+            return cls(MilvusStore(str(path)), model)  # type: ignore[arg-type]
         return cls(LocalStore(path), model)
 
     @property
@@ -174,6 +178,11 @@ class Gallery:
         if model is not None:
             self._bind(model)
         terms = compose.terms(self.model, query, composition) if asks(query) else []
+        if "scores" not in self.store.capabilities:
+            from . import remote
+
+            formula = compose.formula_of(self.model)
+            return remote.answer(self.store, terms, query, k, formula, self.model.note)  # type: ignore[arg-type]
         return answer(self.store, terms, query, k, compose.formula_of(self.model), snapshot, marked, self.model.note)
 
     def nearest(

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import HOW, Composition
+from ..compose import HOW, Composition, curves_of, phrase_vectors
 from ..metrics import Ranks, rank
 from ..people.person import Person, held
 from ..ranking import Formula, Term, fit, stack
@@ -102,13 +102,14 @@ def negation(
     asked = [(q, has) for q, has in asked if 0.3 <= has.mean() <= 0.7]
     few = replace(bench, probes=bench.probes[:probes])
     start, _ = base_scores(model, few, photos, composition, formula)
-    unwanted = model.embed_texts([q.phrase for q, _ in asked])
+    unwanted = phrase_vectors(model, [q.phrase for q, _ in asked])
+    curves = curves_of(model)
     english = model.embed_texts([_negated(q.phrase) for q, _ in asked])
     rows = []
     for (question, has), no, words in zip(asked, unwanted, english, strict=True):
         shares = {"before": _share(start, has)}
         for name, term in (
-            ("NOT", Term("not", question.phrase, 1.0, no, "not")),
+            ("NOT", Term("not", question.phrase, 1.0, no, "not", curve=curves.get(question.phrase))),
             ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
         ):
             similarity = stack([term]) @ photos.vectors.T

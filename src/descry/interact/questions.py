@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Curves, curves_of
+from ..compose import Curves, curves_of, phrase_vectors
 from ..errors import DataError
 from ..leads import Space
 from ..query import Query
@@ -92,7 +92,7 @@ class Asker:
     @classmethod
     def of(cls, space: Space, model: Any, questions: Sequence[Question], error: float = WITNESS_ERROR) -> Asker:
         """For a gallery: phrases are embedded by the model that made its vectors."""
-        similarity = space.scores(model.embed_texts([q.phrase for q in questions]))
+        similarity = space.scores(phrase_vectors(model, [q.phrase for q in questions]))
         return cls(questions, read(questions, similarity, curves_of(model)), error)
 
     def gains(self, scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:

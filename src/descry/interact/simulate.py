@@ -16,6 +16,7 @@ from ..compose import Curves
 from ..errors import UsageError, nearest
 from ..ranking import FORMULA, Formula, choice_evidence, evidence
 from .questions import SHARPNESS, WITNESS_ERROR, Question, _entropy
+from .rounds import ANSWER_WEIGHT
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 
 POLICIES = ("none", "sentence", "feedback", "gain", "random", "fixed", "closest", "all")
@@ -48,11 +49,13 @@ class World:
     curves: Curves = field(default_factory=dict)
 
     def contributions(self) -> dict[str, np.ndarray]:
-        """(A, N) what a "yes" and a "no" add to the scores. truth: from P(yes) itself, which is then 0 or 1."""
+        """(A, N) what a "yes" and a "no" of weight 1 add to the scores. truth: from P(yes) itself, which is then 0 or
+        1."""
         f = self.formula
         if self.truth:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
-            return {"yes": np.log(2 * seen).astype(np.float32), "no": np.log(2 * (1 - seen)).astype(np.float32)}
+            full = 1 / ANSWER_WEIGHT  # the ceiling takes an answer at its whole worth
+            return {name: (full * np.log(2 * s)).astype(np.float32) for name, s in (("yes", seen), ("no", 1 - seen))}
         rows = [(z, self.curves.get(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
         return {
             "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),
@@ -128,6 +131,7 @@ class _Play:
             for record, s in zip(world.records, seeds[:-1], strict=True)
         ]
         self.asked: list[dict[str, str]] = [{} for _ in world.records]
+        self.weight: list[dict[str, float]] = [{} for _ in world.records]
         self.index = {q.key: i for i, q in enumerate(world.questions)}
         self.parts = world.contributions()
         self.answers = {"yes": 0, "no": 0, "unknown": 0, "taken back": 0}
@@ -165,7 +169,7 @@ class _Play:
             self._contradict(i, witness)
             told = witness.tells(self.world.questions, self.asked[i])
             if told:
-                self._add(i, self.index[told[0].key], told[1])
+                self._add(i, self.index[told[0].key], told[1], 1.0)
 
     def choose(self) -> None:
         """ "Closest of these" among the first ten, by each witness."""
@@ -193,14 +197,15 @@ class _Play:
             closed |= self.group[a] if answer == "yes" else np.arange(len(closed)) == a
         return closed
 
-    def _add(self, i: int, a: int, answer: str) -> None:
+    def _add(self, i: int, a: int, answer: str, weight: float = ANSWER_WEIGHT) -> None:
         key = self.world.questions[a].key
         before = self.asked[i].get(key)
         if before in ("yes", "no"):
-            self.scores[i] -= self.parts[before][a]
+            self.scores[i] -= self.weight[i][key] * self.parts[before][a]
         if answer != "unknown":
-            self.scores[i] += self.parts[answer][a]
+            self.scores[i] += weight * self.parts[answer][a]
         self.asked[i][key] = answer
+        self.weight[i][key] = weight
         self.answers[answer] += 1
 
     def _contradict(self, i: int, witness: Witness) -> None:

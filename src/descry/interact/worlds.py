@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Composition, composition_of, curves_of, formula_of, terms_of
+from ..compose import Composition, composition_of, curves_of, formula_of, phrase_vectors, terms_of
 from ..errors import DataError
 from ..people.person import Person, held
 from ..ranking import Formula, Term, fit, stack
@@ -86,7 +86,7 @@ def world_of(
     start, _ = base_scores(model, sketch, photos, formula=formula)
     records = [held(people[pid]) for pid in pids]
     shown = [held(people[pid]) for pid in photos.pids.tolist()]
-    similarity = model.embed_texts([q.phrase for q in questions]) @ photos.vectors.T
+    similarity = phrase_vectors(model, [q.phrase for q in questions]) @ photos.vectors.T
     spread = np.maximum(similarity.std(axis=1, keepdims=True), 1e-6)
     z = ((similarity - similarity.mean(axis=1, keepdims=True)) / spread).astype(np.float32)
     facts = np.array([[r.get(q.attribute) in q.values for r in shown] for q in questions], np.float32)
@@ -124,7 +124,8 @@ def reading_curves(
     """
     shown = [held(people[pid]) for pid in photos.pids.tolist()]
     out = {}
-    for question, s in zip(questions, model.embed_texts([q.phrase for q in questions]) @ photos.vectors.T, strict=True):
+    similarity = phrase_vectors(model, [q.phrase for q in questions]) @ photos.vectors.T
+    for question, s in zip(questions, similarity, strict=True):
         truth = np.array([r.get(question.attribute) in question.values for r in shown], float)
         z = (s - s.mean()) / max(float(s.std()), 1e-6)
         a, b = regress(z[:, None], truth)

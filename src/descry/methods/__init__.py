@@ -1,6 +1,8 @@
-"""The methods: each is one file in its paper's order. Here stands what they share: the contract, and how they are found.
+"""The methods: each is one file in its paper's order. Here stands what they share: the contract, and how they are
+found.
 
-To add a method, write one file with a config, PRESETS and a class as below, and one line in METHODS; the tests cover it.
+To add a method, write one file with a config, PRESETS and a class as below, and one line in METHODS; the tests cover
+it.
 """
 
 from __future__ import annotations
@@ -30,7 +32,9 @@ Batch = dict[str, Tensor]
 
 
 class Progress(NamedTuple):
-    """Where training stands: ramps, memories of an epoch and random masks depend on it. step counts from 0 over the run."""
+    """Where training stands: ramps, memories of an epoch and random masks depend on it. step counts from 0 over the
+    run.
+    """
 
     step: int
     epoch: int
@@ -43,8 +47,8 @@ class Recipe:
     """How a method is trained. Every value is the paper's or the released code's; see the presets.
 
     optimiser: "adamw" or "adam". schedule: "iteration" (linear warm-up, then cosine to end_lr, set before each step) or
-    "epoch" (the same, once per epoch). warmup_from: learning rate at the start of the warm-up. selection: "val" (best R@1 on
-    the validation split) or "last".
+    "epoch" (the same, once per epoch). warmup_from: learning rate at the start of the warm-up. selection: "val" (best
+    R@1 on the validation split) or "last".
     """
 
     epochs: int
@@ -73,8 +77,8 @@ class Method(Protocol):
     """What the trainer, the evaluator and the gallery ask of a method. A batch is a dict of tensors:
 
     image (B, 3, H, W) in [0, 1] and pid (B,) always; text (B, L) ids, sketch (B, 3, H, W), masked_text and token_labels
-    (B, L), image_id (B,), patch_mask (B, P) where the method asks for them. Losses come already weighted, named as in the
-    paper; the total is their sum.
+    (B, L), image_id (B,), patch_mask (B, P) where the method asks for them. Losses come already weighted, named as in
+    the paper; the total is their sum.
     """
 
     clip: Clip
@@ -126,16 +130,18 @@ def gather(x: Tensor) -> Tensor:
 
 
 class _GatherWithGradient(torch.autograd.Function):
-    """all_gather whose backward sums each process's gradient of every part, so that all terms of the loss reach all encoders."""
+    """all_gather whose backward sums each process's gradient of every part, so that all terms of the loss reach all
+    encoders.
+    """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:  # type: ignore[override]
+    def forward(ctx: Any, x: Tensor) -> tuple[Tensor, ...]:
         parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(parts, x)
         return tuple(parts)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:  # type: ignore[override]
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
         stacked = torch.stack(gradients).contiguous()
         torch.distributed.all_reduce(stacked)
         return stacked[torch.distributed.get_rank()]

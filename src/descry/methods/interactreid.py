@@ -11,6 +11,7 @@ s^v = V(S), s^w = Φ(s^v), s^t = T("a photo of s^w").
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -32,16 +33,20 @@ class Config:
     stage1, stage2: how each is trained (§IV-A.2). The released code trains PKU-Sketch for 40 epochs with a batch of 16.
     image_size: (H, W); 224×224 (§IV-A.2).
     pixels: "clip" or "imagenet" mean and deviation. Not in the paper; the released code takes ImageNet's.
-    temperature: τ of eq. (1) and (6)-(8); 0 takes it from the checkpoint. Paper 0.07; the released code 0.01 (from CLIP).
+    temperature: τ of eq. (1) and (6)-(8); 0 takes it from the checkpoint. Paper 0.07; the released code 0.01 (from
+    CLIP).
     learn_temperature: in stage 1, never below 0.01. Paper: not stated; released code: yes.
-    alpha: share of self-distilled soft labels in stage 1, ramped up over the first epoch. Paper 0 (eq. 3); released 0.5.
+    alpha: share of self-distilled soft labels in stage 1, ramped up over the first epoch. Paper 0 (eq. 3); released
+    0.5.
     reverse_kl: weight of R-ITC between photograph and caption. Paper 0; released 1. reverse_epsilon: its ε.
     directions: "sum" of both directions as in eq. (4), (5), (8), or their "mean" as the released code.
-    identity_targets: stage 2 treats all rows of one person as positives; eq. (6)-(7) only the pair. Not in either source.
+    identity_targets: stage 2 treats all rows of one person as positives; eq. (6)-(7) only the pair. Not in either
+    source.
     train_patches: whether the patch convolution moves. Paper: not stated; the released code freezes it.
     text_dropout: attention dropout of T. Paper: not stated; released 0.05.
     frozen_text_dropout: keep that dropout active in stage 2, where T is frozen, as the released code does.
-    mapping_layers, mapping_hidden: Φ (Table IV); −1 layers: none (the feature itself), 0: one linear map, 1-3: hidden layers.
+    mapping_layers, mapping_hidden: Φ (Table IV); −1 layers: none (the feature itself), 0: one linear map, 1-3: hidden
+    layers.
     mapping_dropout: inside Φ, before the ReLU. Not in the paper; released 0.1.
     prompt: p^w with the place of the pseudo-word. join: what stands between it and each feedback text.
     image_rate, mapping_rate: stage-2 learning rates relative to the recipe's: 1e-5 for V and 1e-4 for Φ (§IV-A.2).
@@ -49,7 +54,8 @@ class Config:
         learn to compose where captions exist. Not in the paper (0); for models without an inherited grammar.
     composed_words: such a prompt keeps the beginning of the caption, a share of it drawn between this and 1, so that
         drawing and words complete each other.
-    anchor: weight in stage 2 of 1 − cos between V(photo) and its value before stage 2, which keeps photographs where the
+    anchor: weight in stage 2 of 1 − cos between V(photo) and its value before stage 2, which keeps photographs where
+    the
         words point. Not in the paper (0).
     direct: weight in stage 2 of InfoNCE(s^v, i^v). The paper has no direct sketch-photo loss in stage 2 (0).
     """
@@ -92,8 +98,8 @@ class Config:
 
 
 _ADAPT = Recipe(
-    epochs=5, batch_size=240, lr=1e-4, betas=(0.9, 0.98), weight_decay=0.02, warmup_epochs=1, warmup_from=1e-6, end_lr=5e-6,
-    augment="two-of-six", back_translation=0.1,
+    epochs=5, batch_size=240, lr=1e-4, betas=(0.9, 0.98), weight_decay=0.02, warmup_epochs=1, warmup_from=1e-6,
+    end_lr=5e-6, augment="two-of-six", back_translation=0.1,
 )  # fmt: skip
 _INVERT = replace(_ADAPT, epochs=20, batch_size=32, lr=1e-5, warmup_epochs=5, back_translation=0.0)
 
@@ -129,10 +135,12 @@ class Mapping(nn.Module):
         if not -1 <= layers <= 3:
             raise UsageError(f"{layers} mapping layers were asked for; allowed: -1 (none), 0 (linear), 1, 2, 3")
         if layers == -1 and dim != width:
-            raise UsageError(f"without a mapping the feature ({dim}) must be as wide as a word ({width}); use --set mapping_layers=0")
+            raise UsageError(
+                f"without a mapping the feature ({dim}) must be as wide as a word ({width}); use --set mapping_layers=0"
+            )
         widths = [dim] + [hidden] * max(layers, 0)
         self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.Dropout(dropout), nn.ReLU()) for a, b in zip(widths, widths[1:], strict=False)
+            nn.Sequential(nn.Linear(a, b), nn.Dropout(dropout), nn.ReLU()) for a, b in pairwise(widths)
         )
         self.fc_out = nn.Linear(widths[-1], width) if layers >= 0 else nn.Identity()
 
@@ -150,9 +158,13 @@ class InteractReID(nn.Module):
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__()
         if config.stage not in (1, 2):
-            raise UsageError(f"stage {config.stage} was asked for; InteractReID has stage 1 (adaptation) and 2 (pseudo-words)")
+            raise UsageError(
+                f"stage {config.stage} was asked for; InteractReID has stage 1 (adaptation) and 2 (pseudo-words)"
+            )
         if config.directions not in ("sum", "mean"):
-            raise UsageError(f"directions={config.directions!r} was given; allowed: 'sum' (paper), 'mean' (released code)")
+            raise UsageError(
+                f"directions={config.directions!r} was given; allowed: 'sum' (paper), 'mean' (released code)"
+            )
         self.clip, self.words, self.config = clip, words, config
         self.mapping = Mapping(
             clip.dim, config.mapping_hidden, clip.text_width, config.mapping_layers, config.mapping_dropout
@@ -264,7 +276,9 @@ class InteractReID(nn.Module):
         return self.anchor.image_features(photos)
 
     def _complete(self, s_features: Tensor | None, batch: Batch, generator: torch.Generator) -> Tensor:
-        """T("a photo of s^w , and …") where … is the beginning of the row's caption: tokens are joined, texts never rebuilt."""
+        """T("a photo of s^w , and …") where … is the beginning of the row's caption: tokens are joined, texts never
+        rebuilt.
+        """
         s = self.clip.image_features(batch["sketch"]) if s_features is None else s_features
         head = self._prompt_ids(len(s), self.config.prompt + self.config.join, s.device)[:, :-1]
         tail = batch["text"][:, 1:]
@@ -274,7 +288,9 @@ class InteractReID(nn.Module):
         keep = keep.clamp(max=self.clip.length - head.shape[1] - 1)
         tail = tail[:, : int(keep.max()) + 1].clone()
         position = torch.arange(tail.shape[1], device=s.device)
-        tail = torch.where(position == keep[:, None], self.words.end, torch.where(position > keep[:, None], self.words.pad, tail))
+        tail = torch.where(
+            position == keep[:, None], self.words.end, torch.where(position > keep[:, None], self.words.pad, tail)
+        )
         return self.clip.text_features(torch.cat([head, tail], dim=1), self.mapping(s))
 
     def param_groups(self) -> list[dict[str, Any]]:
@@ -314,9 +330,11 @@ class InteractReID(nn.Module):
         return self.compose_words(self.pseudo_words(pictures), texts)
 
     def pseudo_words(self, pictures: Tensor) -> Tensor:
-        """s^w = Φ(V(S)): (B, 3, H, W) in [0, 1] → (B, text width); kept between rounds, so that words alone cost no V."""
+        """s^w = Φ(V(S)): (B, 3, H, W) in [0, 1] → (B, text width); kept between rounds: words alone cost no V."""
         if "sketch+text" not in self.answers:
-            raise UsageError("this model has no pseudo-words: train stage 2 first (descry train interactreid --stage 2)")
+            raise UsageError(
+                "this model has no pseudo-words: train stage 2 first (descry train interactreid --stage 2)"
+            )
         return self.mapping(self.clip.image_features(pictures))
 
     def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:

@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# The demo model: a small CLIP from random weights, on synthetic people alone.
+#
+#   recipes/demo.sh [WORK]          everything goes into WORK (default: work/demo); run it again to go on where it stopped
+#
+#   stage 0  contrastive, photographs and words (from random weights)
+#   stage 1  InteractReID stage 1 with composed prompts
+#   stage 2  InteractReID stage 2 on other people, sketches only
+#   then     the way of joining sketch and words is chosen on the validation part of the frozen benchmark
+#
+# Expected figures and what was measured where: docs/demo-model.md. PROCESSES of one thread each (4), PRECISION (bf16).
+set -euo pipefail
+WORK=${1:-work/demo}
+PROCESSES=${PROCESSES:-4}
+PRECISION=${PRECISION:-bf16}
+SEED=${SEED:-0}
+DESCRY=${DESCRY:-.venv/bin/descry}
+TORCHRUN=${TORCHRUN:-.venv/bin/torchrun}
+export OMP_NUM_THREADS=1
+
+train() { # OUT, then the arguments of descry train; a finished run is not repeated
+  local out=$1 resume=
+  shift
+  [ -f "$out/metrics.json" ] && return
+  [ -f "$out/training.safetensors" ] && resume=--resume
+  "$TORCHRUN" --standalone --local-addr 127.0.0.1 --nproc-per-node "$PROCESSES" -m descry train "$@" --out "$out" $resume \
+    --batch-size 192 --precision "$PRECISION" --threads 1 --save-every 200 --seed "$SEED" \
+    --set augment=flip --set weight_decay=0.05
+}
+
+"$DESCRY" people "$WORK/people" --identities 8000 --photos 3 --sketches 3 --captions 3 --val 0 --test 0
+"$DESCRY" people "$WORK/sketched" --identities 4000 --first 8000 --photos 2 --sketches 3 --captions 1 --val 0 --test 0
+"$DESCRY" people "$WORK/bench" --benchmark val
+"$DESCRY" people "$WORK/bench" --benchmark test
+
+train "$WORK/stage0" baseline --data "$WORK/people" --from random --image-size 96 48 --epochs 4 --lr 1e-3 \
+  --set loss=info_nce --set temperature=0.05 --set identity=false --set mask_captions=false --set mask_text=0 \
+  --set optimiser=adamw --set eps=1e-8 --set schedule=iteration --set warmup_epochs=0.2 --set warmup_from=5e-5 \
+  --set end_lr=5e-4 --set drop_last=true --set bias_rule=false
+
+SMALL="--set text_dropout=0 --set mapping_hidden=256 --set mapping_dropout=0 --set back_translation=0"
+train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 6 --lr 7e-4 $SMALL \
+  --set composed=1 --set warmup_epochs=0.1 --set warmup_from=5e-5 --set end_lr=1e-5

@@ -1,0 +1,91 @@
+"""Copying a local gallery into a distributed store, and making sure that it arrived."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import StoreUnavailable, UsageError
+from .local import LocalStore
+from .merge import stored
+from .milvus import MilvusStore, crc_of
+
+
+@dataclass(frozen=True)
+class MigrationReport:
+    """total: items that are there now. copied, present: of them, written now and found already. removed: no longer
+    local.
+    """
+
+    total: int
+    copied: int
+    present: int
+    removed: int
+
+
+def migrate(
+    gallery: str | Path,
+    to: str,
+    name: str = "",
+    partition_by: str = "none",
+    progress: Callable[[int, int], None] | None = None,
+) -> MigrationReport:
+    """Make the collection at `to` hold exactly the items of a local gallery, under the same ids. Can be repeated:
+    what is there with the right checksum is not sent again.
+
+    name: of the collection, when `to` does not say it. Raises IndexMismatch when the collection belongs to another
+    model, StoreUnavailable when it does not answer, or when counts or checksums differ in the end.
+    """
+    address = to if "#" in to or not name else f"{to}#{_plain(name)}"
+    local = LocalStore(gallery)
+    try:
+        remote = MilvusStore(address, local.binding, partition_by)
+        try:
+            return _copy(local, remote, progress)
+        finally:
+            remote.close()
+    finally:
+        local.close()
+
+
+def _plain(name: str) -> str:
+    made = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
+    if not made:
+        raise UsageError("the collection needs a name; give --name")
+    return made if not made[0].isdigit() else f"_{made}"
+
+
+def _copy(local: LocalStore, remote: MilvusStore, progress: Callable[[int, int], None] | None) -> MigrationReport:
+    total, copied, wanted = local.count(), 0, set()
+    for ids, entries, vectors in stored(local):
+        there = {
+            row["id"]: (row["crc"], row["sha"], row["mtime"]) for row in remote.rows(ids, ["id", "crc", "sha", "mtime"])
+        }
+        new = [
+            i
+            for i, number in enumerate(ids)
+            if there.get(number) != (crc_of(vectors[i]), entries[i].sha.hex(), entries[i].mtime)
+        ]
+        if new:
+            remote.put([ids[i] for i in new], [entries[i] for i in new], vectors[new])
+        copied += len(new)
+        wanted.update(ids)
+        if progress:
+            progress(len(wanted), total)
+    surplus = [number for part in remote.ids() for number in part if number not in wanted]
+    removed = remote.delete(surplus) if surplus else 0
+    _verify(local, remote, len(wanted))
+    return MigrationReport(len(wanted), copied, len(wanted) - copied, removed)
+
+
+def _verify(local: LocalStore, remote: MilvusStore, total: int) -> None:
+    """Counts, and the checksum of every vector as it comes back."""
+    found = remote.count()
+    if found != total:
+        raise StoreUnavailable(
+            f"{remote.address} holds {found} items where {total} were sent; run the same command again"
+        )
+    for ids, _, vectors in stored(local):
+        if remote.vectors(ids).tobytes() != vectors.tobytes():
+            raise StoreUnavailable(f"vectors in {remote.address} differ from those sent; run the same command again")

@@ -1,0 +1,88 @@
+"""Scores of any method: a matrix that somebody else's code wrote, judged by the same protocol as ours.
+
+`write_order` says in which order queries and photographs must stand; the matrix is (queries, photographs), larger is
+nearer, saved by `numpy.save`. It is read as a memory map, so it may be larger than the memory.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..query import Query
+from ..records import Benchmark, Photo, Probe
+
+COLUMNS = ("role", "pid", "text", "picture", "camera", "group", "ignore")
+
+
+def write_order(bench: Benchmark, path: Path) -> None:
+    """A CSV with one line for each query and photograph in the benchmark's order: what a score matrix must follow.
+
+    Columns: role (query or photo), pid, text, picture, camera, group, and ignore: the photographs (numbers from 0, with
+    spaces between) which this query may not be compared with.
+    """
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(COLUMNS)
+        for probe in bench.probes:
+            pictures = [str(p.value) for p in (*probe.query.sketches, *probe.query.photos)]
+            text = ", ".join(str(p.value) for p in probe.query.wanted)
+            ignore = " ".join(map(str, probe.ignore))
+            writer.writerow(["query", probe.pid, text, " ".join(pictures), "", probe.group, ignore])
+        for photo in bench.photos:
+            writer.writerow(["photo", photo.pid, "", photo.path, photo.camera, "", ""])
+
+
+def read_order(path: str | Path) -> Benchmark:
+    """A benchmark from such a CSV; only role and pid are needed. Raises DataError, naming the line."""
+    probes: list[Probe] = []
+    photos: list[Photo] = []
+    numbers: dict[str, int] = {}
+    try:
+        with open(path, newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DataError(f"{path} cannot be read as CSV: {error}") from None
+    for line, row in enumerate(rows, 2):
+        role, name = (row.get("role") or "").strip(), (row.get("pid") or "").strip()
+        if role not in ("query", "photo") or not name:
+            raise DataError(f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}")
+        pid = numbers.setdefault(name, len(numbers))
+        if role == "photo":
+            photos.append(Photo((row.get("picture") or "").strip() or f"photo {len(photos)}", pid, row.get("camera") or ""))
+        else:
+            asked = Query(wanted=(row.get("text") or "").strip() or f"query {len(probes)}")
+            probes.append(Probe(asked, pid, _ignored(path, line, row.get("ignore") or ""), row.get("group") or ""))
+    for what, held in (("query", probes), ("photo", photos)):
+        if not held:
+            raise DataError(f"{path} holds no line with the role {what}")
+    most = max((max(p.ignore, default=-1) for p in probes), default=-1)
+    if most >= len(photos):
+        raise DataError(f"{path}: photograph {most} is to be ignored, but there are only {len(photos)}, from 0")
+    return Benchmark(Path(path).stem, tuple(probes), tuple(photos))
+
+
+def _ignored(path: str | Path, line: int, text: str) -> tuple[int, ...]:
+    words = text.replace(";", " ").split()
+    if not all(w.isdigit() for w in words):
+        raise DataError(f"{path}, line {line}: ignore must be numbers of photographs; got {text!r}")
+    return tuple(sorted({int(w) for w in words}))
+
+
+def read_scores(path: str | Path, bench: Benchmark) -> Any:
+    """(probes, photographs) of a .npy file as a memory map. Raises DataError for another kind of file or shape."""
+    try:
+        scores = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DataError(f"{path} cannot be read as a NumPy array: {error}; write it with numpy.save") from None
+    wanted = (len(bench.probes), len(bench.photos))
+    if getattr(scores, "shape", None) != wanted:
+        shape = getattr(scores, "shape", "several arrays")
+        raise DataError(f"{path} is {shape}; {bench.name} needs (queries, photographs) = {wanted}, in that order")
+    if scores.dtype.kind not in "fiu":
+        raise DataError(f"{path} holds {scores.dtype}; scores must be numbers, larger for nearer")
+    return scores

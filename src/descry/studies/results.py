@@ -1,0 +1,85 @@
+"""A result as a file: figures with intervals, and on request the values of every query, from which all later tests follow.
+
+One JSON object: what was evaluated (model, data, split, selection), and `results`, a row for each benchmark and composition
+with its `intervals`. With values per query a row also has `queries`: identities, first, ap, inp as in `metrics.Ranks`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DataError
+from ..evaluate import Evaluation
+from ..metrics import Ranks, summarise
+from .intervals import DRAWS, intervals, measures
+
+FORMAT = 1
+KIND = "descry results"
+
+
+def row_of(evaluation: Evaluation, missing: str = "miss", draws: int = DRAWS, per_query: bool = False) -> dict[str, Any]:
+    """A row of plain values with its 95 % intervals; none where all queries are one person's."""
+    e = evaluation
+    people = len(np.unique(e.identities))
+    found = intervals(measures(e.ranks, missing), e.identities, draws=draws) if people > 1 else {}
+    held = {name: [round(i.low, 2), round(i.high, 2)] for name, i in found.items()}
+    row = e.as_row() | {"identities": people, "intervals": held}
+    if per_query:
+        row["queries"] = {
+            "identities": [int(x) for x in e.identities],
+            "first": [int(x) for x in e.ranks.first],
+            "ap": _plain(e.ranks.ap),
+            "inp": _plain(e.ranks.inp),
+        }
+    return row
+
+
+def flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for CSV: an interval becomes two columns, values per query are left out."""
+    out = {k: v for k, v in row.items() if k not in ("intervals", "queries")}
+    for name, (low, high) in row["intervals"].items():
+        out |= {f"{name} low": low, f"{name} high": high}
+    return out
+
+
+def write_results(path: Path, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
+    """Write a results file; about: what was evaluated, plain values."""
+    held = {"kind": KIND, "format": FORMAT} | about | {"results": list(rows)}
+    path.write_text(json.dumps(held, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_results(path: str | Path) -> dict[str, Any]:
+    """What `descry evaluate --json` printed or `--per-query` wrote. Raises DataError for anything else."""
+    again = "make it with: descry evaluate RUN --data FOLDER --per-query FILE"
+    try:
+        held: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise DataError(f"there is no file {path}; {again}") from None
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise DataError(f"{path} cannot be read as JSON ({error}); {again}") from None
+    if not isinstance(held, dict) or held.get("kind") != KIND:
+        raise DataError(f"{path} is no results file; {again}")
+    if held.get("format") != FORMAT:
+        raise DataError(f"{path} has format {held.get('format')!r}; this version reads format {FORMAT}; {again}")
+    return held
+
+
+def ranks_of(row: dict[str, Any], missing: str = "miss") -> tuple[Ranks, np.ndarray]:
+    """A row's values per query as Ranks, and whose each query is. Raises DataError where the row holds none."""
+    queries = row.get("queries")
+    if not queries:
+        raise DataError(f"{row.get('benchmark')}: no values per query are kept; evaluate again with --per-query FILE")
+    ap, inp = (np.array([np.nan if x is None else x for x in queries[k]], np.float64) for k in ("ap", "inp"))
+    first, whose = np.array(queries["first"], np.int64), np.array(queries["identities"], np.int64)
+    if not len(first) == len(whose) == len(ap) == len(inp):
+        raise DataError(f"{row.get('benchmark')}: the values per query are of different lengths; the file is damaged")
+    return summarise(first, ap, inp, row["photos"], missing), whose
+
+
+def _plain(values: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(v) else round(float(v), 9) for v in values]
