@@ -38,7 +38,7 @@ def clock(work: Callable[[], Any], repeat: int) -> dict[str, float]:
 
 
 def bandwidth(megabytes: int = 1024) -> float:
-    """Bytes per second that all threads read together: the best of several sums over a large array of 64-bit integers."""
+    """Bytes per second that all threads read together: the best of several sums over a large integer array."""
     data = torch.ones(megabytes << 17, dtype=torch.int64)
     return data.numel() * 8 / (clock(data.sum, 9)["quickest"] / 1e3)
 
@@ -160,8 +160,10 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     results = [measure(rows, args.repeat) for rows in args.rows]
-    print(f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, routes "
-          f"{scan.routes(DIMENSION, torch.get_num_threads())}, load {os.getloadavg()[0]:.1f}")
+    print(
+        f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, routes "
+        f"{scan.routes(DIMENSION, torch.get_num_threads())}, load {os.getloadavg()[0]:.1f}"
+    )
     print(table(results))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))

@@ -1,6 +1,6 @@
 """Every method and its ablations on synthetic people, from one stage-0 CLIP, with the same budget and the same seeds.
 
-    python recipes/compare_synthetic.py --work compare --out results          (the table; hours on four cores)
+    python recipes/compare_synthetic.py --work compare --out results          (the table, on a processor)
     python recipes/compare_synthetic.py --work compare --out results --small  (minutes; to see that it runs)
 
 Stage 0: a small CLIP trained from nothing (InfoNCE) on people of a world with other cameras and drawings, disjoint from
@@ -45,20 +45,26 @@ STAGE0_FIRST, TRAIN_FIRST = 400_000, 500_000
 
 @dataclass(frozen=True)
 class Budget:
-    """How much everything gets. size: (H, W) of the pictures; people, epochs: of stage 0 and of each row."""
+    """How much everything gets. size: (H, W) of the pictures; people, epochs: of stage 0 and of each row.
+
+    width: of all encoders and of the shared space; image_layers, text_layers: their depths.
+    """
 
     size: tuple[int, int] = (96, 48)
+    width: int = 128
+    image_layers: int = 4
+    text_layers: int = 3
     stage0_people: int = 1500
     stage0_epochs: int = 12
-    people: int = 1000
-    epochs: int = 8
+    people: int = 600
+    epochs: int = 6
     batch: int = 64
     lr: float = 2e-4
     queries: int = 1000
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-SMALL = Budget((48, 24), 24, 1, 16, 1, 16, 2e-4, 20, (0, 1))
+SMALL = Budget((48, 24), 32, 1, 1, 24, 1, 16, 1, 16, 2e-4, 20, (0, 1))
 
 
 @dataclass(frozen=True)
@@ -70,8 +76,8 @@ class Row:
     against: str = ""
 
 
-def rows() -> dict[str, Row]:
-    """Name → row, in the order of the table. Rivals of the papers stand after what they rival."""
+def rows(rivals: bool = True) -> dict[str, Row]:
+    """Name → row, in the order of the table. rivals: also what the papers put in the place of their own parts."""
     base = {f"baseline: {name}": Row("baseline", changes) for name, changes in baselines.ROWS.items()}
     base["baseline: IRRA (SDM + ID + MLM)"] = replace(
         base["baseline: IRRA (SDM + ID + MLM)"], against="baseline: CLIP + SDM + ID"
@@ -90,7 +96,8 @@ def rows() -> dict[str, Row]:
         f"VFE-TPS, {k} for IS-GVFC": Row("vfe_tps", {"mim": "off", "gvfc": k}, "VFE-TPS +IS-GVFC")
         for k in ("id", "triplet")
     }
-    return base | pro | vfe | {"InteractReID, stage 1": Row("interactreid", {})}
+    table = base | pro | vfe | {"InteractReID, stage 1": Row("interactreid", {})}
+    return {name: row for name, row in table.items() if rivals or " for " not in name}
 
 
 def data(work: Path, budget: Budget) -> tuple[Dataset, Dataset, Dataset]:
@@ -129,9 +136,12 @@ def stage0(folder: Path, people: Dataset, training: Dataset, budget: Budget) -> 
         return folder
     words = word_level([e.caption for e in (*people.train, *training.train)] + ["a photo of * , and"])
     torch.manual_seed(0)
+    width, patch = budget.width, budget.size[0] // 8
+    layers = {"image_layers": budget.image_layers, "text_layers": budget.text_layers}
     clip = random_clip(
-        budget.size, budget.size[0] // 8, 128, 192, 6, 128, 4, len(words), 77, words.end, words.placeholder, seed=0
-    )
+        budget.size, patch, width, width, text_width=width, vocabulary=len(words), end=words.end,
+        placeholder=words.placeholder, head=32, **layers,
+    )  # fmt: skip
     config = replace(preset("baseline", "recommended"), **baselines.ROWS["CLIP + InfoNCE"], mask_captions=False)
     config = config.with_recipe(recipe(config.recipe, budget, budget.stage0_epochs))
     model = method_class("baseline")(clip, words, config, people.identities)
@@ -144,7 +154,7 @@ def fit(row: Row, seed: int, start: Path, folder: Path, people: Dataset, budget:
     torch.manual_seed(seed)
     clip, words = load(start, "cpu").clip, Words.load(start)
     config = preset(row.method, "recommended")
-    small = {"heads": 2, "mask_unit": 2 * clip.patch, "pairs": 20, "image_size": budget.size}
+    small = {"heads": 4, "mask_unit": 2 * clip.patch, "pairs": 20, "image_size": budget.size}
     changes = {k: v for k, v in small.items() if hasattr(config, k)} | row.changes
     if changes.get("mim") == "mae" or clip.grid[0] % 2 or clip.grid[1] % 2:
         changes["mask_unit"] = clip.patch
@@ -216,7 +226,9 @@ def markdown(table: list[dict[str, Any]], about: dict[str, Any]) -> str:
     return "\n".join([*lines, "", f"{about['hardware']}, {about['seconds']:.0f} s, torch {about['torch']}.", ""])
 
 
-def run(work: Path, out: Path, budget: Budget, only: str = "", threads: int = 0) -> list[dict[str, Any]]:
+def run(
+    work: Path, out: Path, budget: Budget, only: str = "", threads: int = 0, rivals: bool = False
+) -> list[dict[str, Any]]:
     """Train and judge every row whose name contains `only`, and those it is compared with; write JSON and Markdown."""
     if threads:
         torch.set_num_threads(threads)
@@ -224,7 +236,7 @@ def run(work: Path, out: Path, budget: Budget, only: str = "", threads: int = 0)
     first, people, test = data(work, budget)
     bench = test.test["text"]
     start = stage0(work / "stage0", first, people, budget)
-    table = rows()
+    table = rows(rivals)
     wanted = [n for n in table if only in n]
     wanted = [n for n in table if n in {*wanted, *(table[w].against for w in wanted)}]
     found = {"zero-shot": [judge(start, bench)] * len(budget.seeds)}
@@ -260,6 +272,7 @@ def main() -> None:
     parser.add_argument("--work", type=Path, required=True, help="folder for people and runs; kept for going on")
     parser.add_argument("--out", type=Path, required=True, help="folder for compare_synthetic.json and .md")
     parser.add_argument("--small", action="store_true", help="a few people and steps, to see that it runs")
+    parser.add_argument("--rivals", action="store_true", help="also the papers' rivals (twice the time)")
     parser.add_argument("--only", default="", help="only rows whose name contains this")
     parser.add_argument("--threads", type=int, default=0, help="of the processor; 0 takes all")
     for name in ("people", "epochs", "queries"):
@@ -267,7 +280,7 @@ def main() -> None:
     args = parser.parse_args()
     budget = SMALL if args.small else Budget()
     changes = {k: v for k in ("people", "epochs", "queries") if (v := getattr(args, k))}
-    run(args.work, args.out, replace(budget, **changes), args.only, args.threads)
+    run(args.work, args.out, replace(budget, **changes), args.only, args.threads, args.rivals)
 
 
 if __name__ == "__main__":

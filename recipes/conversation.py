@@ -19,26 +19,28 @@ from typing import Any
 
 import numpy as np
 
-from descry.compose import Composition
 from descry.embed import load
 from descry.interact import absence
-from descry.interact.choosing import compare, compositions, negation, tuned
+from descry.interact.choosing import Line, chipped, compare, compositions, negation, tuned
+from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import vocabulary
 from descry.interact.rerank import reranker
-from descry.interact.simulate import POLICIES, Course, World, paired, share_of_gain, simulate
+from descry.interact.simulate import POLICIES, Course, World, simulate
 from descry.interact.witness import FAITHFUL, Habits
-from descry.interact.worlds import Embedded, absence_profiles, base_scores, sharpness_of, withheld, world_of
+from descry.interact.worlds import (
+    Embedded,
+    absence_profiles,
+    base_scores,
+    reading_curves,
+    sharpness_of,
+    withheld,
+    world_of,
+)
 from descry.metrics import rank
 from descry.people.benchmark import PARTS, benchmark, records_of
-from descry.ranking import Formula
 
 HARD = Habits(err=0.2, forget=0.2)
-GRID = {
-    "evidence": (0.5, 1.0, 1.5, 2.0),
-    "negation": (0.5, 1.0, 2.0),
-    "steepness": (1.0, 1.7, 2.5),
-    "error": (0.05, 0.15),
-}
+GRID = {"answer_yes": (0.35, 0.5, 0.75, 1.0), "answer_no": (0.06, 0.1, 0.15, 0.25), "error": (0.02, 0.05, 0.1)}
 
 
 class Part:
@@ -58,17 +60,26 @@ class Part:
         )
 
 
-def choose(model: Any, val: Part) -> tuple[Composition, Formula, float, dict[str, Any]]:
-    """Composition, constants and sharpness on validation people."""
-    lines = compare(model, val.benches["sketch+text"], val.photos, compositions())
-    composition = lines[0].composition
-    shown = [
-        asdict(x.composition) | x.ranks.as_dict() | {"against the best": x.against and x.against["p"]} for x in lines
-    ]
+def choose(model: Any, val: Part) -> dict[str, Any]:
+    """Composition, reading curves, sharpness and constants on validation people, set in the model's configuration."""
+    words = val.benches["sketch+text"]
+    whole = compare(model, words, val.photos, compositions())
+    best = whole[0].composition
+    curves = reading_curves(model, val.photos, val.people, vocabulary())
+    model.config["composition"] = {"curves": curves}
+    split = compare(model, chipped(words), val.photos, [replace(best, phrases=p) for p in ("one", "each", "both")])
+    composition = replace(best, phrases=split[0].composition.phrases)
+    served: dict[str, Any] = composition.to_json() | {"curves": curves}
+    model.config["composition"] = served
     world = val.world(model)
-    formula, table = tuned(world, GRID)
-    sharpness = sharpness_of(replace(world, formula=formula))
-    return composition, formula, sharpness, {"compositions": shown, "constants": table[:10], "sharpness": sharpness}
+    served["sharpness"] = sharpness_of(world)
+    formula, table = tuned(val.world(model), GRID)
+    served["formula"] = asdict(formula)
+    return {"sentences": _lines(whole), "sentences read into chips": _lines(split), "constants": table[:10]}
+
+
+def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
+    return [asdict(x.composition) | x.ranks.as_dict() | {"AP against the best": x.against} for x in lines]
 
 
 def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
@@ -77,10 +88,12 @@ def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, table in (("whole", vocabulary()), ("a third withheld", withheld(vocabulary()))):
         world, ideal = test.world(model, questions=table), test.world(model, questions=table, truth=True)
+        faithful = [simulate(ideal, "gain", FAITHFUL, 5, s) for s in range(seeds)]
         for label, habits in (("faithful", FAITHFUL), ("20 % wrong, 20 % don't know", HARD)):
             got = [simulate(world, "gain", habits, 5, s) for s in range(seeds)]
-            true = [simulate(ideal, "gain", FAITHFUL, 5, s) for s in range(seeds)]
-            row = {f"R@{k}": share_of_gain(got, true, k) for k in (1, 10)}
+            same = [simulate(ideal, "gain", habits, 5, s) for s in range(seeds)]
+            row: dict[str, Any] = {f"R@{k}": share_of_gain(got, faithful, k) for k in (1, 10)}
+            row |= {f"R@{k}, ideal with the same witness": share_of_gain(got, same, k) for k in (1, 10)}
             row["against the start, R@10"] = paired(_hits(got, -1, 10), _hits(got, 0, 10), 2000)
             row["curve"] = _mean_curve(got)
             out[f"{name}, {label}"] = row
@@ -111,10 +124,11 @@ def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, A
 def absences(model: Any, val: Part, test: Part) -> dict[str, Any]:
     """The calibrated decision of each kind of query on test people, and the paired test against the best cosine."""
     out: dict[str, Any] = {}
+    size = len(val.benches["sketch"].probes)
     for kind in ("sketch", "text", "sketch+text", "photo"):
         here, gone, best, _ = absence_profiles(model, val.benches[kind], val.photos)
         fitted = absence.calibrate(kind, here, gone, [f"val {p.pid}" for p in val.benches[kind].probes])
-        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, test.benches[kind], test.photos)
+        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, test.benches[kind], test.photos, people=size)
         row: dict[str, Any] = absence.judged(
             fitted, t_here, t_gone, [f"test {p.pid}" for p in test.benches[kind].probes]
         )
@@ -183,16 +197,14 @@ def main() -> None:
     val, test = (Part(model, args.data, n, PARTS[n][1]) for n in ("val", "test"))
     result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
     if not args.keep:
-        composition, formula, sharpness, chosen = choose(model, val)
-        served = composition.to_json() | {"formula": asdict(formula), "sharpness": sharpness}
-        (args.out / "composition.json").write_text(json.dumps(served, indent=1) + "\n", "utf-8")
-        model.config["composition"] = served
-        result |= {"chosen on validation": served, "validation": chosen}
+        result["validation"] = choose(model, val)
+        result["chosen on validation"] = {k: v for k, v in model.config["composition"].items() if k != "curves"}
+        served = json.dumps(model.config["composition"], indent=1)
+        (args.out / "composition.json").write_text(served + "\n", "utf-8")
     steps = {
-        "compositions on test": lambda: [
-            asdict(x.composition) | x.ranks.as_dict() | {"against the best": x.against}
-            for x in compare(model, test.benches["sketch+text"], test.photos, compositions())
-        ],
+        "compositions on test": lambda: _lines(
+            compare(model, test.benches["sketch+text"], test.photos, compositions())
+        ),
         "questions": lambda: questions(model, test, args.seeds),
         "policies": lambda: policies(model, test, args.seeds),
         "NOT": lambda: negation(

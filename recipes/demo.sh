@@ -40,4 +40,4 @@ train "$WORK/stage0" baseline --data "$WORK/people" --from random --image-size 9
 
 SMALL="--set text_dropout=0 --set mapping_hidden=256 --set mapping_dropout=0 --set back_translation=0"
 train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 6 --lr 7e-4 $SMALL \
-  --set composed=1 --set warmup_epochs=0.1 --set warmup_from=5e-5 --set end_lr=1e-5
+  --set composed=1 --set alpha=0 --set reverse_kl=0 --set temperature=0.04 --set warmup_epochs=0.1 --set warmup_from=5e-5 --set end_lr=1e-5

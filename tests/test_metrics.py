@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from descry.errors import UsageError
-from descry.metrics import rank
+from descry.metrics import COUNTED, rank, rank_people
 
 S = np.sin(0.7 * np.arange(36).reshape(4, 9) ** 1.5)
 G = np.array([0, 0, 1, 1, 1, 2, 2, 2, 0])
@@ -80,3 +80,89 @@ def test_refusals(similarity, wanted, text):
         rank(similarity, wanted)
     with pytest.raises(UsageError, match="allowed"):
         rank(np.zeros((1, 1)), np.ones((1, 1), bool), missing="maybe")
+
+
+def slow_case(seed):
+    """A random case: every other one full of ties; ignored photographs, queries without a match, negative scores."""
+    rng = np.random.default_rng(seed)
+    q, g = rng.integers(1, 8), rng.integers(2, 60)
+    similarity = rng.integers(-3, 4, (q, g)) / 3 if seed % 2 else rng.normal(size=(q, g))
+    asked, people = rng.integers(0, 6, q), rng.integers(0, 5, g)
+    asked[0] = people[0]
+    hidden = rng.random((q, g)) < 0.2
+    hidden[0, 0] = False
+    return similarity, asked, people, hidden, "miss" if seed % 3 else "drop"
+
+
+def check_case(seed):
+    similarity, asked, people, hidden, missing = slow_case(seed)
+    wanted = asked[:, None] == people[None, :]
+    expected = slow(similarity, wanted, hidden, missing)
+    lists = [np.flatnonzero(row) for row in hidden]
+    for found in (
+        rank(similarity, wanted, hidden, missing),
+        rank_people(similarity, asked, people, lists, missing),
+        rank_people(similarity, asked, people, lists, missing, cells=2 * len(people)),
+    ):
+        assert [found.r1, found.r5, found.r10, found.map, found.minp] == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("block", range(5))
+def test_ranking_by_identity_equals_the_slow_loop(block):
+    for seed in range(20 * block, 20 * (block + 1)):
+        check_case(seed)
+
+
+@pytest.mark.long
+def test_1000_random_cases_equal_the_slow_loop():
+    for seed in range(1000):
+        check_case(seed)
+
+
+@pytest.mark.parametrize("relevant_ones", [1, COUNTED, COUNTED + 1, 60])
+@pytest.mark.parametrize("values", [3, 1000])
+def test_few_and_many_relevant_ones_are_ranked_alike(relevant_ones, values):
+    rng = np.random.default_rng(relevant_ones)
+    similarity = rng.integers(-values, values, (4, 120)).astype(np.float32)
+    wanted = np.zeros((4, 120), bool)
+    for row in wanted:
+        row[rng.choice(120, relevant_ones, replace=False)] = True
+    found = rank(similarity, wanted)
+    expected = slow(similarity, wanted, np.zeros_like(wanted), "miss")
+    assert [found.r1, found.r5, found.r10, found.map, found.minp] == pytest.approx(expected)
+
+
+def test_vectors_are_ranked_as_their_products_block_by_block():
+    rng = np.random.default_rng(0)
+    queries, photos = rng.normal(size=(23, 8)).astype(np.float32), rng.normal(size=(50, 8)).astype(np.float32)
+    asked, people = rng.integers(0, 9, 23), rng.integers(0, 9, 50)
+    ignored = [[i % 50] for i in range(23)]
+    whole = rank_people(queries @ photos.T, asked, people, ignored)
+    blocks = rank_people((queries, photos), asked, people, ignored, cells=150)
+    assert (whole.first == blocks.first).all()
+    assert whole.as_dict() == pytest.approx(blocks.as_dict())
+
+
+def test_a_memory_map_is_ranked_and_not_changed(tmp_path):
+    scores = np.random.default_rng(0).random((6, 9)).astype(np.float32)
+    np.save(tmp_path / "s.npy", scores)
+    held = np.load(tmp_path / "s.npy", mmap_mode="r")
+    found = rank_people(held, np.arange(6) % 3, np.arange(9) % 3, [[0]] * 6)
+    assert found.as_dict() == rank_people(scores, np.arange(6) % 3, np.arange(9) % 3, [[0]] * 6).as_dict()
+    assert (scores == np.load(tmp_path / "s.npy")).all()
+
+
+@pytest.mark.parametrize(
+    ("scores", "text"),
+    [
+        (np.zeros((2, 3)), "scores of shape"),
+        ((np.zeros((3, 2)), np.zeros((4, 5))), "scores of shape"),
+        (np.full((3, 4), np.inf), "not finite"),
+        (np.zeros((3, 0)), "scores of shape"),
+    ],
+)
+def test_ranking_by_identity_refuses(scores, text):
+    with pytest.raises(UsageError, match=text):
+        rank_people(scores, [0, 1, 2], [0, 1, 2, 3])
+    with pytest.raises(UsageError, match="allowed"):
+        rank_people(np.zeros((1, 1)), [0], [0], missing="maybe")

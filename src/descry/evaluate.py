@@ -86,8 +86,8 @@ def evaluate(
 
 
 def judged(bench: Benchmark, scores: Any, composition: str = "", missing: Any = "miss") -> Evaluation:
-    """The metrics of any method's scores: (probes, photographs), larger is nearer, in the benchmark's order; or as a pair
-    of (probes, D) and (photographs, D) vectors. Raises UsageError for another shape.
+    """The metrics of any method's scores: (probes, photographs), larger is nearer, in the benchmark's order; or as a
+    pair of (probes, D) and (photographs, D) vectors. Raises UsageError for another shape.
     """
     asked = np.array([p.pid for p in bench.probes])
     people = np.array([p.pid for p in bench.photos])
@@ -96,7 +96,8 @@ def judged(bench: Benchmark, scores: Any, composition: str = "", missing: Any = 
 
 
 def averaged(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
-    """For benchmarks that are runs of one, "NAME/1", "NAME/2" … (PKU-Sketch: a person's sentences), the mean of the runs.
+    """For benchmarks that are runs of one, "NAME/1", "NAME/2" … (PKU-Sketch: a person's sentences), the mean of the
+    runs.
 
     The queries of all runs together have that mean when the runs are equally long; runs that are not are left alone.
     """

@@ -36,15 +36,18 @@ SHAPES = {"linear": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
 class Formula:
     """The constants of the formula. version changes whenever the same constants would rank differently.
 
-    evidence (f), negation (n), like (l), unlike (u): strengths in units of the base's spread. steepness (a): of the
-    answer curve. error (ε): how often an answer is wrong. closest: strength of "closest of these"; temperature: of
-    that choice, in cosine. fusion: "z" adds standardised similarities, "ranks" adds reciprocal ranks 1 / (60 + rank),
-    standardised.
+    evidence (f), negation (n), like (l), unlike (u): strengths in units of the base's spread. answer_yes, answer_no:
+    weight of a phrase that only answers a question; less than one said unasked, because witnesses err more often
+    where they did not choose to speak. steepness (a): of the answer curve. error (ε): how often an answer is wrong.
+    closest: strength of "closest of these"; temperature: of that choice, in cosine. fusion: "z" adds standardised
+    similarities, "ranks" adds reciprocal ranks 1 / (60 + rank), standardised.
     """
 
     version: int = 1
     evidence: float = 1.0
-    negation: float = 1.0
+    negation: float = 4.0
+    answer_yes: float = 0.5
+    answer_no: float = 0.125
     like: float = 0.75
     unlike: float = 0.5
     steepness: float = 1.7

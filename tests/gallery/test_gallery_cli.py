@@ -79,7 +79,8 @@ def test_index_and_search(gallery, crops, tmp_path, capsys):
     assert "no evidence of anything" in shown.err
     with open(tmp_path / "t.csv", newline="") as file:
         assert [int(r["id"]) for r in csv.DictReader(file)] == [r["id"] for r in answer["results"]]
-    assert Image.open(tmp_path / "s.png").size[0] > 600
+    with Image.open(tmp_path / "s.png") as sheet:
+        assert sheet.size[0] > 600
     assert len(list((tmp_path / "copied").iterdir())) == 7
     assert main(command) == 0
     lines = capsys.readouterr().out.splitlines()

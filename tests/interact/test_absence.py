@@ -53,7 +53,7 @@ def test_false_alarms_are_within_the_binomial_interval_of_the_stated_rate(fitted
 
 
 def test_people_calibrated_on_are_refused_in_a_test(fitted) -> None:
-    with pytest.raises(DataError, match="calibrated on .*person c7"):
+    with pytest.raises(DataError, match=r"calibrated on .*person c7"):
         judged(fitted, profiles(1, True, 0), profiles(1, False, 0), ["person c7"])
     check_apart(fitted, ["someone else"])
     assert "person c7" not in json.dumps(to_json(fitted)), "people are kept as digests"

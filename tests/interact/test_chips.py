@@ -164,3 +164,19 @@ def test_chips_go_into_a_query_and_come_back() -> None:
     assert [p.value for p in replaced.wanted] == ["scarf", "blue jacket"]
     with pytest.raises(LimitExceeded, match="33 phrases"):
         with_chips(query, [Chip(f"p{i}") for i in range(33)])
+
+
+@pytest.mark.parametrize(
+    ("text", "chips"),
+    [
+        ("a woman who wears a long skirt and is not carrying a handbag", ["woman", "long skirt", "NOT handbag"]),
+        ("no it was a green jumper with no hood", ["green jumper", "NOT hood"]),
+        ("no the jacket was red", ["red jacket"]),
+        ("could you remove the ones with a hat", ["NOT hat"]),
+        ("a T-Shirt that isn't white", ["NOT white t-shirt"]),
+        ("I'm pretty sure she had blonde hair", ["blonde hair"]),
+        ("no more than one bag", ["NOT more than one bag"]),
+    ],
+)
+def test_sentences_that_were_once_read_wrongly(text: str, chips: list[str]) -> None:
+    assert [str(c) for c in parse(text)] == chips

@@ -100,8 +100,9 @@ def test_refusals(place, capsys, args, says) -> None:
 
 def test_a_chat(place, capsys, monkeypatch) -> None:
     root, sketch = place
-    lines = "red top, no hat\n/nonsense\nyes\n/like 2\n/chips\n/flip 2\n/why 1 3\n/off 9\n/tree\n/undo\n/help\n/ask off\nI don't know\n/quit\n"
-    monkeypatch.setattr("sys.stdin", io.StringIO(lines))
+    lines = ["red top, no hat", "/nonsense", "yes", "/like 2", "/chips", "/flip 2", "/why 1 3", "/off 9", "/tree"]
+    lines += ["/undo", "/help", "/ask off", "I don't know", "/quit", ""]
+    monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
     status, out, err = run(capsys, "chat", root / "gallery", "talk", "--sketch", sketch)
     assert status == 0, err
     assert out.count("?") >= 3, "a question after every round"

@@ -7,9 +7,10 @@ import pytest
 
 from descry.compose import Composition, phrase_vectors
 from descry.errors import UsageError
+from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import Question, beliefs
 from descry.interact.session import Session
-from descry.interact.simulate import POLICIES, World, fit_sharpness, paired, share_of_gain, simulate, to_json
+from descry.interact.simulate import POLICIES, World, fit_sharpness, simulate, to_json
 from descry.interact.witness import Habits, Witness, answerer_card
 from descry.query import Query
 from descry.ranking import FORMULA, fit, stack, unit
@@ -126,7 +127,11 @@ def test_the_simulation_counts_what_a_session_counts(space, model) -> None:
     base = fit(terms, base_similarity).scores(base_similarity)
     world = World(base[None], np.zeros((1, 300), bool), (hat, bag), z, z, [{}])
     parts = world.contributions()
-    np.testing.assert_allclose(session.leads.everything, base + 0.5 * (parts["yes"][0] + parts["no"][1]), atol=1e-4)
+    np.testing.assert_allclose(
+        session.leads.everything,
+        base + FORMULA.answer_yes * parts["yes"][0] + FORMULA.answer_no * parts["no"][1],
+        atol=1e-4,
+    )
 
 
 def test_rounds_to_hit_and_curves() -> None:

@@ -5,82 +5,226 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from ..errors import UsageError, nearest
 from .machine import Machine, OnMachine
 
+LEADS = ("R@1", "mAP")
 
-def evaluate(
-    run: tyro.conf.Positional[str],
-    /,
-    data: tuple[str, ...],
-    split: str = "test",
-    image_size: tuple[int, int] | None = None,
-    allow_download: bool = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
-    csv_: Annotated[Path | None, tyro.conf.arg(name="csv")] = None,
-    machine: OnMachine = Machine(),
-) -> int:
-    """Rank metrics of a model: text, sketch, photo, and sketch or photo with text by early fusion, late fusion and
-    pseudo-word.
+
+@dataclass(frozen=True)
+class Foreign:
+    """Scores of another method in place of a model.
 
     Args:
-        run: a run folder, a CLIP folder or hub name, or demo.
+        scores: a .npy file of (queries, photographs), larger for nearer.
+        write_order: only write the order in which a score matrix must stand, as CSV, to this file.
+    """
+
+    scores: Path | None = None
+    write_order: Path | None = None
+
+
+@dataclass(frozen=True)
+class Output:
+    """What is told, and how.
+
+    Args:
+        slices: also by sketch style, camera, attribute and caption length.
+        per_query: keep the values of every query in this file; descry compare tests on them.
+        csv: also write a table to this file.
+        json: print JSON.
+    """
+
+    slices: bool = False
+    per_query: Path | None = None
+    csv: Path | None = None
+    json: bool = False
+
+
+def evaluate(
+    run: tyro.conf.Positional[str] = "",
+    /,
+    data: tuple[str, ...] = (),
+    benchmark: str = "",
+    split: str = "test",
+    leaks: Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    allow_download: bool = False,
+    foreign: Annotated[Foreign, tyro.conf.arg(name="")] = Foreign(),
+    output: Annotated[Output, tyro.conf.arg(name="")] = Output(),
+    machine: OnMachine = Machine(),
+) -> int:
+    """Rank metrics with 95 % intervals: of a model, in every way it can answer, or of any method's score matrix.
+
+    Args:
+        run: a run folder, a CLIP folder or hub name, or demo; nothing with --scores.
         data: a data set folder, or NAME and its folder.
+        benchmark: only this one of the data set (text, sketch, …); with --scores also a CSV that --write-order wrote.
         split: test or val.
+        leaks: a list that descry data leaks wrote; results without its identities are given beside the others.
         image_size: height and width, for a plain CLIP; a run has its own.
         allow_download: a hub name may be fetched from the network.
-        json_: print JSON.
-        csv_: also write a table to this file.
     """
-    from ..embed import load
-    from ..evaluate import evaluate_all
+    machine.settle()
+    benchmarks, about = _benchmarks(data, split, benchmark)
+    if foreign.write_order:
+        return _write_order(benchmarks, foreign.write_order)
+    if foreign.scores:
+        if run:
+            raise UsageError(f"{run} and --scores were given; a result is of a model or of a score matrix")
+        evaluations, about = _foreign(benchmarks, foreign.scores, about)
+    elif run:
+        evaluations, about = _model(run, benchmarks, about, leaks, image_size, allow_download, machine)
+    else:
+        raise UsageError("name what is evaluated: a run folder, demo, or --scores FILE")
+    return _report(evaluations, benchmarks, about, output)
+
+
+def _benchmarks(data: tuple[str, ...], split: str, only: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The benchmarks asked for, and what is said about them."""
     from .starting import read_data
 
-    machine.settle()
     if split not in ("test", "val"):
         raise UsageError(f"there is no split {split!r}; {nearest(split, ['test', 'val'])}")
+    if not data:
+        if not Path(only).is_file():
+            raise UsageError("give --data FOLDER, or --data NAME --data FOLDER; or --benchmark FILE.csv with --scores")
+        from ..studies.matrices import read_order
+
+        bench = read_order(only)
+        return {bench.name: bench}, {"data": bench.name, "split": "as the file says"}
     dataset = read_data(data)
-    benchmarks = dataset.test if split == "test" else dataset.val
-    if not benchmarks:
+    held: dict[str, Any] = dict(dataset.test if split == "test" else dataset.val)
+    if not held:
         raise UsageError(f"{dataset.name} has no {split} split")
-    model = load(run, machine.device, machine.precision, image_size, allow_download)
-    results = evaluate_all(model, benchmarks, lambda line: print(line, file=sys.stderr, flush=True))
-    rows = [r.as_row() for r in results]
-    answer = {
-        "model": run,
-        "fingerprint": model.fingerprint,
-        "pretrained_clip": model.pretrained,
-        "data": dataset.name,
-        "split": split,
-        "selection": model.about.get("selection", "as the run folder's metrics.json says"),
-        "note": model.note,
-        "results": rows,
-    }
-    if csv_:
-        with open(csv_, "w", newline="", encoding="utf-8") as file:
-            writer = csv.DictWriter(file, list(rows[0]))
-            writer.writeheader()
-            writer.writerows(rows)
-    if json_:
-        print(json.dumps(answer, indent=1))
-        return 0
-    _table(rows)
-    print(f"{dataset.name}, {split} split; {'a' if model.pretrained else 'no'} pretrained CLIP. {model.note}".rstrip())
+    if only and only not in held:
+        raise UsageError(f"{dataset.name} has no benchmark {only!r}; {nearest(only, list(held))}")
+    return {only: held[only]} if only else held, {"data": dataset.name, "split": split}
+
+
+def _one(benchmarks: dict[str, Any]) -> Any:
+    if len(benchmarks) > 1:
+        raise UsageError(f"say which one with --benchmark; the data set has {', '.join(benchmarks)}")
+    return next(iter(benchmarks.values()))
+
+
+def _write_order(benchmarks: dict[str, Any], path: Path) -> int:
+    from ..studies.matrices import write_order
+
+    bench = _one(benchmarks)
+    write_order(bench, path)
+    print(
+        f"{path}: {len(bench.probes):,} queries, then {len(bench.photos):,} photographs\nnext: save your scores in "
+        f"this order with numpy.save, then descry evaluate --scores FILE.npy --benchmark {path}"
+    )
     return 0
 
 
-def _table(rows: list[dict[str, object]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
+def _foreign(benchmarks: dict[str, Any], scores: Path, about: dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
+    from ..evaluate import judged
+    from ..studies.matrices import read_scores
 
-    table = Table(box=None, header_style="bold")
-    for name in rows[0]:
-        table.add_column(name, justify="left" if name in ("benchmark", "composition", "data") else "right")
-    for row in rows:
-        table.add_row(*(f"{v:.2f}" if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=140).print(table)
+    bench = _one(benchmarks)
+    said = {"model": str(scores.name), "selection": "unknown: scores of another method", "note": ""}
+    return [judged(bench, read_scores(scores, bench))], said | about
+
+
+def _model(
+    run: str,
+    benchmarks: dict[str, Any],
+    about: dict[str, Any],
+    leaks: Path | None,
+    image_size: Any,
+    download: bool,
+    machine: Machine,
+) -> tuple[list[Any], dict[str, Any]]:
+    from ..data.leaks import load_leaks
+    from ..embed import load
+    from ..evaluate import evaluate_all
+
+    listed = load_leaks(leaks) if leaks else None
+    model = load(run, machine.device, machine.precision, image_size, download)
+    found = evaluate_all(model, benchmarks, lambda line: print(line, file=sys.stderr, flush=True), listed)
+    said = {
+        "model": run,
+        "fingerprint": model.fingerprint,
+        "pretrained_clip": model.pretrained,
+        "selection": _selection(Path(run), model.about),
+        "note": model.note,
+    }
+    return found, said | about
+
+
+def _selection(run: Path, about: Mapping[str, Any]) -> str:
+    """By what the epoch was chosen, as the run folder says."""
+    try:
+        return str(json.loads((run / "metrics.json").read_text(encoding="utf-8"))["selection"])
+    except (OSError, ValueError, KeyError):
+        return str(about.get("selection", "nothing was selected here"))
+
+
+def _report(evaluations: list[Any], benchmarks: dict[str, Any], about: dict[str, Any], output: Output) -> int:
+    from ..studies.results import FORMAT, KIND, flat, row_of, write_results
+    from ..studies.slices import slices
+
+    kept = [row_of(e, per_query=True) for e in evaluations]
+    rows = [{k: v for k, v in row.items() if k != "queries"} for row in kept]
+    whole = [e for e in evaluations if not e.note and e.benchmark in benchmarks]
+    parts = [row for e in whole for row in slices(benchmarks[e.benchmark], e)] if output.slices else []
+    if output.per_query:
+        write_results(output.per_query, about, kept)
+    if output.csv:
+        _csv(output.csv, [flat(row) for row in rows + parts])
+    if output.json:
+        print(json.dumps({"kind": KIND, "format": FORMAT} | about | {"results": rows, "slices": parts}, indent=1))
+        return 0
+    print(table([_shown(row) for row in rows]))
+    if parts:
+        print("\n" + table([_shown(row) for row in parts]))
+    known = "pretrained_clip" in about
+    clip = f"{'a' if about['pretrained_clip'] else 'no'} pretrained CLIP was used" if known else ""
+    said = [f"{about['data']}, {about['split']} split", f"epoch selected on: {about['selection']}", clip, about["note"]]
+    print("; ".join(filter(None, said)))
+    print("[…] 95 % intervals by bootstrap over identities", file=sys.stderr)
+    return 0
+
+
+def _shown(row: dict[str, Any]) -> dict[str, str]:
+    """A row as text: intervals beside the leading figures."""
+    out = {}
+    for name, value in row.items():
+        if name in ("intervals", "without_relevant") or (name == "note" and not value):
+            continue
+        text = f"{value:.2f}" if isinstance(value, float) else "" if value is None else str(value)
+        if name in LEADS and name in row["intervals"]:
+            low, high = row["intervals"][name]
+            text += f" [{low:.1f}, {high:.1f}]"
+        out[name] = text
+    return out
+
+
+def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    with open(path, "w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, names)
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def table(rows: list[dict[str, str]]) -> str:
+    """Rows of text as columns for a terminal; figures to the right."""
+    names = list(dict.fromkeys(name for row in rows for name in row))
+    cells = [names, *([row.get(n, "") for n in names] for row in rows)]
+    width = [max(len(line[i]) for line in cells) for i in range(len(names))]
+    left = {i for i, n in enumerate(names) if any(row.get(n, "")[:1].isalpha() for row in rows)}
+    lines = [
+        "  ".join(c.ljust(width[i]) if i in left else c.rjust(width[i]) for i, c in enumerate(line)) for line in cells
+    ]
+    return "\n".join(line.rstrip() for line in lines)

@@ -178,7 +178,7 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
 
 
 def search(
-    gallery: tyro.conf.Positional[Path],
+    gallery: tyro.conf.Positional[str],
     /,
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
@@ -203,7 +203,7 @@ def search(
     """Search a gallery with any of sketches, photographs, words and marks. Results are leads, never identifications.
 
     Args:
-        gallery: a folder made by descry index.
+        gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.
         text: a phrase that holds, such as "a red jacket".

@@ -20,7 +20,7 @@ from .local import LocalStore
 from .sources import Sources
 from .walk import plan, roots_of
 
-MANY, TOO_MANY = 2_000_000, 5_000_000
+TOO_MANY = 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +100,7 @@ class Gallery:
 
     def _bind(self, model: Any) -> None:
         loaded = _loaded(model)
-        self.binding.check(binding_of(loaded), str(self.path))
+        self.binding.check(binding_of(loaded), str(getattr(self.store, "address", "") or self.path))
         self._model = loaded
 
     # ------------------------------------------------------------------ indexing

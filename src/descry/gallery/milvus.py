@@ -169,10 +169,10 @@ class MilvusStore:
                 self.name, queries.tolist(), limit=min(k, MOST), filter=expression(filters), output_fields=["id"]
             )
         hits = [sorted((-h["distance"], h["id"]) for h in row) for row in found]
-        width = max(map(len, hits), default=0)
-        ids = np.array([[i for _, i in row] for row in hits if len(row) == width], np.int64)
-        scores = np.array([[-s for s, _ in row] for row in hits if len(row) == width], np.float32)
-        return ids.reshape(-1, width), scores.reshape(-1, width)
+        width = min(map(len, hits), default=0)
+        ids = np.array([[i for _, i in row[:width]] for row in hits], np.int64)
+        scores = np.array([[-s for s, _ in row[:width]] for row in hits], np.float32)
+        return ids.reshape(len(hits), width), scores.reshape(len(hits), width)
 
     def ids(self) -> Iterator[list[int]]:
         """Every id, in steps."""

@@ -12,13 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import HOW, Composition, curves_of, phrase_vectors
+from ..compose import HOW, Composition, Memo, curves_of, phrase_vectors
 from ..metrics import Ranks, rank
 from ..people.person import Person, held
 from ..ranking import Formula, Term, fit, stack
 from ..records import Benchmark
+from .chips import added, parse
+from .gains import paired
 from .questions import Question
-from .simulate import World, paired, simulate
+from .simulate import World, simulate
 from .witness import FAITHFUL, Habits
 from .worlds import Embedded, base_scores
 
@@ -36,7 +38,7 @@ class Line:
 
 
 def compositions(hows: Iterable[str] = HOW) -> list[Composition]:
-    """The compositions worth comparing: each way with its shares; phrases are one prompt, each, or both."""
+    """The compositions worth comparing: each way with its shares."""
     out = []
     for how in hows:
         shares = SHARES if how in ("late", "sum", "slerp", "ranks", "pseudo") else (0.5,)
@@ -50,14 +52,25 @@ def compare(
 ) -> list[Line]:
     """Every candidate on a benchmark of sketch and words, best average precision first."""
     relevant = np.array([p.pid for p in bench.probes])[:, None] == photos.pids[None, :]
-    lines = []
+    lines, memo = [], Memo(limit=1 << 20)
     for c in candidates:
         counted = replace(formula or Formula(), fusion="ranks" if c.how == "ranks" else "z")
-        scores, _ = base_scores(model, bench, photos, c, counted)
+        scores, _ = base_scores(model, bench, photos, c, counted, memo=memo)
         lines.append(Line(c, rank(scores, relevant)))
     lines.sort(key=lambda line: -line.ranks.map)
     best = lines[0].ranks.ap
     return [lines[0], *(replace(line, against=paired(line.ranks.ap, best, 2000)) for line in lines[1:])]
+
+
+def chipped(bench: Benchmark) -> Benchmark:
+    """The same benchmark with every sentence read into chips: what a searcher's words become before they are
+    composed."""
+    probes = []
+    for probe in bench.probes:
+        chips = [c for part in probe.query.wanted for c in parse(part.value)]
+        query = added(probe.query.replace(wanted=()), chips) if chips else probe.query
+        probes.append(replace(probe, query=query))
+    return replace(bench, name=f"{bench.name}, chips", probes=tuple(probes))
 
 
 def tuned(

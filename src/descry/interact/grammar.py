@@ -26,12 +26,13 @@ class Phrase(NamedTuple):
 _TURNS: tuple[tuple[str, str], ...] = (
     *((words, "+") for words in ("not only", "not just", "not merely")),
     *((words, "+") for words in ("nothing but", "nothing except", "nothing other than")),
-    *((words, "-") for words in ("anything but", "anything except", "no longer", "not any longer", "no more")),
+    *((words, "-") for words in ("anything but", "anything except", "no longer", "not any longer", "no more(?! than)")),
     *((words, "-") for words in ("no signs? of", "no trace of", "none of", "hardly any", "barely any")),
     *(
         (words, "-")
         for words in ("instead of", "rather than", "as opposed to", "other than", "except for", "apart from")
     ),
+    *((words, "-") for words in ("remove", "exclude", "hide", "get rid of", "filter out")),
     *((words, "~") for words in ("without", "lacks?", "lacking", "missing")),
     *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely", "except")),
     ("nothing", "- something"),
@@ -140,6 +141,7 @@ def _clause(raw: str) -> str:
         return ""
     for pattern in language()["references"]:
         raw = re.sub(rf"^(?:(?:yes|no|and|ok|okay|so|i think|maybe) )*{pattern}", "", raw).strip()
+    raw = re.sub(r"^no (?=(?:it|he|she|they|that|the [\w-]+) (?:is|was|were|are|had|has|wore)\b)", "", raw)
     return "" if raw in ("no", "yes", "nope", "yeah", "ok", "nah") else raw
 
 
@@ -202,7 +204,7 @@ def _signed(clause: str) -> list[tuple[bool, str]]:
         at = found.end()
         if _says_something(before):
             if _is_subject(before):
-                subject = before
+                subject = re.sub(r" (?:that|which)(?= \w+$)", "", before)
             else:
                 out.append((wanted, f"{subject} {before}".strip()))
         elif not wanted and turn == "~":
@@ -220,10 +222,9 @@ def _says_something(text: str) -> bool:
 
 
 def _is_subject(text: str) -> bool:
-    """ "the bag is": what a copula says something about."""
+    """ "the bag is": one thing that a copula says something about, and nothing else."""
     words = text.split()
-    return (
-        len(words) > 1
-        and words[-1] in ("is", "was", "are", "were", "be")
-        and any(w in words_of("things") for w in words)
-    )
+    if len(words) < 2 or words[-1] not in ("is", "was", "are", "were", "be"):
+        return False
+    said = [w for w in words[:-1] if w not in ("should", "must", "that", "which")]
+    return any(w in words_of("things") for w in said) and not set(said) & (words_of("verbs") | {"and", "who", "with"})

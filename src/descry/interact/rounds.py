@@ -19,8 +19,6 @@ from ..ranking import FORMULA, Formula
 
 MAX_ROUNDS = 500
 MAX_MARKS = 500
-ANSWER_WEIGHT = 0.5
-"""An answer counts half as much as something said unasked: witnesses err more where they did not choose to speak."""
 ANSWERS = ("yes", "no", "unknown")
 
 

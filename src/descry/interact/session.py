@@ -15,7 +15,7 @@ from ..ranking import Formula, Term, fit, stack
 from . import chips as chipping
 from .absence import Calibration, notice, profile
 from .chips import Chip, Conflict
-from .rounds import ANSWER_WEIGHT, ANSWERS, Inquiry, Round, chosen, marked
+from .rounds import ANSWERS, Inquiry, Round, chosen, marked
 from .store import InquiryStore
 
 
@@ -96,7 +96,8 @@ class Session:
             raise UsageError(f"{answer!r} is no answer; {nearest(answer, ANSWERS)}")
         query = self.query
         if answer != "unknown":
-            query = chipping.added(query, [Chip(question.phrase, answer == "yes", ANSWER_WEIGHT)])
+            weight = self.formula.answer_yes if answer == "yes" else self.formula.answer_no
+            query = chipping.added(query, [Chip(question.phrase, answer == "yes", weight)])
         asked = {**self._current().asked, question.key: answer}
         return self._add(query, f"{question.text} {answer}", asked=asked)
 

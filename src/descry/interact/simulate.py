@@ -16,7 +16,6 @@ from ..compose import Curves
 from ..errors import UsageError, nearest
 from ..ranking import FORMULA, Formula, choice_evidence, evidence
 from .questions import SHARPNESS, WITNESS_ERROR, Question, _entropy
-from .rounds import ANSWER_WEIGHT
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 
 POLICIES = ("none", "sentence", "feedback", "gain", "random", "fixed", "closest", "all")
@@ -50,12 +49,12 @@ class World:
 
     def contributions(self) -> dict[str, np.ndarray]:
         """(A, N) what a "yes" and a "no" of weight 1 add to the scores. truth: from P(yes) itself, which is then 0 or
-        1."""
+        1, and an answer counts at its whole worth."""
         f = self.formula
         if self.truth:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
-            full = 1 / ANSWER_WEIGHT  # the ceiling takes an answer at its whole worth
-            return {name: (full * np.log(2 * s)).astype(np.float32) for name, s in (("yes", seen), ("no", 1 - seen))}
+            whole = {"yes": np.log(2 * seen) / f.answer_yes, "no": np.log(2 * (1 - seen)) / f.answer_no}
+            return {name: values.astype(np.float32) for name, values in whole.items()}
         rows = [(z, self.curves.get(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
         return {
             "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),
@@ -134,6 +133,7 @@ class _Play:
         self.weight: list[dict[str, float]] = [{} for _ in world.records]
         self.index = {q.key: i for i, q in enumerate(world.questions)}
         self.parts = world.contributions()
+        self.answered = {"yes": world.formula.answer_yes, "no": world.formula.answer_no}
         self.answers = {"yes": 0, "no": 0, "unknown": 0, "taken back": 0}
         self.order = self.generator.permutation(len(world.questions))
         groups = [q.group or q.key for q in world.questions]
@@ -197,15 +197,15 @@ class _Play:
             closed |= self.group[a] if answer == "yes" else np.arange(len(closed)) == a
         return closed
 
-    def _add(self, i: int, a: int, answer: str, weight: float = ANSWER_WEIGHT) -> None:
+    def _add(self, i: int, a: int, answer: str, weight: float | None = None) -> None:
         key = self.world.questions[a].key
         before = self.asked[i].get(key)
         if before in ("yes", "no"):
             self.scores[i] -= self.weight[i][key] * self.parts[before][a]
         if answer != "unknown":
-            self.scores[i] += weight * self.parts[answer][a]
+            self.weight[i][key] = self.answered[answer] if weight is None else weight
+            self.scores[i] += self.weight[i][key] * self.parts[answer][a]
         self.asked[i][key] = answer
-        self.weight[i][key] = weight
         self.answers[answer] += 1
 
     def _contradict(self, i: int, witness: Witness) -> None:
@@ -225,40 +225,6 @@ def fit_sharpness(scores: np.ndarray, relevant: np.ndarray) -> float:
         if loss < best:
             best, sharpest = loss, float(sharpness)
     return sharpest
-
-
-def share_of_gain(
-    courses: Sequence[Course], ideal: Sequence[Course], k: int = 1, samples: int = 2000, seed: int = 0
-) -> dict[str, float]:
-    """How much of the ideal gain in R@k was reached, with a 95 % bootstrap interval over people (seeds of one go
-    together)."""
-    start = np.mean([c.ranks[0] <= k for c in courses], axis=0)
-    end = np.mean([c.ranks[-1] <= k for c in courses], axis=0)
-    best = np.mean([c.ranks[-1] <= k for c in ideal], axis=0)
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(start), size=(samples, len(start)))
-    ratio = (end - start)[draws].mean(axis=1) / np.maximum((best - start)[draws].mean(axis=1), 1e-9)
-    low, high = np.quantile(ratio, [0.025, 0.975])
-    return {
-        "start": 100 * float(start.mean()),
-        "end": 100 * float(end.mean()),
-        "ideal": 100 * float(best.mean()),
-        "share": float((end - start).mean() / max((best - start).mean(), 1e-9)),
-        "low": float(low),
-        "high": float(high),
-    }
-
-
-def paired(a: np.ndarray, b: np.ndarray, samples: int = 10_000, seed: int = 0) -> dict[str, float]:
-    """Mean of a − b over people with a 95 % bootstrap interval, and a two-sided p by random signs (permutation
-    test)."""
-    gap = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    rng = np.random.default_rng(seed)
-    means = np.array([gap[rng.integers(len(gap), size=len(gap))].mean() for _ in range(2000)])
-    flips = np.array([np.abs((gap * rng.choice((-1.0, 1.0), len(gap))).mean()) for _ in range(samples)])
-    low, high = np.quantile(means, [0.025, 0.975])
-    p = (1 + int((flips >= abs(gap.mean()) - 1e-12).sum())) / (samples + 1)
-    return {"difference": float(gap.mean()), "low": float(low), "high": float(high), "p": p}
 
 
 def first(world: World, probes: int) -> World:

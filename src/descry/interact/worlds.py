@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Composition, composition_of, curves_of, formula_of, phrase_vectors, terms_of
+from ..compose import Composition, Memo, composition_of, curves_of, formula_of, phrase_vectors, terms_of
 from ..errors import DataError
 from ..people.person import Person, held
 from ..ranking import Formula, Term, fit, stack
@@ -40,10 +40,12 @@ def base_scores(
     composition: Composition | None = None,
     formula: Formula | None = None,
     pids: Sequence[int] | None = None,
+    memo: Memo | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """(Q, N) scores of the formula for every probe of a benchmark, and (Q, N) cosines of each one's first term.
 
-    pids: the order of people wanted; that of the benchmark otherwise. Raises DataError when someone is missing.
+    pids: the order of people wanted; that of the benchmark otherwise. memo: for vectors that several calls share.
+    Raises DataError when someone is missing.
     """
     formula = formula or formula_of(model)
     rows = list(bench.probes)
@@ -53,7 +55,7 @@ def base_scores(
         if missing:
             raise DataError(f"the benchmark {bench.name!r} has no probe of {len(missing)} people, such as {missing[0]}")
         rows = [first[pid] for pid in pids]
-    made = terms_of(model, [p.query for p in rows], composition)
+    made = terms_of(model, [p.query for p in rows], composition, memo)
     scores = np.empty((len(rows), len(photos.vectors)), np.float32)
     cosines = np.empty_like(scores)
     for i, terms in enumerate(made):
@@ -141,20 +143,25 @@ def withheld(questions: Sequence[Question], share: float = 1 / 3, seed: int = 0)
 
 
 def absence_profiles(
-    model: Any, bench: Benchmark, photos: Embedded, composition: Composition | None = None
+    model: Any, bench: Benchmark, photos: Embedded, composition: Composition | None = None, people: int = 0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Profiles of every probe with the person's photographs in the gallery and without them, and the plain best
     cosines.
+
+    people: how many share a gallery; the benchmark's are divided into galleries of that size, because a best score
+    grows with the number of people it is the best of. 0 for one gallery of all.
 
     → present (Q, F), absent (Q, F), best cosine when present (Q,), when absent (Q,). The formula is fitted again to the
     smaller gallery.
     """
     formula = formula_of(model)
     made = terms_of(model, [p.query for p in bench.probes], composition or composition_of(model))
+    everyone = {pid: i for i, pid in enumerate(dict.fromkeys(photos.pids.tolist()))}
+    block = np.array([everyone[pid] // (people or len(everyone)) for pid in photos.pids.tolist()])
     out: list[tuple[np.ndarray, np.ndarray, float, float]] = []
     for probe, terms in zip(bench.probes, made, strict=True):
         similarity = stack(terms) @ photos.vectors.T
-        seen = np.ones(len(photos.pids), bool)
+        seen = block == everyone[probe.pid] // (people or len(everyone))
         seen[list(probe.ignore)] = False
         here = _profiled(terms, similarity[:, seen], formula)
         gone = _profiled(terms, similarity[:, seen & (photos.pids != probe.pid)], formula)

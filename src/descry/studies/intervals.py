@@ -1,8 +1,8 @@
 """How sure a figure is, and whether two runs differ, when queries about one person are not independent.
 
-Several queries ask for the same person (two captions, four sketches), and a person who is easy to find is easy with each of
-them. So people are drawn, not queries: the bootstrap resamples identities with all their queries, and the paired test
-exchanges the two runs within whole identities.
+Several queries ask for the same person (two captions, four sketches), and a person who is easy to find is easy with
+each of them. So people are drawn, not queries: the bootstrap resamples identities with all their queries, and the
+paired test exchanges the two runs within whole identities.
 
 Letters: Q queries, C identities (clusters), M measures, B draws.
 """
@@ -50,7 +50,8 @@ class Paired:
 def measures(ranks: Ranks, missing: str = "miss") -> dict[str, np.ndarray]:
     """Measure → (Q,) value of each query in percent; nan where the query does not count in it.
 
-    The mean of each over the queries that count is the figure that `Ranks.as_dict` gives. missing: as in `metrics.rank`.
+    The mean of each over the queries that count is the figure that `Ranks.as_dict` gives. missing: as in
+    `metrics.rank`.
     """
     found = ranks.first > 0
     out = {f"R@{k}": np.where(found, 100.0 * (ranks.first <= k), 0.0) for k in (1, 5, 10)}
@@ -60,13 +61,17 @@ def measures(ranks: Ranks, missing: str = "miss") -> dict[str, np.ndarray]:
 
 
 def intervals(
-    values: Mapping[str, np.ndarray], identities: Sequence[int] | np.ndarray, level: float = 0.95, draws: int = DRAWS, seed: int = 0
+    values: Mapping[str, np.ndarray],
+    identities: Sequence[int] | np.ndarray,
+    level: float = 0.95,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> dict[str, Interval]:
     """Measure → mean and interval by bootstrap over identities, the same draws for every measure.
 
-    values: measure → (Q,), nan where a query does not count. identities: (Q,). The percentile interval is widened by the
-    factor sqrt(C / (C − 1)), which the bootstrap of C identities is too narrow by. Raises UsageError for fewer than two
-    identities or a level outside 0 … 1.
+    values: measure → (Q,), nan where a query does not count. identities: (Q,). The percentile interval is widened by
+    the factor sqrt(C / (C − 1)), which the bootstrap of C identities is too narrow by. Raises UsageError for fewer than
+    two identities or a level outside 0 … 1.
     """
     if not 0 < level < 1:
         raise UsageError(f"level={level} was given; allowed is a share between 0 and 1, such as 0.95")
@@ -78,13 +83,18 @@ def intervals(
 
 
 def paired(
-    a: np.ndarray, b: np.ndarray, identities: Sequence[int] | np.ndarray, flips: int = FLIPS, draws: int = DRAWS, seed: int = 0
+    a: np.ndarray,
+    b: np.ndarray,
+    identities: Sequence[int] | np.ndarray,
+    flips: int = FLIPS,
+    draws: int = DRAWS,
+    seed: int = 0,
 ) -> Paired:
     """Whether two runs differ on the same queries: sign-flip (permutation) test over identities, interval by bootstrap.
 
     a, b: (Q,) values of one measure; a query that does not count in either (nan) is left out. Under the null hypothesis
-    nothing tells the runs apart for any identity, so all exchanges of A and B within identities are equally likely; p is
-    (1 + exchanges at least as extreme) / (1 + flips), which keeps the level exactly for any shape of the values.
+    nothing tells the runs apart for any identity, so all exchanges of A and B within identities are equally likely; p
+    is (1 + exchanges at least as extreme) / (1 + flips), which keeps the level exactly for any shape of the values.
     """
     gap = np.asarray(a, np.float64) - np.asarray(b, np.float64)
     sums, counts = _clustered({"gap": gap}, identities)
@@ -101,7 +111,9 @@ def paired(
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values after Holm's correction for having looked at all of them: the chance of one false claim among all ≤ level."""
+    """p-values after Holm's correction for having looked at all of them: the chance of one false claim among all ≤
+    level.
+    """
     order = np.argsort(ps, kind="stable")
     out, worst = [0.0] * len(ps), 0.0
     for nth, i in enumerate(order):
@@ -118,11 +130,15 @@ def over_seeds(runs: Sequence[Mapping[str, float]]) -> dict[str, tuple[float, fl
     return {k: (float(v.mean()), float(v.std(ddof=1)) if len(v) > 1 else None) for k, v in table.items()}
 
 
-def _clustered(values: Mapping[str, np.ndarray], identities: Sequence[int] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _clustered(
+    values: Mapping[str, np.ndarray], identities: Sequence[int] | np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """(C, M) sums and counts of the values that count."""
     table = np.stack([np.asarray(v, np.float64) for v in values.values()], axis=1)
     if len(table) != len(identities):
-        raise UsageError(f"{len(table)} values and {len(identities)} identities were given; there must be one for each query")
+        raise UsageError(
+            f"{len(table)} values and {len(identities)} identities were given; there must be one for each query"
+        )
     counted = np.isfinite(table)
     kept = counted.any(axis=1)
     names, of = np.unique(np.asarray(identities)[kept], return_inverse=True)
@@ -151,7 +167,9 @@ def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 
 def _expanded(drawn: np.ndarray, people: int, level: float) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles of the draws at a level slightly beyond the asked one, which makes up for the bootstrap's n in place of n − 1."""
+    """Quantiles of the draws at a level slightly beyond the asked one, which makes up for the bootstrap's n in place of
+    n − 1.
+    """
     normal = NormalDist()
     tail = normal.cdf(-normal.inv_cdf((1 + level) / 2) * (people / (people - 1)) ** 0.5)
     low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)

@@ -50,10 +50,14 @@ def read_order(path: str | Path) -> Benchmark:
     for line, row in enumerate(rows, 2):
         role, name = (row.get("role") or "").strip(), (row.get("pid") or "").strip()
         if role not in ("query", "photo") or not name:
-            raise DataError(f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}")
+            raise DataError(
+                f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}"
+            )
         pid = numbers.setdefault(name, len(numbers))
         if role == "photo":
-            photos.append(Photo((row.get("picture") or "").strip() or f"photo {len(photos)}", pid, row.get("camera") or ""))
+            photos.append(
+                Photo((row.get("picture") or "").strip() or f"photo {len(photos)}", pid, row.get("camera") or "")
+            )
         else:
             asked = Query(wanted=(row.get("text") or "").strip() or f"query {len(probes)}")
             probes.append(Probe(asked, pid, _ignored(path, line, row.get("ignore") or ""), row.get("group") or ""))

@@ -1,7 +1,9 @@
-"""A result as a file: figures with intervals, and on request the values of every query, from which all later tests follow.
+"""A result as a file: figures with intervals, and on request the values of every query, from which all later tests
+follow.
 
-One JSON object: what was evaluated (model, data, split, selection), and `results`, a row for each benchmark and composition
-with its `intervals`. With values per query a row also has `queries`: identities, first, ap, inp as in `metrics.Ranks`.
+One JSON object: what was evaluated (model, data, split, selection), and `results`, a row for each benchmark and
+composition with its `intervals`. With values per query a row also has `queries`: identities, first, ap, inp as in
+`metrics.Ranks`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ FORMAT = 1
 KIND = "descry results"
 
 
-def row_of(evaluation: Evaluation, missing: str = "miss", draws: int = DRAWS, per_query: bool = False) -> dict[str, Any]:
+def row_of(
+    evaluation: Evaluation, missing: str = "miss", draws: int = DRAWS, per_query: bool = False
+) -> dict[str, Any]:
     """A row of plain values with its 95 % intervals; none where all queries are one person's."""
     e = evaluation
     people = len(np.unique(e.identities))

@@ -1,7 +1,7 @@
 """Where a result is strong and where weak: the same metrics over parts of the queries.
 
-A part is a value of the probe's group (a sketch's style, a sentence's completeness), of a plain attribute, of the camera
-that took the query's photograph, or a range of caption lengths.
+A part is a value of the probe's group (a sketch's style, a sentence's completeness), of a plain attribute, of the
+camera that took the query's photograph, or a range of caption lengths.
 """
 
 from __future__ import annotations
@@ -78,4 +78,6 @@ def _ordered(values: list[str]) -> list[str]:
 
 def _range(bounds: tuple[int, int]) -> str:
     low, high = bounds
-    return f"over {low - 1} words" if high == LENGTHS[-1][1] else f"{low}-{high} words" if low else f"up to {high} words"
+    return (
+        f"over {low - 1} words" if high == LENGTHS[-1][1] else f"{low}-{high} words" if low else f"up to {high} words"
+    )

@@ -1,0 +1,193 @@
+"""The image encoder by every route of this machine, against the transformers library's eager float32, in one run.
+
+    pip install -e '.[fast]' && python benchmarks/encode.py [--size 384 128] [--routes bf16 openvino] [--index 5000]
+
+ViT-B/16 with random weights: speed does not depend on them; agreement on random weights and noise is no evidence about
+real ones. The hardware bound is the best rate of a large matrix product in the same precision, measured here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from descry import export
+from descry.clip import random_clip
+from descry.embed import Model
+from descry.errors import DescryError
+from descry.methods import method_class, preset
+from descry.text import word_level
+
+
+def vit_b16(size: tuple[int, int]) -> Model:
+    """ViT-B/16 of CLIP's shape with random weights and a small text side."""
+    words = word_level(["a person with a red jacket * , and"])
+    clip = random_clip(size, 16, 512, 768, 12, 64, 1, len(words), 77, words.end, words.placeholder, seed=0)
+    method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()
+    return Model(method, {"fingerprint": "0" * 64}, "ViT-B/16, random", device="cpu")
+
+
+def operations(model: Model) -> float:
+    """Multiplications and additions for one picture, counted by PyTorch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model.method.encode_image(torch.rand(1, 3, *model.image_size))
+    return float(counter.get_total_flops())
+
+
+def bound(kind: torch.dtype) -> float:
+    """Operations per second of a large matrix product: what a perfect encoder could reach."""
+    a, b = torch.randn(4096, 768).to(kind), torch.randn(768, 3072).to(kind)
+    times = []
+    for _ in range(12):
+        begin = time.perf_counter()
+        torch.mm(a, b)
+        times.append(time.perf_counter() - begin)
+    return 2 * 4096 * 768 * 3072 / min(times)
+
+
+def rate(encoder: export.Encoder, pixels: np.ndarray, repeat: int) -> dict[str, float]:
+    """Pictures per second: median, best and worst of repeated batches."""
+    encoder(pixels)
+    found = []
+    for _ in range(repeat):
+        begin = time.perf_counter()
+        encoder(pixels)
+        found.append(len(pixels) / (time.perf_counter() - begin))
+    return {"median": float(np.median(found)), "best": max(found), "worst": min(found)}
+
+
+def ranking_agreement(rows: np.ndarray, reference: np.ndarray, k: int = 10) -> float:
+    """Share of each picture's k nearest (of the batch) that are the same with both encoders."""
+    k = min(k, len(rows) - 1)
+    mine, theirs = (np.argsort(-(r @ r.T), axis=1)[:, 1 : k + 1] for r in (rows, reference))
+    return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(mine, theirs, strict=True)]))
+
+
+def eager(model: Model) -> export.Encoder:
+    """What a script with the transformers library does: float32, no more."""
+    vision, projection = model.clip.model.vision_model, model.clip.model.visual_projection
+
+    def encode(pixels: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            states = vision(model.clip.normalise(torch.from_numpy(pixels).float() / 255), interpolate_pos_encoding=True)
+            return torch.nn.functional.normalize(projection(states.pooler_output), dim=1).numpy()
+
+    return encode
+
+
+def measure(size: tuple[int, int], routes: list[str], repeat: int, batch: int) -> dict[str, Any]:
+    """All routes at one size."""
+    model = vit_b16(size)
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (batch, 3, *size), dtype=np.uint8)
+    flops = operations(model)
+    limits = {"fp32": bound(torch.float32), "bf16": bound(torch.bfloat16)}
+    base = rate(eager(model), pixels, repeat)
+    reference = eager(model)(pixels)
+    out: dict[str, Any] = {
+        "size": size,
+        "batch": batch,
+        "operations": flops,
+        "limits": limits,
+        "eager": base,
+        "routes": {},
+    }
+    for name in routes:
+        try:
+            begin = time.perf_counter()
+            encoder = export.build(model, name)
+            rows = encoder(pixels)
+            ready = time.perf_counter() - begin
+        except DescryError as error:
+            print(f"{name}: {error}")
+            continue
+        found = rate(encoder, pixels, repeat)
+        limit = limits["fp32" if name in ("torch", "onnx") else "bf16"]
+        out["routes"][name] = {
+            "rate": found,
+            "over_eager": found["median"] / base["median"],
+            "share_of_bound": found["median"] * flops / limit,
+            "least_cosine": float((rows * reference).sum(axis=1).min()),
+            "ranking_agreement": ranking_agreement(rows, reference),
+            "ready_s": ready,
+        }
+    return out
+
+
+def index_share(count: int, route: str) -> dict[str, float]:
+    """Index that many small crops with ViT-B/16 at 384×128: wall time, and the share of it inside the encoder."""
+    from descry.gallery import Gallery
+
+    model = vit_b16((384, 128))
+    export.choose_encoder(model, route)
+    with tempfile.TemporaryDirectory() as folder:
+        crops = Path(folder) / "crops"
+        crops.mkdir()
+        rng = np.random.default_rng(0)
+        for i in range(count):
+            blocks = rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)
+            Image.fromarray(blocks).resize((64, 160), Image.Resampling.BICUBIC).save(crops / f"{i:05d}.jpg")
+        with Gallery.create(Path(folder) / "gallery", model) as gallery:
+            report = gallery.index(crops)
+    return {"crops": count, "seconds": report.seconds, "encoder_share": report.encoding / report.seconds}
+
+
+def table(results: list[dict[str, Any]]) -> str:
+    """The same numbers for people."""
+    lines = []
+    for r in results:
+        rates, limits = r["eager"], r["limits"]
+        spread = "({worst:.1f}–{best:.1f})".format(**rates)
+        share = rates["median"] * r["operations"] / limits["fp32"]
+        names = f"{'pictures/s':>11}{'(worst–best)':>16}{'× eager':>9}{'of bound':>10}"
+        names += f"{'cosine':>10}{'ranking':>9}{'ready':>8}"
+        lines += [
+            f"\n{r['size'][0]}×{r['size'][1]}, batch {r['batch']}: {r['operations'] / 1e9:.1f} G operations a picture; "
+            f"matrix products reach {limits['fp32'] / 1e9:.0f} G/s in fp32, {limits['bf16'] / 1e9:.0f} in bf16",
+            f"{'':<24}{names}",
+            f"{'transformers eager fp32':<24}{rates['median']:>11.1f}{spread:>16}{1:>9.2f}{share:>10.0%}",
+        ]
+        for name, row in r["routes"].items():
+            spread = "({worst:.1f}–{best:.1f})".format(**row["rate"])
+            lines.append(
+                f"{name:<24}{row['rate']['median']:>11.1f}{spread:>16}{row['over_eager']:>9.2f}{row['share_of_bound']:>10.0%}"
+                f"{row['least_cosine']:>10.5f}{row['ranking_agreement']:>9.2f}{row['ready_s']:>7.1f}s"
+            )
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", type=int, nargs=2, action="append")
+    parser.add_argument("--routes", nargs="+", default=list(export.ROUTES))
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--index", type=int, default=0, help="also index that many crops")
+    parser.add_argument("--route", default="auto", help="of the index")
+    parser.add_argument("--json", type=Path)
+    args = parser.parse_args()
+    sizes = [tuple(s) for s in args.size or [(224, 224), (384, 128)]]
+    results = [measure(size, args.routes, args.repeat, args.batch) for size in sizes]
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
+    print(table(results))
+    if args.index:
+        results.append(index_share(args.index, args.route))
+        print("index: {crops} crops in {seconds:.1f} s, {encoder_share:.1%} of it in the encoder".format(**results[-1]))
+    if args.json:
+        args.json.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

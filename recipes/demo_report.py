@@ -1,0 +1,128 @@
+"""Measure the demo model on the frozen benchmark: metrics.json beside the model, and the table in docs/demo-model.md.
+
+    python recipes/demo_report.py WORK [--model demo] [--write]
+
+WORK is where the benchmark is kept or drawn. Without --write the figures are only printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.compose import Composition
+from descry.embed import load
+from descry.evaluate import judged
+from descry.interact.choosing import SHARES
+from descry.interact.worlds import Embedded, base_scores
+from descry.people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
+from descry.records import Benchmark
+from descry.studies.intervals import intervals, measures, paired
+
+MODEL = Path(__file__).resolve().parent.parent / "src" / "descry" / "models" / "demo"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
+SLICE = 100
+MARKS = ("<!-- figures: recipes/demo_report.py -->", "<!-- end of figures -->")
+
+
+def row(bench: Benchmark, scores: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+    """R@1, mAP and mINP with their intervals, and R@1 of each query."""
+    found = judged(bench, scores)
+    values = measures(found.ranks)
+    spans = intervals({k: values[k] for k in ("R@1", "mAP", "mINP")}, found.identities)
+    return {k: [round(v.mean, 2), round(v.low, 2), round(v.high, 2)] for k, v in spans.items()}, values["R@1"]
+
+
+def measured(model: Any, benches: dict[str, Benchmark], late: float) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Every way of asking → figures; and R@1 per query. late: the words' share in late fusion, chosen on validation."""
+    photos = Embedded.of(model, benches["text"])
+    table, each = {}, {}
+    asked = [("text", "text", None), ("sketch", "sketch", None), ("photo", "photo", None)]
+    both = [("early", Composition("early")), ("late", Composition("late", text=late)), ("pseudo", Composition("pseudo"))]
+    asked += [(f"sketch+text, {name}", "sketch+text", how) for name, how in [*both, ("served", None)]]
+    for name, kind, how in asked:
+        scores, _ = base_scores(model, benches[kind], photos, how)
+        table[name], each[name] = row(benches[kind], scores)
+    return table, each
+
+
+def tuned_late(model: Any, bench: Benchmark) -> float:
+    """The words' share with which late fusion has the best mean average precision on validation."""
+    photos = Embedded.of(model, bench)
+    found = {s: judged(bench, base_scores(model, bench, photos, Composition("late", text=s))[0]).ranks.map for s in SHARES}
+    return max(found, key=lambda s: found[s])
+
+
+def report(model: Any, work: Path) -> dict[str, Any]:
+    late = tuned_late(model, benchmark(work, part="val").val["sketch+text"])
+    test = benchmark(work).test
+    table, each = measured(model, test, late)
+    people = np.array([p.pid for p in test["text"].probes])
+    oracle = oracle_table(work)
+    tests = {
+        f"{a} − {b}": vars_of(paired(each[a], each[b], people))
+        for a, b in [
+            ("sketch+text, served", "text"),
+            ("sketch+text, served", "sketch"),
+            ("sketch+text, early", "sketch+text, late"),
+        ]
+    }
+    slice_table, _ = measured(model, benchmark(work, SLICE).test, late)
+    return {
+        "benchmark": BENCHMARK_VERSION,
+        "fingerprint": model.fingerprint,
+        "composition": model.config.get("composition"),
+        "late_share_of_words": late,
+        "test": table,
+        "oracle R@1": {k: round(v, 2) for k, v in oracle.items()},
+        "paired R@1": tests,
+        f"first {SLICE} people": {k: v["R@1"][0] for k, v in slice_table.items()},
+        "pretrained_clip": model.pretrained,
+        "note": model.note,
+    }
+
+
+def vars_of(p: Any) -> dict[str, float]:
+    """A paired test as plain values."""
+    return {"difference": round(p.difference, 2), "low": round(p.low, 2), "high": round(p.high, 2), "p": round(p.p, 4)}
+
+
+def markdown(found: dict[str, Any]) -> str:
+    """The table of the page."""
+    lines = ["| asked with | R@1 (95 % interval) | mAP | mINP | oracle R@1 | R@1 / oracle |", "|---|---|---|---|---|---|"]
+    for name, v in found["test"].items():
+        best = found["oracle R@1"].get(name.split(",")[0])
+        share = f"{best:.1f} | {v['R@1'][0] / best:.2f}" if best else "– | –"
+        (r, low, high) = v["R@1"]
+        lines.append(f"| {name} | {r:.1f} ({low:.1f}–{high:.1f}) | {v['mAP'][0]:.1f} | {v['mINP'][0]:.1f} | {share} |")
+    lines += ["", "| R@1, paired by person | difference | 95 % interval | p |", "|---|---|---|---|"]
+    for name, t in found["paired R@1"].items():
+        lines.append(f"| {name} | {t['difference']:+.1f} | {t['low']:+.1f} to {t['high']:+.1f} | {t['p']:.4f} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("work", type=Path)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--write", action="store_true")
+    options = parser.parse_args()
+    begun = time.monotonic()
+    found = report(load(options.model, device="cpu"), options.work)
+    text = markdown(found)
+    print(text)
+    print(f"\n{time.monotonic() - begun:.0f} s")
+    if options.write:
+        (MODEL / "metrics.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
+        page = PAGE.read_text("utf-8")
+        before, _, rest = page.partition(MARKS[0])
+        PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
+
+
+if __name__ == "__main__":
+    main()

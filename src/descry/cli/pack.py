@@ -1,0 +1,47 @@
+"""descry model pack: the part of a run folder that others need."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from ..errors import UsageError
+
+
+def pack(
+    run: tyro.conf.Positional[str],
+    /,
+    out: Path,
+    half: bool = False,
+    note: str = "",
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+) -> int:
+    """Write a model for sharing: configuration, inference weights and vocabulary, without optimiser or log.
+
+    Args:
+        run: a run folder.
+        out: a new folder.
+        half: store the weights in 16 bits; they are computed with in 32.
+        note: what must be said beside every result of this model; left out, the run's own.
+        json_: print JSON.
+    """
+    from ..checkpoint import load_any, read_config, save_model, write_atomically
+
+    if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise UsageError(f"{out} holds other things; choose a new folder")
+    method, config, folder = load_any(run)
+    about = config["about"] | ({"note": note} if note else {})
+    fingerprint = save_model(out, method, config["method"], config["preset"], about, half)
+    packed = read_config(out)
+    if "composition" in config:
+        packed["composition"] = config["composition"]
+        write_atomically(out / "config.json", (json.dumps(packed, indent=1) + "\n").encode())
+    size = sum(p.stat().st_size for p in out.iterdir())
+    if json_:
+        print(json.dumps({"out": str(out), "fingerprint": fingerprint, "bytes": size}))
+    else:
+        print(f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})")
+    return 0

@@ -1,0 +1,27 @@
+"""descry serve: the page of a gallery."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+
+def serve(
+    gallery: tyro.conf.Positional[Path],
+    /,
+    model: str = "",
+    port: int | None = None,
+    browser: Annotated[bool, tyro.conf.arg(help="open the browser (--no-browser for scripts)")] = True,
+) -> int:
+    """Serve a gallery as a page: draw, say, refine. Only this machine can reach it.
+
+    Args:
+        gallery: a gallery folder. model: another way to the model it was made by. port: 0 for any free one; 8642, or any
+        where that is taken, unless given.
+    """
+    from ..web.serving import serve as start
+
+    start(gallery, model or None, browser, port)
+    return 0

@@ -1,0 +1,85 @@
+"""Alive, ready, numbers for a monitor, and what the page needs to begin."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+
+from fastapi import APIRouter, Response
+from fastapi.responses import JSONResponse, PlainTextResponse
+
+from ... import __version__
+from ..safety import Safety
+from ..shapes import About, Login
+from .depends import REFUSALS, TheDesk
+
+router = APIRouter(tags=["health"], responses=REFUSALS)
+
+
+@router.get("/healthz", response_class=PlainTextResponse)
+async def healthz() -> str:
+    """Alive."""
+    return "alive"
+
+
+@router.get("/readyz", response_class=PlainTextResponse)
+async def readyz(desk: TheDesk) -> Response:
+    """Whether the model is loaded."""
+    return PlainTextResponse("ready" if desk.loaded else "not ready", 200 if desk.loaded else 503)
+
+
+@router.get("/api/v1/about")
+async def about(desk: TheDesk) -> About:
+    """Version, limits, and whether this is the demo."""
+    return About(
+        version=__version__,
+        limits=asdict(desk.limits),
+        demo=desk.gallery.binding.source == "demo",
+        example=desk.example,
+    )
+
+
+@router.get("/api/v1/metrics", response_class=PlainTextResponse)
+async def metrics(desk: TheDesk) -> str:
+    """Numbers in the format of Prometheus."""
+    rows: list[tuple[str, str, dict[str, float]]] = [
+        ("descry_up_seconds", "gauge", {"": time.time() - desk.started}),
+        ("descry_waiting", "gauge", {"": desk.waiting}),
+        ("descry_items", "gauge", {"": await desk.do(lambda: len(desk.gallery))}),
+        ("descry_rounds_total", "counter", {"": desk.counts["rounds"]}),
+        ("descry_round_seconds_total", "counter", {"": desk.counts["round_seconds"]}),
+        ("descry_refused_busy_total", "counter", {"": desk.counts["refused_busy"]}),
+        ("descry_answers_total", "counter", {f'{{status="{s}"}}': n for s, n in sorted(desk.statuses.items())}),
+    ]
+    lines = [
+        line
+        for name, kind, values in rows
+        for line in (f"# TYPE {name} {kind}", *(f"{name}{k} {v:g}" for k, v in values.items()))
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def login_router(safety: Safety) -> APIRouter:
+    """The one way to the cookie."""
+    made = APIRouter(tags=["health"], responses=REFUSALS)
+
+    @made.post("/api/v1/login", status_code=204)
+    async def login(body: Login) -> Response:
+        """Exchange the token of the opening link for a cookie that scripts of a page cannot read."""
+        state = safety.tokens.check(body.token)
+        if state in ("ok", "old"):
+            return Response(status_code=204, headers={"Set-Cookie": safety.cookie()})
+        from ..problems import problem
+
+        said = {"wrong": "the token is not one of this server", "expired": "the token has expired"}[state]
+        body_out = problem(401, f"token_{state}", f"{said}; open the link that descry serve printed")
+        return JSONResponse(body_out, 401, media_type="application/problem+json")
+
+    @made.post("/api/v1/logout", status_code=204)
+    async def logout() -> Response:
+        """Forget the cookie."""
+        return Response(
+            status_code=204, headers={"Set-Cookie": "descry=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict"}
+        )
+
+    return made

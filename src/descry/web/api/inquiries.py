@@ -1,0 +1,104 @@
+"""Inquiries: the tree of rounds, and the place in it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from ...errors import UsageError
+from ...interact.rounds import difference
+from ..desk import Desk, identity
+from ..shapes import Difference, Head, Inquiries, InquiryLine, InquiryOut, NewInquiry, RoundOut, Step
+from .depends import REFUSALS, InquiryId, RoundNumber, TheDesk
+from .rounds import view
+
+router = APIRouter(prefix="/api/v1/inquiries", tags=["inquiries"], responses=REFUSALS)
+
+
+def tree(desk: Desk, number: str) -> InquiryOut:
+    """An inquiry with its rounds, children below their parents."""
+    inquiry = desk.session(number).inquiry
+    steps = [
+        Step(
+            number=r.number,
+            parent=r.parent,
+            depth=depth,
+            change=r.change,
+            first=list(r.ids[:3]),
+            difference=Difference(**difference(inquiry.rounds.get(r.parent), r)),
+        )
+        for depth, r in inquiry.shown()
+    ]
+    current = inquiry.current
+    return InquiryOut(
+        id=number,
+        name=inquiry.name,
+        head=inquiry.head,
+        undo=bool(current and current.parent),
+        redo=inquiry.visited.get(inquiry.head) in inquiry.rounds,
+        rounds=steps,
+    )
+
+
+def _move(desk: Desk, number: str, head: Head) -> RoundOut:
+    if (head.round is None) == (head.step is None):
+        raise UsageError("give either the number of a round or a step, undo or redo")
+    session = desk.session(number)
+    if head.round is not None:
+        made = session.go(desk.round(number, head.round).number)
+    else:
+        made = session.undo() if head.step == "undo" else session.redo()
+    return view(desk, number, made)
+
+
+@router.get("")
+async def inquiries(desk: TheDesk) -> Inquiries:
+    """All inquiries of the gallery, oldest first."""
+    names: dict[str, str] = await desk.do(desk.names)
+    return Inquiries(inquiries=[InquiryLine(id=i, name=n) for i, n in names.items()])
+
+
+@router.post("", status_code=201)
+async def begin(desk: TheDesk, body: NewInquiry) -> InquiryOut:
+    """Begin one. A name that is taken gets a number."""
+
+    def work() -> InquiryOut:
+        return tree(desk, identity(desk.begin(body.name.strip()).inquiry.name))
+
+    made: Any = await desk.do(work)
+    return made
+
+
+@router.get("/{inquiry}")
+async def inquiry(desk: TheDesk, inquiry: InquiryId) -> InquiryOut:
+    """One inquiry with its rounds."""
+    found: Any = await desk.do(tree, desk, inquiry)
+    return found
+
+
+@router.delete("/{inquiry}", status_code=204)
+async def forget(desk: TheDesk, inquiry: InquiryId) -> Response:
+    """Delete it, its rounds and the pictures that only it used."""
+    await desk.do(desk.forget, inquiry)
+    return Response(status_code=204)
+
+
+@router.put("/{inquiry}/head")
+async def move(desk: TheDesk, inquiry: InquiryId, head: Head) -> RoundOut:
+    """Show another round: undo, redo, or any by number. The next round made begins a branch there."""
+    made: Any = await desk.do(_move, desk, inquiry, head)
+    return made
+
+
+@router.delete("/{inquiry}/rounds/{number}")
+async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> InquiryOut:
+    """Delete a round and everything made from it."""
+
+    def work() -> InquiryOut:
+        desk.round(inquiry, number)
+        desk.dropped(inquiry, desk.session(inquiry).delete(number))
+        return tree(desk, inquiry)
+
+    made: Any = await desk.do(work)
+    return made

@@ -1,0 +1,139 @@
+"""Items of a gallery and their pictures, by id and never by path."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+
+from ...gallery.contract import Item, microseconds
+from ..desk import Desk
+from ..pictures import as_upload, nearest_height, small
+from ..problems import Refusal
+from ..shapes import Asset, ItemDetail, ItemOut, Items, Near
+from .depends import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
+from .galleries import checked
+
+router = APIRouter(prefix="/api/v1/galleries/{gallery}/items", tags=["items"], responses=REFUSALS)
+JPEG: dict[int | str, dict[str, Any]] = {
+    200: {"content": {"image/jpeg": {}}, "description": "a picture"},
+    304: {"description": "unchanged"},
+}
+
+
+def shown(item: Item) -> ItemOut:
+    """An item without its path: the file's name, as text that can be shown whatever bytes it holds."""
+    name = os.path.basename(item.path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return ItemOut(
+        id=item.id, name=name, camera=item.camera, track=item.track, time=item.time.isoformat() if item.time else ""
+    )
+
+
+def one(desk: Desk, gallery: str, item: int) -> Item:
+    """An item, or Refusal 404."""
+    checked(desk, gallery)
+    found = desk.gallery.items([item])
+    if not found:
+        raise Refusal(404, "not_found", f"the gallery holds no item {item}")
+    return found[0]
+
+
+def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
+    item = one(desk, gallery, number)
+    try:
+        state = os.stat(item.path)
+        missing, stale = False, state.st_size != item.size or state.st_mtime_ns != item.mtime
+    except (OSError, ValueError):
+        missing, stale = True, False
+    told = shown(item).model_dump()
+    return ItemDetail(**told, sha256=item.sha256, bytes=item.size, missing=missing, stale=stale)
+
+
+def _near(desk: Desk, gallery: str, number: int, count: int) -> Near:
+    item = one(desk, gallery, number)
+    with desk.gallery.store.database.reading() as connection:
+
+        def ids(where: str, order: str, *values: object) -> list[int]:
+            sql = f"SELECT id FROM items WHERE {where} ORDER BY {order} LIMIT {count}"
+            return [row[0] for row in connection.execute(sql, values)]
+
+        at, track = microseconds(item.time), []
+        before: list[int] = []
+        after: list[int] = []
+        if at is not None:
+            here = (item.camera, at, number)
+            before = ids("camera = ? AND (time, id) < (?, ?)", "time DESC, id DESC", *here)
+            after = ids("camera = ? AND (time, id) > (?, ?)", "time, id", *here)
+        if item.track:
+            track = ids("camera = ? AND track = ? AND id <> ?", "time, id", item.camera, item.track, number)
+    shelves = [[shown(i) for i in desk.gallery.items(found)] for found in (before[::-1], after, track)]
+    return Near(before=shelves[0], after=shelves[1], track=shelves[2])
+
+
+def _listed(desk: Desk, gallery: str, after: int, limit: int) -> Items:
+    checked(desk, gallery)
+    with desk.gallery.store.database.reading() as connection:
+        rows = connection.execute("SELECT id FROM items WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
+    found = desk.gallery.items([row[0] for row in rows])
+    return Items(items=[shown(i) for i in found], cursor=str(rows[-1][0]) if len(rows) == limit else "")
+
+
+@router.get("")
+async def items(
+    desk: TheDesk, gallery: GalleryId, cursor: Cursor = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
+) -> Items:
+    """All items, by rising id."""
+    found: Items = await desk.do(_listed, desk, gallery, int(cursor or 0), limit)
+    return found
+
+
+@router.get("/{item}")
+async def item(desk: TheDesk, gallery: GalleryId, item: ItemId) -> ItemDetail:
+    """One item."""
+    found: ItemDetail = await run_in_threadpool(_detail, desk, gallery, item)
+    return found
+
+
+@router.get("/{item}/near")
+async def near(desk: TheDesk, gallery: GalleryId, item: ItemId, count: Annotated[int, Query(ge=1, le=20)] = 4) -> Near:
+    """What the same camera saw just before and after, and the rest of the same track."""
+    found: Near = await run_in_threadpool(_near, desk, gallery, item, count)
+    return found
+
+
+async def _picture(desk: Desk, request: Request, gallery: str, number: int, height: int) -> Response:
+    found: Item = await run_in_threadpool(one, desk, gallery, number)
+    tag = f'"{found.sha256[:20]}-{height}"'
+    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
+    data = desk.thumbs.get((found.id, found.sha256, height))
+    if data is None:
+        data = await run_in_threadpool(small, found, height)
+        desk.thumbs.put((found.id, found.sha256, height), data)
+    return Response(data, media_type="image/jpeg", headers=headers)
+
+
+@router.get("/{item}/image", response_class=Response, responses=JPEG)
+async def image(desk: TheDesk, request: Request, gallery: GalleryId, item: ItemId) -> Response:
+    """The whole crop, written anew as JPEG: without metadata of the file."""
+    return await _picture(desk, request, gallery, item, 4096)
+
+
+@router.get("/{item}/thumb", response_class=Response, responses=JPEG)
+async def thumb(
+    desk: TheDesk, request: Request, gallery: GalleryId, item: ItemId, h: Annotated[int, Query(ge=1, le=2048)] = 192
+) -> Response:
+    """A small picture, h pixels high or the next size that is kept."""
+    return await _picture(desk, request, gallery, item, nearest_height(h))
+
+
+@router.post("/{item}/asset", status_code=201)
+async def as_asset(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Asset:
+    """Make the item a picture that a query can use as an example."""
+    found = await run_in_threadpool(one, desk, gallery, item)
+    name, data, (width, height) = await run_in_threadpool(as_upload, found)
+    desk.assets.put(name, data)
+    return Asset(id=name, width=width, height=height)

@@ -1,0 +1,56 @@
+"""Marks: like, unlike, closest of those shown. Each change makes a round."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from ...interact.session import Session
+from ..desk import Desk
+from ..problems import Refusal
+from ..shapes import Closest, Mark, Marks, RoundOut
+from .depends import REFUSALS, InquiryId, ItemId, TheDesk
+from .rounds import view
+
+router = APIRouter(prefix="/api/v1/inquiries/{inquiry}", tags=["marks"], responses=REFUSALS)
+
+
+def begun(desk: Desk, inquiry: str) -> Session:
+    """The session over the rows of now. Raises Refusal 409 before the first round."""
+    session = desk.refreshed(inquiry)
+    if session.inquiry.current is None:
+        raise Refusal(409, "no_round", "the inquiry has no round yet; begin with a sketch, a photograph or words")
+    return session
+
+
+async def _marked(desk: Desk, inquiry: str, like: Any = (), unlike: Any = (), clear: Any = ()) -> RoundOut:
+    desk.paced()
+    made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry).mark(like, unlike, clear)))
+    return made
+
+
+@router.put("/marks/{item}")
+async def mark(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: Mark) -> RoundOut:
+    """Like or unlike an item."""
+    return await _marked(desk, inquiry, **{body.mark: [item]})
+
+
+@router.delete("/marks/{item}")
+async def unmark(desk: TheDesk, inquiry: InquiryId, item: ItemId) -> RoundOut:
+    """Neither any more."""
+    return await _marked(desk, inquiry, clear=[item])
+
+
+@router.post("/marks", status_code=201)
+async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
+    """Many marks in one round."""
+    return await _marked(desk, inquiry, body.like, body.unlike, body.clear)
+
+
+@router.post("/closest", status_code=201)
+async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
+    """Of those shown, this one is the closest."""
+    desk.paced()
+    made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry).closest(body.item)))
+    return made

@@ -1,0 +1,267 @@
+"""Rounds: a query in, leads out; pages of leads by cursor, all of them from the rows the round was ranked among."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from fastapi import APIRouter, Header, Query, Response
+
+from ... import query as asking
+from ...errors import DescryError, UsageError
+from ...gallery.filters import removed_by
+from ...gallery.groups import group
+from ...interact.rounds import Round, difference
+from ..desk import Desk, levels, usual_level
+from ..problems import Refusal
+from ..shapes import Difference, Lead, Level, NewRound, PartName, Results, RoundOut, Share, Why
+from .assets import resolve
+from .depends import REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
+from .items import shown
+
+router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/rounds", tags=["rounds"], responses=REFUSALS)
+
+
+def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
+    """The query a body describes; marks that it does not name stay as they were."""
+
+    def pictures(rows: Any) -> tuple[asking.Part, ...]:
+        return tuple(asking.Part(resolve(desk, p.asset), p.weight, p.on) for p in rows)
+
+    def phrases(wanted: bool) -> tuple[asking.Part, ...]:
+        return tuple(asking.Part(p.text, p.weight, p.on) for p in body.phrases if p.wanted == wanted)
+
+    def naive(when: Any) -> Any:
+        return when.replace(tzinfo=None) if when else None
+
+    f = body.filters
+    return asking.Query(
+        sketches=pictures(body.sketches),
+        photos=pictures(body.photos),
+        wanted=phrases(True),
+        unwanted=phrases(False),
+        liked=before.liked if body.liked is None else tuple(dict.fromkeys(body.liked)),
+        unliked=before.unliked if body.unliked is None else tuple(dict.fromkeys(body.unliked)),
+        closest=before.closest,
+        filters=asking.Filters(tuple(f.cameras), naive(f.since), naive(f.until), marked=f.marked),
+    )
+
+
+def change_of(before: asking.Query | None, after: asking.Query) -> str:
+    """What was done, in a few words, for the history."""
+    if before is None:
+        return after.kind.replace("+", " and ") or "a beginning"
+    old, new = before.to_json(), after.to_json()
+    said = []
+    for name, sign in (("wanted", ""), ("unwanted", "NOT ")):
+        was, now = ({r["text"] for r in q[name] if r["on"]} for q in (old, new))
+        said += [f"{sign}{t}" for t in sorted(now - was)] + [f"without “{sign}{t}”" for t in sorted(was - now)]
+    for name, word in (("liked", "liked"), ("unliked", "unliked")):
+        more, less = set(new[name]) - set(old[name]), set(old[name]) - set(new[name])
+        said += [f"{len(more)} {word}"] * bool(more) + [f"{len(less)} no longer {word}"] * bool(less)
+    for name, word in (("sketches", "sketch"), ("photos", "photograph"), ("filters", "filters")):
+        said += [f"{word} changed"] * (old[name] != new[name] and bool(new[name]))
+        said += [f"no {word}"] * (bool(old[name]) and not new[name])
+    if not said and old != new:
+        said = ["weights changed"]
+    return ", ".join(said)[:200] or "again"
+
+
+def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, bool]:
+    if key and (number, key) in desk.done:
+        return view(desk, number, desk.round(number, desk.done[number, key])), False
+    started = time.perf_counter()
+    session = desk.refreshed(number)
+    parent = desk.round(number, body.parent) if body.parent else session.inquiry.current
+    if body.parent == 0:
+        raise UsageError("a parent of 0 was given; leave it out for a first round")
+    before = parent.query if parent else None
+    query = query_of(desk, body, before or asking.Query())
+    if parent and session.inquiry.head != parent.number:
+        session.go(parent.number)
+    made = _asked(desk, number, query, body.change.strip() or change_of(before, query), body.replace)
+    desk.counts["rounds"] += 1
+    desk.counts["round_seconds"] += time.perf_counter() - started
+    if key:
+        desk.done[number, key] = made.number
+        while len(desk.done) > 256:
+            desk.done.popitem(last=False)
+    return view(desk, number, made), True
+
+
+def _asked(desk: Desk, number: str, query: asking.Query, change: str, replace: int | None) -> Round:
+    """A round below the one on show, or in its place when it is `replace` and nothing was made from it."""
+    session = desk.session(number)
+    inquiry = session.inquiry
+    head = inquiry.head
+    instead = replace is not None and head == replace and not inquiry.children(head)
+    if instead:
+        inquiry.head = inquiry.rounds[head].parent
+    try:
+        made = session.ask(query, change)
+    except UsageError as error:
+        inquiry.head = head
+        if "empty" in str(error) or "nothing to rank" in str(error):
+            raise Refusal(422, "empty_query", "draw something, say something, or give a picture first") from None
+        raise
+    except DescryError:
+        inquiry.head = head
+        raise
+    if instead:
+        desk.dropped(number, session.delete(head))
+    return made
+
+
+def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
+    """A round as the API tells of it, with its first page."""
+    session = desk.session(number)
+    space = desk.space()
+    empty = not made.results
+    scores = np.zeros(0) if empty else desk.scores(number, made.number)
+    removed: dict[str, int] = {}
+    allowed = space.allowed(made.query.filters, [*made.query.liked, *made.query.unliked, *made.query.closest])
+    if empty:
+        with desk.gallery.store.database.reading() as connection:
+            removed = removed_by(connection, made.query.filters)
+    then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
+    newer = 0 if made.snapshot == space.snapshot else max(1, space.rows.generation - then)
+    return RoundOut(
+        inquiry=number,
+        number=made.number,
+        parent=made.parent,
+        change=made.change,
+        query=made.query.to_json(),
+        considered=len(space.ids) if allowed is None else int(allowed.sum()),
+        total=len(space.ids),
+        levels=[Level(score=score, above=above) for score, above in levels(scores)] if len(scores) else [],
+        level=usual_level(len(scores)),
+        difference=Difference(**difference(session.inquiry.rounds.get(made.parent), made)),
+        answers=dict(made.asked),
+        newer=newer,
+        replayable=desk.fresh(made),
+        removed=removed,
+        results=page(desk, number, made, 0, desk.limits.page) if leads else None,
+    )
+
+
+def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Results:
+    """Leads start + 1 … start + limit. The first fifty are those the round keeps; deeper ones are ranked again."""
+    session = desk.session(number)
+    first = start + limit <= len(made.results) or len(made.results) < desk.limits.page
+    current = session.inquiry.current
+    at_hand = (
+        first and current is not None and current.number == made.number and current.snapshot == session.space.snapshot
+    )
+    if not made.results:
+        return Results(round=made.number, leads=[], parts=[], cursor="", available=0, snapshot=made.snapshot)
+    found = session.leads if at_hand else desk.deep(number, made.number)
+    where = {int(i): at for at, i in enumerate(found.ids)}
+    kept = dict(made.results)
+    ids = [*made.ids, *(int(i) for i in found.ids if int(i) not in kept)] if not first else list(made.ids)
+    whole = {i.id: i for i in desk.gallery.items(ids)}
+    groups = _groups(ids, whole)
+    rows = []
+    for rank, item in list(enumerate(ids, 1))[start : start + limit]:
+        shares = [round(float(s), 4) for s in found.shares[:, where[item]]] if item in where else []
+        score = kept[item] if item in kept else float(found.scores[where[item]])
+        mark: Literal["like", "unlike", ""] = (
+            "like" if item in made.query.liked else "unlike" if item in made.query.unliked else ""
+        )
+        if item in whole:
+            told = shown(whole[item])
+            rows.append(Lead(rank=rank, item=told, score=round(score, 4), shares=shares, group=groups[item], mark=mark))
+    reach = min(desk.limits.depth, _reach(desk, made)) if len(made.results) >= desk.limits.page else len(ids)
+    end = start + limit >= min(len(ids) if not first else reach, reach)
+    return Results(
+        round=made.number,
+        leads=rows,
+        parts=[PartName(kind=kind, label=label) for kind, label in found.names],
+        cursor="" if end else str(start + limit),
+        available=reach,
+        snapshot=made.snapshot,
+    )
+
+
+def _reach(desk: Desk, made: Round) -> int:
+    allowed = desk.space().allowed(made.query.filters, [*made.query.liked, *made.query.unliked, *made.query.closest])
+    return len(desk.space().ids) if allowed is None else int(allowed.sum())
+
+
+def _groups(ids: list[int], whole: dict[int, Any]) -> dict[int, int]:
+    here = [i for i in ids if i in whole]
+    looks = np.array([whole[i].look for i in here], np.uint64)
+    tracks = np.array([f"{whole[i].camera} {whole[i].track}" if whole[i].track else "" for i in here])
+    return {i: here[j] for i, j in zip(here, group(looks, tracks), strict=True)} if here else {}
+
+
+def _why(desk: Desk, number: str, which: int, item: int, against: int | None) -> Why:
+    found = desk.deep(number, which) if desk.round(number, which).results else None
+    ids = found.ids.tolist() if found is not None else []
+    for wanted in (item, *([against] if against is not None else [])):
+        if found is None or wanted not in ids:
+            raise Refusal(404, "not_found", f"item {wanted} is not among the leads of round {which}")
+    assert found is not None
+    at = ids.index(item)
+    other = found.shares[:, ids.index(against)] if against is not None else None
+    order = np.argsort(-np.abs(found.shares[:, at]), kind="stable")
+    parts = [
+        Share(
+            kind=found.names[p][0],
+            label=found.names[p][1],
+            share=round(float(found.shares[p, at]), 4),
+            against=None if other is None else round(float(other[p]), 4),
+        )
+        for p in order
+    ]
+    return Why(item=item, score=round(float(found.scores[at]), 4), rank=at + 1, parts=parts)
+
+
+@router.post("", status_code=201)
+async def make(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    body: NewRound,
+    response: Response,
+    idempotency_key: Annotated[str, Header(max_length=100)] = "",
+) -> RoundOut:
+    """Search. The whole query is given each time; the answer is a new round with its first page of leads."""
+    desk.paced()
+    made, new = await desk.do(_make, desk, inquiry, body, idempotency_key)
+    if not new:
+        response.headers["Idempotency-Replayed"] = "true"
+    found: RoundOut = made
+    return found
+
+
+@router.get("/{number}")
+async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
+    """A round as it was made."""
+    found: Any = await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
+    return found
+
+
+@router.get("/{number}/results")
+async def results(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    number: RoundNumber,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Results:
+    """A page of leads, best first."""
+    found: Any = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
+    return found
+
+
+@router.get("/{number}/contributions/{item}")
+async def contributions(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    number: RoundNumber,
+    item: ItemId,
+    against: Annotated[int | None, Query(ge=0, le=2**53, description="another item, to compare with")] = None,
+) -> Why:
+    """What each part of the query gave to one lead's score, and to another's."""
+    found: Any = await desk.do(_why, desk, inquiry, number, item, against)
+    return found

@@ -1,0 +1,72 @@
+"""The application: safety around everything, the API, the page's files, one desk."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse
+from fastapi.staticfiles import StaticFiles
+
+from .. import __version__
+from . import problems
+from .api import assets, chips, galleries, health, inquiries, items, marks, questions, rounds
+from .desk import Desk
+from .safety import Safety
+from .tokens import Tokens
+
+STATIC = Path(str(files(__package__).joinpath("static")))
+NOUNS = (galleries, items, assets, inquiries, rounds, marks, questions, chips, health)
+ABOUT = (
+    "Search a gallery of crops by sketch, words and pictures. Results are leads to be looked at, never identifications."
+)
+
+
+def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], warm: bool = True) -> Any:
+    """The ASGI application. hosts: the names, with port, that this server answers to. warm: load the model at once."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        warming = asyncio.create_task(desk.do(desk.warm)) if warm else None
+        yield
+        if warming is not None:
+            await asyncio.wait([warming])
+        await asyncio.to_thread(desk.close)
+
+    app = FastAPI(
+        title="descry",
+        version=__version__,
+        description=ABOUT,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        redirect_slashes=False,
+    )
+    app.state.desk = desk
+    problems.install(app)
+    safety = Safety(app, tokens, hosts, desk.limits, desk.counted)
+    for noun in NOUNS:
+        app.include_router(noun.router)
+    app.include_router(health.login_router(safety))
+
+    @app.get("/", include_in_schema=False)
+    async def page(request: Request) -> Response:
+        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    app.mount("/static", Fresh(directory=STATIC), name="static")
+    return safety
+
+
+class Fresh(StaticFiles):
+    """The page's files, asked for anew each time, so that an update is seen at once; unchanged ones cost a 304."""
+
+    async def get_response(self, path: str, scope: Any) -> Response:
+        found = await super().get_response(path, scope)
+        found.headers["Cache-Control"] = "no-cache"
+        return found

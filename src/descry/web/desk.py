@@ -1,0 +1,256 @@
+"""The desk: gallery, model and inquiries, worked at by one thread, in the order asked.
+
+Ranking uses every core by itself, SQLite connections belong to a thread, and an inquiry must not change under a round: one
+worker makes all three simple. Others wait in a line of stated length. Pictures are read outside it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+from .. import leads as ranked
+from ..compose import Composition, Memo
+from ..errors import DescryError
+from ..gallery import Gallery
+from ..gallery.searching import Rows
+from ..interact import absence
+from ..interact.questions import Asker, vocabulary
+from ..interact.rounds import Inquiry, Round
+from ..interact.session import Session
+from ..interact.store import InquiryStore
+from ..leads import Leads
+from .limits import LIMITS, Limits
+from .pictures import KEPT, Least
+from .problems import Refusal
+
+SESSIONS = 16
+
+
+class Desk:
+    """Everything the server works with. gallery: open. limits: see limits.py.
+
+    `do` is called from the event loop; every other method runs in the worker.
+    """
+
+    def __init__(self, gallery: Gallery, limits: Limits = LIMITS):
+        self.gallery, self.limits = gallery, limits
+        self.name = gallery.path.resolve().name or "gallery"
+        self.example: dict[str, str] = {}
+        self.assets = Least(KEPT * 4_000_000)
+        self.thumbs = Least(64_000_000)
+        self.counts: dict[str, float] = {"rounds": 0, "round_seconds": 0.0, "refused_busy": 0}
+        self.statuses: dict[int, int] = {}
+        self.started = time.time()
+        self.waiting = 0
+        self.trouble: DescryError | None = None
+        self.loaded = False
+        self.done: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self._tokens, self._filled = float(limits.burst), time.monotonic()
+        self._worker = ThreadPoolExecutor(1, "desk")
+        self._store: InquiryStore | None = None
+        self._sessions: OrderedDict[str, Session] = OrderedDict()
+        self._deep: OrderedDict[tuple[str, int], Leads] = OrderedDict()
+        self._spaces: OrderedDict[str, Rows] = OrderedDict()
+        self._asker: tuple[str, Asker] | None = None
+        self._memo = Memo()
+
+    # ------------------------------------------------------------------ the line
+
+    async def do(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run it in the worker. Raises Refusal 503 when the line is full, 504 when it takes too long."""
+        if self.waiting >= self.limits.queue:
+            self.counts["refused_busy"] += 1
+            raise Refusal(503, "busy", f"{self.waiting} searches are waiting; try again in a moment", retry_after=2)
+        self.waiting += 1
+        try:
+            future = asyncio.wrap_future(self._worker.submit(work, *args))
+            return await asyncio.wait_for(future, self.limits.request_seconds)
+        except TimeoutError:
+            raise Refusal(504, "too_slow", "the search took too long; try again, or search a smaller gallery") from None
+        finally:
+            self.waiting -= 1
+
+    def paced(self) -> None:
+        """Take one search from the allowance. Raises Refusal 429."""
+        now = time.monotonic()
+        rate = self.limits.searches_per_minute / 60
+        self._tokens = min(float(self.limits.burst), self._tokens + (now - self._filled) * rate)
+        self._filled = now
+        if self._tokens < 1:
+            raise Refusal(429, "too_often", "more searches than one person makes; wait a second", retry_after=1)
+        self._tokens -= 1
+
+    def counted(self, status: int) -> None:
+        """Count an answer."""
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+
+    def warm(self) -> None:
+        """Load the model, so that the first search does not wait for it; what is wrong is kept in `trouble`."""
+        try:
+            self.loaded = self.gallery.model is not None
+        except DescryError as error:
+            self.trouble = error
+
+    def close(self) -> None:
+        """Finish what is being done, release files."""
+        self._worker.submit(self._closed).result()
+        self._worker.shutdown()
+
+    def _closed(self) -> None:
+        if self._store is not None:
+            self._store.close()
+
+    # ------------------------------------------------------------------ inquiries
+
+    @property
+    def store(self) -> InquiryStore:
+        """The file of inquiries, opened by the worker."""
+        if self._store is None:
+            self._store = InquiryStore(self.gallery.path)
+        return self._store
+
+    def names(self) -> dict[str, str]:
+        """Inquiry id → name. Ids tell nothing and are no paths, whatever a name holds."""
+        return {identity(name): name for name in self.store.names()}
+
+    def begin(self, name: str) -> Session:
+        """A new inquiry; a name that is taken gets a number."""
+        taken, n = set(self.store.names()), 1
+        chosen = name
+        while chosen in taken:
+            n += 1
+            chosen = f"{name} {n}"
+        session = self._session(Inquiry(chosen))
+        self.store.save(session.inquiry)
+        return self._remember(identity(chosen), session)
+
+    def session(self, number: str) -> Session:
+        """The conversation of an inquiry. Raises Refusal 404."""
+        if number in self._sessions:
+            self._sessions.move_to_end(number)
+            return self._sessions[number]
+        name = self.names().get(number)
+        if name is None:
+            raise Refusal(404, "not_found", "there is no such inquiry; it may have been deleted")
+        return self._remember(number, self._session(self.store.load(name)))
+
+    def forget(self, number: str) -> None:
+        """Delete an inquiry."""
+        self.store.delete(self.session(number).inquiry.name)
+        del self._sessions[number]
+        for key in [k for k in self._deep if k[0] == number]:
+            del self._deep[key]
+
+    def _session(self, inquiry: Inquiry) -> Session:
+        session = Session(self.space(), self.gallery.model, inquiry, self.store, self.limits.page)
+        session.memo = self._memo
+        return session
+
+    def _remember(self, number: str, session: Session) -> Session:
+        self._sessions[number] = session
+        while len(self._sessions) > SESSIONS:
+            self._sessions.popitem(last=False)
+        return session
+
+    # ------------------------------------------------------------------ ranking
+
+    def space(self) -> Rows:
+        """The gallery as it is now; the last few moments are kept for rounds that were made of them."""
+        rows = Rows(self.gallery.store, self.gallery.snapshot())
+        known = self._spaces.setdefault(rows.snapshot, rows)
+        self._spaces.move_to_end(rows.snapshot)
+        while len(self._spaces) > 4:
+            self._spaces.popitem(last=False)
+        return known
+
+    def refreshed(self, number: str) -> Session:
+        """The session over the gallery as it is now: for a new round."""
+        session = self.session(number)
+        session.space = self.space()
+        return session
+
+    def round(self, number: str, which: int) -> Round:
+        """A round. Raises Refusal 404."""
+        made = self.session(number).inquiry.rounds.get(which)
+        if made is None:
+            raise Refusal(404, "not_found", f"the inquiry has no round {which}")
+        return made
+
+    def fresh(self, made: Round) -> bool:
+        """Whether the rows that the round was ranked among are still there to be read."""
+        return made.snapshot in self._spaces or made.snapshot == self.space().snapshot
+
+    def deep(self, number: str, which: int) -> Leads:
+        """A round ranked to the deepest rank, on the rows it was made of (those of now, when these are gone)."""
+        key = (number, which)
+        if key not in self._deep:
+            session, made = self.session(number), self.round(number, which)
+            composition = Composition.from_json(made.composition) if made.composition else session.composition
+            space = self._spaces.get(made.snapshot) or self.space()
+            terms = session.terms(made.query, composition)
+            depth = min(self.limits.depth, max(1, len(space.ids)))
+            self._deep[key] = ranked.search(space, terms, made.query, depth, made.formula, made.choices)
+            while len(self._deep) > 12:
+                self._deep.popitem(last=False)
+        return self._deep[key]
+
+    def dropped(self, number: str, rounds: list[int]) -> None:
+        """Forget the rankings of deleted rounds."""
+        for which in rounds:
+            self._deep.pop((number, which), None)
+
+    def scores(self, number: str, which: int) -> np.ndarray:
+        """(N,) scores of the whole gallery in a round."""
+        session = self.session(number)
+        current = session.inquiry.current
+        if (
+            current
+            and current.number == which
+            and (number, which) not in self._deep
+            and current.snapshot == session.space.snapshot
+        ):
+            return session.leads.everything
+        return self.deep(number, which).everything
+
+    def asker(self) -> Asker:
+        """The questions over the gallery as it is now."""
+        space = self.space()
+        if self._asker is None or self._asker[0] != space.snapshot:
+            self._asker = (space.snapshot, Asker.of(space, self.gallery.model, vocabulary()))
+        return self._asker[1]
+
+    def notice(self, number: str) -> tuple[str, bool]:
+        """What may be said about absence, and whether anything was calibrated for this kind of query."""
+        session = self.session(number)
+        found = absence.load(self.gallery.path)
+        return session.notice(found), session.query.kind in found
+
+
+def identity(name: str) -> str:
+    """The id of an inquiry in addresses."""
+    return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def levels(scores: np.ndarray) -> list[tuple[float, int]]:
+    """Lines that may be drawn through a ranking: (score, how many lie above), from two to six spreads over the middle.
+
+    Middle and spread are median and scaled median deviation, so the leads themselves do not move them.
+    """
+    middle = float(np.median(scores))
+    spread = 1.4826 * float(np.median(np.abs(scores - middle))) or 1e-6
+    steps = [middle + spread * z for z in np.arange(2.0, 6.01, 0.25)]
+    return [(round(float(s), 4), int((scores > s).sum())) for s in steps]
+
+
+def usual_level(count: int) -> int:
+    """Which of `levels` is drawn at first: the height that the best of `count` draws of a bell curve would reach,
+    √(2 log count) spreads. What lies above stands out from the gallery as a whole; it need not be the person."""
+    return int(np.clip(np.ceil((np.sqrt(2 * np.log(max(count, 2))) - 2.0) / 0.25), 0, 16))

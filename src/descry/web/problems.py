@@ -1,0 +1,134 @@
+"""How a refusal looks: RFC 9457 problem details with a stable code, and never a stack trace or a path of this machine."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from ..errors import DescryError, ImageRejected
+
+log = logging.getLogger("descry.web")
+
+STATUS = {
+    "usage": 422,
+    "limit_exceeded": 422,
+    "data": 503,
+    "model_missing": 503,
+    "model_refused": 503,
+    "index_mismatch": 409,
+    "index_corrupt": 503,
+    "locked": 423,
+    "store_unavailable": 503,
+}
+PICTURE = {"format": 415, "too_many_bytes": 413, "missing": 410}
+PLAIN = {
+    "data": "something beside the gallery cannot be read; the terminal that runs the server says what",
+    "model_missing": "the model of this gallery is not there; the terminal that runs the server says which file",
+    "model_refused": "the model of this gallery was refused; the terminal that runs the server says why",
+    "index_mismatch": "the gallery was made by another model; the terminal that runs the server has the command that rebuilds it",
+    "index_corrupt": "bytes of the gallery have changed; run descry verify in a terminal",
+    "locked": "another process is writing to the gallery; try again in a moment",
+    "store_unavailable": "the store does not answer; try again in a moment",
+    "failed": "it could not be done; the terminal that runs the server says why",
+}
+"""What is said instead of messages that name paths; the whole message goes to the server's log."""
+TITLES = {
+    400: "Not understood",
+    401: "No valid token",
+    403: "Not allowed from there",
+    404: "Not here",
+    405: "Not done this way",
+    408: "Too slow",
+    409: "Does not fit",
+    410: "Gone",
+    413: "Too large",
+    415: "Not a format that is read",
+    421: "Not this host",
+    422: "Cannot be meant",
+    423: "Locked",
+    429: "Too often",
+    500: "Failed",
+    503: "Not available",
+    504: "Took too long",
+}
+
+
+class Refusal(DescryError):
+    """A refusal of the server itself: status, stable code, what to do next."""
+
+    def __init__(self, status: int, code: str, message: str, hint: str = "", retry_after: int = 0):
+        super().__init__(message)
+        self.status, self.code, self.hint, self.retry_after = status, code, hint, retry_after
+
+
+def problem(status: int, code: str, detail: str, hint: str = "", errors: list[Any] | None = None) -> dict[str, Any]:
+    """The body of a refusal."""
+    out = {
+        "type": "about:blank",
+        "title": TITLES.get(status, "Failed"),
+        "status": status,
+        "code": code,
+        "detail": detail,
+    }
+    return out | ({"hint": hint} if hint else {}) | ({"errors": errors} if errors else {})
+
+
+def answer(
+    status: int, code: str, detail: str, hint: str = "", errors: list[Any] | None = None, retry: int = 0
+) -> JSONResponse:
+    """The refusal as a response."""
+    headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry)} if retry else {})
+    body = problem(status, code, detail, hint, errors)
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+def of_error(error: DescryError) -> JSONResponse:
+    """Any error of descry as a response."""
+    if isinstance(error, Refusal):
+        return answer(error.status, error.code, str(error), error.hint, retry=error.retry_after)
+    if isinstance(error, ImageRejected):
+        status = PICTURE.get(error.reason, 422)
+        said = "the file is not there any more" if error.reason == "missing" else str(error)
+        return answer(status, error.reason, said, "allowed are PNG, JPEG and WebP")
+    status = STATUS.get(error.code, 500)
+    if error.code in PLAIN or status >= 500:
+        log.error("%s: %s", error.code, error)
+    return answer(status, error.code, PLAIN.get(error.code, str(error)), retry=1 if status in (423, 503) else 0)
+
+
+def install(app: FastAPI) -> None:
+    """Let every error of the app leave as a problem."""
+
+    async def descry(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, DescryError)
+        return of_error(error)
+
+    async def invalid(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, RequestValidationError)
+        rows = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()[:20]]
+        said = "; ".join(f"{r['where']}: {r['what']}" for r in rows[:3])
+        return answer(422, "invalid", said[:500] or "the request is not valid", errors=rows)
+
+    async def http(request: Request, error: Exception) -> JSONResponse:
+        assert isinstance(error, HTTPException)
+        codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
+        said = {404: "there is nothing here", 405: f"{request.method} is not done here"}.get(
+            error.status_code, error.detail
+        )
+        made = answer(error.status_code, codes.get(error.status_code, "http"), str(said))
+        made.headers.update({k: v for k, v in (error.headers or {}).items() if k.lower() == "allow"})
+        return made
+
+    async def unforeseen(request: Request, error: Exception) -> JSONResponse:
+        log.error("unforeseen error", exc_info=error)
+        return answer(500, "failed", PLAIN["failed"])
+
+    app.add_exception_handler(DescryError, descry)
+    app.add_exception_handler(RequestValidationError, invalid)
+    app.add_exception_handler(HTTPException, http)
+    app.add_exception_handler(Exception, unforeseen)

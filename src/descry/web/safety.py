@@ -1,0 +1,173 @@
+"""Who may ask at all: decided before anything of a request is parsed.
+
+1. Host must be this server's own name (421), so that a name that is rebound to 127.0.0.1 gets nowhere.
+2. A page of another origin may not ask (403): judged by Sec-Fetch-Site where the browser sends it, and by Origin. A cookie
+   alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
+3. Everything under /api but the login needs a token that holds (401).
+4. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from .limits import LIMITS, Limits
+from .problems import problem
+from .tokens import Tokens
+
+COOKIE = "descry"
+OPEN = ("/healthz", "/readyz", "/api/v1/login")
+SAFE = ("GET", "HEAD")
+HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
+    "X-Frame-Options": "DENY",
+}
+
+
+class Refused(Exception):
+    """A request that goes no further."""
+
+    def __init__(self, status: int, code: str, detail: str):
+        super().__init__(detail)
+        self.status, self.code, self.detail = status, code, detail
+
+
+class Safety:
+    """The outermost layer of the app (ASGI). hosts: names with port by which this server may be called."""
+
+    def __init__(
+        self,
+        app: Any,
+        tokens: Tokens,
+        hosts: Callable[[], frozenset[str]],
+        limits: Limits = LIMITS,
+        counted: Callable[[int], None] = lambda status: None,
+    ):
+        self.app, self.tokens, self.hosts, self.limits, self.counted = app, tokens, hosts, limits, counted
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            return await self.app(scope, receive, send)
+        if scope["type"] != "http":
+            return await send({"type": "websocket.close", "code": 1008})
+        number, started = secrets.token_hex(8), False
+        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
+        renew = False
+
+        async def out(message: Any) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                self.counted(message["status"])
+                extra = HEADERS | {"X-Request-Id": number} | ({"Set-Cookie": self.cookie()} if renew else {})
+                message = message | {"headers": [*message["headers"], *_raw(extra)]}
+            await send(message)
+
+        try:
+            self.check_origin(scope, headers)
+            renew = self.check_token(scope, headers)
+            await self.app(scope, self.bounded(scope, headers, receive), out)
+        except Refused as refused:
+            if not started:
+                await _refuse(out, refused, number)
+
+    def cookie(self) -> str:
+        """A Set-Cookie line with a fresh token."""
+        age = int(self.tokens.seconds)
+        return f"{COOKIE}={self.tokens.make()}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
+
+    def check_origin(self, scope: Any, headers: dict[str, str]) -> None:
+        """Refuse other hosts and other origins."""
+        if [k for k, _ in scope["headers"]].count(b"host") != 1 or headers["host"].lower() not in self.hosts():
+            raise Refused(421, "wrong_host", "this server answers only to its own address; open the link it printed")
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        api = scope["path"].startswith("/api")
+        ours = f"http://{headers['host']}".lower()
+        if origin is not None and origin.lower() != ours:
+            raise Refused(403, "cross_origin", "only the page of this server may ask")
+        if site not in (None, "same-origin", "none") and (api or scope["method"] not in SAFE):
+            raise Refused(403, "cross_origin", "only the page of this server may ask")
+        if scope["method"] in SAFE or "authorization" in headers:
+            return
+        if site != "same-origin" and origin is None:
+            raise Refused(
+                403, "cross_origin", "where the request comes from is not known; scripts send the token as a Bearer"
+            )
+
+    def check_token(self, scope: Any, headers: dict[str, str]) -> bool:
+        """Refuse who has no token that holds; → whether its cookie should be renewed."""
+        if not scope["path"].startswith("/api") or scope["path"] in OPEN:
+            return False
+        kind, _, shown = headers.get("authorization", "").partition(" ")
+        bearer = kind.lower() == "bearer"
+        try:
+            jar = SimpleCookie(headers.get("cookie", ""))
+        except CookieError:
+            jar = SimpleCookie()
+        given = shown.strip() if bearer else jar[COOKIE].value if COOKIE in jar else ""
+        state = self.tokens.check(given) if given else "missing"
+        if state in ("ok", "old"):
+            return state == "old" and not bearer
+        said = {
+            "missing": "no token was given",
+            "wrong": "the token is not one of this server",
+            "expired": "the token has expired",
+        }
+        raise Refused(401, f"token_{state}", f"{said[state]}; open the link that descry serve printed")
+
+    def bounded(self, scope: Any, headers: dict[str, str], receive: Any) -> Any:
+        """`receive` that counts bytes and time."""
+        upload = scope["path"] == "/api/v1/assets"
+        most = self.limits.upload_bytes + 65536 if upload else self.limits.json_bytes
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > most:
+            raise Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
+        seen, whole = 0, False
+        end = asyncio.get_running_loop().time() + self.limits.request_seconds
+
+        async def bounded_receive() -> Any:
+            nonlocal seen, whole
+            if whole:
+                return await receive()
+            try:
+                async with asyncio.timeout_at(end):
+                    message = await receive()
+            except TimeoutError:
+                raise Refused(408, "too_slow", "the request did not arrive in time; send it again") from None
+            seen += len(message.get("body", b""))
+            if seen > most:
+                raise Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
+            whole = not message.get("more_body", False)
+            return message
+
+        return bounded_receive
+
+
+async def _refuse(send: Any, refused: Refused, number: str) -> None:
+    body = json.dumps(problem(refused.status, refused.code, refused.detail) | {"request_id": number}).encode()
+    headers = {
+        "Content-Type": "application/problem+json",
+        "Cache-Control": "no-store",
+        "Content-Length": str(len(body)),
+    }
+    headers |= {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
+    headers |= {"Connection": "close"} if refused.status in (408, 413) else {}
+    await send({"type": "http.response.start", "status": refused.status, "headers": _raw(headers)})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
+    return [(k.lower().encode(), v.encode()) for k, v in headers.items()]

@@ -1,0 +1,87 @@
+"""Start the server on this machine's own address, say where it is, open the browser, stop on Ctrl+C."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import sys
+import webbrowser
+from pathlib import Path
+from typing import Any
+
+from ..errors import UsageError
+from .desk import Desk
+from .limits import LIMITS, Limits
+from .pictures import rewritten
+from .tokens import Tokens
+
+HOST = "127.0.0.1"
+PORT = 8642
+
+
+def serve(
+    gallery: str | Path | Any,
+    model: Any = None,
+    browser: bool = True,
+    port: int | None = None,
+    tour: bool = False,
+    example: tuple[str | Path, str] | None = None,
+    limits: Limits = LIMITS,
+) -> None:
+    """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model: another way
+    to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the guided tour.
+    example: a sketch and words that the page offers to start from.
+
+    Raises UsageError where the extra "web" is not installed or the port is taken.
+    """
+    try:
+        import uvicorn
+
+        from .app import create_app
+    except ModuleNotFoundError as error:
+        raise UsageError(f"the page needs {error.name}; install it with: pip install 'descry[web]'") from None
+    from ..gallery import Gallery
+
+    opened = gallery if isinstance(gallery, Gallery) else Gallery.open(gallery, model)
+    listener = _listener(port)
+    address = f"{HOST}:{listener.getsockname()[1]}"
+    tokens = Tokens.beside(opened.path, limits.token_hours)
+    names = frozenset({address, address.replace(HOST, "localhost")})
+    desk = Desk(opened, limits)
+    if example is not None:
+        name, data, _ = rewritten(Path(example[0]).read_bytes())
+        desk.assets.put(name, data)
+        desk.example = {"asset": name, "words": example[1]}
+    app = create_app(desk, tokens, lambda: names)
+    link = f"http://{address}/#token={tokens.make()}{'&tour=1' if tour else ''}"
+    logging.basicConfig(level=logging.WARNING, format="descry: %(message)s", stream=sys.stderr)
+    config = uvicorn.Config(
+        app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=30, limit_concurrency=256,
+        timeout_graceful_shutdown=3, ws="none",
+    )  # fmt: skip
+    print(
+        f"{len(opened):,} crops of {opened.path}\nthe page: {link}\nonly this machine can reach it; Ctrl+C ends it",
+        flush=True,
+    )
+    if browser and not webbrowser.open(link):
+        print("no browser could be opened here; open the link above", file=sys.stderr)
+    try:
+        uvicorn.Server(config).run(sockets=[listener])
+    except KeyboardInterrupt:
+        pass
+    finally:
+        listener.close()
+        if opened is not gallery:
+            opened.close()
+
+
+def _listener(port: int | None) -> socket.socket:
+    for wanted in (PORT, 0) if port is None else (port,):
+        made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            made.bind((HOST, wanted))
+            return made
+        except OSError:
+            made.close()
+    raise UsageError(f"port {port} is taken or not allowed; choose another, or --port 0 for any that is free")

@@ -1,0 +1,350 @@
+"""What goes in and out of the API, with an example of each."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .limits import LIMITS
+
+Number = Annotated[int, Field(ge=0, le=2**53)]
+Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Ids = Annotated[list[Number], Field(max_length=LIMITS.marks)]
+
+
+class Shape(BaseModel):
+    """Unknown fields are refused: a misspelt one would otherwise be ignored in silence."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Problem(BaseModel):
+    """A refusal (RFC 9457). `code` is stable."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    hint: str = ""
+    request_id: str = ""
+    errors: list[dict[str, Any]] = []
+
+
+class Login(Shape):
+    token: Annotated[str, Field(max_length=200, examples=["66f0c3a1.9b2e…"])]
+
+
+class Picture(Shape):
+    """A sketch or photograph of a query, by the id its upload was given."""
+
+    asset: Digest
+    weight: Weight = 1.0
+    on: bool = True
+
+
+class Phrase(Shape):
+    """A chip. wanted: false for NOT."""
+
+    text: Annotated[str, Field(min_length=1, max_length=LIMITS.characters, pattern=r"\S", examples=["red jacket"])]
+    wanted: bool = True
+    weight: Weight = 1.0
+    on: bool = True
+
+
+class FilterSet(Shape):
+    """Which items may be ranked. since, until: inclusive, local time of the cameras. marked: only marked or unmarked ones."""
+
+    cameras: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=200)] = []
+    since: datetime | None = None
+    until: datetime | None = None
+    marked: bool | None = None
+
+
+class NewRound(Shape):
+    """A whole query. parent: the round it follows (the one on show unless given). replace: remove the round on show if it
+    is that one and nothing was made from it (search as I draw). liked, unliked: null keeps those of the parent."""
+
+    sketches: Annotated[list[Picture], Field(max_length=LIMITS.pictures)] = []
+    photos: Annotated[list[Picture], Field(max_length=LIMITS.pictures)] = []
+    phrases: Annotated[list[Phrase], Field(max_length=LIMITS.parts)] = []
+    filters: FilterSet = FilterSet()
+    liked: Ids | None = None
+    unliked: Ids | None = None
+    parent: Number | None = None
+    replace: Number | None = None
+    change: Annotated[str, Field(max_length=200)] = ""
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={"examples": [{"phrases": [{"text": "red jacket"}, {"text": "backpack", "wanted": False}]}]},
+    )
+
+
+class NewInquiry(Shape):
+    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"\S", examples=["north gate, Tuesday"])] = (
+        "inquiry"
+    )
+
+
+class Head(Shape):
+    """Exactly one: a round's number, or a step."""
+
+    round: Number | None = None
+    step: Literal["undo", "redo"] | None = None
+
+
+class Mark(Shape):
+    mark: Literal["like", "unlike"]
+
+
+class Marks(Shape):
+    like: Ids = []
+    unlike: Ids = []
+    clear: Ids = []
+
+
+class Closest(Shape):
+    item: Number
+
+
+class Answer(Shape):
+    key: Annotated[str, Field(min_length=1, max_length=100, examples=["backpack"])]
+    answer: Literal["yes", "no", "unknown"]
+
+
+class Words(Shape):
+    """Free text, and the chips held already (to say what contradicts)."""
+
+    text: Annotated[str, Field(max_length=LIMITS.characters, examples=["wearing a red jacket, no backpack"])]
+    held: Annotated[list[Phrase], Field(max_length=LIMITS.parts)] = []
+
+
+# ---------------------------------------------------------------------- out
+
+
+class Chip(BaseModel):
+    """cut: what the model does not read. unknown: words it never saw."""
+
+    text: str
+    wanted: bool
+    weight: float
+    on: bool
+    cut: str = ""
+    unknown: list[str] = []
+
+
+class Conflict(BaseModel):
+    old: Chip
+    new: Chip
+    why: str
+
+
+class Chips(BaseModel):
+    chips: list[Chip]
+    conflicts: list[Conflict]
+
+
+class ItemOut(BaseModel):
+    """One crop. name: of the file, as text. look: items of one look are nearly the same picture."""
+
+    id: int
+    name: str
+    camera: str
+    track: str
+    time: str
+
+
+class ItemDetail(ItemOut):
+    """missing: the file is gone. stale: it has changed since it was indexed."""
+
+    sha256: str
+    bytes: int
+    missing: bool
+    stale: bool
+
+
+class Near(BaseModel):
+    """Neighbours in time on the same camera, and others of the same track."""
+
+    before: list[ItemOut]
+    after: list[ItemOut]
+    track: list[ItemOut]
+
+
+class Lead(BaseModel):
+    """One result. score orders; it is no probability. shares: what each of `parts` gives to the score. group: the id of
+    the best lead that shows nearly the same picture or the same track (itself, if none)."""
+
+    rank: int
+    item: ItemOut
+    score: float
+    shares: list[float]
+    group: int
+    mark: Literal["like", "unlike", ""]
+
+
+class PartName(BaseModel):
+    kind: str
+    label: str
+
+
+class Results(BaseModel):
+    """A page of leads. cursor: for the next page, "" at the end. available: ranks that can be reached."""
+
+    round: int
+    leads: list[Lead]
+    parts: list[PartName]
+    cursor: str
+    available: int
+    snapshot: str
+
+
+class Level(BaseModel):
+    score: float
+    above: int
+
+
+class Difference(BaseModel):
+    new: int
+    gone: int
+    kept: int
+
+
+class RoundOut(BaseModel):
+    """A round. levels: lines that may be drawn through its ranking; level: the one drawn at first. newer: items that
+    were indexed since. replayable: whether the rows it was ranked among can still be read. removed: how many items each
+    filter keeps out, when nothing was left."""
+
+    inquiry: str
+    number: int
+    parent: int
+    change: str
+    query: dict[str, Any]
+    considered: int
+    total: int
+    levels: list[Level]
+    level: int
+    difference: Difference
+    answers: dict[str, str]
+    newer: int
+    replayable: bool
+    removed: dict[str, int]
+    results: Results | None
+
+
+class Step(BaseModel):
+    """A round in the tree of an inquiry. first: its best items, for a thumbnail."""
+
+    number: int
+    parent: int
+    depth: int
+    change: str
+    first: list[int]
+    difference: Difference
+
+
+class InquiryOut(BaseModel):
+    id: str
+    name: str
+    head: int
+    undo: bool
+    redo: bool
+    rounds: list[Step]
+
+
+class InquiryLine(BaseModel):
+    id: str
+    name: str
+
+
+class Inquiries(BaseModel):
+    inquiries: list[InquiryLine]
+
+
+class Asset(BaseModel):
+    id: str
+    width: int
+    height: int
+
+
+class Count(BaseModel):
+    name: str
+    count: int
+
+
+class Facets(BaseModel):
+    """Cameras and days (YYYY-MM-DD) with their numbers of items."""
+
+    total: int
+    cameras: list[Count]
+    days: list[Count]
+    untimed: int
+
+
+class GalleryOut(BaseModel):
+    """answers: the kinds of query its model can be asked. note: what must be said beside every result."""
+
+    id: str
+    items: int
+    model: str
+    answers: list[str]
+    pretrained: bool
+    note: str
+    ready: bool
+    trouble: str
+    trouble_code: str
+
+
+class Galleries(BaseModel):
+    galleries: list[GalleryOut]
+
+
+class Items(BaseModel):
+    items: list[ItemOut]
+    cursor: str
+
+
+class QuestionOut(BaseModel):
+    """question: null when there is nothing left worth asking."""
+
+    key: str
+    text: str
+    phrase: str
+
+
+class Questions(BaseModel):
+    question: QuestionOut | None
+    asked: dict[str, str]
+
+
+class Absence(BaseModel):
+    text: str
+    calibrated: bool
+
+
+class Share(BaseModel):
+    """Why one lead stands where it stands: parts with their shares, the largest first."""
+
+    kind: str
+    label: str
+    share: float
+    against: float | None = None
+
+
+class Why(BaseModel):
+    item: int
+    score: float
+    rank: int
+    parts: list[Share]
+
+
+class About(BaseModel):
+    """What the page needs to begin. example: the asset of a sketch to start from, and words that go with it; empty if none."""
+
+    version: str
+    limits: dict[str, float]
+    demo: bool
+    example: dict[str, str]

@@ -1,0 +1,92 @@
+// Making elements. Text only ever becomes text nodes, so nothing that a file or a person is called can run.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element. Properties: on<event> adds a listener, class and aria-* and data-* are attributes, the rest are properties. */
+export function el(tag, props = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [name, value] of Object.entries(props)) {
+    if (value === undefined || value === null) continue;
+    if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class" || name === "for" || name === "role" || name === "list" || name.includes("-")) node.setAttribute(name, value);
+    else if (name === "style") for (const [k, v] of Object.entries(value)) node.style.setProperty(k, v);
+    else node[name] = value;
+  }
+  node.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  return node;
+}
+
+const PATHS = {
+  pen: "M4 20l1-5L16 4l4 4L9 19zM13.500 6.500l4 4",
+  eraser: "M8 20h12M5 14l8-9 6 6-7.500 8H9z",
+  undo: "M8 5L4 9l4 4M4 9h9a6 6 0 010 12h-3",
+  redo: "M16 5l4 4-4 4M20 9h-9a6 6 0 000 12h3",
+  clear: "M5 7h14M10 4h4M7 7l1 13h8l1-13",
+  upload: "M12 16V4M7 9l5-5 5 5M4 16v4h16v-4",
+  like: "M12 20S4 15 4 9.500A4.200 4.200 0 0112 7a4.200 4.200 0 018 2.500C20 15 12 20 12 20z",
+  unlike: "M6 6l12 12M18 6L6 18",
+  closest: "M12 3v4M12 17v4M3 12h4M17 12h4M12 9a3 3 0 100 6 3 3 0 000-6",
+  compare: "M4 5h7v14H4zM13 5h7v14h-7z",
+  close: "M6 6l12 12M18 6L6 18",
+  help: "M9 9a3 3 0 115 2.300c-1.200.9-2 1.500-2 3.200M12 18.500v.5",
+  theme: "M12 4a8 8 0 100 16zM12 4a8 8 0 010 16",
+  left: "M14 6l-6 6 6 6",
+  right: "M10 6l6 6-6 6",
+  plus: "M12 5v14M5 12h14",
+};
+
+/** A line icon, hidden from screen readers: the button around it has the name. */
+export function icon(name) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", "0 0 24 24");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", PATHS[name]);
+  svg.append(path);
+  return svg;
+}
+
+/** A button that shows an icon and says its name. */
+export function tool(name, label, onclick, props = {}) {
+  return el("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick, ...props }, icon(name));
+}
+
+/** A shape made of SVG elements: [tag, attributes] each. */
+export function shape(box, parts, className) {
+  const svg = document.createElementNS(SVG, "svg");
+  svg.setAttribute("viewBox", box);
+  svg.setAttribute("class", className);
+  svg.setAttribute("aria-hidden", "true");
+  for (const [tag, attributes] of parts) {
+    const part = document.createElementNS(SVG, tag);
+    for (const [k, v] of Object.entries(attributes)) part.setAttribute(k, v);
+    svg.append(part);
+  }
+  return svg;
+}
+
+let timer = 0;
+
+/** Say something to everyone: a note that goes away by itself, read aloud by screen readers. */
+export function say(text, kind = "") {
+  document.getElementById("status").textContent = text;
+  document.querySelector(".toast")?.remove();
+  if (!text || kind === "quiet") return;
+  const note = el("div", { class: `toast ${kind}` }, text);
+  document.body.append(note);
+  clearTimeout(timer);
+  timer = setTimeout(() => note.remove(), 6000);
+}
+
+/** A modal dialog that closes on Esc, on its button and on a click outside. */
+export function dialog(title, className, ...content) {
+  const heading = el("h2", { id: "dialog-title" }, title);
+  const box = el("dialog", { class: className, "aria-labelledby": "dialog-title", onclose: () => box.remove() });
+  const bar = el("header", { class: "dialog-bar" }, heading, tool("close", "Close", () => box.close()));
+  box.append(bar, ...content);
+  box.addEventListener("click", (event) => event.target === box && box.close());
+  document.body.append(box);
+  box.showModal();
+  return box;
+}

@@ -1,0 +1,118 @@
+"""What the conversation must hold with the demo model on the frozen benchmark. Minutes: run by `make test-long`.
+
+Synthetic people: no evidence of accuracy on real people. DESCRY_BENCHMARK may name a folder where the benchmark is
+already written.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from descry.embed import load
+from descry.errors import ModelMissing
+from descry.interact import absence
+from descry.interact.choosing import negation
+from descry.interact.gains import paired, share_of_gain
+from descry.interact.questions import vocabulary
+from descry.interact.simulate import simulate
+from descry.interact.witness import FAITHFUL, Habits
+from descry.interact.worlds import Embedded, absence_profiles, withheld, world_of
+from descry.people.benchmark import benchmark, records_of
+
+pytestmark = pytest.mark.long
+SEEDS = range(3)
+HARD = Habits(err=0.2, forget=0.2)
+
+
+@pytest.fixture(scope="module")
+def model():
+    try:
+        return load("demo")
+    except ModelMissing as error:
+        pytest.skip(f"the demo model is not there: {error}")
+
+
+@pytest.fixture(scope="module")
+def parts(model, tmp_path_factory):
+    """Part → (benchmarks, photographs embedded, records)."""
+    root = Path(os.environ.get("DESCRY_BENCHMARK") or tmp_path_factory.mktemp("benchmark"))
+    out = {}
+    for name, identities in (("val", 500), ("test", 1000)):
+        benches = getattr(benchmark(root, part=name, identities=identities), name)
+        photos = Embedded.of(model, benches["sketch"])
+        out[name] = benches, photos, records_of(root, part=name, identities=identities)
+    return out
+
+
+@pytest.fixture(scope="module", params=["whole", "a third withheld"])
+def courses(request, model, parts):
+    """Five questions by gain, by the encoder (faithful and hard witnesses) and by true attributes."""
+    benches, photos, people = parts["test"]
+    table = vocabulary() if request.param == "whole" else withheld(vocabulary())
+    world = world_of(model, benches["sketch"], people, table, photos)
+    ideal = world_of(model, benches["sketch"], people, table, photos, truth=True)
+
+    def run(where, policy, habits):
+        return [simulate(where, policy, habits, 5, seed) for seed in SEEDS]
+
+    return {
+        "faithful": run(world, "gain", FAITHFUL),
+        "hard": run(world, "gain", HARD),
+        "ideal": run(ideal, "gain", FAITHFUL),
+        "ideal, hard": run(ideal, "gain", HARD),
+        "random": run(world, "random", FAITHFUL),
+        "fixed": run(world, "fixed", FAITHFUL),
+    }
+
+
+def test_five_questions_reach_half_of_the_ideal_gain(courses) -> None:
+    got = share_of_gain(courses["faithful"], courses["ideal"])
+    assert got["share"] >= 0.5, got
+
+
+def test_a_witness_who_errs_and_forgets_still_gains_a_quarter(courses) -> None:
+    got = share_of_gain(courses["hard"], courses["ideal, hard"])
+    assert got["share"] >= 0.25, got
+
+
+@pytest.mark.parametrize("witness", ["faithful", "hard"])
+def test_never_below_the_start_on_average(courses, witness) -> None:
+    for k in (1, 10):
+        first, last = (np.mean([np.mean(c.ranks[t] <= k) for c in courses[witness]]) for t in (0, -1))
+        assert last >= first
+
+
+@pytest.mark.parametrize("other", ["random", "fixed"])
+def test_gain_needs_fewer_rounds(courses, other) -> None:
+    rounds = {p: np.mean([c.rounds_to(10) for c in courses[p]], axis=0) for p in ("faithful", other)}
+    got = paired(rounds["faithful"], rounds[other], 2000)
+    assert got["high"] < 0, got
+
+
+def test_not_lowers_the_share_by_half(model, parts) -> None:
+    benches, photos, people = parts["test"]
+    world = world_of(model, benches["sketch"], people, vocabulary(), photos)
+    rows = negation(model, benches["sketch"], photos, people, vocabulary(), world.formula)
+    assert rows
+    failing = {r["key"]: round(r["left"], 2) for r in rows if r["left"] > 0.5}
+    assert not failing, f"the share of these is not halved: {failing}"
+
+
+@pytest.mark.parametrize("kind", ["sketch", "text", "sketch+text"])
+def test_absence_keeps_its_false_alarm_rate_and_beats_the_best_cosine(model, parts, kind) -> None:
+    benches, photos, _ = parts["val"]
+    here, gone, best, _ = absence_profiles(model, benches[kind], photos)
+    fitted = absence.calibrate(kind, here, gone, [f"val {p.pid}" for p in benches[kind].probes])
+    benches, photos, _ = parts["test"]
+    here, gone, _, t_gone = absence_profiles(model, benches[kind], photos, people=500)
+    got = absence.judged(fitted, here, gone, [f"test {p.pid}" for p in benches[kind].probes])
+    reach = 196 * np.sqrt(0.05 * 0.95 * (1 / len(here) + 1 / fitted.present))
+    assert got["false alarms"] == pytest.approx(5, abs=reach), got
+    assert got["ECE"] <= 0.05, got
+    threshold = np.sort(best)[int(0.05 * (len(best) + 1)) - 1]
+    detected = fitted.number(gone) < fitted.absent_below
+    assert paired(detected, t_gone < threshold, 2000)["low"] > 0
