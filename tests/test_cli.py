@@ -196,3 +196,32 @@ def test_real_photographs_can_be_indexed_and_searched(capsys, tmp_path):
     assert status == 0, err
     assert len(out.strip().splitlines()) == 3
     assert "no evidence of accuracy" in err
+
+
+@pytest.mark.skipif(not (SHARED / "data" / "clip_bpe").is_dir(), reason="the merges file of OpenAI's CLIP is not here")
+def test_training_starts_from_the_file_the_released_readme_names(capsys, tmp_path):
+    """checkpoint/ViT-B-16.pt with its vocabulary beside it, as a state dict under OpenAI's names (a tiny one)."""
+    import shutil
+
+    import torch
+    from test_clip import openai_names
+
+    from descry.clip import random_clip
+    from descry.people.folder import write_people
+
+    data = write_people(tmp_path / "people", 8, photos=1, sketches=1, captions=1, splits={"train": 8}, processes=1)
+    clip = random_clip((32, 32), 8, vocabulary=49408, end=49407, placeholder=265)
+    file = tmp_path / "checkpoint" / "ViT-B-16.pt"
+    file.parent.mkdir()
+    torch.save(openai_names(clip), file)
+    base = ("train", "interactreid", "--data", data, "--from", file, "--image-size", 32, 16, "--epochs", 1)
+    base = (*base, "--batch-size", 4, "--device", "cpu", "--threads", 1, "--out", tmp_path / "run")
+    status, _, err = said(capsys, *base)
+    assert status == 4
+    assert "bpe_simple_vocab_16e6.txt.gz" in err
+    shutil.copy(SHARED / "data" / "clip_bpe" / "bpe_simple_vocab_16e6.txt.gz", file.parent)
+    status, _, err = said(capsys, *base)
+    assert status == 0, err
+    about = json.loads((tmp_path / "run" / "config.json").read_text())["about"]
+    assert about["pretrained"] is True
+    assert about["history"][0]["from"] == "ViT-B-16.pt"

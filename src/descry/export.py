@@ -34,7 +34,7 @@ from .errors import DescryError, UsageError, nearest
 Encoder = Callable[[np.ndarray], np.ndarray]
 ROUTES = ("torch", "autocast", "bf16", "compiled", "onnx", "openvino", "int8")
 PARITY = 0.999
-ENOUGH = 500.0
+ENOUGH, WORTH = 500.0, 120.0
 BATCH = 32
 
 
@@ -68,11 +68,12 @@ class TextEncoder(nn.Module):
 # ---------------------------------------------------------------------- choosing
 
 
-def choose_encoder(model: Any, route: str = "auto", cache: Path | None = None) -> str:
+def choose_encoder(model: Any, route: str = "auto", cache: Path | None = None, pictures: int = 1 << 40) -> str:
     """Give a model on a processor the named or the fastest route; its name. model: as `descry.embed.load` gives.
 
-    cache: a file where measurements are kept; the user's cache folder if left out. A model on a GPU keeps its own path.
-    Raises UsageError for an unknown route, DescryError when a named one cannot work here.
+    cache: a file where measurements are kept; the user's cache folder if left out. pictures: how many are to be
+    encoded; where float32 takes less than WORTH seconds for them, nothing else is measured. On a GPU there is one
+    route. Raises UsageError for an unknown route, DescryError when a named one cannot work here.
     """
     if route != "auto" and route not in ROUTES:
         raise UsageError(f"there is no encoder {route!r}; {nearest(route, ['auto', *ROUTES])}")
@@ -80,7 +81,7 @@ def choose_encoder(model: Any, route: str = "auto", cache: Path | None = None) -
         model.encoder = pinned(model)
         return "cuda"
     if route == "auto":
-        route = _remembered(model, cache or default_cache())
+        route = _remembered(model, cache or default_cache(), pictures)
     if route != "torch":
         model.encoder = build(model, route)
     return route
@@ -92,7 +93,7 @@ def default_cache() -> Path:
     return Path(root) / "descry" / "encoders.json"
 
 
-def _remembered(model: Any, cache: Path) -> str:
+def _remembered(model: Any, cache: Path, pictures: int) -> str:
     key = _key(model)
     known: dict[str, Any] = {}
     with suppress(OSError, ValueError):
@@ -100,6 +101,8 @@ def _remembered(model: Any, cache: Path) -> str:
     found = known.get(key, {}).get("route") if isinstance(known, dict) else None
     if found in ROUTES and found not in ("int8",):
         return str(found)
+    if pictures < BATCH or pictures / _rate(plain(model), _sample(model, 8), 0.2) < WORTH:
+        return "torch"
     rates = measure(model)
     route = max(rates, key=lambda name: rates[name])
     with suppress(OSError):  # a machine without a writable cache measures each time

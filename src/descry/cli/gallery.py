@@ -91,12 +91,12 @@ def index(
 def _opened_or_new(
     gallery: Any, out: Path, model: str, machine: Machine, encoder: str, folders: tuple[str, ...]
 ) -> Iterator[Any]:
-    from ..gallery.walk import roots_of
+    from ..gallery.walk import files_under, roots_of
 
-    roots_of(folders)
+    files = sum(1 for root in roots_of(folders) for _ in files_under(root))
     name = model or ("demo" if not (out / "gallery.json").exists() else gallery.open(out).binding.source)
-    loaded = _load(name, machine, encoder)
     fresh = not (out / "gallery.json").exists()
+    loaded = _load(name, machine, encoder, files if fresh else max(0, files - opened_count(out)))
     opened = gallery.create(out, loaded) if fresh else gallery.open(out, loaded)
     try:
         yield opened
@@ -119,14 +119,14 @@ def opened_count(out: Path) -> int:
         return 0
 
 
-def _load(name: str, machine: Machine, encoder: str = "torch") -> Any:
+def _load(name: str, machine: Machine, encoder: str = "torch", pictures: int = 0) -> Any:
     from ..embed import load
 
     model = load(name, machine.device, machine.precision)
     if encoder != "torch":
         from ..export import choose_encoder
 
-        choose_encoder(model, encoder)
+        choose_encoder(model, encoder, pictures=pictures)
     return model
 
 

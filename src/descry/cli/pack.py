@@ -34,6 +34,8 @@ def pack(
         raise UsageError(f"{out} holds other things; choose a new folder")
     method, config, folder = load_any(run)
     about = config["about"] | ({"note": note} if note else {})
+    if "history" in about:  # folders of this machine are nobody's business
+        about["history"] = [step | {"from": Path(step["from"]).name} for step in about["history"]]
     fingerprint = save_model(out, method, config["method"], config["preset"], about, half)
     packed = read_config(out)
     if "composition" in config:

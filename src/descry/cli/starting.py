@@ -9,10 +9,12 @@ from typing import Any
 
 from ..checkpoint import load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, load_clip, random_clip, respecified
-from ..errors import UsageError
+from ..errors import ModelMissing, UsageError
 from ..methods import method_class, preset
 from ..records import Dataset, validate
 from ..text import Words, word_level
+
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
 
 def read_data(names: tuple[str, ...]) -> Dataset:
@@ -48,19 +50,23 @@ def start(
     elif stage != 1:
         raise UsageError(f"{name} has no stage {stage}; leave --stage out")
     config = change(config)
-    clip, words, about, mapping = _weights(origin, image_size, data, config, allow_download, seed)
+    clip, words, about, mapping = _weights(origin, image_size, data, config, out, allow_download, seed)
     method = method_class(name)(clip, words, config, data.identities)
     if mapping and hasattr(method, "mapping") and _shapes(method.mapping.state_dict()) == _shapes(mapping):
         method.mapping.load_state_dict(mapping)
-    history = [
-        *about.get("history", []),
-        {"method": name, "preset": which, "stage": stage, "from": origin, "data": data.name},
-    ]
+    step = {"method": name, "preset": which, "stage": stage, "from": Path(origin).name, "data": data.name}
+    history = [*about.get("history", []), step]
     return method, about | {"history": history}
 
 
 def _weights(
-    origin: str, image_size: tuple[int, int] | None, data: Dataset, config: Any, allow_download: bool, seed: int
+    origin: str,
+    image_size: tuple[int, int] | None,
+    data: Dataset,
+    config: Any,
+    out: Path,
+    allow_download: bool,
+    seed: int,
 ) -> tuple[Clip, Words, dict[str, Any], dict[str, Any]]:
     """A CLIP, its vocabulary, what is known of it, and a trained mapping where there is one."""
     if origin == "random":
@@ -71,21 +77,32 @@ def _weights(
             seed, activation="gelu",
         )  # fmt: skip
         return clip, words, {"weights": "random", "pretrained": False}, {}
-    folder = Path(origin)
-    if folder.suffix in (".pt", ".pth", ".bin"):
-        raise UsageError(
-            f"{origin} is a pickle, which is not opened here: run descry convert {origin} --out RUN, then --from RUN"
-        )
+    folder = _converted(Path(origin), out) if Path(origin).suffix in (".pt", ".pth", ".bin") else Path(origin)
+    pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if getattr(config, "pixels", "clip") == "imagenet" else {}
     if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
         method: Any
-        method, saved, _ = load_any(origin)
+        method, saved, _ = load_any(origin if origin == "demo" else folder)
         mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
-        size = image_size or method.clip.image_size
-        return respecified(method.clip, image_size=size), method.words, dict(saved["about"]), mapping
-    clip = load_clip(origin, image_size or config.image_size, allow_download)
-    if getattr(config, "pixels", "clip") == "imagenet":
-        clip = respecified(clip, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+        if saved["method"] == "zero_shot":  # CLIP as it was published: the method decides about its pixels
+            clip = respecified(method.clip, image_size=image_size or config.image_size, **pixels)
+        else:
+            clip = respecified(method.clip, image_size=image_size or method.clip.image_size)
+        return clip, method.words, dict(saved["about"]), mapping
+    clip = respecified(load_clip(origin, image_size or config.image_size, allow_download), **pixels)
     return clip, Words.load(origin), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
+
+
+def _converted(file: Path, out: Path) -> Path:
+    """OpenAI's ViT-B-16.pt as the released README places it, turned into a run folder inside `out` (once)."""
+    from ..convert import convert
+
+    vocabulary = file.with_name(VOCABULARY)
+    if not file.is_file() or not vocabulary.is_file():
+        missing = vocabulary if file.is_file() else file
+        raise ModelMissing(f"{missing} does not exist; put {VOCABULARY} beside the checkpoint, or use descry convert")
+    if not (out / "start" / "config.json").is_file():
+        convert(file, out / "start", vocabulary)
+    return out / "start"
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, Any]:

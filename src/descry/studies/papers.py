@@ -40,7 +40,7 @@ _FIVE = _columns("sketch", "R@1 R@5 R@10 mAP mINP", "sketch") + _columns(
 )
 _THREE = _columns("sketch", "R@1 mAP mINP", "sketch") + _columns("sketch+text early", "R@1 mAP mINP", "with text")
 _TEXT = _columns("text", "R@1 R@5 R@10 mAP")
-_COST = (Column("million parameters", "cost", "M parameters"), Column("GFLOPs", "cost", "GFLOPs"))
+_COST = (Column("million parameters", "cost", "M parameters"), Column("GFLOPs, training", "cost", "training GFLOPs"))
 _NONE: Figures = (None,) * 5
 
 _INTERACTREID = (
@@ -169,7 +169,7 @@ _VFE = (
     Table(
         "vfe-tps-4",
         "VFE-TPS, Table 4: what it costs (the paper's machine is not ours)",
-        (Column("million parameters", "cost", "M parameters"), Column("GFLOPs, inference", "cost", "GFLOPs")),
+        (Column("million parameters", "cost", "M parameters"), Column("GFLOPs, inference", "cost", "inference GFLOPs")),
         {"VFE-TPS": (149.0, 12.0)},
     ),
     Table(

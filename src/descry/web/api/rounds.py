@@ -51,18 +51,18 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
 def change_of(before: asking.Query | None, after: asking.Query) -> str:
     """What was done, in a few words, for the history."""
     if before is None:
-        return after.kind.replace("+", " and ") or "a beginning"
+        before = asking.Query()
     old, new = before.to_json(), after.to_json()
     said = []
+    for name, word in (("sketches", "sketch"), ("photos", "photograph"), ("filters", "filters")):
+        said += [f"{word} changed" if old[name] else word] * (old[name] != new[name] and bool(new[name]))
+        said += [f"no {word}"] * (bool(old[name]) and not new[name])
     for name, sign in (("wanted", ""), ("unwanted", "NOT ")):
         was, now = ({r["text"] for r in q[name] if r["on"]} for q in (old, new))
         said += [f"{sign}{t}" for t in sorted(now - was)] + [f"without “{sign}{t}”" for t in sorted(was - now)]
     for name, word in (("liked", "liked"), ("unliked", "unliked")):
         more, less = set(new[name]) - set(old[name]), set(old[name]) - set(new[name])
         said += [f"{len(more)} {word}"] * bool(more) + [f"{len(less)} no longer {word}"] * bool(less)
-    for name, word in (("sketches", "sketch"), ("photos", "photograph"), ("filters", "filters")):
-        said += [f"{word} changed"] * (old[name] != new[name] and bool(new[name]))
-        said += [f"no {word}"] * (bool(old[name]) and not new[name])
     if not said and old != new:
         said = ["weights changed"]
     return ", ".join(said)[:200] or "again"

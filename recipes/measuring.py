@@ -1,0 +1,184 @@
+"""What single tables measure or draw beyond rank metrics: parameters, pseudo-words, reconstructions, rank
+grids, maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from running import Figures
+from worlds import World
+
+from descry import figures, images
+from descry.checkpoint import load_training
+from descry.cost import parts, report
+from descry.embed import load
+from descry.evaluate import similarity
+from descry.methods import method_class
+from descry.methods.vfe_tps import average_distance, pixel_mask, random_mask, silhouette
+from descry.metrics import rank_people
+from descry.studies.maps import tsne
+
+PEOPLE_SHOWN, QUERIES_SHOWN, PHOTOS_SHOWN = 10, 3, 10
+
+
+def costs(model: Any, world: World, run: Path) -> Figures:
+    """Parameters in millions: all that training needs, those that move, those that inference needs; and multiply-adds
+    of one picture and one text in G.
+    """
+    told = report(model, identities=world.data[0].identities if model.config["method"] != "zero_shot" else 0)
+    moving = parts(model.method)[1]
+    inference, training = sum(told.inference.values()), sum(told.training.values())
+    return {
+        "cost": {
+            "M parameters": (inference + training) / 1e6,
+            "M inference": inference / 1e6,
+            "M trained": sum(v for k, v in moving.items() if k in ("image encoder", "mapping")) / 1e6,
+            "inference GFLOPs": (told.image_macs + told.text_macs) / 1e9,
+        }
+    }
+
+
+def pseudo_words(model: Any, world: World, run: Path) -> Figures:
+    """How often a pseudo-word finds the sketch that it was made of among all sketches (InteractReID §IV)."""
+    paths = list(dict.fromkeys(str(p.query.sketches[0].value) for p in world.data[0].test["sketch"].probes))
+    with torch.inference_mode():
+        pixels = torch.from_numpy(np.stack([images.load(p, model.image_size) for p in paths])).float().div(255)
+        sketches = model.method.clip.image_features(pixels.to(model.device))
+        words = model.method.pseudo_text(sketches)
+        unit = [torch.nn.functional.normalize(x, dim=-1).cpu().numpy() for x in (words, sketches)]
+    ranks = rank_people((unit[0], unit[1]), np.arange(len(paths)), np.arange(len(paths)))
+    return {"pseudo-word to sketch": {"R@1": ranks.r1, "R@5": ranks.r5}}
+
+
+def features(model: Any, world: World, run: Path) -> Figures:
+    """Silhouette of the gallery's photographs under their identities (VFE-TPS §4.5.4)."""
+    vectors, pids = _gallery(model, world)
+    return {"features": {"silhouette": silhouette(vectors, pids)}}
+
+
+def masks(model: Any, world: World, run: Path) -> Figures:
+    """avgDist of the last step's masked image modelling on test photographs (VFE-TPS §4.5.3)."""
+    predicted, photos, mask, patch = _masked(model, world, run)
+    return {"masks": {"avgDist": average_distance(predicted, model.clip.normalise(photos), mask, patch)}}
+
+
+def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, Path], World, Path], list[Path]]:
+    """A drawing of the same queries answered by these rows' models, one below the other. asked: a benchmark."""
+
+    def draw(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
+        bench = world.data[0].test[asked]
+        models = {row: load(runs[row], world.device) for row in rows if row in runs}
+        scores = {row: similarity(m, bench) for row, m in models.items()}
+        shown = []
+        for q in range(min(QUERIES_SHOWN, len(bench.probes))):
+            shown += [_row(bench, q, s[q], row) for row, s in scores.items()]
+        return [figures.rank_grid(shown, out / f"{name}{s}") for s in (".png", ".pdf")] if shown else []
+
+    return draw
+
+
+def before_and_after(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
+    """The sketch alone, then the sketch with its sentence, for a few people (InteractReID Figure 3)."""
+    model, data, rows = load(next(iter(runs.values())), world.device), world.data[0].test, []
+    name = "sketch+text" if "sketch+text" in data else "sketch+text/1"
+    for q in range(min(QUERIES_SHOWN, len(data[name].probes))):
+        person = data[name].probes[q].pid
+        start = next(i for i, p in enumerate(data["sketch"].probes) if p.pid == person)
+        rows.append(_row(data["sketch"], start, similarity(model, data["sketch"])[start], "sketch"))
+        rows.append(_row(data[name], q, similarity(model, data[name])[q], "with words"))
+    return [figures.rank_grid(rows, out / f"interactreid-figure3{s}") for s in (".png", ".pdf")]
+
+
+def maps(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
+    """Photographs of ten people by t-SNE, one map for each row (VFE-TPS Figure 8)."""
+    made = []
+    for nth, (row, run) in enumerate(runs.items()):
+        vectors, pids = _gallery(load(run, world.device), world)
+        chosen = [i for i, p in enumerate(pids) if p in list(dict.fromkeys(pids))[:PEOPLE_SHOWN]]
+        made.append(
+            figures.scatter(tsne(vectors[chosen]), [pids[i] for i in chosen], out / f"vfe-tps-figure8-{nth}.png", row)
+        )
+    return made
+
+
+def reconstructed(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
+    """What each row's model draws where a photograph was hidden (VFE-TPS Figure 6)."""
+    pictures: list[list[Any]] = []
+    for run in runs.values():
+        model = load(run, world.device)
+        predicted, photos, mask, patch = _masked(model, world, run, 4)
+        hidden = pixel_mask(mask, photos, patch)[:, None]
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.clip.spec.mean, model.clip.spec.std))
+        drawn = torch.where(hidden, predicted * std + mean, photos)
+        if not pictures:
+            pictures = [[p, m] for p, m in zip(photos, photos.masked_fill(hidden, 0.5), strict=True)]
+        for line, picture in zip(pictures, drawn, strict=True):
+            line.append(picture)
+    heads = ["photograph", "hidden", *runs]
+    return [figures.reconstructions([[p.numpy() for p in line] for line in pictures], heads, out / "vfe-tps-masks.png")]
+
+
+def curve(asked: str, measure: str, name: str, label: str, log: bool = False) -> Any:
+    """A drawing of one figure against the number that ends each row's name ("K = 4"), one line for each beginning."""
+
+    def draw(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
+        from descry.studies.results import read_results
+
+        lines: dict[str, dict[float, float]] = {}
+        for row, run in runs.items():
+            head, equals, value = row.rpartition(" = ")
+            rows = read_results(next(run.glob("results-*.json")))["results"] if equals else []
+            for held in rows:
+                if held["benchmark"] == asked:
+                    lines.setdefault(head, {})[float(value)] = held[measure]
+        made = []
+        for nth, (head, points) in enumerate(lines.items()):
+            at = sorted(points)
+            path = out / f"{name}-{nth}.png"
+            made.append(figures.curves({head: [points[x] for x in at]}, path, at, (head, label), log=log and at[0] > 0))
+        return made
+
+    return draw
+
+
+def _gallery(model: Any, world: World) -> tuple[np.ndarray, list[int]]:
+    photos = [p for p in next(iter(world.data[0].test.values())).photos if p.pid >= 0]
+    few = photos[:2000]
+    return model.embed_images([p.path for p in few]), [p.pid for p in few]
+
+
+def _masked(model: Any, world: World, run: Path, rows: int = 32) -> tuple[Any, Any, Any, int]:
+    """Predicted normalised pixels, photographs, masks and the side of a patch, with all weights of the last step."""
+    data = world.data[0]
+    whole = method_class(model.config["method"])(model.clip, model.words, model.method.config, data.identities).eval()
+    tensors, _ = load_training(run / "training.safetensors")
+    whole.load_state_dict({k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
+    bench = data.test["text"]
+    first = {p.pid: p.path for p in reversed(bench.photos)}
+    asked = bench.probes[:rows]
+    photos = torch.from_numpy(np.stack([images.load(first[p.pid], model.image_size) for p in asked])).float().div(255)
+    c, patch = whole.config, whole.clip.patch
+    generator = torch.Generator().manual_seed(0)
+    mask = random_mask(len(photos), whole.clip.grid, max(1, c.mask_unit // patch), c.mask_ratio, generator)
+    ids = whole.words.ids([str(p.query.wanted[0].value) for p in asked])
+    with torch.inference_mode():
+        pads = torch.arange(ids.shape[1]) > whole.clip.text_end(ids)[:, None] if c.mask_pads else None
+        text = whole.clip.text_tokens(ids) if c.mim == "text" else None
+        return whole.mim.predict(whole.clip, photos, mask, text, pads).float(), photos, mask, patch
+
+
+def _row(bench: Any, query: int, scores: np.ndarray, name: str) -> figures.Row:
+    probe = bench.probes[query]
+    scores = scores.copy()
+    scores[list(probe.ignore)] = -np.inf
+    best = np.argsort(-scores, kind="stable")[:PHOTOS_SHOWN]
+    drawn = [str(p.value) for p in (*probe.query.sketches, *probe.query.photos)]
+    said = ", ".join(str(p.value) for p in probe.query.wanted)
+    found = [bench.photos[i] for i in best]
+    right = [p.pid == probe.pid for p in found]
+    return figures.Row([p.path for p in found], right, drawn[0] if drawn else "", said, name)

@@ -1,0 +1,213 @@
+// The centre: leads as a grid or a list. Only the tiles in view exist, so two thousand scroll like fifty.
+
+import { el, icon, say } from "./dom.js";
+import { T } from "./strings.js";
+
+const GAP = 10;
+const CAPTION = 30;
+const LINE = 34;
+const ROW = 84;
+const MARGIN = 600;
+
+export class Grid {
+  /** actions: open(lead), mark(id, mark), closest(lead), compare(lead), example(lead), more() to load further leads. */
+  constructor(actions) {
+    this.actions = actions;
+    this.list = el("ul", { class: "tiles", role: "list", "aria-label": T.results });
+    this.node = el("div", { class: "scroll", id: "scroll", onscroll: () => this.draw() }, this.list);
+    this.tiles = new Map();
+    this.size = 176;
+    this.view = "grid";
+    this.grouped = true;
+    this.hide = false;
+    this.focused = null;
+    this.open = new Set();
+    new ResizeObserver(() => this.layout()).observe(this.node);
+    this.show(null);
+  }
+
+  /** A round: leads so far, how many there are, where the line lies, and who tells about a thumbnail. */
+  show(state) {
+    this.state = state;
+    if (!state) this.open.clear();
+    for (const tile of this.tiles.values()) tile.remove();
+    this.tiles.clear();
+    this.node.scrollTop = 0;
+    this.focused = null;
+    this.layout();
+  }
+
+  /** The same round, with more leads or another line. */
+  refresh() {
+    for (const tile of this.tiles.values()) tile.remove();
+    this.tiles.clear();
+    this.layout();
+  }
+
+  /** Where everything goes: entries of {lead, folded, x, y, w, h} and one {line}. */
+  layout() {
+    const { state } = this;
+    this.entries = [];
+    if (!state) return this.draw();
+    const list = this.view === "list";
+    const width = this.node.clientWidth - 2 * GAP;
+    const columns = list ? 1 : Math.max(1, Math.floor((width + GAP) / (this.size / 2 + 8 + GAP)));
+    const w = list ? width : (width - GAP * (columns - 1)) / columns;
+    const h = list ? ROW : Math.round(w * 2 + CAPTION);
+    let [x, y, drawn] = [0, GAP, false];
+    const down = () => {
+      if (x > 0) y += h + GAP;
+      x = 0;
+    };
+    const folded = this.folded();
+    for (const { lead, more } of folded) {
+      if (!drawn && lead.score < state.line) {
+        down();
+        this.entries.push({ line: true, x: GAP, y, w: width, h: LINE });
+        y += LINE + GAP;
+        drawn = true;
+      }
+      this.entries.push({ lead, more, x: GAP + x * (w + GAP), y, w, h });
+      x += 1;
+      if (x === columns) down();
+    }
+    down();
+    const missing = state.available - state.leads.length;
+    this.columns = columns;
+    this.list.style.height = `${y + (missing > 0 ? Math.min(missing, 200) / columns * (h + GAP) : 0)}px`;
+    this.draw();
+  }
+
+  /** Leads with near-duplicates folded under the best of them. */
+  folded() {
+    const { leads, marks } = this.state;
+    const shown = this.hide ? leads.filter((l) => marks.get(l.item.id) !== "unlike") : leads;
+    if (!this.grouped) return shown.map((lead) => ({ lead, more: 0 }));
+    const members = new Map();
+    for (const lead of shown) members.set(lead.group, [...(members.get(lead.group) ?? []), lead]);
+    const out = [];
+    for (const lead of shown) {
+      const group = members.get(lead.group);
+      if (group[0] !== lead && !this.open.has(lead.group)) continue;
+      out.push({ lead, more: group[0] === lead ? group.length - 1 : 0 });
+    }
+    return out;
+  }
+
+  /** Make the tiles in view, remove the others. */
+  draw() {
+    const top = this.node.scrollTop - MARGIN;
+    const bottom = this.node.scrollTop + this.node.clientHeight + MARGIN;
+    const wanted = new Map();
+    for (const entry of this.entries) {
+      if (entry.y + entry.h < top || entry.y > bottom) continue;
+      wanted.set(entry.line ? "line" : entry.lead.item.id, entry);
+    }
+    for (const [key, tile] of this.tiles) {
+      if (!wanted.has(key) && tile !== document.activeElement?.closest("li")) {
+        tile.remove();
+        this.tiles.delete(key);
+      }
+    }
+    for (const [key, entry] of wanted) {
+      let tile = this.tiles.get(key);
+      if (!tile) {
+        tile = entry.line ? this.line() : this.tile(entry);
+        this.tiles.set(key, tile);
+        this.list.append(tile);
+      }
+      const place = `translate(${entry.x}px, ${entry.y}px)`;
+      if (tile.style.transform !== place) tile.style.transform = place;
+      tile.style.width = `${entry.w}px`;
+      tile.style.height = `${entry.h}px`;
+    }
+    const state = this.state;
+    if (state && state.leads.length < state.available && bottom > this.end()) this.actions.more();
+  }
+
+  end() {
+    const last = this.entries.at(-1);
+    return last ? last.y : 0;
+  }
+
+  line() {
+    return el("li", { class: "threshold" }, el("span", {}, T.lineAt(this.state.above)));
+  }
+
+  tile({ lead, more }) {
+    const { item } = lead;
+    const mark = this.state.marks.get(item.id) ?? "";
+    const picture = el("img", { src: this.actions.thumb(item.id, this.view === "list" ? 96 : this.size * 1.5), alt: "", loading: "eager", draggable: false, onerror: () => picture.replaceWith(el("span", { class: "gone" }, T.missing)) });
+    const first = this.focused === item.id || (this.focused === null && lead.rank === 1);
+    const button = el("button", { type: "button", class: "picture", tabIndex: first ? 0 : -1, "aria-label": T.tile(lead, mark), onclick: () => this.actions.open(lead), onfocus: () => (this.focused = item.id) }, picture);
+    const act = (name, label, done, pressed) => el("button", { type: "button", class: `act ${name}`, tabIndex: -1, "aria-label": `${label}: ${lead.rank}`, title: label, "aria-pressed": pressed === undefined ? undefined : String(pressed), onclick: done }, icon(name));
+    const acts = el("div", { class: "acts" },
+      act("like", T.like, () => this.actions.mark(item.id, "like"), mark === "like"),
+      act("unlike", T.unlike, () => this.actions.mark(item.id, "unlike"), mark === "unlike"),
+      act("closest", T.closest, () => this.actions.closest(lead)));
+    const where = [item.camera, item.time.slice(5, 16).replace("T", " ")].filter(Boolean).join(" · ");
+    const caption = el("div", { class: "caption" }, el("span", { class: "rank" }, String(lead.rank)), el("span", { class: "where", title: where }, where), el("span", { class: "score" }, lead.score.toFixed(2)));
+    const fold = more > 0 ? el("button", { type: "button", class: "more", tabIndex: -1, "aria-label": this.open.has(lead.group) ? T.fewer : T.moreLabel(more), onclick: () => this.unfold(lead.group) }, this.open.has(lead.group) ? "–" : T.more(more)) : null;
+    return el("li", { class: `tile ${this.view} ${mark}`, "data-id": String(item.id), "data-rank": String(lead.rank), "aria-setsize": String(this.state.available), "aria-posinset": String(lead.rank) }, button, bars(lead, this.state), caption, acts, fold);
+  }
+
+  unfold(group) {
+    if (!this.open.delete(group)) this.open.add(group);
+    this.refresh();
+  }
+
+  // ---------------------------------------------------------------- by keyboard
+
+  /** The lead that the keyboard is on. */
+  lead() {
+    return this.entries.find((e) => e.lead?.item.id === this.focused)?.lead ?? null;
+  }
+
+  move(step) {
+    const rows = this.entries.filter((e) => e.lead);
+    if (!rows.length) return;
+    const at = rows.findIndex((e) => e.lead.item.id === this.focused);
+    const by = { left: -1, right: 1, up: -this.columns, down: this.columns }[step];
+    const to = rows[Math.max(0, Math.min(rows.length - 1, at < 0 ? 0 : at + by))];
+    this.focus(to);
+  }
+
+  focus(entry) {
+    this.focused = entry.lead.item.id;
+    const { scrollTop, clientHeight } = this.node;
+    if (entry.y < scrollTop) this.node.scrollTop = entry.y - GAP;
+    else if (entry.y + entry.h > scrollTop + clientHeight) this.node.scrollTop = entry.y + entry.h - clientHeight + GAP;
+    this.draw();
+    for (const tile of this.list.querySelectorAll(".picture")) tile.tabIndex = -1;
+    const button = this.tiles.get(this.focused)?.querySelector(".picture");
+    if (button) {
+      button.tabIndex = 0;
+      button.focus({ preventScroll: true });
+      say(button.getAttribute("aria-label"), "quiet");
+    }
+  }
+
+  /** Show a changed mark without building the tile anew. */
+  marked(id) {
+    const entry = this.entries.find((e) => e.lead?.item.id === id);
+    const old = this.tiles.get(id);
+    if (!entry || !old) return;
+    const had = old.contains(document.activeElement);
+    const tile = this.tile(entry);
+    tile.style.cssText = old.style.cssText;
+    old.replaceWith(tile);
+    this.tiles.set(id, tile);
+    if (had) tile.querySelector(".picture").focus({ preventScroll: true });
+  }
+}
+
+/** The score as a bar: what each part of the query gave, in its colour; what it took away hangs below the line. */
+function bars(lead, { parts, scale }) {
+  const bar = el("div", { class: "bar", "aria-hidden": "true" });
+  lead.shares.forEach((share, i) => {
+    if (Math.abs(share) < 0.005) return;
+    const width = `${Math.min(100, (100 * Math.abs(share)) / scale)}%`;
+    bar.append(el("i", { class: `part p${i % 8} ${share < 0 ? "minus" : ""}`, style: { width }, title: `${parts[i]?.label}: ${share.toFixed(2)}` }));
+  });
+  return bar;
+}

@@ -1,0 +1,335 @@
+// The left pane: draw, say, drop. It holds the query that is being made; the rounds that were made live on the server.
+
+import { call, Problem, upload } from "./api.js";
+import { Board } from "./board.js";
+import { el, say, tool } from "./dom.js";
+import { keep, recall, setting } from "./keep.js";
+import { T } from "./strings.js";
+
+const IDLE = 600;
+
+export class QueryPane {
+  /** search(replace): called when something is to be searched. answers: what the model can be asked. */
+  constructor({ search, limits, answers }) {
+    this.search = search;
+    this.limits = limits;
+    this.answers = answers;
+    this.phrases = [];
+    this.pictures = [];
+    this.conflicts = [];
+    this.sketch = { on: true, weight: 1, asset: null, revision: -1 };
+    this.board = new Board({ changed: () => this.drawn(), refused: (text) => say(text, "warn") });
+    this.node = el("section", { id: "query", "aria-label": T.query, class: "pane" }, this.drawing(), this.saying(), this.foot());
+    this.listen();
+    this.render();
+  }
+
+  // ---------------------------------------------------------------- what the pane is made of
+
+  drawing() {
+    const b = this.board;
+    const pick = (name) => () => this.pick(name);
+    this.tools = {
+      pen: tool("pen", `${T.pen} (P)`, pick("pen"), { "aria-pressed": "true" }),
+      eraser: tool("eraser", `${T.eraser} (E)`, pick("eraser"), { "aria-pressed": "false" }),
+      undo: tool("undo", T.undoStroke, () => b.undo()),
+      redo: tool("redo", T.redoStroke, () => b.redo()),
+      clear: tool("clear", T.clear, () => {
+        b.clear();
+        say(T.clearing);
+      }),
+    };
+    this.width = el("input", { type: "range", min: 1, max: 5, step: 1, value: 2, "aria-label": T.width, title: T.width, oninput: (e) => (b.width = Number(e.target.value)) });
+    this.shade = el("input", { type: "range", min: 0, max: 100, step: 5, value: 0, "aria-label": T.shade, title: T.shade, oninput: (e) => (b.shade = Number(e.target.value)) });
+    const under = el("select", { title: T.underlayNote, onchange: (e) => b.underlay(e.target.value) },
+      ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)));
+    this.file = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", multiple: true, class: "unseen", tabIndex: -1, "aria-label": T.upload, onchange: (e) => this.take([...e.target.files], "sketch") });
+    const add = tool("upload", T.upload, () => this.file.click());
+    this.as = el("input", { type: "checkbox", onchange: () => setting("asDrawn", this.as.checked) });
+    this.as.checked = setting("asDrawn") ?? false;
+    this.on = el("input", { type: "checkbox", checked: true, onchange: (e) => this.set({ on: e.target.checked }) });
+    this.weight = el("input", { type: "range", min: 0, max: 2, step: 0.1, value: 1, "aria-label": T.sketchWeight, title: T.sketchWeight, onchange: (e) => this.set({ weight: Number(e.target.value) }) });
+    const bar = el("div", { class: "tools", role: "toolbar", "aria-label": T.draw, "aria-orientation": "vertical" }, ...Object.values(this.tools), add, this.file);
+    const sliders = el("div", { class: "sliders" },
+      el("label", {}, el("span", {}, T.width), this.width), el("label", {}, el("span", {}, T.shade), this.shade), el("label", {}, el("span", {}, T.underlay), under));
+    const use = el("div", { class: "use" }, el("label", { class: "check" }, this.on, T.sketchOn), this.weight,
+      el("label", { class: "check" }, this.as, T.asDrawn));
+    this.cards = el("ul", { class: "cards", role: "list", "aria-label": T.upload });
+    const cannot = !this.answers.includes("sketch");
+    return el("div", { id: "draw", class: cannot ? "off" : "" },
+      cannot ? el("p", { class: "note" }, T.cannotSketch) : null,
+      el("div", { class: "desk" }, bar, this.board.node, sliders), use, this.cards);
+  }
+
+  saying() {
+    this.text = el("textarea", { id: "text", rows: 2, maxLength: this.limits.characters, placeholder: T.textHint, "aria-label": T.textLabel, onkeydown: (e) => this.typed(e), oninput: () => this.kept() });
+    this.list = el("ul", { class: "chips", role: "list", "aria-label": T.chips });
+    this.clash = el("div", { class: "clash" });
+    return el("div", { id: "say" }, el("div", { class: "row" }, this.text, tool("plus", T.add, () => this.hear())), this.clash, this.list);
+  }
+
+  foot() {
+    this.go = el("button", { type: "button", class: "primary", onclick: () => this.submit() }, T.search);
+    return el("div", { class: "foot" }, this.go);
+  }
+
+  listen() {
+    const paper = this.board.node;
+    const over = (on) => (event) => {
+      event.preventDefault();
+      paper.classList.toggle("over", on);
+    };
+    for (const target of [this.node]) {
+      target.addEventListener("dragover", over(true));
+      target.addEventListener("dragleave", over(false));
+      target.addEventListener("drop", (event) => {
+        over(false)(event);
+        this.take([...event.dataTransfer.files], "sketch");
+      });
+    }
+    document.addEventListener("paste", (event) => {
+      const files = [...(event.clipboardData?.files ?? [])];
+      if (files.length) {
+        event.preventDefault();
+        this.take(files, "sketch");
+      }
+    });
+  }
+
+  // ---------------------------------------------------------------- drawing and pictures
+
+  pick(name) {
+    this.board.tool = name;
+    for (const each of ["pen", "eraser"]) this.tools[each].setAttribute("aria-pressed", String(each === name));
+  }
+
+  thickness(n) {
+    this.board.width = n;
+    this.width.value = n;
+  }
+
+  drawn() {
+    this.render();
+    this.kept();
+    clearTimeout(this.idle);
+    if (this.as.checked) this.idle = setTimeout(() => this.board.strokes.length && this.search({ drawing: true }), IDLE);
+  }
+
+  set(change) {
+    Object.assign(this.sketch, change);
+    this.changed();
+  }
+
+  async take(files, kind) {
+    for (const file of files.filter((f) => f.type.startsWith("image/") || !f.type)) {
+      if (this.pictures.length >= this.limits.pictures - 1) break;
+      try {
+        const made = await upload(file);
+        await keep(`picture ${made.id}`, file);
+        this.addPicture(made.id, kind);
+      } catch (problem) {
+        say(problem.message, "warn");
+      }
+    }
+    this.file.value = "";
+  }
+
+  addPicture(asset, kind) {
+    this.pictures = [...this.pictures.filter((p) => p.asset !== asset), { asset, kind, weight: 1, on: true }];
+    this.changed();
+  }
+
+  /** The drawing as an upload; the same one as long as nothing was changed. */
+  async drawnAsset() {
+    const { board, sketch } = this;
+    if (sketch.asset && sketch.revision === board.revision) return sketch.asset;
+    const revision = board.revision;
+    const made = await upload(await board.export());
+    Object.assign(sketch, { asset: made.id, revision });
+    await keep(`strokes ${made.id}`, board.strokes);
+    return made.id;
+  }
+
+  // ---------------------------------------------------------------- words
+
+  typed(event) {
+    if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+    event.preventDefault();
+    this.submit();
+  }
+
+  /** Read the text as chips; true when something was named or nothing was written. */
+  async hear() {
+    const text = this.text.value.trim();
+    if (!text) return true;
+    try {
+      const heard = await call("POST", "/chips", { text, held: this.phrases.map(plain) });
+      if (!heard.chips.length) {
+        say(T.nothingNamed, "warn");
+        return false;
+      }
+      const said = new Set(heard.chips.map((c) => c.text));
+      this.phrases = [...this.phrases.filter((p) => !said.has(p.text)), ...heard.chips].slice(0, this.limits.parts);
+      this.conflicts = heard.conflicts.filter((c) => !said.has(c.old.text));
+      this.text.value = "";
+      this.changed();
+      return true;
+    } catch (problem) {
+      say(problem.message, "warn");
+      return false;
+    }
+  }
+
+  async submit() {
+    if (await this.hear()) this.search({});
+  }
+
+  change(index, change) {
+    this.phrases = this.phrases.map((p, i) => (i === index ? { ...p, ...change } : p));
+    this.changed();
+  }
+
+  drop(index) {
+    this.phrases = this.phrases.filter((_, i) => i !== index);
+    this.changed();
+    (this.list.querySelectorAll("button.text")[Math.min(index, this.phrases.length - 1)] ?? this.text).focus();
+  }
+
+  // ---------------------------------------------------------------- in and out
+
+  get empty() {
+    return !(this.phrases.some((p) => p.on) || this.pictures.some((p) => p.on) || (this.sketch.on && this.board.strokes.length));
+  }
+
+  /** Pictures and phrases as the server wants them; uploads what it does not hold. */
+  async body() {
+    const part = ({ asset, weight, on }) => ({ asset, weight, on });
+    const of = (kind) => this.pictures.filter((p) => p.kind === kind).map(part);
+    const sketches = of("sketch");
+    if (this.board.strokes.length) sketches.unshift(part({ ...this.sketch, asset: await this.drawnAsset() }));
+    return { sketches, photos: of("photo"), phrases: this.phrases.map(plain) };
+  }
+
+  /** Send pictures again that a server started anew does not hold. */
+  async again() {
+    this.sketch.revision = -1;
+    for (const { asset } of this.pictures) {
+      const blob = await recall(`picture ${asset}`);
+      if (blob) await upload(blob);
+    }
+  }
+
+  /** Show the query of a round: what was drawn as strokes where the browser still has them, else as a picture. */
+  async load(query) {
+    this.phrases = [...query.wanted.map((p) => ({ ...p, wanted: true })), ...query.unwanted.map((p) => ({ ...p, wanted: false }))];
+    this.pictures = query.photos.map(({ sha256, weight, on }) => ({ asset: sha256, kind: "photo", weight, on }));
+    let strokes = [];
+    for (const { sha256, weight, on } of query.sketches) {
+      const found = strokes.length ? undefined : await recall(`strokes ${sha256}`);
+      if (!found?.length) {
+        this.pictures.push({ asset: sha256, kind: "sketch", weight, on });
+        continue;
+      }
+      strokes = found;
+      Object.assign(this.sketch, { asset: sha256, weight, on });
+    }
+    this.board.load(strokes);
+    this.sketch.revision = strokes.length ? this.board.revision : -1;
+    this.conflicts = [];
+    this.render();
+    this.kept();
+  }
+
+  changed() {
+    this.render();
+    this.kept();
+  }
+
+  /** Keep what is not searched yet. */
+  kept() {
+    const { phrases, pictures, sketch } = this;
+    keep("draft", { phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, text: this.text.value });
+  }
+
+  async restore() {
+    const draft = await recall("draft");
+    if (!draft) return;
+    this.phrases = draft.phrases ?? [];
+    this.pictures = draft.pictures ?? [];
+    Object.assign(this.sketch, draft.sketch);
+    this.text.value = draft.text ?? "";
+    this.board.load(draft.strokes ?? []);
+    this.render();
+  }
+
+  reset() {
+    this.phrases = [];
+    this.pictures = [];
+    this.conflicts = [];
+    this.text.value = "";
+    Object.assign(this.sketch, { on: true, weight: 1, asset: null, revision: -1 });
+    this.board.load([]);
+    this.changed();
+  }
+
+  // ---------------------------------------------------------------- showing
+
+  render() {
+    const { board } = this;
+    this.tools.undo.disabled = board.at === 0;
+    this.tools.redo.disabled = board.at >= board.past.length - 1;
+    this.tools.clear.disabled = !board.strokes.length;
+    this.on.checked = this.sketch.on;
+    this.weight.value = this.sketch.weight;
+    board.node.classList.toggle("faint", !this.sketch.on);
+    this.cards.replaceChildren(...this.pictures.map((p, i) => this.card(p, i)));
+    this.list.replaceChildren(...(this.phrases.length ? this.phrases.map((p, i) => this.chip(p, i)) : [el("li", { class: "note" }, T.noChips)]));
+    this.clash.replaceChildren(...this.conflicts.map((c) => this.question(c)));
+    this.onrender?.();
+  }
+
+  card(picture, index) {
+    const change = (more) => {
+      this.pictures = this.pictures.map((p, i) => (i === index ? { ...p, ...more } : p));
+      this.changed();
+    };
+    const other = picture.kind === "sketch" ? "photo" : "sketch";
+    return el("li", { class: `card ${picture.on ? "" : "off"}` },
+      el("img", { src: `/api/v1/assets/${picture.asset}`, alt: T.pictureKind[picture.kind], onclick: () => change({ on: !picture.on }) }),
+      el("div", {},
+        el("button", { type: "button", class: "plain", "aria-label": T.pictureSwitch(T.pictureKind[picture.kind]), onclick: () => change({ kind: other }) }, T.pictureKind[picture.kind]),
+        weigh(picture.weight, T.weight(T.pictureKind[picture.kind]), (weight) => change({ weight }))),
+      tool("close", T.removePicture, () => {
+        this.pictures = this.pictures.filter((_, i) => i !== index);
+        this.changed();
+      }));
+  }
+
+  chip(phrase, index) {
+    const sign = el("button", { type: "button", class: "sign", "aria-pressed": String(!phrase.wanted), "aria-label": T.flip(phrase), title: T.flip(phrase), onclick: () => this.change(index, { wanted: !phrase.wanted }) }, phrase.wanted ? T.with : T.not);
+    const text = el("button", { type: "button", class: "text", "aria-pressed": String(phrase.on), "aria-label": T.toggle(phrase), title: T.toggle(phrase), onclick: () => this.change(index, { on: !phrase.on }) }, phrase.text);
+    const notes = [phrase.cut && T.cut(phrase.cut), phrase.unknown?.length && T.unknown(phrase.unknown)].filter(Boolean);
+    return el("li", { class: `chip ${phrase.wanted ? "" : "not"} ${phrase.on ? "" : "off"}` }, sign, text,
+      weigh(phrase.weight, T.weight(phrase.text), (weight) => this.change(index, { weight })),
+      tool("close", T.remove(phrase), () => this.drop(index)),
+      ...notes.map((note) => el("p", { class: "note" }, note)));
+  }
+
+  question(conflict) {
+    const settle = (gone) => () => {
+      if (gone) this.phrases = this.phrases.filter((p) => p.text !== conflict.old.text);
+      this.conflicts = this.conflicts.filter((c) => c !== conflict);
+      this.changed();
+    };
+    return el("div", { class: "ask small", role: "group", "aria-label": T.conflict(conflict) }, el("span", {}, T.conflict(conflict)),
+      el("button", { type: "button", onclick: settle(true) }, T.replace), el("button", { type: "button", onclick: settle(false) }, T.keepBoth));
+  }
+}
+
+function weigh(value, label, changed) {
+  return el("input", { type: "range", class: "weight", min: 0, max: 2, step: 0.1, value, "aria-label": label, title: `${label}: ${value}`, onchange: (e) => changed(Number(e.target.value)) });
+}
+
+const plain = ({ text, wanted, weight, on }) => ({ text, wanted, weight, on });
+
+export { Problem };

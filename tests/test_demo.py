@@ -1,0 +1,72 @@
+"""The model that ships: small, whole, offline, and as good as its page says, on a slice that is measured here."""
+
+import json
+import socket
+
+import pytest
+
+from descry.checkpoint import DEMO, load_method, read_config
+from descry.cli import main
+from descry.embed import load
+
+
+def test_it_is_small_and_whole():
+    assert sum(p.stat().st_size for p in DEMO.iterdir()) <= 12_000_000
+    method, config = load_method(DEMO)
+    assert "no evidence of accuracy on real people" in config["about"]["note"]
+    assert config["about"]["pretrained"] is False
+    assert [step["from"] for step in config["about"]["history"]][0] == "random"
+    assert "sketch+text" in method.answers
+
+
+def test_it_loads_without_a_network(monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError("something reached for the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "create_connection", refuse)
+    model = load("demo", device="cpu")
+    assert model.words.unknown("a red jacket and a zyzzyva") == ["zyzzyva"]
+    assert model.embed_texts(["a red jacket"]).shape == (1, model.dimension)
+
+
+def test_its_figures_hold_on_a_slice(tmp_path):
+    """R@1 on the first 100 people of the benchmark, recomputed; one query more or less may fall to rounding."""
+    from descry.compose import Composition
+    from descry.evaluate import judged
+    from descry.interact.worlds import Embedded, base_scores
+    from descry.people.benchmark import benchmark
+
+    said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
+    assert said["fingerprint"] == read_config(DEMO)["fingerprint"]
+    model = load("demo", device="cpu")
+    benches = benchmark(tmp_path, 100).test
+    photos = Embedded.of(model, benches["text"])
+    asked = {"text": ("text", None), "sketch": ("sketch", None), "sketch+text, early": ("sketch+text", Composition("early"))}
+    for name, (kind, how) in asked.items():
+        scores, _ = base_scores(model, benches[kind], photos, how)
+        assert judged(benches[kind], scores).ranks.r1 == pytest.approx(said["first 100 people"][name], abs=1.01), name
+
+
+def test_its_page_shows_the_figures_that_were_measured():
+    from pathlib import Path
+
+    page = (Path(__file__).resolve().parents[1] / "docs" / "demo-model.md").read_text("utf-8")
+    said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
+    for name, figures in said["test"].items():
+        mean, low, high = figures["R@1"]
+        assert f"| {name} | {mean:.1f} ({low:.1f}–{high:.1f})" in page
+
+
+def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys):
+    assert main(["demo", str(tmp_path / "demo"), "--identities", "14", "--json", "--threads", "1"]) == 0
+    first = json.loads(capsys.readouterr().out)
+    assert len(first["results"]) == 10
+    assert first["words"]
+    assert (tmp_path / "demo" / "leads.png").stat().st_size > 10_000
+    assert main(["demo", str(tmp_path / "demo"), "--identities", "14", "--threads", "1"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.strip().splitlines()) >= 10
+    assert "descry index PHOTOS" in err
+    assert "no evidence of accuracy on real people" in err
+    assert main(["demo", str(tmp_path / "other"), "--identities", "3"]) == 2
