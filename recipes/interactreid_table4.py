@@ -1,6 +1,7 @@
 """InteractReID, Table IV: depth and width of the mapping Φ.
 
-    python recipes/interactreid_table4.py --data market-sketch-1k --data ROOT --adapt tri-pedes ROOT --start CLIP-ViT-B-16
+    python recipes/interactreid_table4.py --data market-sketch-1k --data ROOT
+        --adapt tri-pedes ROOT --start CLIP-ViT-B-16
     python recipes/interactreid_table4.py --small | --smoke
 
 Hardware and time: the paper's size needs a GPU of 24 GB or more; hours for each row and seed, not measured here.

@@ -22,6 +22,7 @@ from descry.methods import method_class
 from descry.methods.vfe_tps import average_distance, pixel_mask, random_mask, silhouette
 from descry.metrics import rank_people
 from descry.studies.maps import tsne
+from descry.studies.showing import answered, shown
 
 PEOPLE_SHOWN, QUERIES_SHOWN, PHOTOS_SHOWN = 10, 3, 10
 
@@ -74,10 +75,10 @@ def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, 
         bench = world.data[0].test[asked]
         models = {row: load(runs[row], world.device) for row in rows if row in runs}
         scores = {row: similarity(m, bench) for row, m in models.items()}
-        shown = []
+        lines = []
         for q in range(min(QUERIES_SHOWN, len(bench.probes))):
-            shown += [_row(bench, q, s[q], row) for row, s in scores.items()]
-        return [figures.rank_grid(shown, out / f"{name}{s}") for s in (".png", ".pdf")] if shown else []
+            lines += [answered(bench, bench.probes[q], s[q], row, PHOTOS_SHOWN) for row, s in scores.items()]
+        return [figures.rank_grid(lines, out / f"{name}{s}") for s in (".png", ".pdf")] if lines else []
 
     return draw
 
@@ -87,10 +88,7 @@ def before_and_after(runs: Mapping[str, Path], world: World, out: Path) -> list[
     model, data, rows = load(next(iter(runs.values())), world.device), world.data[0].test, []
     name = "sketch+text" if "sketch+text" in data else "sketch+text/1"
     for q in range(min(QUERIES_SHOWN, len(data[name].probes))):
-        person = data[name].probes[q].pid
-        start = next(i for i, p in enumerate(data["sketch"].probes) if p.pid == person)
-        rows.append(_row(data["sketch"], start, similarity(model, data["sketch"])[start], "sketch"))
-        rows.append(_row(data[name], q, similarity(model, data[name])[q], "with words"))
+        rows += shown(model, data[name], q, "", PHOTOS_SHOWN, data["sketch"])
     return [figures.rank_grid(rows, out / f"interactreid-figure3{s}") for s in (".png", ".pdf")]
 
 
@@ -170,15 +168,3 @@ def _masked(model: Any, world: World, run: Path, rows: int = 32) -> tuple[Any, A
         pads = torch.arange(ids.shape[1]) > whole.clip.text_end(ids)[:, None] if c.mask_pads else None
         text = whole.clip.text_tokens(ids) if c.mim == "text" else None
         return whole.mim.predict(whole.clip, photos, mask, text, pads).float(), photos, mask, patch
-
-
-def _row(bench: Any, query: int, scores: np.ndarray, name: str) -> figures.Row:
-    probe = bench.probes[query]
-    scores = scores.copy()
-    scores[list(probe.ignore)] = -np.inf
-    best = np.argsort(-scores, kind="stable")[:PHOTOS_SHOWN]
-    drawn = [str(p.value) for p in (*probe.query.sketches, *probe.query.photos)]
-    said = ", ".join(str(p.value) for p in probe.query.wanted)
-    found = [bench.photos[i] for i in best]
-    right = [p.pid == probe.pid for p in found]
-    return figures.Row([p.path for p in found], right, drawn[0] if drawn else "", said, name)

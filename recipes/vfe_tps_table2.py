@@ -4,7 +4,8 @@
     python recipes/vfe_tps_table2.py --small | --smoke
 
 Hardware and time: the paper's size needs a GPU of 24 GB or more; hours for each row and seed, not measured here.
-Expected: R@1 62.71, mAP 43.08; this set has no validation split, so the last epoch counts. The rival of two separate encoders begins with weights of its own: set
+Expected: R@1 62.71, mAP 43.08; this set has no validation split, so the last epoch counts. The rival of
+two separate encoders begins with weights of its own: set
 image_encoder and text_encoder in its cell; from random weights it is not the paper's row.
 """
 

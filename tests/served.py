@@ -7,6 +7,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import torch
+
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.gallery import Gallery
@@ -24,6 +26,7 @@ def toy_model() -> Model:
     """Random weights: it ranks, and means nothing."""
     words = word_level(SAID)
     config = replace(PRESETS["recommended"], stage=2)
+    torch.manual_seed(0)
     clip = random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=0)
     made = Model(InteractReID(clip, words, config, 0).eval(), {}, "toy", device="cpu")
     made.fingerprint = "0" * 64

@@ -204,10 +204,10 @@ def test_training_starts_from_the_file_the_released_readme_names(capsys, tmp_pat
     import shutil
 
     import torch
-    from test_clip import openai_names
 
     from descry.clip import random_clip
     from descry.people.folder import write_people
+    from test_clip import openai_names
 
     data = write_people(tmp_path / "people", 8, photos=1, sketches=1, captions=1, splits={"train": 8}, processes=1)
     clip = random_clip((32, 32), 8, vocabulary=49408, end=49407, placeholder=265)

@@ -13,13 +13,12 @@ from descry.clip import (
     ClipSpec,
     build,
     check_fit,
-    from_openai,
-    load_clip,
     plain_config,
     random_clip,
     resize_positions,
     respecified,
 )
+from descry.clip_files import from_openai, load_clip
 from descry.errors import ModelMissing, ModelRefused, UsageError
 
 SQUARE = {"image_size": (32, 32), "patch": 8, "vocabulary": 40, "placeholder": 5}

@@ -24,7 +24,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from . import __version__
-from .clip import Clip, ClipSpec, load_clip, load_strictly
+from .clip import Clip, ClipSpec, load_strictly
+from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .methods import method_class, preset
 from .text import Words

@@ -27,7 +27,8 @@ from torch import Tensor
 
 from . import pickles
 from .checkpoint import read_tensors, save_model
-from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, from_openai, load_clip, respecified
+from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
+from .clip_files import from_openai, load_clip
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .methods import method_class, preset
 from .text import Words

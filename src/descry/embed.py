@@ -158,11 +158,11 @@ class Model:
     # ------------------------------------------------------------------ queries
 
     def composition(self) -> str:
-        """How sketch and words are joined unless asked otherwise: what won on validation, else early where it is
-        learnt.
+        """How one vector joins sketch and words unless asked otherwise: as served where that is one vector, else early
+        where it is learnt, else late. What a gallery serves, with weights and several terms, is made by `compose.py`.
         """
         chosen = self.config.get("composition", {}).get("default")
-        return chosen or ("early" if "sketch+text" in self.answers else "late")
+        return chosen if chosen in COMPOSITIONS else "early" if "sketch+text" in self.answers else "late"
 
     def embed_queries(self, queries: Sequence[Query], composition: str | None = None) -> np.ndarray:
         """Queries → (N, D) float32 unit rows of their wanted parts. NOT, marks and filters are the ranking's, not a

@@ -7,8 +7,8 @@ right and wrong are told by the frame's line as well as by its colour. SVG keeps
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import numpy as np
 
 from . import images
 from .errors import ImageRejected, UsageError, nearest
+from .studies.showing import Shown
 
 SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
@@ -24,47 +25,47 @@ MARKERS = "os^Dv*PX"
 NOTE = "Search leads - not an identification"
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of a rank grid. query: a picture's path, or "". text: what was said. name: of the method or round.
-
-    found: paths, best first. right: whether each is of the person looked for; None where nobody knows.
-    """
-
-    found: Sequence[str]
-    right: Sequence[bool | None]
-    query: str = ""
-    text: str = ""
-    name: str = ""
-
-
-def rank_grid(rows: Sequence[Row], out: Path, most: int = 10, note: str = NOTE) -> Path:
+def rank_grid(rows: Sequence[Shown], out: Path, most: int = 10, note: str = NOTE) -> Path:
     """Queries and their first photographs in rows: before and after refinement, or methods side by side.
 
-    A photograph of the person looked for has a solid green frame, another a dashed orange one.
+    A photograph of the person looked for has a solid green frame, another a dashed orange one, an unknown one a dotted
+    grey one.
     """
     if not rows:
         raise UsageError("a rank grid needs one row or more")
-    columns = 1 + min(most, max(len(r.found) for r in rows))
-    figure = _figure((0.85 * columns + 1.2, 1.95 * len(rows) + 0.4))
+    lead = any(r.query for r in rows) + any(r.text for r in rows)
+    columns = lead + min(most, max(len(r.found) for r in rows))
+    figure = _figure((0.85 * columns + 0.4, 1.95 * len(rows) + 0.3), layout="none")  # an even grid needs no solver
     axes = figure.subplots(len(rows), columns, squeeze=False)
+    figure.subplots_adjust(0.01, 0.12 / len(rows), 0.99, 1 - 0.15 / len(rows), 0.08, 0.13)
     for line, row in zip(axes, rows, strict=True):
         for axis in line:
             axis.axis("off")
-        _query(line[0], row)
+        _query(line[:lead], row)
         for nth, (path, right) in enumerate(zip(row.found[:most], row.right, strict=False)):
-            axis = line[nth + 1]
-            axis.axis("on")
-            axis.set(xticks=[], yticks=[])
-            axis.set_title(str(nth + 1), fontsize=6, pad=2)
-            axis.imshow(_picture(path), aspect="auto")
-            for spine in axis.spines.values():
-                style = "dotted" if right is None else "solid" if right else "dashed"
-                spine.set(
-                    color="#888888" if right is None else RIGHT if right else WRONG, linewidth=2.2, linestyle=style
-                )
+            _framed(line[lead + nth], nth + 1, path, right)
     figure.text(0.01, 0.003, note, fontsize=6, color="#555555")
     return _save(figure, out)
+
+
+def _framed(axis: Any, rank: int, path: str, right: bool | None) -> None:
+    axis.axis("on")
+    axis.set(xticks=[], yticks=[])
+    axis.set_title(str(rank), fontsize=6, pad=2)
+    axis.imshow(_picture(path), aspect="auto")
+    style = "dotted" if right is None else "solid" if right else "dashed"
+    for spine in axis.spines.values():
+        spine.set(color="#888888" if right is None else RIGHT if right else WRONG, linewidth=2.2, linestyle=style)
+
+
+def _query(axes: Sequence[Any], row: Shown) -> None:
+    """The query's picture and its words, in as many columns as the grid keeps for them."""
+    axes[0].set_title(row.name, fontsize=7, pad=2)
+    if row.query:
+        axes[0].imshow(_picture(row.query), aspect="auto")
+    if row.text:
+        said = textwrap.fill(row.text, 17, max_lines=14)
+        axes[-1].text(0.5, 0.5, said, fontsize=5.5, ha="center", va="center", transform=axes[-1].transAxes)
 
 
 def curves(
@@ -191,7 +192,7 @@ def reconstructions(groups: Sequence[Sequence[Any]], headings: Sequence[str], ou
 # ---------------------------------------------------------------------- drawing
 
 
-def _figure(size: tuple[float, float]) -> Any:
+def _figure(size: tuple[float, float], layout: Any = "constrained") -> Any:
     try:
         from matplotlib import rcParams
         from matplotlib.figure import Figure
@@ -199,7 +200,7 @@ def _figure(size: tuple[float, float]) -> Any:
         raise UsageError("figures need Matplotlib: pip install 'descry[figures]'") from None
     rcParams["svg.fonttype"], rcParams["pdf.fonttype"] = "none", 42
     rcParams["svg.hashsalt"] = "descry"
-    return Figure(figsize=size, layout="constrained")
+    return Figure(figsize=size, layout=layout)
 
 
 def _finish(axis: Any, labels: tuple[str, str], legend: bool = True) -> None:
@@ -229,22 +230,6 @@ def _picture(path: str) -> np.ndarray:
         return np.asarray(images.read(path).resize((96, 192)))
     except ImageRejected:
         return np.full((192, 96, 3), 230, np.uint8)
-
-
-def _query(axis: Any, row: Row) -> None:
-    if row.query:
-        axis.imshow(_picture(row.query), aspect="auto")
-    axis.set_title(row.name, fontsize=7, pad=2)
-    if row.text:
-        lines: list[str] = []
-        line = ""
-        for word in row.text.split():
-            if len(line) + len(word) > 20:
-                lines, line = [*lines, line], ""
-            line = f"{line} {word}".strip()
-        said = "\n".join([*lines, line][:9])
-        place = (0.5, -0.04, "top") if row.query else (0.5, 0.5, "center")
-        axis.text(place[0], place[1], said, fontsize=4.8, ha="center", va=place[2], transform=axis.transAxes)
 
 
 def _first(papers: Mapping[str, float | None], names: Sequence[str]) -> int:

@@ -130,7 +130,7 @@ def search(
     near = space.vectors(space.ids[few].tolist())
     chosen = _chosen(space, near, choices, formula)
     scores[few] += chosen
-    if choices:
+    if choices and len(few):
         outside = np.ones(len(scores), bool)
         outside[few] = False
         scores[outside] += chosen.min()

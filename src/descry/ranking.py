@@ -229,6 +229,8 @@ def choice_evidence(
     away.
     """
     total = np.zeros(len(items), np.float64)
+    if not len(items):
+        return total.astype(np.float32)
     for chosen, shown in choices:
         if len(shown) < 2:
             continue

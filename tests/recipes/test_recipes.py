@@ -1,4 +1,4 @@
-"""Every recipe runs at the scale of a smoke test: two steps a cell, in one work folder, so that shared cells train once."""
+"""Every recipe runs as a smoke test: two steps a cell, in one work folder, so that shared cells train once."""
 
 from __future__ import annotations
 

@@ -10,9 +10,11 @@ import pytest
 
 pytest.importorskip("fastapi", reason="the extra web is not installed")
 
-from in_process import Server
-from served import make_gallery
 from starlette.testclient import TestClient
+
+from served import make_gallery
+
+from .in_process import Server
 
 
 @pytest.fixture(scope="session")
@@ -23,14 +25,14 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(drawn: Path, tmp_path: Path) -> Path:
     """A copy of the gallery that a test may change."""
     shutil.copytree(drawn / "gallery", tmp_path / "gallery")
     return tmp_path / "gallery"
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(folder: Path) -> Iterator[Server]:
     made = Server(folder)
     with made.client():  # runs the app's beginning and end
@@ -38,7 +40,7 @@ def server(folder: Path) -> Iterator[Server]:
     made.gallery.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(server: Server) -> TestClient:
     """A script with the token."""
     made = server.client(Authorization=f"Bearer {server.token}")
@@ -46,6 +48,6 @@ def client(server: Server) -> TestClient:
     return made
 
 
-@pytest.fixture()
+@pytest.fixture
 def inquiry(client: TestClient) -> str:
     return client.post("/api/v1/inquiries", json={"name": "test"}).json()["id"]

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from PIL import Image
-from served import toy_model
 from starlette.testclient import TestClient
 
 from descry.gallery import Gallery
@@ -16,6 +15,7 @@ from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
 from descry.web.tokens import Tokens
+from served import toy_model
 
 HOST = "127.0.0.1:8642"
 HOSTS = frozenset({HOST, "localhost:8642"})

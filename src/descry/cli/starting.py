@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from ..checkpoint import load_any, read_config
-from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, load_clip, random_clip, respecified
+from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, random_clip, respecified
+from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
 from ..methods import method_class, preset
 from ..records import Dataset, validate

@@ -64,11 +64,14 @@ class Safety:
         if scope["type"] != "http":
             return await send({"type": "websocket.close", "code": 1008})
         number, started = secrets.token_hex(8), False
+        late: list[Refused] = []
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         renew = False
 
         async def out(message: Any) -> None:
             nonlocal started
+            if late and not started:
+                return  # what the app makes of a body that was cut off is not sent
             if message["type"] == "http.response.start":
                 started = True
                 self.counted(message["status"])
@@ -79,10 +82,11 @@ class Safety:
         try:
             self.check_origin(scope, headers)
             renew = self.check_token(scope, headers)
-            await self.app(scope, self.bounded(scope, headers, receive), out)
+            await self.app(scope, self.bounded(scope, headers, receive, late), out)
         except Refused as refused:
-            if not started:
-                await _refuse(out, refused, number)
+            late[:] = [refused]
+        if late and not started:
+            await _refuse(out, late.pop(), number)
 
     def cookie(self) -> str:
         """A Set-Cookie line with a fresh token."""
@@ -128,8 +132,8 @@ class Safety:
         }
         raise Refused(401, f"token_{state}", f"{said[state]}; open the link that descry serve printed")
 
-    def bounded(self, scope: Any, headers: dict[str, str], receive: Any) -> Any:
-        """`receive` that counts bytes and time."""
+    def bounded(self, scope: Any, headers: dict[str, str], receive: Any, late: list[Refused]) -> Any:
+        """`receive` that counts bytes and time; what it refuses is also put into `late`, as the app may turn it into its own."""
         upload = scope["path"] == "/api/v1/assets"
         most = self.limits.upload_bytes + 65536 if upload else self.limits.json_bytes
         length = headers.get("content-length", "0")
@@ -146,10 +150,12 @@ class Safety:
                 async with asyncio.timeout_at(end):
                     message = await receive()
             except TimeoutError:
-                raise Refused(408, "too_slow", "the request did not arrive in time; send it again") from None
+                late.append(Refused(408, "too_slow", "the request did not arrive in time; send it again"))
+                raise late[0] from None
             seen += len(message.get("body", b""))
             if seen > most:
-                raise Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
+                late.append(Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read"))
+                raise late[0]
             whole = not message.get("more_body", False)
             return message
 

@@ -1,0 +1,178 @@
+"""CLIPs as they are found: folders of the transformers library, hub names in the local cache, OpenAI's weight names.
+
+What is read becomes a `Clip` through `with_weights`, which loads strictly. Pickles are not opened here: `convert.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+from transformers import CLIPConfig
+
+from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, plain_config, with_weights
+from .errors import ModelMissing, ModelRefused
+
+
+def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
+    """A CLIP in the transformers format: a local folder, or a hub name found in the local cache.
+
+    image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear
+    without antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
+    """
+    folder = _folder(name, allow_download)
+    try:
+        raw = json.loads((folder / "config.json").read_text("utf-8"))
+        config: Any = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"})
+    except (ValueError, TypeError, KeyError) as error:
+        raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
+    if raw.get("model_type", "clip") != "clip":
+        raise ModelRefused(f"{folder} holds a model of type {raw['model_type']!r}; this version reads 'clip'")
+    end = config.text_config.eos_token_id
+    end = config.text_config.vocab_size - 1 if end == 2 else end  # early files say 2 and mean the last token
+    mean, std = _pixel_statistics(folder)
+    side = config.vision_config.image_size
+    spec = ClipSpec(plain_config(config), image_size or (side, side), mean, std, end)
+    return with_weights(spec, _weights(folder), str(folder), (side // config.vision_config.patch_size,) * 2)
+
+
+def from_openai(
+    state: dict[str, Tensor], image_size: tuple[int, int] | None = None, source: str = "the checkpoint"
+) -> Clip:
+    """A Clip from OpenAI's state-dict names; the architecture is read off the shapes (heads = width / 64).
+
+    image_size: (H, W); left out, the square of the position grid.
+    """
+    state = {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
+    try:
+        vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
+        table, projection = state["visual.positional_embedding"], state["text_projection"]
+        length = len(state["positional_embedding"])
+    except KeyError as error:
+        raise ModelRefused(
+            f"{source} lacks {error}, so it is no CLIP with a vision transformer under OpenAI's names"
+        ) from None
+    image_width, patch, text_width = vision.shape[0], vision.shape[-1], text.shape[1]
+    side = math.isqrt(len(table) - 1)
+    spec = ClipSpec(
+        {
+            "projection_dim": projection.shape[1],
+            "logit_scale_init_value": math.log(100),
+            "vision_config": _side(image_width, _layers(state, "visual.transformer.resblocks."))
+            | {"patch_size": patch, "image_size": patch * side},
+            "text_config": _side(text_width, _layers(state, "transformer.resblocks."))
+            | {"vocab_size": len(text), "max_position_embeddings": length, "eos_token_id": len(text) - 1}
+            | {"bos_token_id": len(text) - 2, "pad_token_id": 0},
+        },
+        image_size or (patch * side, patch * side),
+        end=len(text) - 1,
+    )
+    return with_weights(spec, rename_openai(state), source, (side, side) if side * side == len(table) - 1 else None)
+
+
+def rename_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """OpenAI's names → the transformers library's; joint query-key-value weights are taken apart."""
+    fixed = {
+        "visual.conv1.weight": "vision_model.embeddings.patch_embedding.weight",
+        "visual.class_embedding": "vision_model.embeddings.class_embedding",
+        "visual.positional_embedding": "vision_model.embeddings.position_embedding.weight",
+        "visual.ln_pre": "vision_model.pre_layrnorm",
+        "visual.ln_post": "vision_model.post_layernorm",
+        "token_embedding.weight": "text_model.embeddings.token_embedding.weight",
+        "positional_embedding": "text_model.embeddings.position_embedding.weight",
+        "ln_final": "text_model.final_layer_norm",
+        "logit_scale": "logit_scale",
+    }
+    inner = {"ln_1": "layer_norm1", "ln_2": "layer_norm2", "mlp.c_fc": "mlp.fc1", "mlp.c_proj": "mlp.fc2"}
+    inner |= {"attn.out_proj": "self_attn.out_proj"}
+    out: dict[str, Tensor] = {}
+    for key, value in state.items():
+        head, _, kind = key.rpartition(".")
+        if key in ("visual.proj", "text_projection"):
+            out["visual_projection.weight" if key == "visual.proj" else "text_projection.weight"] = value.T.contiguous()
+        elif key in fixed or head in fixed:
+            out[fixed[key] if key in fixed else f"{fixed[head]}.{kind}"] = (
+                value.reshape(()) if key == "logit_scale" else value
+            )
+        elif ".resblocks." in f".{key}":
+            side, _, rest = key.partition("resblocks.")
+            number, _, part = rest.partition(".")
+            base = f"{'vision' if side.startswith('visual') else 'text'}_model.encoder.layers.{number}."
+            if part.startswith("attn.in_proj_"):
+                for name, third in zip(("q_proj", "k_proj", "v_proj"), value.chunk(3), strict=True):
+                    out[f"{base}self_attn.{name}.{part.removeprefix('attn.in_proj_')}"] = third.contiguous()
+            else:
+                module, _, kind = part.rpartition(".")
+                out[f"{base}{inner.get(module, module)}.{kind}"] = value
+        else:
+            out[key] = value
+    return out
+
+
+def _side(width: int, layers: int) -> dict[str, Any]:
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": max(1, width // 64),
+        "hidden_act": "quick_gelu",
+        "layer_norm_eps": 1e-5,
+    }
+
+
+def _layers(state: dict[str, Tensor], prefix: str) -> int:
+    return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
+
+
+def _folder(name: str | Path, allow_download: bool) -> Path:
+    folder = Path(name)
+    if folder.is_dir():
+        if not (folder / "config.json").is_file():
+            raise ModelMissing(f"{folder} holds no config.json; give a folder with a CLIP in the transformers format")
+        return folder
+    if folder.is_absolute() or folder.suffix or str(name).count("/") != 1:
+        raise ModelMissing(
+            f"there is no folder {name}; give a folder, or a hub name such as openai/clip-vit-base-patch16"
+        )
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    try:
+        patterns = ["*.json", "*.safetensors", "*.txt"]
+        return Path(snapshot_download(str(name), local_files_only=not allow_download, allow_patterns=patterns))
+    except (LocalEntryNotFoundError, OSError, ValueError) as error:
+        advice = (
+            "the hub did not give it" if allow_download else "add --allow-download to fetch it, or give a local folder"
+        )
+        raise ModelMissing(
+            f"{name} is neither a folder nor in the local cache of the hub; {advice} ({type(error).__name__})"
+        ) from None
+
+
+def _weights(folder: Path) -> dict[str, Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    files = sorted(folder.glob("model*.safetensors"))
+    if not files:
+        pickled = sorted(p.name for p in folder.glob("*.bin")) or sorted(p.name for p in folder.glob("*.pt"))
+        advice = f"; {pickled[0]} is a pickle and is not opened here: run descry convert on it" if pickled else ""
+        raise ModelMissing(f"{folder} holds no model.safetensors{advice}")
+    state: dict[str, Tensor] = {}
+    for file in files:
+        try:
+            state |= load_file(file)
+        except (SafetensorError, OSError) as error:
+            raise ModelRefused(f"{file} cannot be read as safetensors: {error}") from None
+    return state
+
+
+def _pixel_statistics(folder: Path) -> tuple[Any, Any]:
+    file = folder / "preprocessor_config.json"
+    if not file.is_file():
+        return CLIP_MEAN, CLIP_STD
+    data = json.loads(file.read_text("utf-8"))
+    return tuple(data.get("image_mean", CLIP_MEAN)), tuple(data.get("image_std", CLIP_STD))
