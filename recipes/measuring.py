@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from running import Figures
+from running import Figures, judge
 from worlds import World
 
 from descry import figures, images
@@ -125,12 +125,10 @@ def curve(asked: str, measure: str, name: str, label: str, log: bool = False) ->
     """A drawing of one figure against the number that ends each row's name ("K = 4"), one line for each beginning."""
 
     def draw(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
-        from descry.studies.results import read_results
-
         lines: dict[str, dict[float, float]] = {}
         for row, run in runs.items():
             head, equals, value = row.rpartition(" = ")
-            rows = read_results(next(run.glob("results-*.json")))["results"] if equals else []
+            rows = judge(run, world.data[0], world)["results"] if equals else []
             for held in rows:
                 if held["benchmark"] == asked:
                     lines.setdefault(head, {})[float(value)] = held[measure]

@@ -3,12 +3,14 @@
 Every recipe takes the same options:
 
     --smoke                 two steps a cell on a handful of people; claims nothing, writes no reference line
-    --small                 synthetic people and a small CLIP trained from nothing (or --start RUN); labelled synthetic
+    --small                 synthetic people, from the small CLIP that the first stage of recipes/demo.sh trains from
+                            nothing (work/demo/stage0, or --start RUN); labelled synthetic
     --data NAME --data ROOT (and --adapt NAME ROOT for InteractReID's stage 1) --start CLIP    the paper's own size
     --work FOLDER           runs and data are kept there; an interrupted sweep goes on, and a cell that several tables
                             need is trained once
     --ledger FILE           where finished cells are written down (default: WORK/ledger.jsonl)
     --seed N                may be repeated; the default is 0, 1, 2 (smoke: 0)
+    --watch                 also judge every epoch on test, and say how much choosing there would have flattered
 
 Synthetic people are no evidence of accuracy on real people: such a table shows whether the code learns what the paper
 says it should, and how far seeds lie apart.
@@ -28,7 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from worlds import Budget, World, shared, worlds
+from worlds import World, changed, worlds
 
 from descry.cli.starting import start
 from descry.embed import load
@@ -39,6 +41,7 @@ from descry.studies import ledger
 from descry.studies.intervals import paired
 from descry.studies.papers import TABLES
 from descry.studies.results import ranks_of, read_results, row_of, write_results
+from descry.studies.selection import Watch, flattery, read_epochs
 from descry.studies.tables import SYNTHETIC, beside
 from descry.train import Settings, train
 
@@ -89,6 +92,7 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", default="", help="only rows whose name contains this")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--watch", action="store_true")
     args = parser.parse_args(argv)
     if args.threads:
         torch.set_num_threads(args.threads)
@@ -96,9 +100,10 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     world = worlds(scale, args.work, args.start, args.data, args.adapt, args.device, study.splits)
     seeds = args.seed or ([0] if scale == "smoke" else [0, 1, 2])
     command = " ".join(["python", f"recipes/{Path(sys.argv[0]).name}", *(f"--{scale}" for _ in [0] if scale != "full")])
+    world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
     found = sweep(study, world, seeds, args.ledger or args.work / "ledger.jsonl", command, args.only)
     asked = {c.asked for c in TABLES[study.table].columns}
-    for line in differences(found, asked) if scale != "smoke" else []:
+    for line in differences(found, world, asked) if scale != "smoke" else []:
         print(line)
     if study.draw:
         for path in study.draw({row: runs[0][0] for row, runs in found.items()}, world, args.work / "figures"):
@@ -126,6 +131,9 @@ def sweep(
             found.setdefault(cell.row, []).append(runs)
             told = beside(TABLES[study.table], cell.row, figures) if world.scale != "smoke" else f"{cell.row}: it runs"
             print(f"seed {seed}, {told}", flush=True)
+            if (runs[0] / "epochs.jsonl").is_file():
+                added = flattery(read_epochs(runs[0] / "epochs.jsonl")).flattery
+                print(f"  choosing the epoch on test would add {added:.2f}")
             note(study, cell, seed, world, runs, judged, figures, intervals, written, command, time.monotonic() - begun)
     return found
 
@@ -134,9 +142,8 @@ def fit(cell: Cell, seed: int, world: World, data: Dataset) -> Path:
     """The run folder of one cell: trained, gone on with, or found finished. InteractReID is trained in two stages."""
     if not cell.method:
         return Path(world.start)
-    named = json.dumps(
-        [cell.method, cell.which, dict(cell.changes), cell.adapt, data.source, data.name, world.start], default=str
-    )
+    taught_on = [data.name, len(data.train), world.mark]
+    named = json.dumps([cell.method, cell.which, dict(cell.changes), cell.adapt, *taught_on], default=str)
     folder = world.work / world.scale / f"{cell.method}-{hashlib.sha256(named.encode()).hexdigest()[:12]}" / str(seed)
     stages = [(1, data)]
     if hasattr(preset(cell.method, cell.which), "stage"):
@@ -150,38 +157,29 @@ def fit(cell: Cell, seed: int, world: World, data: Dataset) -> Path:
             torch.manual_seed(seed)
             method, about = start(
                 cell.method, cell.which, stage, origin, taught, out, world.budget.size, resume, False, seed,
-                lambda config: changed(config, cell, world.budget),
+                lambda config: changed(config, cell.changes, world.budget),
             )  # fmt: skip
             settings = Settings(seed=seed, device=world.device, resume=resume)
             note = {"note": SYNTHETIC} if world.scale != "full" else {}
-            train(
-                method,
-                cell.method,
-                cell.which,
-                replace(taught, val={}) if world.scale == "smoke" else taught,
-                out,
-                settings,
-                about | note,
-            )
+            if world.scale == "smoke":
+                taught = replace(taught, val={})  # two steps have nothing to choose from
+            watch = Watch(method, taught.val, data.test, out / "epochs.jsonl", world.device)
+            hear = watch if world.watch and stage == stages[-1][0] else lambda step: None
+            train(method, cell.method, cell.which, taught, out, settings, about | note, hear)
         origin = str(out)
     return Path(origin)
 
 
-def changed(config: Any, cell: Cell, budget: Budget) -> Any:
-    """The method's config with the cell's changes, and below full size with the budget that everybody gets."""
-    if budget.size is None:
-        return replace(config, **cell.changes)
-    patch = max(budget.size[0] // 8, 1)
-    fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "mapping_hidden": 128, "pairs": 20}
-    small = {k: v for k, v in fitting.items() if hasattr(config, k)}
-    config = replace(config, **(small | dict(cell.changes)))
-    return config.with_recipe(shared(config.recipe, budget, budget.epochs))
+def results_file(run: Path, data: Dataset, world: World) -> Path:
+    """Where a run's results on a data set's test split are kept: beside it, those of the start in the work folder."""
+    mark = hashlib.sha256("".join(b.fingerprint() for b in data.test.values()).encode()).hexdigest()[:12]
+    started = str(run) == world.start
+    return world.work / f"results-{world.mark[:12]}-{mark}.json" if started else run / f"results-{mark}.json"
 
 
 def judge(run: Path, data: Dataset, world: World) -> dict[str, Any]:
-    """Results with values per query of one run on one data set's test split, kept beside the run."""
-    mark = hashlib.sha256("".join(b.fingerprint() for b in data.test.values()).encode()).hexdigest()[:12]
-    kept = (run if run.is_dir() else world.work) / f"results-{mark}.json"
+    """Results with values per query of one run on one data set's test split, measured once."""
+    kept = results_file(run, data, world)
     if not kept.is_file():
         model = load(run, world.device)
         rows = [row_of(e, per_query=True) for e in evaluate_all(model, data.test)]
@@ -232,27 +230,24 @@ def note(
     ledger.append(written, entry)
 
 
-def differences(found: Mapping[str, list[list[Path]]], wanted: Collection[str], measure: str = "R@1") -> list[str]:
-    """Each row against the first in what is asked, by the paired test over identities of the mean over seeds (one split
-    only).
-    """
+def differences(found: Mapping[str, list[list[Path]]], world: World, wanted: Collection[str]) -> list[str]:
+    """R@1 of each row against the first in what is asked, by the paired test over identities of the mean over seeds."""
     values: dict[str, dict[str, list[Any]]] = {}
     whose: dict[str, np.ndarray] = {}
     for row, seeds in found.items():
         for runs in seeds:
-            for held in [read_results(next(runs[0].glob("results-*.json")))] if len(runs) == 1 else []:
+            for held in [judge(runs[0], world.data[0], world)] if len(runs) == 1 else []:
                 for x in held["results"]:
                     asked = f"{x['benchmark']} {x['composition']}".strip()
                     if asked not in wanted:
                         continue
                     ranks, whose[asked] = ranks_of(x)
-                    hits = 100.0 * ((ranks.first > 0) & (ranks.first <= 1)) if measure == "R@1" else 100.0 * ranks.ap
-                    values.setdefault(row, {}).setdefault(asked, []).append(hits)
+                    values.setdefault(row, {}).setdefault(asked, []).append(100.0 * (ranks.first == 1))
     lines, rows = [], list(values)
     for row in rows[1:]:
         for asked in values[row].keys() & values[rows[0]].keys():
             a, b = (np.mean(values[r][asked], axis=0) for r in (row, rows[0]))
             t = paired(a, b, whose[asked])
             gap = f"{t.difference:+.2f} [{t.low:+.2f}, {t.high:+.2f}], p {t.p:.4f} (not corrected)"
-            lines.append(f"{row} against {rows[0]}, {asked}, {measure}: {gap}")
+            lines.append(f"{row} against {rows[0]}, {asked}, R@1: {gap}")
     return sorted(lines)

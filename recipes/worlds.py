@@ -7,22 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from descry.checkpoint import save_model
 from descry.clip import random_clip
 from descry.data import read
 from descry.errors import UsageError
-from descry.methods import Recipe, baselines, method_class, preset
+from descry.methods import Recipe, method_class, preset
 from descry.people.benchmark import benchmark
 from descry.people.folder import write_people
 from descry.people.read import read_people
 from descry.records import Dataset, validate
 from descry.studies.tables import SYNTHETIC
 from descry.text import word_level
-from descry.train import Settings, train
 
-STAGE0_FIRST, TRAIN_FIRST, ADAPT_FIRST = 400_000, 500_000, 600_000
+TRAIN_FIRST, ADAPT_FIRST = 500_000, 600_000
+STAGE0 = "work/demo/stage0"
 PARTS = ("CUHK", "ICFG", "RSTP")
 
 
@@ -31,7 +29,6 @@ class Budget:
     """What a scale gives to every cell. size: (H, W). people, adapting, asked: training, stage-1 and test people."""
 
     size: tuple[int, int] | None = None
-    stage0: tuple[int, int] = (0, 0)
     people: int = 0
     adapting: int = 0
     asked: int = 0
@@ -41,15 +38,18 @@ class Budget:
 
 
 BUDGETS = {
-    "smoke": Budget((32, 16), (0, 0), 12, 6, 8, 1, 6),
-    "small": Budget((96, 48), (1500, 12), 1000, 500, 1000, 8, 64),
+    "smoke": Budget((32, 16), 12, 6, 8, 1, 6),
+    "small": Budget((96, 48), 1000, 500, 1000, 4, 64),
     "full": Budget(),
 }
 
 
 @dataclass(frozen=True)
 class World:
-    """What the cells are trained and judged on. data: one data set, or the splits of one whose results are averaged."""
+    """What the cells are trained and judged on. data: one data set, or the splits of one whose results are averaged.
+
+    start: the CLIP they begin with; mark: its fingerprint. watch: also keep the test score of every epoch.
+    """
 
     scale: str
     start: str
@@ -57,11 +57,26 @@ class World:
     adapt: Mapping[str, Dataset]
     work: Path
     device: str = "auto"
+    mark: str = ""
+    watch: bool = False
 
     @property
     def budget(self) -> Budget:
         """Of this scale."""
         return BUDGETS[self.scale]
+
+
+def changed(config: Any, changes: Mapping[str, Any], budget: Budget) -> Any:
+    """The method's config with a cell's changes, and below full size with the budget that everybody gets."""
+    if budget.size is None:
+        return replace(config, **changes)
+    patch = budget.size[0] // 8  # of both small CLIPs
+    fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "mapping_hidden": 128, "pairs": 20}
+    small = {k: v for k, v in fitting.items() if hasattr(config, k)}
+    if "mapping_hidden" in changes:
+        small["mapping_hidden"] = changes["mapping_hidden"] // 8  # the small encoders are narrower
+    config = replace(config, **(dict(changes) | small))
+    return config.with_recipe(shared(config.recipe, budget, budget.epochs))
 
 
 def shared(old: Recipe, budget: Budget, epochs: int) -> Recipe:
@@ -102,7 +117,12 @@ def worlds(
         )
         adapting[part] = replace(read_people(made), name=f"people {part}")
     adapting["PEDES"] = united([adapting[p] for p in PARTS])
-    begin = origin or str(stage0(root, [taught, *adapting.values()], budget, tell, device))
+    if scale == "smoke":
+        begin = origin or str(untrained(root / "start", [taught, *adapting.values()], size[::-1]))
+    elif not (begin := origin or (STAGE0 if (Path(STAGE0) / "config.json").is_file() else "")):
+        raise UsageError(
+            f"--small begins with the first stage of recipes/demo.sh: run it, or give --start RUN ({STAGE0})"
+        )
     return World(scale, begin, (taught,), adapting, work, device)
 
 
@@ -125,42 +145,13 @@ def united(sets: Sequence[Dataset]) -> Dataset:
     return Dataset("people PEDES", tuple(rows), source="+".join(d.source for d in sets))
 
 
-def stage0(root: Path, known: Sequence[Dataset], budget: Budget, tell: Mapping[str, Any], device: str) -> Path:
-    """The CLIP that every cell starts from: random, then (except in a smoke run) photographs and words of other people
-    in another world. Made once.
-    """
-    folder, (people, epochs) = root / "stage0", budget.stage0
-    if (folder / "metrics.json").is_file() or (folder / "config.json").is_file():
+def untrained(folder: Path, known: Sequence[Dataset], size: tuple[int, int]) -> Path:
+    """The CLIP of a smoke run: tiny, random, with a vocabulary for these captions. Made once."""
+    if (folder / "config.json").is_file():
         return folder
-    size = budget.size or (96, 48)
     words = word_level([*(e.caption for d in known for e in d.train), "a photo of * , and"])
-    torch.manual_seed(0)
-    width = (192, 6, 128, 4) if people else (32, 2, 32, 2)
-    clip = random_clip(
-        size, size[0] // 8, 128 if people else 32, *width, len(words), 77, words.end, words.placeholder, seed=0
-    )  # fmt: skip
-    if not people:
-        plain = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0)
-        save_model(
-            folder, plain, "zero_shot", "recommended", {"weights": "random", "pretrained": False, "note": SYNTHETIC}
-        )
-        return folder
-    everyone = {"train": people, "val": 0, "test": 0}
-    taught = read_people(
-        write_people(root / "people-stage0", people, splits=everyone, first=STAGE0_FIRST, world=1, **tell)
-    )
-    config = replace(
-        preset("baseline", "recommended"), **baselines.ROWS["CLIP + InfoNCE"], mask_captions=False, image_size=size
-    )
-    config = config.with_recipe(shared(config.recipe, budget, epochs))
-    method = method_class("baseline")(clip, words, config, taught.identities)
-    train(
-        method,
-        "baseline",
-        "recommended",
-        taught,
-        folder,
-        Settings(device=device),
-        {"note": SYNTHETIC, "pretrained": False},
-    )
+    clip = random_clip(size, size[0] // 8, 32, 32, 2, 32, 2, len(words), 77, words.end, words.placeholder, seed=0)
+    plain = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0)
+    about = {"weights": "random", "pretrained": False, "note": SYNTHETIC}
+    save_model(folder, plain, "zero_shot", "recommended", about)
     return folder

@@ -34,8 +34,11 @@ def toy_model() -> Model:
 
 
 def make_gallery(folder: Path, people: int = 24, photos: int = 3, names: dict[int, str] | None = None) -> Gallery:
-    """people × photos crops in folder/crops with a table of cameras, times and tracks. names: other file names, by number."""
-    drawn = write_people(folder / "people", people, photos=photos, sketches=1, captions=1, splits={"test": people}, first=7)
+    """people × photos crops in folder/crops with a table of cameras, times and tracks. names: other file names, by
+    number."""
+    drawn = write_people(
+        folder / "people", people, photos=photos, sketches=1, captions=1, splits={"test": people}, first=7
+    )
     crops = folder / "crops"
     crops.mkdir()
     rows = []
@@ -52,4 +55,3 @@ def make_gallery(folder: Path, people: int = 24, photos: int = 3, names: dict[in
     gallery = Gallery.create(folder / "gallery", toy_model())
     gallery.index(crops, sources=Sources(table=str(folder / "seen.csv")))
     return gallery
-

@@ -33,7 +33,7 @@ def rank_grid(rows: Sequence[Shown], out: Path, most: int = 10, note: str = NOTE
     """
     if not rows:
         raise UsageError("a rank grid needs one row or more")
-    lead = any(r.query for r in rows) + any(r.text for r in rows)
+    lead = max(1, any(r.query for r in rows) + any(r.text for r in rows))
     columns = lead + min(most, max(len(r.found) for r in rows))
     figure = _figure((0.85 * columns + 0.4, 1.95 * len(rows) + 0.3), layout="none")  # an even grid needs no solver
     axes = figure.subplots(len(rows), columns, squeeze=False)

@@ -14,14 +14,14 @@ import pytest
 pytest.importorskip("uvicorn", reason="the extra web is not installed")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-from served import make_gallery
+from served import make_gallery  # noqa: E402
 
-from .live import Live
+from .live import Live  # noqa: E402
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome") or ""
 HOSTILE = {
     0: "<img src=x onerror=alert(1)>.jpg",
-    1: "\"><script>alert(1)<∕script>.jpg",
+    1: '"><script>alert(1)<∕script>.jpg',
     2: "javascript:alert(1).jpg",
     3: "'-alert(1)-'.jpg",
     4: "${alert(1)}{{alert(1)}}.jpg",
@@ -53,7 +53,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture()
+@pytest.fixture
 def live(drawn: Path, tmp_path: Path) -> Iterator[Live]:
     shutil.copytree(drawn / "gallery", tmp_path / "gallery")
     made = Live(tmp_path / "gallery", example=sorted((drawn / "people" / "sketches").iterdir())[0])
@@ -90,7 +90,7 @@ class Tab:
         self.context.close()
 
 
-@pytest.fixture()
+@pytest.fixture
 def tab(chromium: Any, live: Live, request: pytest.FixtureRequest) -> Iterator[Tab]:
     made = Tab(chromium, live, **getattr(request, "param", {}))
     yield made
@@ -98,6 +98,6 @@ def tab(chromium: Any, live: Live, request: pytest.FixtureRequest) -> Iterator[T
     assert made.wrong == []
 
 
-@pytest.fixture()
+@pytest.fixture
 def page(tab: Tab) -> Any:
     return tab.start()

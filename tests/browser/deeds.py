@@ -8,7 +8,9 @@ from typing import Any
 
 def settled(page: Any) -> None:
     """Wait until the round on show is complete with tree and question."""
-    page.wait_for_function("() => !descry.page.busy && descry.page.round && descry.page.inquiry.head === descry.page.round.number")
+    page.wait_for_function(
+        "() => !descry.page.busy && descry.page.round && descry.page.inquiry.head === descry.page.round.number"
+    )
 
 
 def tapped(page: Any, action: Any) -> dict[str, Any]:
@@ -30,7 +32,10 @@ def circle(page: Any, steps: int = 24, cx: float = 0.5, cy: float = 0.2, r: floa
     box = page.locator("canvas.board").bounding_box()
     for i in range(steps + 1):
         angle = 2 * math.pi * i / steps
-        page.mouse.move(box["x"] + box["width"] * (cx + r * math.cos(angle)), box["y"] + box["height"] * (cy + r / 2 * math.sin(angle)))
+        page.mouse.move(
+            box["x"] + box["width"] * (cx + r * math.cos(angle)),
+            box["y"] + box["height"] * (cy + r / 2 * math.sin(angle)),
+        )
         if i == 0:
             page.mouse.down()
     page.mouse.up()

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from served import toy_model
 
 from descry.gallery import Gallery
 from descry.web.app import create_app
@@ -18,6 +17,7 @@ from descry.web.desk import Desk
 from descry.web.limits import LIMITS
 from descry.web.pictures import rewritten
 from descry.web.tokens import Tokens
+from served import toy_model
 
 
 class Live:

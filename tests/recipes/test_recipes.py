@@ -72,6 +72,24 @@ def test_a_finished_cell_is_not_trained_again_and_an_interrupted_one_goes_on(wor
     assert (run / "model.safetensors").read_bytes() == weights
 
 
+def test_watching_says_what_choosing_on_test_would_add(tmp_path, work, capsys):
+    study = recipe("vfe_tps_table4").STUDY
+    assert sys.modules["running"].main(study, ["--smoke", "--work", str(tmp_path), "--device", "cpu", "--watch"]) == 0
+    assert "would add 0.00" in capsys.readouterr().out  # one epoch leaves nothing to choose
+
+
+def test_the_small_scale_says_what_it_begins_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    worlds = sys.modules["worlds"]
+    few = worlds.Budget((96, 48), 2, 1, 2, 1, 2)
+    monkeypatch.setitem(worlds.BUDGETS, "small", few)
+    with pytest.raises(UsageError, match=r"recipes/demo\.sh"):
+        worlds.worlds("small", tmp_path, "", [], None, "cpu")
+    world = worlds.worlds("small", tmp_path, "demo", [], None, "cpu")
+    assert set(world.data[0].test) == {"text", "sketch", "sketch+text"}
+    assert world.adapt["PEDES"].identities == 3
+
+
 def test_the_papers_size_needs_the_papers_data():
     study = recipe("propot_table1").STUDY
     with pytest.raises(UsageError, match="--data NAME"):

@@ -17,9 +17,10 @@ from descry.embed import load
 from descry.errors import DataError
 from descry.evaluate import averaged, evaluate, evaluate_all, judged, similarity
 from descry.people.read import read_people
+from descry.studies import ledger
 from descry.studies.comparing import compare, differences
 from descry.studies.matrices import read_order, read_scores, write_order
-from descry.studies.results import read_results, row_of
+from descry.studies.results import asked_of, read_results, remember, row_of
 from descry.studies.slices import labels, slices
 
 
@@ -77,6 +78,16 @@ def test_values_per_query_give_the_same_figures_again(bench, results):
         assert row["queries"]["first"] == found.ranks.first.tolist()
         assert row["queries"]["ap"] == pytest.approx(found.ranks.ap.tolist())
         assert row["R@1"] == round(found.ranks.r1, 2)
+
+
+def test_an_evaluation_is_written_down_in_its_own_run_folder_only(bench, results):
+    entries = ledger.read(bench.run / "ledger.jsonl")
+    assert entries
+    rows = {asked_of(r): r for r in read_results(results / "a.json")["results"]}
+    last = entries[-1]
+    assert (last.scale, last.row, last.split) == ("own", "interactreid", "test")
+    assert {k: v["R@1"] for k, v in last.figures.items()} == {k: r["R@1"] for k, r in rows.items()}
+    assert not remember(bench.data, [], {}, "", 0.0)
 
 
 def test_compare_finds_what_is_there_and_nothing_in_itself(results, capsys):
@@ -195,6 +206,7 @@ def test_broken_scores_are_named(bench, tmp_path):
     [
         ("evaluate",),
         ("evaluate", "--data", "D"),
+        ("evaluate", "demo", "--benchmark", "o.csv"),
         ("evaluate", "--scores", "x.npy"),
         ("evaluate", "--data", "D", "--benchmark", "tex", "demo"),
         ("evaluate", "demo", "--data", "D", "--split", "tset"),

@@ -1,4 +1,5 @@
-"""A server in this process: the app called directly, with a small gallery of synthetic people and a model of random weights."""
+"""A server in this process: the app called directly, with a small gallery of synthetic people and a model of random
+weights."""
 
 from __future__ import annotations
 

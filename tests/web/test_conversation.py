@@ -61,7 +61,12 @@ def test_marks_undo_and_branches_come_back_to_the_same_list(client, inquiry):
     branch = client.post(f"{base}/closest", json={"item": ids[3]}).json()
     assert branch["parent"] == 1
     tree = client.get(base).json()
-    assert [(r["number"], r["parent"], r["depth"]) for r in tree["rounds"]] == [(1, 0, 0), (2, 1, 1), (3, 2, 2), (4, 1, 1)]
+    assert [(r["number"], r["parent"], r["depth"]) for r in tree["rounds"]] == [
+        (1, 0, 0),
+        (2, 1, 1),
+        (3, 2, 2),
+        (4, 1, 1),
+    ]
     gone = client.delete(f"{base}/rounds/2").json()
     assert [r["number"] for r in gone["rounds"]] == [1, 4]
 
@@ -77,7 +82,9 @@ def test_drawing_replaces_the_round_it_made_before(client, inquiry):
     ask(client, inquiry, "hat", parent=two["number"])
     client.put(f"/api/v1/inquiries/{inquiry}/head", json={"round": two["number"]})
     ask(client, inquiry, "coat", replace=two["number"])
-    assert len(client.get(f"/api/v1/inquiries/{inquiry}").json()["rounds"]) == 3, "a round with children is never replaced"
+    assert len(client.get(f"/api/v1/inquiries/{inquiry}").json()["rounds"]) == 3, (
+        "a round with children is never replaced"
+    )
 
 
 def test_a_failed_round_leaves_everything_as_it_was(client, inquiry):
@@ -143,7 +150,9 @@ def test_uploads_keep_pixels_and_nothing_else(client):
     note, buffer = PngImagePlugin.PngInfo(), io.BytesIO()
     note.add_text("Author", "somebody")
     image.save(buffer, "PNG", pnginfo=note)
-    made = client.post("/api/v1/assets", files={"file": ("../../etc/passwd.png", buffer.getvalue(), "image/png")}).json()
+    made = client.post(
+        "/api/v1/assets", files={"file": ("../../etc/passwd.png", buffer.getvalue(), "image/png")}
+    ).json()
     kept = client.get(f"/api/v1/assets/{made['id']}").content
     assert b"somebody" not in kept
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(kept))), np.asarray(image))
@@ -210,7 +219,9 @@ def test_a_round_stays_as_it_was_while_the_gallery_grows(client, inquiry, server
     assert again["newer"] > 0
     ids, cursor = [], "0"
     while cursor:
-        page = client.get(f"/api/v1/inquiries/{inquiry}/rounds/1/results", params={"cursor": cursor, "limit": 50}).json()
+        page = client.get(
+            f"/api/v1/inquiries/{inquiry}/rounds/1/results", params={"cursor": cursor, "limit": 50}
+        ).json()
         ids, cursor = ids + [lead["item"]["id"] for lead in page["leads"]], page["cursor"]
     assert len(ids) == 72
     assert ask(client, inquiry, "red jacket")["total"] == 73

@@ -9,10 +9,49 @@ import pytest
 
 from .in_process import HOST, HOSTS, Server, png
 
-FOREIGN = ["http://evil.com", "null", "https://127.0.0.1:8642", "http://127.0.0.1:9", "http://localhost.evil.com", "http://127.0.0.1", ""]
-NAMES = ["evil.com", "evil.com:8642", "127.0.0.1", "127.0.0.1:80", "localhost:8642.evil.com", "[::1]:8642", "0.0.0.0:8642", ""]
-WAYS = ["..", "../..", "%2e%2e", "%2e%2e%2f", "..%2f..%2fetc%2fpasswd", "/etc/passwd", "%2fetc%2fpasswd", "C:\\", "C:%5cWindows"]
-WAYS += ["%5c%5chost%5cshare", "a%00b", "%00", ".", "...", "....//", "file:///etc/passwd", "~", "%252e%252e%252f", "con", "١"]
+FOREIGN = [
+    "http://evil.com",
+    "null",
+    "https://127.0.0.1:8642",
+    "http://127.0.0.1:9",
+    "http://localhost.evil.com",
+    "http://127.0.0.1",
+    "",
+]
+NAMES = [
+    "evil.com",
+    "evil.com:8642",
+    "127.0.0.1",
+    "127.0.0.1:80",
+    "localhost:8642.evil.com",
+    "[::1]:8642",
+    "0.0.0.0:8642",
+    "",
+]
+WAYS = [
+    "..",
+    "../..",
+    "%2e%2e",
+    "%2e%2e%2f",
+    "..%2f..%2fetc%2fpasswd",
+    "/etc/passwd",
+    "%2fetc%2fpasswd",
+    "C:\\",
+    "C:%5cWindows",
+]
+WAYS += [
+    "%5c%5chost%5cshare",
+    "a%00b",
+    "%00",
+    ".",
+    "...",
+    "....//",
+    "file:///etc/passwd",
+    "~",
+    "%252e%252e%252f",
+    "con",
+    "١",
+]
 PATHS = [
     "/api/v1/galleries/{}",
     "/api/v1/galleries/{}/facets",
@@ -42,7 +81,11 @@ def filled(path: str) -> str:
 def test_every_route_is_refused_without_with_a_wrong_and_with_an_expired_token(server):
     old = server.tokens.make()
     server.now += 12 * 3600 + 1
-    shown = {"missing": {}, "wrong": {"Authorization": "Bearer 66f0c3a1." + "0" * 64}, "expired": {"Authorization": f"Bearer {old}"}}
+    shown = {
+        "missing": {},
+        "wrong": {"Authorization": "Bearer 66f0c3a1." + "0" * 64},
+        "expired": {"Authorization": f"Bearer {old}"},
+    }
     jars = {"wrong": "descry=abc.def", "expired": f"descry={old}"}
     tried = 0
     for method, path in operations(server):
@@ -122,7 +165,12 @@ def test_the_login_gives_a_cookie_that_scripts_cannot_read(server):
     assert server.client(Cookie=f"descry={value}").get("/api/v1/inquiries").status_code == 200
     wrong = server.client(**own).post("/api/v1/login", json={"token": "x"})
     assert (wrong.status_code, wrong.json()["code"]) == (401, "token_wrong")
-    assert server.client(**own, Cookie=f"descry={value}").post("/api/v1/logout").headers["set-cookie"].startswith("descry=;")
+    assert (
+        server.client(**own, Cookie=f"descry={value}")
+        .post("/api/v1/logout")
+        .headers["set-cookie"]
+        .startswith("descry=;")
+    )
 
 
 def test_a_cookie_in_use_is_renewed(server):
@@ -170,7 +218,11 @@ def test_uploads_are_refused_before_they_are_read(client, server):
     assert fits.status_code == 201
     claimed = client.post("/api/v1/assets", content=b"", headers={"Content-Length": str(most * 2)})
     assert claimed.status_code == 413
-    for data, status, code in ((b"%PDF-1.7", 415, "format"), (b"", 415, "format"), (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, 415, "format")):
+    for data, status, code in (
+        (b"%PDF-1.7", 415, "format"),
+        (b"", 415, "format"),
+        (b"\x89PNG\r\n\x1a\n" + b"\0" * 30, 415, "format"),
+    ):
         answer = client.post("/api/v1/assets", files={"file": ("a.png", data)})
         assert (answer.status_code, answer.json()["code"]) in ((status, code), (422, "corrupt"))
     wide = client.post("/api/v1/assets", files={"file": ("a.png", png(size=(8193, 8)))})
@@ -201,7 +253,8 @@ async def spoken(server: Server, receive) -> int:
     said = []
     headers = {"host": HOST, "authorization": f"Bearer {server.token}", "content-type": "application/json"}
     scope = {
-        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST", "path": "/api/v1/inquiries",
+        "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "POST",
+        "path": "/api/v1/inquiries",
         "raw_path": b"/api/v1/inquiries", "query_string": b"", "root_path": "", "scheme": "http",
         "headers": [(k.encode(), v.encode()) for k, v in headers.items()],
     }  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -71,8 +72,16 @@ def evaluate(
         leaks: a list that descry data leaks wrote; results without its identities are given beside the others.
         image_size: height and width, for a plain CLIP; a run has its own.
         allow_download: a hub name may be fetched from the network.
+
+    What is measured of a run folder is also written down in its ledger.jsonl.
     """
+    from ..checkpoint import DEMO
+    from ..studies.results import remember, row_of
+
     machine.settle()
+    begun = time.monotonic()
+    if run and not data:
+        raise UsageError(f"say what {run} is evaluated on: --data FOLDER, or --data NAME --data FOLDER")
     benchmarks, about = _benchmarks(data, split, benchmark)
     if foreign.write_order:
         return _write_order(benchmarks, foreign.write_order)
@@ -84,7 +93,10 @@ def evaluate(
         evaluations, about = _model(run, benchmarks, about, leaks, image_size, allow_download, machine)
     else:
         raise UsageError("name what is evaluated: a run folder, demo, or --scores FILE")
-    return _report(evaluations, benchmarks, about, output)
+    kept = [row_of(e, per_query=True) for e in evaluations]
+    if run and Path(run) != DEMO:
+        remember(Path(run), kept, about, " ".join(["descry", *sys.argv[1:]]), time.monotonic() - begun)
+    return _report(evaluations, kept, benchmarks, about, output)
 
 
 def _benchmarks(data: tuple[str, ...], split: str, only: str) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -170,11 +182,16 @@ def _selection(run: Path, about: Mapping[str, Any]) -> str:
         return str(about.get("selection", "nothing was selected here"))
 
 
-def _report(evaluations: list[Any], benchmarks: dict[str, Any], about: dict[str, Any], output: Output) -> int:
-    from ..studies.results import FORMAT, KIND, flat, row_of, write_results
+def _report(
+    evaluations: list[Any],
+    kept: list[dict[str, Any]],
+    benchmarks: dict[str, Any],
+    about: dict[str, Any],
+    output: Output,
+) -> int:
+    from ..studies.results import FORMAT, KIND, flat, write_results
     from ..studies.slices import slices
 
-    kept = [row_of(e, per_query=True) for e in evaluations]
     rows = [{k: v for k, v in row.items() if k != "queries"} for row in kept]
     whole = [e for e in evaluations if not e.note and e.benchmark in benchmarks]
     parts = [row for e in whole for row in slices(benchmarks[e.benchmark], e)] if output.slices else []

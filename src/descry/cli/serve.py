@@ -18,8 +18,9 @@ def serve(
     """Serve a gallery as a page: draw, say, refine. Only this machine can reach it.
 
     Args:
-        gallery: a gallery folder. model: another way to the model it was made by. port: 0 for any free one; 8642, or any
-        where that is taken, unless given.
+        gallery: a gallery folder.
+        model: another way to the model it was made by.
+        port: 0 for any free one; unless given, 8642 or, where that is taken, any.
     """
     from ..web.serving import serve as start
 

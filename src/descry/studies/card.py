@@ -7,6 +7,7 @@ With config.json, model.safetensors and the tokenizer beside it, such a folder i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,8 +30,8 @@ REFUSED = (
 def model_card(folder: Path, results: Mapping[str, Any] | None = None, licence: str = "") -> str:
     """Markdown for one run folder.
 
-    results: as `descry evaluate --json` gives, with or without slices. licence: of the weights, "" for not stated. Raises
-    DataError when the folder holds no run.
+    results: as `descry evaluate --json` gives, with or without slices. licence: of the weights, "" for not stated.
+    Raises DataError when the folder holds no run.
     """
     config = _json(folder / "config.json")
     if "method" not in config:
@@ -77,7 +78,8 @@ def _facts(config: Mapping[str, Any], about: Mapping[str, Any], metrics: Mapping
     if history:
         lines += ["Stages, first to last:", ""]
         lines += [
-            f"1. {h['method']} ({h['preset']}, stage {h['stage']}) from {h['from']} on {h['data']}" for h in history
+            f"1. {h['method']} ({h['preset']}, stage {h['stage']}) from {_safe(h['from'])} on {h['data']}"
+            for h in history
         ]
         lines.append("")
     return lines
@@ -115,9 +117,8 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def _safe(value: Any) -> str:
-    """A path of the machine that trained tells nobody anything: only its last part is kept."""
-    text = str(value)
-    return Path(text).name if text.startswith("/") else text.replace("|", "/")
+    """Text for a cell. Of an absolute path, which tells nobody anything elsewhere, only the last part is kept."""
+    return re.sub(r"(?<!\S)/\S*/([^\s/]+)", r"\1", str(value)).replace("|", "/")
 
 
 def _json(path: Path) -> dict[str, Any]:

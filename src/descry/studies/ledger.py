@@ -19,17 +19,18 @@ from .. import __version__
 from ..errors import DataError, UsageError, nearest
 
 FORMAT = 1
-SCALES = ("smoke", "small", "full")
+SCALES = ("smoke", "small", "full", "own")
 
 
 @dataclass(frozen=True)
 class Entry:
     """One row of one table with one seed.
 
-    table, row: where it stands. scale: "smoke" claims nothing, "small" is synthetic people, "full" the paper's data.
-    figures: what was asked ("text", "sketch+text early", "cost") → measure → value, metrics in percent. intervals: the
-    same keys → measure → (low, high), 95 %. data: name → fingerprint. config: hyper-parameters as they were.
-    selection: by what the epoch was chosen. seconds: wall time of the run. at: UTC, ISO 8601.
+    table, row: where it stands. scale: "smoke" claims nothing, "small" is synthetic people, "full" the paper's data,
+    "own" a user's evaluation, which no table of ours shows. figures: what was asked ("text", "sketch+text early",
+    "cost") → measure → value, metrics in percent. intervals: the same keys → measure → (low, high), 95 %. data: name →
+    fingerprint. config: hyper-parameters as they were. selection: by what the epoch was chosen. seconds: wall time of
+    the run. at: UTC, ISO 8601.
     """
 
     table: str

@@ -18,7 +18,8 @@ import numpy as np
 from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
-from .intervals import DRAWS, intervals, measures
+from .intervals import DRAWS, MEASURES, intervals, measures
+from .ledger import Entry, append, hardware, now
 
 FORMAT = 1
 KIND = "descry results"
@@ -83,6 +84,39 @@ def ranks_of(row: dict[str, Any], missing: str = "miss") -> tuple[Ranks, np.ndar
     if not len(first) == len(whose) == len(ap) == len(inp):
         raise DataError(f"{row.get('benchmark')}: the values per query are of different lengths; the file is damaged")
     return summarise(first, ap, inp, row["photos"], missing), whose
+
+
+def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], command: str, seconds: float) -> bool:
+    """Add an evaluation to the ledger of its own run folder; False where there is none, or it cannot be written."""
+    try:
+        held = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        figures = {asked_of(r): {m: float(r[m]) for m in MEASURES} for r in rows}
+        entry = Entry(
+            table="evaluation",
+            row=str(held["method"]),
+            scale="own",
+            seed=int(held.get("about", {}).get("seed", 0)),
+            figures=figures,
+            intervals={asked_of(r): r["intervals"] for r in rows},
+            split=about["split"],
+            selection=about["selection"],
+            data={asked_of(r): r["data"] for r in rows},
+            command=command,
+            config={"fingerprint": about["fingerprint"]},
+            synthetic=bool(about["note"]),
+            hardware=hardware(),
+            seconds=round(seconds, 1),
+            at=now(),
+        )
+        append(run / "ledger.jsonl", entry)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def asked_of(row: dict[str, Any]) -> str:
+    """What a row's queries were: benchmark, composition and note in one name."""
+    return " ".join(x for x in (row["benchmark"], row["composition"], row.get("note", "")) if x)
 
 
 def _plain(values: np.ndarray) -> list[float | None]:

@@ -11,11 +11,12 @@ from pathlib import Path
 
 from ..errors import DataError, UsageError, nearest
 from .intervals import over_seeds
-from .ledger import SCALES, Entry, latest
+from .ledger import Entry, latest
 from .ledger import read as read_ledger
 from .papers import TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
+SHOWN = ("small", "full")
 SYNTHETIC = "Synthetic people: no evidence of accuracy on real people."
 
 
@@ -31,9 +32,9 @@ def markdown(entries: Iterable[Entry], name: str, scale: str) -> str:
     one seed the 95 % interval. Rows that nobody ran show the paper's figures only.
     """
     table = table_of(name)
-    if scale not in SCALES[1:]:
+    if scale not in SHOWN:
         raise UsageError(
-            f"a table of scale {scale!r} was asked for; {nearest(scale, SCALES[1:])}; a smoke run claims nothing"
+            f"a table of scale {scale!r} was asked for; {nearest(scale, SHOWN)}; a smoke run claims nothing"
         )
     found = latest(entries, name, scale)
     rows = list(dict.fromkeys([*table.rows, *(e.row for e in found)]))
@@ -50,7 +51,7 @@ def markdown(entries: Iterable[Entry], name: str, scale: str) -> str:
 
 
 def _cell(paper: float | None, ours: Sequence[Entry], column: Column) -> str:
-    left = "–" if paper is None else f"{paper:g}"
+    left = "–" if paper is None else f"{paper:.2f}"
     values = [e.figures.get(column.asked, {}).get(column.measure) for e in ours]
     held = [{"x": v} for v in values if v is not None]
     if not held:
@@ -112,6 +113,6 @@ def beside(table: Table, row: str, figures: dict[str, dict[str, float]]) -> str:
     cells = []
     for p, column in zip(paper, table.columns, strict=True):
         ours = figures.get(column.asked, {}).get(column.measure)
-        theirs = "–" if p is None else f"{p:g}"
+        theirs = "–" if p is None else f"{p:.2f}"
         cells.append(f"{column.label} {theirs} → {'–' if ours is None else f'{ours:.2f}'}")
     return f"{row}: " + ", ".join(cells)

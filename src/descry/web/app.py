@@ -54,6 +54,7 @@ def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], 
     for noun in NOUNS:
         app.include_router(noun.router)
     app.include_router(health.login_router(safety))
+    problems.described(app)
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:

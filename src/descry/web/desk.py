@@ -1,6 +1,7 @@
 """The desk: gallery, model and inquiries, worked at by one thread, in the order asked.
 
-Ranking uses every core by itself, SQLite connections belong to a thread, and an inquiry must not change under a round: one
+Ranking uses every core by itself, SQLite connections belong to a thread, and an inquiry must not change under a
+round: one
 worker makes all three simple. Others wait in a line of stated length. Pictures are read outside it.
 """
 
@@ -61,6 +62,7 @@ class Desk:
         self._spaces: OrderedDict[str, Rows] = OrderedDict()
         self._asker: tuple[str, Asker] | None = None
         self._memo = Memo()
+        self._shut = False
 
     # ------------------------------------------------------------------ the line
 
@@ -100,9 +102,11 @@ class Desk:
             self.trouble = error
 
     def close(self) -> None:
-        """Finish what is being done, release files."""
-        self._worker.submit(self._closed).result()
-        self._worker.shutdown()
+        """Finish what is being done, release files. Twice is once."""
+        if not self._shut:
+            self._shut = True
+            self._worker.submit(self._closed).result()
+            self._worker.shutdown()
 
     def _closed(self) -> None:
         if self._store is not None:

@@ -1,4 +1,4 @@
-"""Pictures in and out: what is uploaded is decoded and written anew, so that only pixels stay; what is shown is small."""
+"""Pictures in and out: an upload is decoded and written anew, so that only pixels stay; what is shown is small."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a refusal looks: RFC 9457 problem details with a stable code, and never a stack trace or a path of this machine."""
+"""How a refusal looks: RFC 9457 problem details with a stable code; never a stack trace or a path of this machine."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PLAIN = {
     "data": "something beside the gallery cannot be read; the terminal that runs the server says what",
     "model_missing": "the model of this gallery is not there; the terminal that runs the server says which file",
     "model_refused": "the model of this gallery was refused; the terminal that runs the server says why",
-    "index_mismatch": "the gallery was made by another model; the terminal that runs the server has the command that rebuilds it",
+    "index_mismatch": "the gallery was made by another model; the server's terminal has the command that rebuilds it",
     "index_corrupt": "bytes of the gallery have changed; run descry verify in a terminal",
     "locked": "another process is writing to the gallery; try again in a moment",
     "store_unavailable": "the store does not answer; try again in a moment",
@@ -99,6 +99,21 @@ def of_error(error: DescryError) -> JSONResponse:
     if error.code in PLAIN or status >= 500:
         log.error("%s: %s", error.code, error)
     return answer(status, error.code, PLAIN.get(error.code, str(error)), retry=1 if status in (423, 503) else 0)
+
+
+def described(app: FastAPI) -> None:
+    """Let the OpenAPI description say what refusals look like: problems, not FastAPI's own validation errors."""
+    whole = app.openapi()
+    for path in whole["paths"].values():
+        for operation in path.values():
+            answers = operation["responses"]
+            answers.pop("422", None)
+            for key in ("4XX", "5XX"):
+                problem_schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                answers[key]["content"] = {"application/problem+json": problem_schema}
+    for name in ("HTTPValidationError", "ValidationError"):
+        whole["components"]["schemas"].pop(name, None)
+    app.openapi = lambda: whole  # type: ignore[method-assign]
 
 
 def install(app: FastAPI) -> None:

@@ -1,7 +1,8 @@
 """Who may ask at all: decided before anything of a request is parsed.
 
 1. Host must be this server's own name (421), so that a name that is rebound to 127.0.0.1 gets nowhere.
-2. A page of another origin may not ask (403): judged by Sec-Fetch-Site where the browser sends it, and by Origin. A cookie
+2. A page of another origin may not ask (403): judged by Sec-Fetch-Site where the browser sends it, and by Origin. A
+cookie
    alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
 3. Everything under /api but the login needs a token that holds (401).
 4. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
@@ -133,7 +134,8 @@ class Safety:
         raise Refused(401, f"token_{state}", f"{said[state]}; open the link that descry serve printed")
 
     def bounded(self, scope: Any, headers: dict[str, str], receive: Any, late: list[Refused]) -> Any:
-        """`receive` that counts bytes and time; what it refuses is also put into `late`, as the app may turn it into its own."""
+        """`receive` that counts bytes and time; what it refuses is also put into `late`, as the app may turn it into
+        its own."""
         upload = scope["path"] == "/api/v1/assets"
         most = self.limits.upload_bytes + 65536 if upload else self.limits.json_bytes
         length = headers.get("content-length", "0")
@@ -154,7 +156,9 @@ class Safety:
                 raise late[0] from None
             seen += len(message.get("body", b""))
             if seen > most:
-                late.append(Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read"))
+                late.append(
+                    Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
+                )
                 raise late[0]
             whole = not message.get("more_body", False)
             return message

@@ -28,8 +28,10 @@ def serve(
     example: tuple[str | Path, str] | None = None,
     limits: Limits = LIMITS,
 ) -> None:
-    """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model: another way
-    to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the guided tour.
+    """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model:
+    another way
+    to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the guided
+    tour.
     example: a sketch and words that the page offers to start from.
 
     Raises UsageError where the extra "web" is not installed or the port is taken.

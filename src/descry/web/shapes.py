@@ -56,7 +56,8 @@ class Phrase(Shape):
 
 
 class FilterSet(Shape):
-    """Which items may be ranked. since, until: inclusive, local time of the cameras. marked: only marked or unmarked ones."""
+    """Which items may be ranked. since, until: inclusive, local time of the cameras. marked: only marked or unmarked
+    ones."""
 
     cameras: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=200)] = []
     since: datetime | None = None
@@ -65,7 +66,8 @@ class FilterSet(Shape):
 
 
 class NewRound(Shape):
-    """A whole query. parent: the round it follows (the one on show unless given). replace: remove the round on show if it
+    """A whole query. parent: the round it follows (the one on show unless given). replace: remove the round on show
+    if it
     is that one and nothing was made from it (search as I draw). liked, unliked: null keeps those of the parent."""
 
     sketches: Annotated[list[Picture], Field(max_length=LIMITS.pictures)] = []
@@ -342,7 +344,8 @@ class Why(BaseModel):
 
 
 class About(BaseModel):
-    """What the page needs to begin. example: the asset of a sketch to start from, and words that go with it; empty if none."""
+    """What the page needs to begin. example: the asset of a sketch to start from, and words that go with it; empty
+    if none."""
 
     version: str
     limits: dict[str, float]

@@ -1,1 +1,1 @@
-"""The HTTP API under /api/v1: one file per noun. Handlers wait for the desk and shape what comes back; nothing is decided here."""
+"""The HTTP API under /api/v1: one file per noun. Handlers wait for the desk and shape what comes back."""

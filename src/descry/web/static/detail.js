@@ -51,6 +51,7 @@ export async function showLead(lead, desk) {
       buttons();
     }
   });
+  box.addEventListener("close", () => desk.refocus());
   buttons();
   const top = desk.leads()[0];
   const against = top && top.item.id !== item.id ? `?against=${top.item.id}` : "";

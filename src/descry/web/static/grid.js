@@ -96,8 +96,9 @@ export class Grid {
 
   /** Make the tiles in view, remove the others. */
   draw() {
-    const top = this.node.scrollTop - MARGIN;
-    const bottom = this.node.scrollTop + this.node.clientHeight + MARGIN;
+    const from = this.node.scrollTop - this.list.offsetTop;
+    const top = from - MARGIN;
+    const bottom = from + this.node.clientHeight + MARGIN;
     const wanted = new Map();
     for (const entry of this.entries) {
       if (entry.y + entry.h < top || entry.y > bottom) continue;
@@ -175,8 +176,9 @@ export class Grid {
   focus(entry) {
     this.focused = entry.lead.item.id;
     const { scrollTop, clientHeight } = this.node;
-    if (entry.y < scrollTop) this.node.scrollTop = entry.y - GAP;
-    else if (entry.y + entry.h > scrollTop + clientHeight) this.node.scrollTop = entry.y + entry.h - clientHeight + GAP;
+    const y = entry.y + this.list.offsetTop;
+    if (y < scrollTop) this.node.scrollTop = y - GAP;
+    else if (y + entry.h > scrollTop + clientHeight) this.node.scrollTop = y + entry.h - clientHeight + GAP;
     this.draw();
     for (const tile of this.list.querySelectorAll(".picture")) tile.tabIndex = -1;
     const button = this.tiles.get(this.focused)?.querySelector(".picture");
@@ -185,6 +187,11 @@ export class Grid {
       button.focus({ preventScroll: true });
       say(button.getAttribute("aria-label"), "quiet");
     }
+  }
+
+  /** Back to the lead that was looked at, when its tile was made anew meanwhile. */
+  refocus() {
+    if (document.activeElement === document.body) this.tiles.get(this.focused)?.querySelector(".picture")?.focus({ preventScroll: true });
   }
 
   /** Show a changed mark without building the tile anew. */

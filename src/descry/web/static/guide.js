@@ -40,7 +40,7 @@ let asking = null;
 /** Ask for the link again, over the page; resolves when a token holds. */
 export function login() {
   asking ??= new Promise((done) => {
-    const field = el("input", { type: "text", "aria-label": T.loginField, placeholder: T.loginField, autocomplete: "off", spellcheck: false });
+    const field = el("input", { type: "text", "aria-label": T.loginField, placeholder: T.loginField, autocomplete: "off", spellcheck: false, autofocus: true });
     const wrong = el("p", { class: "warn", role: "alert" });
     const form = el("form", { onsubmit: (event) => {
       event.preventDefault();

@@ -31,7 +31,7 @@ class Page {
       inquiry: () => this.inquiry.id, round: () => this.round.number, leads: () => this.leads, parts: () => this.parts,
       markOf: (id) => this.marks.get(id) ?? "", mark: (id, mark, exactly) => this.mark(id, mark, exactly),
       closest: (lead) => this.closest(lead), compare: (lead) => this.compare(lead), example: (lead) => this.example(lead),
-      beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
+      refocus: () => this.grid.refocus(), beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
     };
     document.getElementById("app").replaceChildren(this.bar(), this.panes(), this.tabs());
     listenToKeys(this);
@@ -85,7 +85,9 @@ class Page {
     this.empty = el("div", { class: "empty" });
     this.foot = el("div", { class: "pending", hidden: true });
     this.trayed = el("div", { class: "tray", hidden: true });
-    return el("section", { id: "centre", class: "pane", "aria-label": T.results }, el("div", { class: "heads" }, this.banner, this.note, this.asked, this.toolbar, this.legend), this.grid.node, this.empty, this.trayed, this.foot);
+    this.grid.node.prepend(el("div", { class: "heads" }, this.note, this.asked, this.toolbar, this.legend));
+    this.grid.node.append(this.empty);
+    return el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.banner, this.grid.node, this.trayed, this.foot);
   }
 
   tabs() {
@@ -296,7 +298,7 @@ class Page {
     this.trayed.hidden = !this.tray.length;
     const open = el("button", { type: "button", class: "primary", disabled: this.tray.length < 2, onclick: () => showCompare(this.tray, this.desk) }, T.compareNow(this.tray.length));
     this.trayed.replaceChildren(...this.tray.map((l) => el("button", { type: "button", class: "small", "aria-label": `${T.compareAdd}: ${l.rank}`, onclick: () => this.compare(l) }, el("img", { src: this.thumb(l.item.id, 96), alt: "" }))),
-      el("span", { class: "space" }), this.tray.length < 2 ? el("span", { class: "note" }, T.compareEmpty) : null, el("button", { type: "button", class: "plain", onclick: () => ((this.tray = [this.tray[0]]), this.compare(this.tray[0])) }, T.clearTray), open);
+      el("span", { class: "space" }), el("span", { class: "note" }, this.tray.length < 2 ? T.compareEmpty : ""), el("button", { type: "button", class: "plain", onclick: () => ((this.tray = [this.tray[0]]), this.compare(this.tray[0])) }, T.clearTray), open);
   }
 
   // ---------------------------------------------------------------- inquiries

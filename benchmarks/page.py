@@ -1,0 +1,208 @@
+"""How fast the page is: first paint, drawing, and rounds over HTTP at 10^5 crops with the demo model.
+
+Vectors are random (speed does not depend on what they show), written into an ordinary gallery; texts and sketch go
+through
+the real encoders, over a real connection. Drawing and painting are measured in Chromium. Prints a table and, with
+--out,
+JSON with the machine beside it.
+
+    python benchmarks/page.py --items 100000 --out page.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import http.client
+import io
+import json
+import os
+import platform
+import shutil
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import uvicorn
+from PIL import Image, ImageDraw
+
+import descry
+from descry.gallery import Gallery
+from descry.gallery.contract import Entry
+from descry.gallery.gallery import binding_of
+from descry.gallery.local import LocalStore
+from descry.ranking import unit
+from descry.web.app import create_app
+from descry.web.desk import Desk
+from descry.web.limits import LIMITS
+from descry.web.tokens import Tokens
+
+THINGS = ("hat", "coat", "skirt", "scarf", "bag", "umbrella", "jacket", "dress")
+COLOURS = ("red", "blue", "green", "black", "white", "grey", "yellow", "brown")
+CHUNK = 20_000
+
+
+def fill(folder: Path, model: Any, items: int) -> None:
+    """A gallery of random vectors."""
+    store = LocalStore.create(folder, binding_of(model))
+    rng = np.random.default_rng(0)
+    for start in range(0, items, CHUNK):
+        n = min(CHUNK, items - start)
+        names = [(f"/crops/{i:07d}.jpg", hashlib.sha256(b"%d" % i).digest()) for i in range(start, start + n)]
+        rows = [Entry(path, sha, 1, 1, look=int.from_bytes(sha[:8], "big")) for path, sha in names]
+        store.add(rows, unit(rng.normal(size=(n, model.dimension)).astype(np.float32)))
+    store.close()
+
+
+class Served:
+    """A server on a free port, and one connection to it."""
+
+    def __init__(self, folder: Path, model: Any):
+        self.gallery = Gallery.open(folder, model)
+        listener = socket.socket()
+        listener.bind(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{listener.getsockname()[1]}"
+        self.tokens = Tokens(os.urandom(32))
+        desk = Desk(self.gallery, replace(LIMITS, searches_per_minute=10**6, burst=10**6))
+        app = create_app(desk, self.tokens, lambda: frozenset({self.address}))
+        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [listener]}, daemon=True)
+        self.thread.start()
+        while not desk.loaded:
+            time.sleep(0.05)
+        self.connection = http.client.HTTPConnection(self.address)
+
+    def call(self, method: str, path: str, body: Any = None, kind: str = "application/json") -> Any:
+        data = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = {"Authorization": f"Bearer {self.tokens.make()}", "Content-Type": kind}
+        self.connection.request(method, f"/api/v1{path}", data, headers)
+        answer = self.connection.getresponse()
+        said = json.loads(answer.read())
+        if answer.status >= 400:
+            raise RuntimeError(said)
+        return said
+
+    def close(self) -> None:
+        self.server.should_exit = True
+        self.thread.join(20)
+        self.gallery.close()
+
+
+def timed(work: Callable[[int], Any], repeats: int) -> dict[str, float]:
+    """Median and 95th percentile in ms."""
+    taken = []
+    for i in range(repeats):
+        begin = time.perf_counter()
+        work(i)
+        taken.append(1000 * (time.perf_counter() - begin))
+    return {"median": statistics.median(taken), "p95": sorted(taken)[int(0.95 * (repeats - 1))]}
+
+
+def sketch(i: int) -> bytes:
+    """A multipart body with a drawing."""
+    image = Image.new("RGB", (512, 1024), "white")
+    ImageDraw.Draw(image).ellipse((150, 60 + i, 360, 300), outline="black", width=6)
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    head = b'--x\r\nContent-Disposition: form-data; name="file"; filename="a"\r\n\r\n'
+    return head + buffer.getvalue() + b"\r\n--x--\r\n"
+
+
+def rounds(served: Served, repeats: int) -> dict[str, Any]:
+    """Rounds as the page makes them."""
+    out: dict[str, Any] = {}
+    base = f"/inquiries/{served.call('POST', '/inquiries', {'name': 'bench'})['id']}"
+    asset = ""
+
+    def drawn(i: int) -> None:
+        nonlocal asset
+        asset = served.call("POST", "/assets", sketch(i), "multipart/form-data; boundary=x")["id"]
+        served.call("POST", f"{base}/rounds", {"sketches": [{"asset": asset}], "phrases": [{"text": "red coat"}]})
+
+    def refined(i: int) -> None:
+        said = [{"text": f"{COLOURS[i % 8]} {THINGS[i // 8 % 8]}"}, {"text": "backpack", "wanted": bool(i % 2)}]
+        served.call("POST", f"{base}/rounds", {"sketches": [{"asset": asset}], "phrases": said})
+
+    out["sketch and words, new drawing"] = timed(drawn, max(3, repeats // 4))
+    out["refine by words"] = timed(refined, repeats)
+    ids = [lead["item"]["id"] for lead in served.call("GET", f"{base}/rounds/1")["results"]["leads"]]
+    out["refine by marks"] = timed(lambda i: served.call("POST", f"{base}/marks", {"like": [ids[i % 50]]}), repeats)
+    out["next question"] = timed(lambda i: served.call("GET", f"{base}/question"), max(3, repeats // 4))
+    steps = ("undo", "redo")
+    out["undo, redo"] = timed(lambda i: served.call("PUT", f"{base}/head", {"step": steps[i % 2]}), repeats)
+    out["200 more leads"] = timed(
+        lambda i: served.call("GET", f"{base}/rounds/2/results?cursor={200 * (i % 9)}&limit=200"), repeats
+    )
+    return out
+
+
+def browser(served: Served) -> dict[str, Any]:
+    """First paint and drawing in Chromium; nothing where there is none."""
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    if not path:
+        return {}
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as driver:
+        shown = driver.chromium.launch(executable_path=path, args=["--no-sandbox"] if os.geteuid() == 0 else [])
+        paints, readies = [], []
+        for _ in range(5):
+            page = shown.new_context(viewport={"width": 1280, "height": 800}).new_page()
+            page.goto(f"http://{served.address}/#token={served.tokens.make()}")
+            page.wait_for_selector("body[data-ready]", state="attached")
+            readies.append(page.evaluate("performance.now()"))
+            paints.append(page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime"))
+        box = page.locator("canvas.board").bounding_box()
+        for stroke in range(40):
+            x, y = box["x"] + 10 + 4 * stroke, box["y"] + 20
+            page.mouse.move(x, y)
+            page.mouse.down()
+            for step in range(50):
+                page.mouse.move(x + 8 * (step % 5), y + 6 * step)
+            page.mouse.up()
+        costs = sorted(page.evaluate("descry.page.query.board.costs"))
+        shown.close()
+    return {
+        "first contentful paint": {"median": statistics.median(paints), "most": max(paints)},
+        "page ready": {"median": statistics.median(readies), "most": max(readies)},
+        "drawing, each event": {
+            "median": statistics.median(costs),
+            "p99": costs[int(0.99 * (len(costs) - 1))],
+            "most": costs[-1],
+        },
+    }
+
+
+def main() -> None:
+    """Measure, print, and write JSON."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--items", type=int, default=100_000)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--repeats", type=int, default=40)
+    parser.add_argument("--out", type=Path)
+    args = parser.parse_args()
+    model = descry.load(args.model)
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "gallery", model, args.items)
+        served = Served(Path(folder) / "gallery", model)
+        rows = rounds(served, args.repeats) | browser(served)
+        served.close()
+    print(f"{args.items:,} items of {model.dimension} dimensions, model {args.model}")
+    for name, ms in rows.items():
+        print(f"  {name:<32}" + "".join(f"  {k} {v:8.1f} ms" for k, v in ms.items()))
+    if args.out:
+        machine = {"machine": platform.machine(), "cores": os.cpu_count(), "load": os.getloadavg()}
+        args.out.write_text(
+            json.dumps({"items": args.items, "dimension": model.dimension, "ms": rows, **machine}, indent=1) + "\n"
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,183 @@
+"""Every screen, light and dark, at the sizes people have: nothing cut off, nothing that axe objects to, pictures to
+look at.
+
+Screenshots are written to the folder named in the variable SCREENSHOTS, or to the test's own.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import Tab
+from .deeds import circle, say
+
+SIZES = {"1280": (1280, 800, 1), "1920": (1920, 1080, 1), "360": (360, 740, 1), "zoom200": (640, 400, 2)}
+
+
+def start(page: Any) -> None:
+    pass
+
+
+def results(page: Any) -> None:
+    page.evaluate("descry.page.tab('query')")
+    circle(page)
+    circle(page, cy=0.5, r=0.2)
+    say(page, "red jacket, no backpack")
+    page.wait_for_function("() => [...document.querySelectorAll('.tile img')].every(i => i.complete)")
+
+
+def refined(page: Any) -> None:
+    results(page)
+    page.evaluate(
+        "descry.page.mark(descry.page.leads[2].item.id, 'like');"
+        "descry.page.mark(descry.page.leads[3].item.id, 'unlike')"
+    )
+    page.evaluate("descry.page.compare(descry.page.leads[0]); descry.page.compare(descry.page.leads[1])")
+
+
+def query(page: Any) -> None:
+    results(page)
+    page.evaluate("descry.page.tab('query')")
+
+
+def context(page: Any) -> None:
+    query(page)
+    say(page, "long coat")
+    page.evaluate("descry.page.tab('context')")
+
+
+def detail(page: Any) -> None:
+    results(page)
+    page.evaluate("descry.page.grid.actions.open(descry.page.leads[1])")
+    page.wait_for_selector(".shelf")
+    page.wait_for_function("() => [...document.querySelectorAll('dialog img')].every(i => i.complete)")
+
+
+def compare(page: Any) -> None:
+    refined(page)
+    page.click(".tray .primary")
+    page.wait_for_function("() => [...document.querySelectorAll('dialog img')].every(i => i.complete)")
+
+
+def listed(page: Any) -> None:
+    results(page)
+    page.evaluate("descry.page.view()")
+
+
+def empty(page: Any) -> None:
+    results(page)
+    page.evaluate("descry.page.context.set({cameras: ['north gate'], since: '2027-01-01T00:00'}, true)")
+    page.wait_for_selector(".empty li")
+
+
+def helped(page: Any) -> None:
+    page.evaluate("descry.page.help()")
+
+
+def toured(page: Any) -> None:
+    page.evaluate("descry.page.tour()")
+
+
+def login(page: Any) -> None:
+    page.context.clear_cookies()
+    page.evaluate("void descry.page.listed()")
+    page.wait_for_selector("dialog.login")
+
+
+SCREENS: dict[str, Callable[[Any], None]] = {
+    f.__name__: f
+    for f in (start, results, refined, query, context, detail, compare, listed, empty, helped, toured, login)
+}
+
+
+@pytest.fixture(scope="session")
+def axe() -> str:
+    """The source of axe-core (MPL-2.0), which comes with the package axe-playwright-python."""
+    package = pytest.importorskip("axe_playwright_python", reason="axe-playwright-python is not installed")
+    return (Path(package.__file__).parent / "axe.min.js").read_text("utf-8")
+
+
+def judged(page: Any, axe: str) -> list[str]:
+    page.evaluate(axe)
+    found = page.evaluate("axe.run(document, {resultTypes: ['violations']})")
+    return [f"{v['id']}: {n['target']} {n['failureSummary']}" for v in found["violations"] for n in v["nodes"]]
+
+
+def cut_off(page: Any) -> list[str]:
+    """Buttons and words that stick out of the window or of a pane that cannot scroll sideways."""
+    return page.evaluate("""() => {
+        const out = [];
+        if (document.documentElement.scrollWidth > innerWidth) out.push(`page ${document.documentElement.scrollWidth}`);
+        for (const node of document.querySelectorAll('button, select, input, textarea, h1, h2, p, .chip, .step')) {
+            const box = node.getBoundingClientRect();
+            if (!box.width || node.closest('.shelf, .compare, .unseen') || node.matches('.unseen')) continue;
+            if (box.right > innerWidth + 1 || box.left < -1) out.push(`${node.tagName} ${node.className}
+            ${node.textContent.slice(0, 30)}`);
+        }
+        for (const pane of document.querySelectorAll('.pane, dialog, .scroll')) {
+            if (pane.scrollWidth > pane.clientWidth + 1) out.push(`${pane.id || pane.className} ${pane.scrollWidth} >
+            ${pane.clientWidth}`);
+        }
+        return out;
+    }""")
+
+
+def shown(chromium: Any, live: Any, axe: str, out: Path, name: str, size: str, scheme: str) -> list[str]:
+    width, height, scale = SIZES[size]
+    more = {"has_touch": True} if size == "360" else {}
+    tab = Tab(
+        chromium,
+        live,
+        viewport={"width": width, "height": height},
+        device_scale_factor=scale,
+        color_scheme=scheme,
+        **more,
+    )
+    try:
+        page = tab.start()
+        SCREENS[name](page)
+        page.wait_for_timeout(150)
+        page.screenshot(path=out / f"{name}-{size}-{scheme}.png")
+        return [
+            f"{name} {size} {scheme}: {line}"
+            for line in (*judged(page, axe), *cut_off(page), *(tab.wrong if name != "login" else []))
+        ]
+    finally:
+        tab.close()
+
+
+@pytest.fixture(scope="session")
+def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screens"))
+    out.mkdir(parents=True, exist_ok=True)
+    return out
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "scheme"),
+    [(n, "1280", "light") for n in SCREENS] + [("results", "360", "dark"), ("query", "zoom200", "dark")],
+)
+def test_screens(chromium, live, axe, album, name, size, scheme):
+    assert shown(chromium, live, axe, album, name, size, scheme) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", list(SIZES))
+@pytest.mark.parametrize("name", list(SCREENS))
+def test_all_screens(chromium, live, axe, album, name, size, scheme):
+    assert shown(chromium, live, axe, album, name, size, scheme) == []
+
+
+def test_the_judges_can_object(page, axe):
+    page.evaluate(
+        "document.body.insertAdjacentHTML('beforeend','<img src=\"/static/icon.svg\"><button class=\"wide\"></button>')"
+    )
+    page.evaluate("document.querySelector('button.wide').style.cssText = 'position: fixed; left: 99%; width: 300px'")
+    assert any("image-alt" in line for line in judged(page, axe))
+    assert any("wide" in line for line in cut_off(page))

@@ -1,0 +1,101 @@
+"""The same calls on a gallery here and on a server."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import uvicorn
+
+from descry.client import Client, ServerRefused
+from descry.errors import UsageError
+from descry.gallery import Gallery
+from descry.query import Filters, Part, Query
+from descry.web.app import create_app
+from descry.web.desk import Desk
+from descry.web.tokens import Tokens
+from served import toy_model
+
+from .in_process import png
+
+
+@pytest.fixture(params=["here", "there"])
+def client(request: pytest.FixtureRequest, folder: Path) -> Iterator[Client]:
+    if request.param == "here":
+        with Client(folder, toy_model()) as made:
+            yield made
+        return
+    gallery = Gallery.open(folder, toy_model())
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    address = f"127.0.0.1:{listener.getsockname()[1]}"
+    tokens = Tokens(b"x" * 32)
+    app = create_app(Desk(gallery), tokens, lambda: frozenset({address}))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
+    thread.start()
+    while not server.started:
+        time.sleep(0.02)
+    yield Client(f"http://{address}/#token={tokens.make()}")
+    server.should_exit = True
+    thread.join(10)
+    listener.close()
+    gallery.close()
+
+
+def test_a_conversation(client: Client, tmp_path: Path) -> None:
+    sketch = tmp_path / "sketch.png"
+    sketch.write_bytes(png(2))
+    first = client.ask(
+        Query(sketches=sketch, wanted=("red jacket", Part("hat", 0.5)), filters=Filters(cameras=("north gate",)))
+    )
+    assert first["considered"] == 24
+    second = client.refine("no backpack")
+    assert [p["text"] for p in second["query"]["unwanted"]] == ["backpack"]
+    assert second["query"]["sketches"] == first["query"]["sketches"]
+    assert second["query"]["filters"]["cameras"] == ["north gate"]
+    third = client.mark(like=[second["results"]["leads"][3]["item"]["id"]])
+    top = third["results"]["leads"][0]["item"]["id"]
+    assert third["query"]["liked"] == [top]
+    assert len(client.leads(3, 24)) == 24
+    assert client.why(3, top)["rank"] == 1
+    assert client.undo()["number"] == 2
+    assert client.redo()["number"] == 3
+    assert client.go(1)["number"] == 1
+    question = client.question()
+    assert question
+    assert client.answer(question["key"], "unknown")["parent"] == 1
+    assert client.closest(client.leads(1)[1]["item"]["id"])["number"] == 5
+    assert "uncalibrated" in client.absence()
+    assert len(client.tree()["rounds"]) == 5
+    assert client.gallery()["items"] == 72
+    assert client.open("inquiry")["head"] == 5
+
+
+def test_refusals_keep_their_code(client: Client) -> None:
+    with pytest.raises(ServerRefused) as refused:
+        client.ask(Query())
+    assert (refused.value.code, refused.value.status) == ("empty_query", 422)
+    with pytest.raises(UsageError, match="inquiry"):
+        client.open("inquiri")
+    with pytest.raises(UsageError, match="nothing to look for"):
+        client.refine("and the")
+
+
+def test_a_link_without_a_token_is_no_link() -> None:
+    with pytest.raises(UsageError, match="token"):
+        Client("http://127.0.0.1:8642/")
+    with pytest.raises(ServerRefused, match="does not answer"):
+        Client("http://127.0.0.1:9/#token=x").gallery()
+
+
+def test_both_give_the_same_leads(folder: Path) -> None:
+    query = Query(wanted="red jacket", unwanted="hat")
+    with Client(folder, toy_model()) as client:
+        over_http = [lead["item"]["id"] for lead in client.ask(query)["results"]["leads"]]
+    with Gallery.open(folder, toy_model()) as gallery:
+        assert list(gallery.search(query, k=50).ids) == over_http
