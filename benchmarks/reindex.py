@@ -1,6 +1,6 @@
 """Looking through an unchanged folder again, and what a large gallery costs in memory and on disk.
 
-    python benchmarks/reindex.py [--files 100000] [--items 1000000]
+python benchmarks/reindex.py [--files 100000] [--items 1000000]
 """
 
 from __future__ import annotations

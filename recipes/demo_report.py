@@ -43,7 +43,11 @@ def measured(model: Any, benches: dict[str, Benchmark], late: float) -> tuple[di
     photos = Embedded.of(model, benches["text"])
     table, each = {}, {}
     asked = [("text", "text", None), ("sketch", "sketch", None), ("photo", "photo", None)]
-    both = [("early", Composition("early")), ("late", Composition("late", text=late)), ("pseudo", Composition("pseudo"))]
+    both = [
+        ("early", Composition("early")),
+        ("late", Composition("late", text=late)),
+        ("pseudo", Composition("pseudo")),
+    ]
     asked += [(f"sketch+text, {name}", "sketch+text", how) for name, how in [*both, ("served", None)]]
     for name, kind, how in asked:
         scores, _ = base_scores(model, benches[kind], photos, how)
@@ -54,7 +58,9 @@ def measured(model: Any, benches: dict[str, Benchmark], late: float) -> tuple[di
 def tuned_late(model: Any, bench: Benchmark) -> float:
     """The words' share with which late fusion has the best mean average precision on validation."""
     photos = Embedded.of(model, bench)
-    found = {s: judged(bench, base_scores(model, bench, photos, Composition("late", text=s))[0]).ranks.map for s in SHARES}
+    found = {
+        s: judged(bench, base_scores(model, bench, photos, Composition("late", text=s))[0]).ranks.map for s in SHARES
+    }
     return max(found, key=lambda s: found[s])
 
 
@@ -94,7 +100,10 @@ def vars_of(p: Any) -> dict[str, float]:
 
 def markdown(found: dict[str, Any]) -> str:
     """The table of the page."""
-    lines = ["| asked with | R@1 (95 % interval) | mAP | mINP | oracle R@1 | R@1 / oracle |", "|---|---|---|---|---|---|"]
+    lines = [
+        "| asked with | R@1 (95 % interval) | mAP | mINP | oracle R@1 | R@1 / oracle |",
+        "|---|---|---|---|---|---|",
+    ]
     for name, v in found["test"].items():
         best = found["oracle R@1"].get(name.split(",")[0])
         share = f"{best:.1f} | {v['R@1'][0] / best:.2f}" if best else "– | –"

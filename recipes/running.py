@@ -216,14 +216,16 @@ def note(
     if world.scale == "smoke" or (known and known[-1].figures == figures):
         return
     metrics = runs[0] / "metrics.json"
-    held = json.loads(metrics.read_text(encoding="utf-8")) if metrics.is_file() else {}
+    trained = str(runs[0]) != world.start
+    held = json.loads(metrics.read_text(encoding="utf-8")) if trained and metrics.is_file() else {}
     config = runs[0] / "config.json"
     settings = json.loads(config.read_text(encoding="utf-8")).get("config", {}) if config.is_file() else {}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and world.device != "cpu" else ""
     entry = ledger.Entry(
         table=study.table, row=cell.row, scale=world.scale, seed=seed, figures=figures, intervals=intervals,
         split="test", selection=judged[0]["selection"], data={r["benchmark"]: r["data"] for r in judged[0]["results"]},
-        command=command, config=settings, synthetic=world.scale != "full", commit=ledger.commit(ROOT),
+        command=command, config=settings | {"start": world.mark}, synthetic=world.scale != "full",
+        commit=ledger.commit(ROOT),
         hardware=ledger.hardware(torch.get_num_threads(), gpu), seconds=round(max(seconds, held.get("seconds", 0.0)),
         1), at=ledger.now(),
     )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -33,9 +34,17 @@ def toy_model() -> Model:
     return made
 
 
-def make_gallery(folder: Path, people: int = 24, photos: int = 3, names: dict[int, str] | None = None) -> Gallery:
-    """people × photos crops in folder/crops with a table of cameras, times and tracks. names: other file names, by
-    number."""
+def make_gallery(
+    folder: Path,
+    people: int = 24,
+    photos: int = 3,
+    names: dict[int, str] | None = None,
+    cameras: Sequence[str] = ("north gate", "south gate", "car park"),
+) -> Gallery:
+    """people × photos crops in folder/crops with a table of cameras, times and tracks.
+
+    names: other file names, by number. cameras: take turns.
+    """
     drawn = write_people(
         folder / "people", people, photos=photos, sketches=1, captions=1, splits={"test": people}, first=7
     )
@@ -45,7 +54,7 @@ def make_gallery(folder: Path, people: int = 24, photos: int = 3, names: dict[in
     for i, path in enumerate(sorted(p for p in (drawn / "photos").rglob("*") if p.is_file())):
         target = crops / (names or {}).get(i, f"crop_{i:04d}{path.suffix}")
         target.write_bytes(path.read_bytes())
-        camera = ("north gate", "south gate", "car park")[i % 3]
+        camera = cameras[i % len(cameras)]
         seen = BEGIN + timedelta(minutes=17 * i)
         rows.append({"path": target.name, "camera": camera, "time": seen.isoformat(), "track": ""})
     with open(folder / "seen.csv", "w", newline="", encoding="utf-8") as file:

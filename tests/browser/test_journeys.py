@@ -11,7 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from served import make_gallery
+
+from .conftest import Tab
 from .deeds import circle, ids, say, settled, strokes, tapped
+from .live import Live
 
 
 def test_from_the_example_to_leads(page):
@@ -341,13 +345,69 @@ def test_hostile_names_are_only_text(page, tab):
     assert page.locator("#app script, #app img[onerror]").count() == 0
 
 
+def payloads() -> list[str]:
+    """104 ways in which a name has run as code somewhere."""
+    script = ["alert({n})", "confirm({n})", "eval('alert({n})')", "window.open('//evil.com/{n}')"]
+    wrap = ["<script>{s}</script>", "<img src=x onerror={s}>", "<svg onload={s}>", '"><script>{s}</script>', "'-{s}-'"]
+    wrap += [
+        "javascript:{s}",
+        "</textarea><script>{s}</script>",
+        "<iframe srcdoc='<script>{s}</script>'>",
+        "{{{{{s}}}}}",
+    ]
+    wrap += ["${{{s}}}", "<a href='javascript:{s}'>x</a>", "<details open ontoggle={s}>", "--><script>{s}</script>"]
+    wrap += ["<input autofocus onfocus={s}>", "<math><mi xlink:href='javascript:{s}'>", "';{s}//", '";{s}//', "`;{s}//"]
+    wrap += [
+        "<style>@import'//evil.com'</style>{s}",
+        "<link rel=stylesheet href=//evil.com>{s}",
+        "\u2028{s}",
+        "%3Cscript%3E{s}",
+    ]
+    wrap += [
+        "&lt;script&gt;{s}&lt;/script&gt;",
+        "<body onload={s}>",
+        "<base href=//evil.com>{s}",
+        "]]><script>{s}</script>",
+    ]
+    return [w.format(s=s.format(n=i)) for i, w in enumerate(wrap) for s in script]
+
+
+def test_a_hundred_payloads_run_nowhere(chromium, tmp_path):
+    rows = payloads()
+    assert len(rows) >= 100
+    names = {i: row.replace("/", "∕")[:120] + ".jpg" for i, row in enumerate(rows)}
+    make_gallery(tmp_path, people=52, photos=2, names=names, cameras=rows).close()
+    live = Live(tmp_path / "gallery")
+    tab = Tab(chromium, live)
+    page = tab.start()
+    opened = []
+    page.on("dialog", lambda d: (opened.append(d.message), d.dismiss()))
+    say(page, "red jacket")
+    assert page.locator(".cameras .name").all_inner_texts().__len__() == len({r.strip() for r in rows})
+    for start in range(0, len(rows), 32):
+        page.evaluate(
+            "rows => { const q = descry.page.query;"
+            "q.phrases = rows.map(text => ({text, wanted: true, weight: 1, on: true, cut: text, unknown: [text]}));"
+            "q.changed(); }",
+            rows[start : start + 32],
+        )
+        tapped(page, lambda: page.click(".foot .primary"))
+        page.evaluate("descry.page.grid.actions.open(descry.page.leads[7])")
+        page.wait_for_selector("dialog .why table")
+        page.keyboard.press("Escape")
+        page.wait_for_selector("dialog", state="detached")
+    strange = "script, iframe, svg[onload], [onerror], [onfocus], [ontoggle], link, style"
+    assert page.locator("#app").locator(strange).count() == 0
+    assert opened == []
+    assert tab.wrong == []
+    tab.close()
+    live.stop()
+
+
 @pytest.mark.long
 def test_two_thousand_leads_scroll_like_fifty(chromium, tmp_path):
     from descry.gallery import Gallery
     from served import toy_model
-
-    from .conftest import Tab
-    from .live import Live
 
     crops = tmp_path / "crops"
     crops.mkdir()

@@ -38,6 +38,7 @@ def refined(page: Any) -> None:
         "descry.page.mark(descry.page.leads[3].item.id, 'unlike')"
     )
     page.evaluate("descry.page.compare(descry.page.leads[0]); descry.page.compare(descry.page.leads[1])")
+    page.wait_for_function("() => [...document.querySelectorAll('.tray img')].every(i => i.complete && i.naturalWidth)")
 
 
 def query(page: Any) -> None:

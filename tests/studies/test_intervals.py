@@ -72,6 +72,14 @@ def test_measures_have_the_means_that_ranks_have():
         assert {k: i.mean for k, i in found.items()} == pytest.approx(ranks.as_dict())
 
 
+def test_all_right_and_all_wrong_are_not_certain():
+    whose = np.arange(60) // 2
+    right, wrong = (intervals({"R@1": np.full(60, v)}, whose)["R@1"] for v in (100.0, 0.0))
+    assert (right.mean, right.high, wrong.low) == (100, 100, 0)
+    assert right.low == pytest.approx(100 * 0.025 ** (1 / 30))
+    assert wrong.high == pytest.approx(100 - right.low)
+
+
 def test_draws_depend_on_the_seed_alone():
     values, whose = {"x": np.arange(60.0)}, np.arange(60) // 3
     assert intervals(values, whose) == intervals(values, whose)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import socket
 
 import pytest
 
-from .in_process import HOST, HOSTS, Server, png
+from .in_process import HOST, HOSTS, Server, ask, png, upload
 
 FOREIGN = [
     "http://evil.com",
@@ -314,3 +315,18 @@ def test_a_missing_model_leaves_browsing_and_says_so(folder):
         assert refused.status_code == 503
         assert refused.json()["code"] in ("model_missing", "model_refused")
     server.gallery.close()
+
+
+def test_nothing_is_asked_of_any_other_machine(client, inquiry, monkeypatch):
+    """No address is looked up and no connection opened, whatever a request names."""
+
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"a connection was tried: {args[1:]}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    made = ask(client, inquiry, "http://evil.com/a.png", sketches=[{"asset": upload(client)}])
+    item = made["results"]["leads"][0]["item"]["id"]
+    assert client.get(f"/api/v1/galleries/gallery/items/{item}/thumb").status_code == 200
+    assert client.get(f"/api/v1/inquiries/{inquiry}/question").status_code == 200
+    assert client.post("/api/v1/assets", json={"url": "http://evil.com/a.png"}).status_code == 422

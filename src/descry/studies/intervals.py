@@ -70,8 +70,9 @@ def intervals(
     """Measure → mean and interval by bootstrap over identities, the same draws for every measure.
 
     values: measure → (Q,), nan where a query does not count. identities: (Q,). The percentile interval is widened by
-    the factor sqrt(C / (C − 1)), which the bootstrap of C identities is too narrow by. Raises UsageError for fewer than
-    two identities or a level outside 0 … 1.
+    the factor sqrt(C / (C − 1)), which the bootstrap of C identities is too narrow by. Where every query has 0 or every
+    one 100, no draw differs, and the exact binomial limit for C identities is given instead. Raises UsageError for
+    fewer than two identities or a level outside 0 … 1.
     """
     if not 0 < level < 1:
         raise UsageError(f"level={level} was given; allowed is a share between 0 and 1, such as 0.95")
@@ -79,6 +80,8 @@ def intervals(
     means = _ratio(sums.sum(axis=0), counts.sum(axis=0))
     drawn = _bootstrap(sums, counts, draws, seed)
     low, high = _expanded(drawn, len(sums), level)
+    unseen = 100.0 * (1 - ((1 - level) / 2) ** (1 / len(sums)))
+    low, high = np.where(means == 100, 100 - unseen, low), np.where(means == 0, unseen, high)
     return {name: Interval(float(means[i]), float(low[i]), float(high[i])) for i, name in enumerate(values)}
 
 

@@ -17,6 +17,7 @@ from .intervals import DRAWS, intervals, measures
 
 LENGTHS = ((0, 10), (11, 20), (21, 30), (31, 50), (51, 10**9))
 MOST_VALUES = 20
+FEWEST = 10  # identities; of fewer a bootstrap says nothing that can be trusted
 
 
 def labels(bench: Benchmark) -> dict[str, list[str]]:
@@ -47,7 +48,7 @@ def slices(bench: Benchmark, evaluation: Evaluation, draws: int = DRAWS) -> list
             whose = evaluation.identities[chosen]
             part = {k: v[chosen] for k, v in figures.items()}
             people = len(np.unique(whose))
-            sure = intervals(part, whose, draws=draws) if people > 1 else {}
+            sure = intervals(part, whose, draws=draws) if people >= FEWEST else {}
             rows.append(
                 {"benchmark": bench.name, "composition": evaluation.composition, "slice": name, "value": value}
                 | {"queries": int(chosen.sum()), "identities": people}

@@ -156,6 +156,7 @@ def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Result
     if not made.results:
         return Results(round=made.number, leads=[], parts=[], cursor="", available=0, snapshot=made.snapshot)
     found = session.leads if at_hand else desk.deep(number, made.number)
+    names, parts = merged(found)
     where = {int(i): at for at, i in enumerate(found.ids)}
     kept = dict(made.results)
     ids = [*made.ids, *(int(i) for i in found.ids if int(i) not in kept)] if not first else list(made.ids)
@@ -163,7 +164,7 @@ def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Result
     groups = _groups(ids, whole)
     rows = []
     for rank, item in list(enumerate(ids, 1))[start : start + limit]:
-        shares = [round(float(s), 4) for s in found.shares[:, where[item]]] if item in where else []
+        shares = [round(float(s), 4) for s in parts[:, where[item]]] if item in where else []
         score = kept[item] if item in kept else float(found.scores[where[item]])
         mark: Literal["like", "unlike", ""] = (
             "like" if item in made.query.liked else "unlike" if item in made.query.unliked else ""
@@ -176,11 +177,19 @@ def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Result
     return Results(
         round=made.number,
         leads=rows,
-        parts=[PartName(kind=kind, label=label) for kind, label in found.names],
+        parts=[PartName(kind=kind, label=label) for kind, label in names],
         cursor="" if end else str(start + limit),
         available=reach,
         snapshot=made.snapshot,
     )
+
+
+def merged(found: Any) -> tuple[list[tuple[str, str]], np.ndarray]:
+    """The parts of a ranking by (kind, label), each once: a drawing that counts in two compositions is one drawing."""
+    names = list(dict.fromkeys(found.names))
+    shares = np.zeros((len(names), found.shares.shape[1]))
+    np.add.at(shares, [names.index(n) for n in found.names], found.shares)
+    return names, shares
 
 
 def _reach(desk: Desk, made: Round) -> int:
@@ -203,13 +212,14 @@ def _why(desk: Desk, number: str, which: int, item: int, against: int | None) ->
             raise Refusal(404, "not_found", f"item {wanted} is not among the leads of round {which}")
     assert found is not None
     at = ids.index(item)
-    other = found.shares[:, ids.index(against)] if against is not None else None
-    order = np.argsort(-np.abs(found.shares[:, at]), kind="stable")
+    names, shares = merged(found)
+    other = shares[:, ids.index(against)] if against is not None else None
+    order = np.argsort(-np.abs(shares[:, at]), kind="stable")
     parts = [
         Share(
-            kind=found.names[p][0],
-            label=found.names[p][1],
-            share=round(float(found.shares[p, at]), 4),
+            kind=names[p][0],
+            label=names[p][1],
+            share=round(float(shares[p, at]), 4),
             against=None if other is None else round(float(other[p]), 4),
         )
         for p in order

@@ -1,0 +1,75 @@
+"""Starting: the address, the link, the browser, the secret beside the gallery."""
+
+from __future__ import annotations
+
+import os
+import socket
+import stat
+import time
+
+import pytest
+
+from descry import cli
+from descry.errors import UsageError
+from descry.web.serving import serve
+from descry.web.tokens import FILE, Tokens
+from served import toy_model
+
+
+@pytest.fixture
+def started(monkeypatch):
+    """What a server was started with; none runs. Links that a browser was asked to open."""
+    seen = {"links": [], "sockets": []}
+
+    def run(server, sockets):
+        seen["sockets"] += [s.getsockname() for s in sockets]
+
+    monkeypatch.setattr("uvicorn.Server.run", run)
+    monkeypatch.setattr("webbrowser.open", lambda link: seen["links"].append(link) or True)
+    monkeypatch.setattr("descry.embed.load", lambda *args, **kwargs: toy_model())
+    return seen
+
+
+def test_it_listens_on_this_machine_alone_and_opens_the_link(folder, started, capsys):
+    assert cli.main(["serve", str(folder), "--port", "0"]) == 0
+    host, port = started["sockets"][0]
+    assert host == "127.0.0.1"
+    said = capsys.readouterr().out
+    assert "72 crops" in said
+    assert started["links"][0] in said
+    assert started["links"][0].startswith(f"http://127.0.0.1:{port}/#token=")
+
+
+def test_no_browser_opens_none(folder, started):
+    assert cli.main(["serve", str(folder), "--port", "0", "--no-browser"]) == 0
+    assert started["links"] == []
+
+
+def test_the_demo_hands_over_an_example_and_the_tour(folder, drawn, started, capsys):
+    sketch = sorted((drawn / "people" / "sketches").iterdir())[0]
+    serve(folder, toy_model(), browser=False, port=0, tour=True, example=(sketch, "a red jacket"))
+    assert "&tour=1" in capsys.readouterr().out
+
+
+def test_a_port_that_is_taken_is_named(folder, started):
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UsageError, match=str(port)):
+            serve(folder, toy_model(), browser=False, port=port)
+
+
+def test_the_secret_is_the_owners_and_outlives_a_restart(tmp_path):
+    first = Tokens.beside(tmp_path)
+    assert stat.S_IMODE((tmp_path / FILE).stat().st_mode) == 0o600
+    token = first.make()
+    assert Tokens.beside(tmp_path).check(token) == "ok"
+    long_ago = time.time() - 13 * 3600
+    os.utime(tmp_path / FILE, (long_ago, long_ago))
+    assert Tokens.beside(tmp_path).check(token) == "wrong"
+
+
+@pytest.mark.parametrize("token", ["", ".", "x", "66f0c3a1.", "zz.zz", "é.é", "1." + "0" * 64, " ", "." + "0" * 64])
+def test_what_is_no_token_is_wrong(token):
+    assert Tokens(b"k" * 32).check(token) == "wrong"
