@@ -3,28 +3,32 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 
-.PHONY: help demo test test-long lint clean
+.PHONY: help demo test test-long lint tables clean
 
 help:
 	@echo "make demo       make an environment, install descry, draw a gallery of synthetic people and search it"
 	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
+	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
 	@echo "make lint       style, types, and the layers of docs/architecture.md"
 	@echo "make clean      remove the environment and what the demo wrote"
 
 demo:
-	@$(PYTHON) tools/environment.py
+	@$(PYTHON) tools/environment.py web
 	@$(BIN)/descry demo
 
 test:
 	@$(PYTHON) tools/environment.py dev
 	@echo "== running the tests with $(JOBS) processes"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+	@echo "== running the browser tests (skipped where there is no Chromium)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "browser and not long"
 
 test-long:
 	@$(PYTHON) tools/environment.py dev
 	@echo "== running the long tests with $(JOBS) processes"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and not browser"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and browser"
 
 lint:
 	@$(PYTHON) tools/environment.py dev
@@ -32,6 +36,10 @@ lint:
 	@$(BIN)/ruff format --check src tests tools benchmarks recipes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+tables:
+	@$(PYTHON) tools/environment.py dev
+	@$(BIN)/python recipes/tables.py
 
 clean:
 	rm -rf .venv demo

@@ -83,8 +83,26 @@ def train(
     TrainingStopped when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot
     be.
     """
-    recipe: Recipe = method.config.recipe
     torch.set_flush_denormal(True)  # gradients near zero would make a processor many times slower
+    try:
+        return _train(method, name, preset, data, out, settings, about or {}, hear, stop)
+    finally:
+        torch.set_flush_denormal(False)
+
+
+def _train(
+    method: Any,
+    name: str,
+    preset: str,
+    data: Dataset,
+    out: Path,
+    settings: Settings,
+    about: dict[str, Any],
+    hear: Callable[[Step], None],
+    stop: Callable[[], bool],
+) -> dict[str, Any]:
+    """The loop, top to bottom."""
+    recipe: Recipe = method.config.recipe
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
@@ -103,7 +121,7 @@ def train(
     model, optimiser = fabric.setup(method, optimiser)
     model.mark_forward_method("losses")
     rates = learning_rates(recipe, batches.steps)
-    about = _about(data, batches, settings, about or {})
+    about = _about(data, batches, settings, about)
     log = Log(out / "log.jsonl", start, fabric.is_global_zero)
     begun, total, halted = time.monotonic(), batches.steps * recipe.epochs, False
 

@@ -24,17 +24,20 @@ def demo(
     /,
     identities: int = 1000,
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    browser: bool = True,
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     machine: OnMachine = Machine(),
 ) -> int:
-    """Draw synthetic people, index their photographs, and ask for one of them with a sketch and words.
+    """Draw synthetic people, index their photographs, ask for one of them with a sketch and words, and open the page.
 
-    Repeat it freely: what is already there is not made again.
+    Repeat it freely: what is already there is not made again. In a script (no terminal, --no-browser or --json) it ends
+    with the ranked answer.
 
     Args:
         out: folder for the pictures and the gallery.
         identities: how many people; each is photographed twice.
         k: how many leads to show.
+        browser: go on to the page, with a guided tour.
         json_: print JSON.
     """
     from ..people.benchmark import MIXTURE
@@ -69,6 +72,20 @@ def demo(
         "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"
         "     descry search my-gallery --sketch SKETCH.png --text 'a red jacket'"
     )
+    if browser and sys.stdin.isatty() and sys.stdout.isatty():
+        return _page(out / "gallery", model, (sketch, words))
+    _say(f"the page, with this gallery: descry serve {out / 'gallery'}")
+    return 0
+
+
+def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
+    """Serve the page until Ctrl-C; without the extra web, say how to get it."""
+    from ..web.serving import serve
+
+    try:
+        serve(gallery, model, tour=True, example=example)
+    except UsageError as error:
+        _say(str(error))
     return 0
 
 
