@@ -71,3 +71,21 @@ def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys
     assert "descry index PHOTOS" in err
     assert "no evidence of accuracy on real people" in err
     assert main(["demo", str(tmp_path / "other"), "--identities", "3"]) == 2
+
+
+def test_what_is_evaluated_as_served_is_what_a_gallery_serves(tmp_path):
+    """The ranks of `descry evaluate` and those of a search in a gallery of the same photographs."""
+    from descry.evaluate import evaluate, ways
+    from descry.gallery import Gallery
+    from descry.people.benchmark import benchmark
+
+    model = load("demo", device="cpu")
+    bench = benchmark(tmp_path / "people", 12).test["sketch+text"]
+    assert "served" in ways(model, bench)
+    ranks = evaluate(model, bench, "served").ranks
+    with Gallery.create(tmp_path / "gallery", model) as gallery:
+        gallery.index((str(next((tmp_path / "people").iterdir()) / "photos"),))
+        for probe, first in zip(bench.probes, ranks.first, strict=True):
+            own = {p.path.rsplit("/", 1)[-1] for p in bench.photos if p.pid == probe.pid}
+            shown = [path.rsplit("/", 1)[-1] for path in gallery.search(probe.query, k=24).paths]
+            assert min(shown.index(name) for name in own) + 1 == first

@@ -1,6 +1,8 @@
-"""Benchmark → similarity → metrics. The queries go through the same path as those of a searcher.
+"""Benchmark → similarity → metrics. The queries are embedded by the path of a searcher's.
 
-Nothing of size probes × photographs is kept: similarities are formed and ranked a block of rows at a time.
+"early", "late" and "pseudo" join sketch and words into one vector; "served" is what a gallery of it does: terms,
+weights and formula included. Nothing of size probes × photographs is kept but for "served": similarities are formed and
+ranked a block of rows at a time.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ import numpy as np
 from .data.leaks import Leaks, without_leaks
 from .embed import Model
 from .errors import UsageError
+from .interact.worlds import Embedded, base_scores
 from .metrics import Ranks, rank_people, summarise
 from .records import Benchmark
 
@@ -77,9 +80,13 @@ def evaluate(
 ) -> Evaluation:
     """Rank metrics of a model on one benchmark. A query without a relevant photograph counts as a miss in R@k.
 
-    photos: (G, D) embeddings of the benchmark's photographs, if at hand. missing: as in `metrics.rank`.
+    composition: "early", "late", "pseudo" or "served". photos: (G, D) embeddings of the benchmark's photographs, if at
+    hand. missing: as in `metrics.rank`.
     """
     gallery = model.embed_images([p.path for p in bench.photos]) if photos is None else photos
+    if composition == "served":
+        scores, _ = base_scores(model, bench, Embedded(gallery, np.array([p.pid for p in bench.photos])))
+        return judged(bench, scores, composition, missing)
     queries = model.embed_queries([p.query for p in bench.probes], composition)
     how = composition or (model.composition() if "+" in bench.probes[0].query.kind else "")
     return judged(bench, (queries, gallery), how, missing)
@@ -126,7 +133,8 @@ def ways(model: Model, bench: Benchmark) -> list[str | None]:
         return [None] if kind in model.answers else []
     if not set(kind.split("+")) <= model.answers:
         return []
-    return ["early", "late", "pseudo"] if kind in model.answers else ["late"]
+    one_vector: list[str | None] = ["early", "late", "pseudo"] if kind in model.answers else ["late"]
+    return [*one_vector, "served"] if model.config.get("composition") else one_vector
 
 
 def evaluate_all(
