@@ -3,12 +3,14 @@ PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
 
-.PHONY: help demo test test-long lint tables clean
+.PHONY: help demo test test-long lint docs small tables clean
 
 help:
 	@echo "make demo       make an environment, install descry, draw a gallery of synthetic people and search it"
 	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
+	@echo "make docs       the documentation as a site in site/; a warning is an error"
+	@echo "make small      every recipe on synthetic people, from START (work/demo/stage0); goes on where it stopped"
 	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
 	@echo "make lint       style, types, and the layers of docs/architecture.md"
 	@echo "make clean      remove the environment and what the demo wrote"
@@ -36,6 +38,16 @@ lint:
 	@$(BIN)/ruff format --check src tests tools benchmarks recipes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+docs:
+	@$(PYTHON) tools/environment.py dev
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+	@echo "== site/index.html is the first page"
+
+START ?= work/demo/stage0
+small:
+	@$(PYTHON) tools/environment.py dev
+	@OMP_NUM_THREADS=1 $(BIN)/python recipes/small.py $(START) --jobs $(JOBS)
 
 tables:
 	@$(PYTHON) tools/environment.py dev

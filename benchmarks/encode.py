@@ -1,6 +1,6 @@
 """The image encoder by every route of this machine, against the transformers library's eager float32, in one run.
 
-    pip install -e '.[fast]' && python benchmarks/encode.py [--size 384 128] [--routes bf16 openvino] [--index 5000]
+    pip install -e '.[fast]' && python benchmarks/encode.py [--size 384 128] [--routes bf16 openvino] [--markdown]
 
 ViT-B/16 with random weights: speed does not depend on them; agreement on random weights and noise is no evidence about
 real ones. The hardware bound is the best rate of a large matrix product in the same precision, measured here.
@@ -11,16 +11,14 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import tempfile
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
-from descry import export
+from descry import routes
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.errors import DescryError
@@ -56,7 +54,7 @@ def bound(kind: torch.dtype) -> float:
     return 2 * 4096 * 768 * 3072 / min(times)
 
 
-def rate(encoder: export.Encoder, pixels: np.ndarray, repeat: int) -> dict[str, float]:
+def rate(encoder: routes.Encoder, pixels: np.ndarray, repeat: int) -> dict[str, float]:
     """Pictures per second: median, best and worst of repeated batches."""
     encoder(pixels)
     found = []
@@ -74,7 +72,7 @@ def ranking_agreement(rows: np.ndarray, reference: np.ndarray, k: int = 10) -> f
     return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(mine, theirs, strict=True)]))
 
 
-def eager(model: Model) -> export.Encoder:
+def eager(model: Model) -> routes.Encoder:
     """What a script with the transformers library does: float32, no more."""
     vision, projection = model.clip.model.vision_model, model.clip.model.visual_projection
 
@@ -86,7 +84,7 @@ def eager(model: Model) -> export.Encoder:
     return encode
 
 
-def measure(size: tuple[int, int], routes: list[str], repeat: int, batch: int) -> dict[str, Any]:
+def measure(size: tuple[int, int], names: list[str], repeat: int, batch: int) -> dict[str, Any]:
     """All routes at one size."""
     model = vit_b16(size)
     rng = np.random.default_rng(0)
@@ -103,10 +101,10 @@ def measure(size: tuple[int, int], routes: list[str], repeat: int, batch: int) -
         "eager": base,
         "routes": {},
     }
-    for name in routes:
+    for name in names:
         try:
             begin = time.perf_counter()
-            encoder = export.build(model, name)
+            encoder = routes.build(model, name)
             rows = encoder(pixels)
             ready = time.perf_counter() - begin
         except DescryError as error:
@@ -123,24 +121,6 @@ def measure(size: tuple[int, int], routes: list[str], repeat: int, batch: int) -
             "ready_s": ready,
         }
     return out
-
-
-def index_share(count: int, route: str) -> dict[str, float]:
-    """Index that many small crops with ViT-B/16 at 384×128: wall time, and the share of it inside the encoder."""
-    from descry.gallery import Gallery
-
-    model = vit_b16((384, 128))
-    export.choose_encoder(model, route)
-    with tempfile.TemporaryDirectory() as folder:
-        crops = Path(folder) / "crops"
-        crops.mkdir()
-        rng = np.random.default_rng(0)
-        for i in range(count):
-            blocks = rng.integers(0, 256, (16, 8, 3), dtype=np.uint8)
-            Image.fromarray(blocks).resize((64, 160), Image.Resampling.BICUBIC).save(crops / f"{i:05d}.jpg")
-        with Gallery.create(Path(folder) / "gallery", model) as gallery:
-            report = gallery.index(crops)
-    return {"crops": count, "seconds": report.seconds, "encoder_share": report.encoding / report.seconds}
 
 
 def table(results: list[dict[str, Any]]) -> str:
@@ -167,24 +147,40 @@ def table(results: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def markdown(results: list[dict[str, Any]]) -> str:
+    """The table of docs/gallery.md."""
+    lines = []
+    for r in results:
+        height, width = r["size"]
+        lines += [
+            f"\nViT-B/16, {height}×{width}, batches of {r['batch']}:\n",
+            "| route | pictures/s | × eager fp32 | of the bound | least cosine to fp32 | ranking agreement |",
+            "|---|---|---|---|---|---|",
+            f"| transformers eager fp32 | {r['eager']['median']:.1f} | 1.00 | "
+            f"{r['eager']['median'] * r['operations'] / r['limits']['fp32']:.0%} | – | – |",
+        ]
+        for name, row in r["routes"].items():
+            lines.append(
+                f"| {name} | {row['rate']['median']:.1f} | {row['over_eager']:.2f} | {row['share_of_bound']:.0%} | "
+                f"{row['least_cosine']:.5f} | {row['ranking_agreement']:.2f} |"
+            )
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=2, action="append")
-    parser.add_argument("--routes", nargs="+", default=list(export.ROUTES))
+    parser.add_argument("--routes", nargs="+", default=list(routes.ROUTES))
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--index", type=int, default=0, help="also index that many crops")
-    parser.add_argument("--route", default="auto", help="of the index")
+    parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     sizes = [tuple(s) for s in args.size or [(224, 224), (384, 128)]]
     results = [measure(size, args.routes, args.repeat, args.batch) for size in sizes]
     print(f"{torch.get_num_threads()} threads, torch {torch.__version__}, load {os.getloadavg()[0]:.1f}")
-    print(table(results))
-    if args.index:
-        results.append(index_share(args.index, args.route))
-        print("index: {crops} crops in {seconds:.1f} s, {encoder_share:.1%} of it in the encoder".format(**results[-1]))
+    print(markdown(results) if args.markdown else table(results))
     if args.json:
         args.json.write_text(json.dumps(results, indent=1))
 

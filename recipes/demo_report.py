@@ -1,4 +1,4 @@
-"""Measure the demo model on the frozen benchmark: metrics.json beside the model, and the table in docs/demo-model.md.
+"""Measure the demo model on the frozen benchmark: metrics.json beside the model, and the tables in docs.
 
     python recipes/demo_report.py WORK [--model demo] [--write]
 
@@ -18,16 +18,20 @@ import numpy as np
 from descry.compose import Composition
 from descry.embed import load
 from descry.evaluate import judged
+from descry.gallery.contract import Binding
 from descry.interact.choosing import SHARES
 from descry.interact.worlds import Embedded, base_scores
 from descry.people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 from descry.records import Benchmark
+from descry.report.known import about_model
+from descry.report.known import markdown as known_errors
 from descry.studies.intervals import intervals, measures, paired
 
 MODEL = Path(__file__).resolve().parent.parent / "src" / "descry" / "models" / "demo"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
 SLICE = 100
 MARKS = ("<!-- figures: recipes/demo_report.py -->", "<!-- end of figures -->")
+KNOWN = ("<!-- known errors: recipes/demo_report.py -->", "<!-- end of known errors -->")
 
 
 def row(bench: Benchmark, scores: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
@@ -115,6 +119,12 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def put(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Write what stands between two marks of a page anew."""
+    before, _, rest = page.read_text("utf-8").partition(marks[0])
+    page.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}", "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
@@ -128,9 +138,9 @@ def main() -> None:
     print(f"\n{time.monotonic() - begun:.0f} s")
     if options.write:
         (MODEL / "metrics.json").write_text(json.dumps(found, indent=1) + "\n", "utf-8")
-        page = PAGE.read_text("utf-8")
-        before, _, rest = page.partition(MARKS[0])
-        PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}", "utf-8")
+        put(PAGE, MARKS, text)
+        known = about_model(Binding("demo", found["fingerprint"], 0, {}))
+        put(PAGE.with_name("responsible-use.md"), KNOWN, known_errors(known["error_rates"]))
 
 
 if __name__ == "__main__":

@@ -14,13 +14,12 @@ from running import Figures, judge
 from worlds import World
 
 from descry import figures, images
-from descry.checkpoint import load_training
 from descry.cost import parts, report
 from descry.embed import load
 from descry.evaluate import similarity
-from descry.methods import method_class
-from descry.methods.vfe_tps import average_distance, pixel_mask, random_mask, silhouette
+from descry.methods.vfe_tps import average_distance, silhouette
 from descry.metrics import rank_people
+from descry.studies.inside import drawn, hidden
 from descry.studies.maps import tsne
 from descry.studies.showing import answered, shown
 
@@ -64,8 +63,9 @@ def features(model: Any, world: World, run: Path) -> Figures:
 
 def masks(model: Any, world: World, run: Path) -> Figures:
     """avgDist of the last step's masked image modelling on test photographs (VFE-TPS §4.5.3)."""
-    predicted, photos, mask, patch = _masked(model, world, run)
-    return {"masks": {"avgDist": average_distance(predicted, model.clip.normalise(photos), mask, patch)}}
+    found = hidden(model, run, world.data[0].test["text"])
+    photos = model.clip.normalise(found.photos)
+    return {"masks": {"avgDist": average_distance(found.predicted, photos, found.mask, found.patch)}}
 
 
 def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, Path], World, Path], list[Path]]:
@@ -109,13 +109,11 @@ def reconstructed(runs: Mapping[str, Path], world: World, out: Path) -> list[Pat
     pictures: list[list[Any]] = []
     for run in runs.values():
         model = load(run, world.device)
-        predicted, photos, mask, patch = _masked(model, world, run, 4)
-        hidden = pixel_mask(mask, photos, patch)[:, None]
-        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.clip.spec.mean, model.clip.spec.std))
-        drawn = torch.where(hidden, predicted * std + mean, photos)
+        found = hidden(model, run, world.data[0].test["text"], 4)
+        covered, finished = drawn(found, model)
         if not pictures:
-            pictures = [[p, m] for p, m in zip(photos, photos.masked_fill(hidden, 0.5), strict=True)]
-        for line, picture in zip(pictures, drawn, strict=True):
+            pictures = [[p, m] for p, m in zip(found.photos, covered, strict=True)]
+        for line, picture in zip(pictures, finished, strict=True):
             line.append(picture)
     heads = ["photograph", "hidden", *runs]
     return [figures.reconstructions([[p.numpy() for p in line] for line in pictures], heads, out / "vfe-tps-masks.png")]
@@ -146,23 +144,3 @@ def _gallery(model: Any, world: World) -> tuple[np.ndarray, list[int]]:
     photos = [p for p in next(iter(world.data[0].test.values())).photos if p.pid >= 0]
     few = photos[:2000]
     return model.embed_images([p.path for p in few]), [p.pid for p in few]
-
-
-def _masked(model: Any, world: World, run: Path, rows: int = 32) -> tuple[Any, Any, Any, int]:
-    """Predicted normalised pixels, photographs, masks and the side of a patch, with all weights of the last step."""
-    data = world.data[0]
-    whole = method_class(model.config["method"])(model.clip, model.words, model.method.config, data.identities).eval()
-    tensors, _ = load_training(run / "training.safetensors")
-    whole.load_state_dict({k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")})
-    bench = data.test["text"]
-    first = {p.pid: p.path for p in reversed(bench.photos)}
-    asked = bench.probes[:rows]
-    photos = torch.from_numpy(np.stack([images.load(first[p.pid], model.image_size) for p in asked])).float().div(255)
-    c, patch = whole.config, whole.clip.patch
-    generator = torch.Generator().manual_seed(0)
-    mask = random_mask(len(photos), whole.clip.grid, max(1, c.mask_unit // patch), c.mask_ratio, generator)
-    ids = whole.words.ids([str(p.query.wanted[0].value) for p in asked])
-    with torch.inference_mode():
-        pads = torch.arange(ids.shape[1]) > whole.clip.text_end(ids)[:, None] if c.mask_pads else None
-        text = whole.clip.text_tokens(ids) if c.mim == "text" else None
-        return whole.mim.predict(whole.clip, photos, mask, text, pads).float(), photos, mask, patch

@@ -10,7 +10,10 @@ Every recipe takes the same options:
                             need is trained once
     --ledger FILE           where finished cells are written down (default: WORK/ledger.jsonl)
     --seed N                may be repeated; the default is 0, 1, 2 (smoke: 0)
+    --kept                  train nothing: only judge and show the cells that are trained already
     --watch                 also judge every epoch on test, and say how much choosing there would have flattered
+
+`python recipes/small.py START` runs the --small form of all of them.
 
 Synthetic people are no evidence of accuracy on real people: such a table shows whether the code learns what the paper
 says it should, and how far seeds lie apart.
@@ -24,43 +27,27 @@ import json
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from worlds import World, changed, worlds
+from cells import Cell, finished, fit
+from worlds import World, worlds
 
-from descry.cli.starting import start
 from descry.embed import load
 from descry.evaluate import evaluate_all
-from descry.methods import preset
 from descry.records import Dataset
 from descry.studies import ledger
 from descry.studies.intervals import paired
 from descry.studies.papers import TABLES
 from descry.studies.results import ranks_of, read_results, row_of, write_results
-from descry.studies.selection import Watch, flattery, read_epochs
+from descry.studies.selection import flattery, read_epochs
 from descry.studies.tables import SYNTHETIC, beside
-from descry.train import Settings, train
 
 ROOT = Path(__file__).resolve().parent.parent
 Figures = dict[str, dict[str, float]]
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One row of a table. method "": the CLIP that the others start from, as it is.
-
-    changes: fields of the method's config. adapt: what InteractReID's stage 1 is trained on, "" for nothing.
-    """
-
-    row: str
-    method: str = ""
-    changes: Mapping[str, Any] = field(default_factory=dict)
-    which: str = "recommended"
-    adapt: str = "PEDES"
 
 
 @dataclass(frozen=True)
@@ -79,6 +66,33 @@ class Study:
 
 def main(study: Study, argv: Sequence[str] | None = None) -> int:
     """The command line of one recipe."""
+    args = _arguments(argv)
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    scale = "smoke" if args.smoke else "small" if args.small else "full"
+    world = worlds(scale, args.work, args.start, args.data, args.adapt, args.device, study.splits)
+    seeds = args.seed or ([0] if scale == "smoke" else [0, 1, 2])
+    command = " ".join(["python", f"recipes/{script(study.table)}.py", *(f"--{scale}" for _ in [0] if scale != "full")])
+    world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
+    found = sweep(study, world, seeds, args.ledger or args.work / "ledger.jsonl", command, args.only, args.kept)
+    asked = {c.asked for c in TABLES[study.table].columns}
+    for line in differences(found, world, asked) if scale != "smoke" else []:
+        print(line)
+    if study.draw:
+        for path in study.draw({row: runs[0][0] for row, runs in found.items()}, world, args.work / "figures"):
+            print(f"figure: {path}")
+    if scale != "full":
+        print(SYNTHETIC if scale == "small" else "a smoke run: no figure above claims anything")
+    return 0
+
+
+def script(table: str) -> str:
+    """The recipe of a table, as a module's name: interactreid-1 → interactreid_table1."""
+    paper, _, what = table.rpartition("-")
+    return f"{paper.replace('-', '_')}_{f'table{what}' if what.isdigit() else what}"
+
+
+def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     doc = sys.modules["__main__"].__doc__ or __doc__
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--smoke", action="store_true")
@@ -93,35 +107,24 @@ def main(study: Study, argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int, default=0)
     parser.add_argument("--watch", action="store_true")
-    args = parser.parse_args(argv)
-    if args.threads:
-        torch.set_num_threads(args.threads)
-    scale = "smoke" if args.smoke else "small" if args.small else "full"
-    world = worlds(scale, args.work, args.start, args.data, args.adapt, args.device, study.splits)
-    seeds = args.seed or ([0] if scale == "smoke" else [0, 1, 2])
-    command = " ".join(["python", f"recipes/{Path(sys.argv[0]).name}", *(f"--{scale}" for _ in [0] if scale != "full")])
-    world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
-    found = sweep(study, world, seeds, args.ledger or args.work / "ledger.jsonl", command, args.only)
-    asked = {c.asked for c in TABLES[study.table].columns}
-    for line in differences(found, world, asked) if scale != "smoke" else []:
-        print(line)
-    if study.draw:
-        for path in study.draw({row: runs[0][0] for row, runs in found.items()}, world, args.work / "figures"):
-            print(f"figure: {path}")
-    if scale != "full":
-        print(SYNTHETIC if scale == "small" else "a smoke run: no figure above claims anything")
-    return 0
+    parser.add_argument("--kept", action="store_true")
+    return parser.parse_args(argv)
 
 
 def sweep(
-    study: Study, world: World, seeds: Sequence[int], written: Path, command: str, only: str = ""
+    study: Study, world: World, seeds: Sequence[int], written: Path, command: str, only: str = "", kept: bool = False
 ) -> dict[str, list[list[Path]]]:
-    """Train and judge every cell with every seed, the finished ones being kept; row → run folders by seed and split."""
+    """Train and judge every cell with every seed, the finished ones being kept; row → run folders by seed and split.
+
+    kept: leave out what is not trained yet. The start as it is has nothing random, so one seed is enough.
+    """
     found: dict[str, list[list[Path]]] = {}
     for cell in study.cells:
         if only not in cell.row:
             continue
-        for seed in seeds:
+        for seed in seeds if cell.method else seeds[:1]:
+            if kept and not all(finished(cell, seed, world, data) for data in world.data):
+                continue
             begun = time.monotonic()
             runs = [fit(cell, seed, world, data) for data in world.data]
             judged = [judge(run, data, world) for run, data in zip(runs, world.data, strict=True)]
@@ -136,38 +139,6 @@ def sweep(
                 print(f"  choosing the epoch on test would add {added:.2f}")
             note(study, cell, seed, world, runs, judged, figures, intervals, written, command, time.monotonic() - begun)
     return found
-
-
-def fit(cell: Cell, seed: int, world: World, data: Dataset) -> Path:
-    """The run folder of one cell: trained, gone on with, or found finished. InteractReID is trained in two stages."""
-    if not cell.method:
-        return Path(world.start)
-    taught_on = [data.name, len(data.train), world.mark]
-    named = json.dumps([cell.method, cell.which, dict(cell.changes), cell.adapt, *taught_on], default=str)
-    folder = world.work / world.scale / f"{cell.method}-{hashlib.sha256(named.encode()).hexdigest()[:12]}" / str(seed)
-    stages = [(1, data)]
-    if hasattr(preset(cell.method, cell.which), "stage"):
-        stages = [(1, world.adapt[cell.adapt])] if cell.adapt else []
-        stages.append((2, data))
-    origin = world.start
-    for stage, taught in stages:
-        out = folder / f"stage{stage}"
-        if not (out / "metrics.json").is_file():
-            resume = (out / "training.safetensors").is_file()
-            torch.manual_seed(seed)
-            method, about = start(
-                cell.method, cell.which, stage, origin, taught, out, world.budget.size, resume, False, seed,
-                lambda config: changed(config, cell.changes, world.budget),
-            )  # fmt: skip
-            settings = Settings(seed=seed, device=world.device, resume=resume)
-            note = {"note": SYNTHETIC} if world.scale != "full" else {}
-            if world.scale == "smoke":
-                taught = replace(taught, val={})  # two steps have nothing to choose from
-            watch = Watch(method, taught.val, data.test, out / "epochs.jsonl", world.device)
-            hear = watch if world.watch and stage == stages[-1][0] else lambda step: None
-            train(method, cell.method, cell.which, taught, out, settings, about | note, hear)
-        origin = str(out)
-    return Path(origin)
 
 
 def results_file(run: Path, data: Dataset, world: World) -> Path:

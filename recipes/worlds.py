@@ -39,7 +39,7 @@ class Budget:
 
 BUDGETS = {
     "smoke": Budget((32, 16), 12, 6, 8, 1, 6),
-    "small": Budget((96, 48), 1000, 500, 1000, 4, 64),
+    "small": Budget((96, 48), 250, 80, 500, 2, 64, 1e-4),
     "full": Budget(),
 }
 
@@ -71,11 +71,11 @@ def changed(config: Any, changes: Mapping[str, Any], budget: Budget) -> Any:
     if budget.size is None:
         return replace(config, **changes)
     patch = budget.size[0] // 8  # of both small CLIPs
-    fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "mapping_hidden": 128, "pairs": 20}
+    fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "pairs": 20}
     small = {k: v for k, v in fitting.items() if hasattr(config, k)}
-    if "mapping_hidden" in changes:
-        small["mapping_hidden"] = changes["mapping_hidden"] // 8  # the small encoders are narrower
     config = replace(config, **(dict(changes) | small))
+    if hasattr(config, "mapping_hidden"):
+        config = replace(config, mapping_hidden=config.mapping_hidden // 8)  # the small encoders are narrower
     return config.with_recipe(shared(config.recipe, budget, budget.epochs))
 
 

@@ -73,7 +73,7 @@ def test_near_misses(capsys):
 
 
 def test_repeated_options_append(capsys, monkeypatch, tmp_path):
-    import descry.cli.gallery as module
+    import descry.cli.search as module
 
     seen = {}
     monkeypatch.setattr(

@@ -1,6 +1,7 @@
 """Cost: the parameters and multiply-adds of the papers' tables, and a report of a small model."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -55,6 +56,16 @@ def test_a_real_pass_and_the_meta_device_count_the_same(words):
     projected_everywhere = cost.text_macs(clip, 24)
     ours = cost.multiply_adds(lambda: model.encode_text(batch["text"]), [model])
     assert projected_everywhere - ours == 23 * 32 * 32
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_step_of_interactreid_with_all_its_terms(words, stage):
+    every = {"composed": 1.0, "replay": 1.0, "anchor": 1.0, "direct": 1.0}
+    config = replace(preset("interactreid", "recommended"), stage=stage, mapping_hidden=16, **every)
+    model = method_class("interactreid")(toy_clip(words), words, config, 4)
+    milliseconds, peak = cost.training_step(model, 4)
+    assert milliseconds > 0
+    assert peak > 1e7
 
 
 @pytest.mark.parametrize("name", [n for n in METHODS if n not in ("zero_shot", "interactreid", "vit_bert")])

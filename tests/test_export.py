@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 
-from descry import export
+from descry import encoders, export, routes
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.errors import DescryError, UsageError
@@ -16,6 +16,9 @@ from descry.methods import method_class, preset
 from descry.text import Words
 
 NEEDS = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript"), "int8": ("onnxruntime", "onnxscript")}
+
+
+MEASURED = {None: {"torch": 10.0, "bf16": 20.0}, ("compiled",): {"torch": 9.0, "compiled": 30.0}}
 
 
 def need(*packages: str) -> None:
@@ -42,28 +45,54 @@ def pixels(model, count=5):
 def test_a_route_gives_the_vectors_of_float32(model, route):
     need(*NEEDS.get(route, ()))
     given = pixels(model)
-    rows, expected = export.build(model, route)(given), model.embed_pixels(given)
+    rows, expected = routes.build(model, route)(given), model.embed_pixels(given)
     assert rows.shape == expected.shape
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
     least = {"torch": 0.999999, "onnx": 0.99999, "int8": 0.95}.get(route, export.PARITY)
     assert (rows * expected).sum(axis=1).min() >= least
-    assert export.build(model, route)(given[:2]).shape == (2, model.dimension)
+    assert routes.build(model, route)(given[:2]).shape == (2, model.dimension)
 
 
 @pytest.mark.long
 def test_the_compiled_route(model):
-    given = pixels(model, 4)
+    given = pixels(model, 40)
     try:
-        encoder = export.build(model, "compiled")
+        encoder = routes.build(model, "compiled")
     except DescryError:
         pytest.skip("no C++ compiler on this machine")
     assert (encoder(given) * model.embed_pixels(given)).sum(axis=1).min() >= export.PARITY
+    assert (encoder(given[:3]) * model.embed_pixels(given[:3])).sum(axis=1).min() >= export.PARITY
+
+
+def test_batches_for_a_compiled_encoder_are_filled_up(model):
+    seen = []
+    fast = routes.plain(model)
+    encoder = routes._filled(lambda x: seen.append(len(x)) or fast(x), 4)
+    given = pixels(model, 9)
+    np.testing.assert_allclose(encoder(given), fast(given), atol=1e-5)
+    assert seen == [4, 4, 4]
+
+
+def test_without_a_compiler_the_compiled_route_says_what_to_do(model, monkeypatch):
+    monkeypatch.setattr(routes.shutil, "which", lambda name: None)
+    with pytest.raises(DescryError, match="--encoder bf16"):
+        routes.build(model, "compiled")
+
+
+def test_a_compiler_that_does_not_work_is_no_end(model, monkeypatch):
+    def broken(module, dynamic):
+        raise RuntimeError("Python.h is missing\nand more")
+
+    monkeypatch.setattr(routes, "compiler", lambda: "g++")
+    monkeypatch.setattr(routes.torch, "compile", lambda module, dynamic: lambda x: broken(module, dynamic))
+    with pytest.raises(DescryError, match=r"\(Python.h is missing\); use --encoder bf16"):
+        routes.build(model, "compiled")
 
 
 def test_the_original_model_is_not_touched(model):
     before = {k: v.clone() for k, v in model.method.state_dict().items()}
-    export.build(model, "bf16")(pixels(model))
+    routes.build(model, "bf16")(pixels(model))
     for name, value in model.method.state_dict().items():
         assert value.dtype == before[name].dtype
         assert (value == before[name]).all()
@@ -71,33 +100,55 @@ def test_the_original_model_is_not_touched(model):
 
 def test_the_choice_is_measured_once_and_kept(model, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr(export, "measure", lambda m: asked.append(m) or {"torch": 10.0, "bf16": 20.0})
+    monkeypatch.setattr(encoders, "measure", lambda m, routes=None: asked.append(routes) or MEASURED[routes])
+    monkeypatch.setattr(encoders, "compiler", lambda: "")
     cache = tmp_path / "deep" / "encoders.json"
     try:
-        assert export.choose_encoder(model, "auto", cache) == "bf16"
+        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
         assert model.encoder is not None
-        assert export.choose_encoder(model, "auto", cache) == "bf16"
+        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
         assert len(asked) == 1
         cache.write_text("damaged")
-        assert export.choose_encoder(model, "auto", cache) == "bf16"
+        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
         assert len(asked) == 2
     finally:
         model.encoder = None
 
 
+def test_compiling_is_for_long_work_without_openvino(model, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(encoders, "measure", lambda m, routes=None: asked.append(routes) or dict(MEASURED[routes]))
+    monkeypatch.setattr(encoders, "build", lambda m, route: route)
+    monkeypatch.setattr(encoders, "rate", lambda *_: 1.0)
+    monkeypatch.setattr(encoders, "compiler", lambda: "g++")
+    cache = tmp_path / "encoders.json"
+    try:
+        assert encoders.choose_encoder(model, "auto", cache, pictures=1000) == "bf16"
+        assert asked == [None]
+        assert encoders.choose_encoder(model, "auto", cache, pictures=100_000) == "compiled"
+        assert encoders.choose_encoder(model, "auto", cache, pictures=100_000) == "compiled"
+        assert asked == [None, ("compiled",)]
+        assert encoders.choose_encoder(model, "auto", cache, pictures=1000) == "bf16"
+        with_openvino = {None: {"torch": 10.0, "openvino": 25.0}}
+        monkeypatch.setattr(encoders, "measure", lambda m, routes=None: with_openvino[routes])
+        assert encoders.choose_encoder(model, "auto", tmp_path / "other.json", pictures=10**6) == "openvino"
+    finally:
+        model.encoder = None
+
+
 def test_a_route_that_loses_parity_is_not_taken(model, monkeypatch):
-    monkeypatch.setattr(export, "ENOUGH", float("inf"))
-    monkeypatch.setattr(export, "PARITY", 0.99)
-    monkeypatch.setattr(export, "available", lambda: ("bf16", "autocast"))
-    honest = export.build
+    monkeypatch.setattr(encoders, "ENOUGH", float("inf"))
+    monkeypatch.setattr(encoders, "PARITY", 0.99)
+    monkeypatch.setattr(encoders, "available", lambda: ("bf16", "autocast"))
+    honest = encoders.build
     wrong = lambda m, route: (lambda x: -honest(m, route)(x)) if route == "bf16" else honest(m, route)  # noqa: E731
-    monkeypatch.setattr(export, "build", wrong)
-    assert set(export.measure(model)) == {"torch", "autocast"}
+    monkeypatch.setattr(encoders, "build", wrong)
+    assert set(encoders.measure(model)) == {"torch", "autocast"}
 
 
 def test_unknown_routes_and_formats_are_refused(model, tmp_path):
     with pytest.raises(UsageError, match="did you mean 'openvino'"):
-        export.choose_encoder(model, "openvin")
+        encoders.choose_encoder(model, "openvin")
     with pytest.raises(UsageError, match="no format"):
         export.export(model, tmp_path / "x", "tflite")
     with pytest.raises(UsageError, match="not written in"):

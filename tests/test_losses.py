@@ -94,3 +94,13 @@ def test_gradients_reach_both_sides():
     ).backward()
     assert a.grad.abs().sum() > 0
     assert b.grad.abs().sum() > 0
+
+
+def test_logits_are_not_rounded_under_autocast():
+    exact = losses.cosine_logits(I, T, 0.02)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.allclose(losses.cosine_logits(I, T, 0.02), exact, rtol=0, atol=1e-5)
+        half = losses.cosine_logits(I.bfloat16(), T.bfloat16(), 0.02)
+    assert half.dtype == torch.float32
+    assert torch.allclose(half, losses.cosine_logits(I.bfloat16().float(), T.bfloat16().float(), 0.02))
+    assert losses.cosine_logits(I.double(), T.double(), 0.02).dtype == torch.float64

@@ -236,6 +236,26 @@ def test_selection_is_on_validation_or_last_and_on_test_only_by_name(toy, tmp_pa
     assert run(toy, tmp_path / "c", method=method)[1]["selection"] == "last"
 
 
+def test_caching_gradients_changes_no_step(toy, tmp_path):
+    run(toy, tmp_path / "whole", method=toy_method(text_dropout=0.0, mapping_dropout=0.0))
+    parts = toy_method(text_dropout=0.0, mapping_dropout=0.0)
+    seen = []
+    parts.clip.model.vision_model.register_forward_hook(lambda m, a, out: seen.append(len(out.last_hidden_state)))
+    run(toy, tmp_path / "parts", replace(CPU, cache_gradients=3), parts)
+    losses = [
+        [
+            json.loads(x)["image-text"]
+            for x in (tmp_path / n / "log.jsonl").read_text().splitlines()
+            if "image-text" in x
+        ]
+        for n in ("whole", "parts")
+    ]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert {3} <= set(seen)
+    with pytest.raises(UsageError, match="1 or more"):
+        run(toy, tmp_path / "none", replace(CPU, cache_gradients=-1))
+
+
 def test_accumulation_and_its_refusals(toy, tmp_path):
     assert run(toy, tmp_path / "a", replace(CPU, accumulate=2))[1]["epochs"] == 2
     with pytest.raises(UsageError, match="equal parts"):

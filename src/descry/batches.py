@@ -14,11 +14,12 @@ from torch import Tensor
 
 from . import images
 from .augment import augmentation
-from .errors import DataError, UsageError
+from .errors import DataError, UsageError, nearest
 from .methods import Batch, Recipe
 from .records import Example
 from .text import Words, clean_caption, mask_tokens
 
+SAMPLERS = ("random", "identity")
 MEMORY = 2_000_000_000  # bytes of decoded pictures kept, so that small data sets are decoded once
 
 
@@ -31,6 +32,7 @@ class Batches:
     """Batches of a data set for one process of `world`, in an order that the seed alone decides.
 
     needs: which of "text" and "sketch" a batch holds beside image, pid and image_id. Rows without them are left out.
+    "caption" instead of "text" keeps rows without one: their text is empty, and told (B,) is 0 there and 1 elsewhere.
     """
 
     def __init__(
@@ -53,6 +55,8 @@ class Batches:
             )
         if recipe.batch_size % world:
             raise UsageError(f"a batch of {recipe.batch_size} cannot be shared by {world} processes; choose a multiple")
+        if recipe.sampler not in SAMPLERS:
+            raise UsageError(f"sampler={recipe.sampler!r} was given; {nearest(recipe.sampler, SAMPLERS)}")
         self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
         self.seed, self.rank, self.world, self.threads, self.device = seed, rank, world, threads, device
         self.augment = augmentation(recipe.augment)
@@ -122,7 +126,9 @@ class Batches:
         if "sketch" in self.needs:
             sketches = [r.sketches[d.integers(len(r.sketches))] for r, d in zip(rows, draws, strict=True)]
             batch["sketch"] = self._pictures(sketches, pool)
-        if "text" in self.needs:
+        if "caption" in self.needs:
+            batch["told"] = torch.tensor([int(bool(r.caption)) for r in rows])
+        if self.needs & {"text", "caption"}:
             generator = torch.Generator().manual_seed(mix(self.seed, 6, epoch, step, self.rank))
             batch |= self._texts(rows, draws, generator)
         return batch

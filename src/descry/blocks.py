@@ -9,7 +9,7 @@ Letters: B batch, L queries, S keys, W width, D shared dimension, N identities, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -141,30 +141,46 @@ class MaskedWordHead(nn.Module):
         for layer in (self.dense, self.words):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, text_tokens: Tensor, image_tokens: Tensor, labels: Tensor) -> Tensor:
+    def forward(self, text_tokens: Tensor, image_tokens: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
         """Cross-entropy at the masked words. (B, L, D), (B, 1 + P, D), labels (B, L): 0 = not masked.
 
-        Words that are not masked never reach the vocabulary's matrix, which is most of the cost. 0 where none is
-        masked.
+        count: what the sum is divided by; left out, the number of masked words. Words that are not masked never reach
+        the vocabulary's matrix, which is most of the cost. 0 where none is masked.
         """
         masked = labels != 0
         states = self.cross(text_tokens, image_tokens)[masked]
         logits = self.words(self.norm(self.activation(self.dense(states)))).float()
-        return F.cross_entropy(logits, labels[masked], reduction="sum") / masked.sum().clamp(min=1)
+        total = F.cross_entropy(logits, labels[masked], reduction="sum")
+        return total / (masked.sum().clamp(min=1) if count is None else count)
 
 
-def cache_gradients(clip: Clip, rows: int) -> Clip:
-    """Let a Clip encode `rows` at a time in training and recompute each chunk in the backward pass.
+def cache_gradients(owner: Clip | nn.Module, rows: int, encoders: Sequence[str] = ENCODERS) -> Any:
+    """Let a Clip (or what else has `encoders`) encode `rows` at a time in training and recompute each chunk in the
+    backward pass.
 
     Losses still see the whole batch, so a batch that does not fit into memory keeps all its negatives; gradients are
-    the same, at the price of one more forward pass (gradient caching, Gao et al. 2021). For every method; undone by
-    nothing, as inference is not touched. Raises UsageError for less than one row.
+    the same, at the price of one more forward pass (gradient caching, Gao et al. 2021). Dropout inside an encoder is
+    drawn chunk by chunk. Undone by nothing, as inference is not touched. Raises UsageError for less than one row.
     """
     if rows < 1:
         raise UsageError(f"chunks of {rows} rows were asked for; allowed: 1 or more (or do not cache gradients)")
-    for name in ENCODERS:
-        setattr(clip, name, partial(_in_chunks, getattr(clip, name), rows))
-    return clip
+    for name in encoders:
+        setattr(owner, name, partial(_in_chunks, getattr(owner, name), rows))
+    return owner
+
+
+def cache_gradients_of(method: Any, rows: int) -> None:
+    """`cache_gradients` for whatever a method encodes with: its CLIP, or the encoders that it names itself.
+
+    Raises UsageError for a method whose encoder reads the batch as a whole, which says so in `reads_whole_batch`.
+    """
+    if why := getattr(method, "reads_whole_batch", ""):
+        raise UsageError(
+            f"gradients in chunks of {rows} rows were asked for, but {why}; leave --cache-gradients out and use "
+            "--checkpoint-gradients, which saves memory too"
+        )
+    own = getattr(method, "encoders", ())
+    cache_gradients(method if own else method.clip, rows, own or ENCODERS)
 
 
 def _in_chunks(encode: Callable[..., Tensor], rows: int, inputs: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -13,23 +13,15 @@ from __future__ import annotations
 
 import io
 import json
-import urllib.error
-import urllib.request
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import parse_qs, quote, urlsplit
 
-from .errors import DescryError, UsageError
+from .errors import UsageError
 from .query import Query
+from .web.link import Here, Http, ServerRefused
 
-
-class ServerRefused(DescryError):
-    """A server said no: `code` is the API's, `status` its HTTP status."""
-
-    def __init__(self, message: str, code: str, status: int):
-        super().__init__(message)
-        self.code, self.status = code, status
+__all__ = ["Client", "ServerRefused"]
 
 
 class Client:
@@ -41,7 +33,7 @@ class Client:
 
     def __init__(self, where: str | Path, model: Any = None, name: str = "inquiry"):
         self.name, self.inquiry = name, ""
-        self._link = _Http(str(where)) if str(where).startswith(("http://", "https://")) else _Here(Path(where), model)
+        self._link = Http(str(where)) if str(where).startswith(("http://", "https://")) else Here(Path(where), model)
 
     # ------------------------------------------------------------------ asking
 
@@ -158,6 +150,63 @@ class Client:
             data = buffer.getvalue()
         return str(self._link.upload(data)["id"])
 
+    # ------------------------------------------------------------------ the account
+
+    def find(self, item: int, verdict: str, note: str = "", number: int = 0) -> dict[str, Any]:
+        """Say of an item that it is "worth following", or "set aside". number: the round it was seen in."""
+        body = {"verdict": verdict, "note": note, "round": number}
+        return self._call("PUT", f"/inquiries/{self._begun()}/findings/{item}", body)
+
+    def unfind(self, item: int) -> None:
+        """Take a finding back."""
+        self._call("DELETE", f"/inquiries/{self._begun()}/findings/{item}")
+
+    def findings(self) -> list[dict[str, Any]]:
+        """What was found, by item."""
+        return list(self._call("GET", f"/inquiries/{self._begun()}/findings")["findings"])
+
+    def report(self, format: str = "json", blur_others: bool = False, redact_paths: bool = False) -> bytes:  # noqa: A002
+        """The report as the bytes of an html, json or csv file. The account has a line that it was made."""
+        body = {"format": format, "blur_others": blur_others, "redact_paths": redact_paths}
+        data: bytes = self._call("POST", f"/inquiries/{self._begun()}/reports", body)
+        return data
+
+    def keep_until(self, day: str | None) -> dict[str, Any]:
+        """Set the last day the inquiry is kept, as 2027-01-31; None for no day."""
+        return self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
+
+    def purge(self) -> dict[str, Any]:
+        """Remove the inquiry for good; what went, and the head of the account."""
+        gone: dict[str, Any] = self._call("DELETE", f"/inquiries/{self._begun()}")
+        self.inquiry = ""
+        return gone
+
+    def account(self, head: str = "") -> dict[str, Any]:
+        """Whether the account is as it was written, also up to a head that was kept elsewhere."""
+        return self._call("GET", f"/audit?head={head}")
+
+    # ------------------------------------------------------------------ indexing on a server
+
+    def folders(self, within: str = "") -> dict[str, Any]:
+        """Folders that a server allows to be indexed, or what lies in one of them."""
+        return self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
+
+    def index(self, folder: str, dry: bool = False, **mapping: Any) -> dict[str, Any]:
+        """Begin to index a folder of `folders`, by its id; the job. mapping: camera, time, track, pattern, table."""
+        body = {"folder": folder, "mapping": mapping, "dry": dry}
+        return self._call("POST", f"/galleries/{self._gallery()}/index-jobs", body)
+
+    def job(self, number: str, state: str = "") -> dict[str, Any]:
+        """How an index job stands. state: "paused" or "running", to let it pause or go on; "stopped", to end it."""
+        path = f"/index-jobs/{number}"
+        if state == "stopped":
+            return self._call("DELETE", path)
+        return self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
+
+    def skipped(self, count: int = 200) -> dict[str, Any]:
+        """Files that could not be read, with reasons."""
+        return self._call("GET", f"/galleries/{self._gallery()}/skipped?limit={count}")
+
     def close(self) -> None:
         """Release a gallery that was opened here."""
         self._link.close()
@@ -173,6 +222,9 @@ class Client:
     def _call(self, method: str, path: str, body: Any = None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         return self._link.send(method, path, data, "application/json")
+
+    def _gallery(self) -> str:
+        return str(self.gallery()["id"])
 
     def _begun(self) -> str:
         if not self.inquiry:
@@ -194,108 +246,3 @@ class Client:
             ],
             "filters": {k: f[k] for k in ("cameras", "since", "until", "marked")},
         }
-
-
-def _form(data: bytes) -> tuple[bytes, str]:
-    """A multipart body with one file."""
-    import secrets
-
-    mark = secrets.token_hex(16)
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n'
-    return head.encode() + data + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
-
-
-def _said(status: int, data: bytes) -> Any:
-    if status == 204 or not data:
-        return None
-    said = json.loads(data)
-    if status >= 400:
-        raise ServerRefused(said.get("detail", "refused"), said.get("code", "failed"), status)
-    return said
-
-
-class _Http:
-    """A server somewhere, by its link."""
-
-    def __init__(self, link: str):
-        parts = urlsplit(link)
-        self.token = parse_qs(parts.fragment).get("token", [""])[0]
-        if not self.token:
-            raise UsageError(f"{link} holds no token; give the whole link that descry serve printed, with #token=…")
-        self.base = f"{parts.scheme}://{parts.netloc}/api/v1"
-
-    def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
-        asked = urllib.request.Request(self.base + quote(path, "/?=&:,"), data, headers, method=method)
-        try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
-                return _said(answer.status, answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return _said(error.code, error.read())
-        except OSError as error:
-            raise ServerRefused(
-                f"{self.base} does not answer ({error}); is descry serve running?", "server_gone", 0
-            ) from None
-
-    def upload(self, data: bytes) -> Any:
-        return self.send("POST", "/assets", *_form(data))
-
-    def close(self) -> None:
-        pass
-
-
-class _Here:
-    """A gallery in this process: the same handlers, asked without a network."""
-
-    def __init__(self, folder: Path, model: Any):
-        import asyncio
-
-        from .gallery import Gallery
-        from .web.app import create_app
-        from .web.desk import Desk
-        from .web.tokens import Tokens
-
-        self.gallery = Gallery.open(folder, model)
-        self.tokens = Tokens(b"here" * 8)
-        self.desk = Desk(self.gallery)
-        self.app = create_app(self.desk, self.tokens, lambda: frozenset({"here"}), warm=False)
-        self.loop = asyncio.new_event_loop()
-
-    def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
-        status, body = self.loop.run_until_complete(self._ask(method, path, data or b"", kind))
-        if status == 429:
-            import time
-
-            time.sleep(1)  # the pace is that of a person at a page; a script waits
-            return self.send(method, path, data, kind)
-        return _said(status, body)
-
-    async def _ask(self, method: str, path: str, data: bytes, kind: str) -> tuple[int, bytes]:
-        where, _, query = path.partition("?")
-        headers = {"host": "here", "authorization": f"Bearer {self.tokens.make()}", "content-type": kind}
-        scope = {
-            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
-            "path": f"/api/v1{where}", "raw_path": f"/api/v1{where}".encode(),
-            "query_string": query.encode(), "root_path": "",
-            "headers": [(k.encode(), v.encode()) for k, v in (headers | {"content-length": str(len(data))}).items()],
-        }  # fmt: skip
-        said: list[Any] = []
-
-        async def receive() -> Any:
-            return {"type": "http.request", "body": data, "more_body": False}
-
-        async def send(message: Any) -> None:
-            said.append(message)
-
-        await self.app(scope, receive, send)
-        return said[0]["status"], b"".join(m.get("body", b"") for m in said[1:])
-
-    def upload(self, data: bytes) -> Any:
-        return self.send("POST", "/assets", *_form(data))
-
-    def close(self) -> None:
-        self.desk.close()
-        self.loop.run_until_complete(self.loop.shutdown_default_executor())
-        self.loop.close()
-        self.gallery.close()

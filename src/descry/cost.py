@@ -209,6 +209,7 @@ def example_batch(method: Any, rows: int, seed: int = 0, length: int = 24) -> Ba
         "text": ids,
         "masked_text": masked,
         "token_labels": labels,
+        "told": torch.ones(rows, dtype=torch.long),
     }
 
 

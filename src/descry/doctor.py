@@ -14,10 +14,14 @@ from typing import Any
 import torch
 
 from . import __version__
+from .embed import load
+from .encoders import choose_encoder, measure, processor, rate
 from .errors import DescryError
-from .export import BATCH, choose_encoder, measure, processor
+from .export import noise
+from .routes import BATCH
 
 LITTLE_DISK, SLOW_MEMORY, SLOW_ENCODER = 5e9, 8e9, 5.0
+DEMO = Path(__file__).parent / "models" / "demo" / "model.safetensors"
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "f16c", "asimd", "bf16", "sve")
 
 
@@ -31,13 +35,17 @@ class Finding:
 
 
 def examine(model: str = "", folder: Path = Path("."), quick: bool = False) -> list[Finding]:
-    """All findings, in reading order. model: also load it and time its encoder. quick: leave out measurements."""
+    """All findings, in reading order. model: load it and time its encoder, else the demo model's. quick: leave out
+    measurements.
+    """
     found = [_python(), _torch(), *_processor(), _gpu(), _disk(folder), *_extras()]
     if not quick:
         found.append(_memory())
     found.append(_demo())
     if model:
         found += _model(model, quick)
+    elif not quick and DEMO.is_file():
+        found.append(_encoder(load("demo")))
     return found
 
 
@@ -120,7 +128,7 @@ def _memory() -> Finding:
 
 
 def _demo() -> Finding:
-    there = (Path(__file__).parent / "models" / "demo" / "model.safetensors").is_file()
+    there = DEMO.is_file()
     return Finding(
         "demo model",
         "there" if there else "missing",
@@ -129,8 +137,6 @@ def _demo() -> Finding:
 
 
 def _model(name: str, quick: bool) -> list[Finding]:
-    from .embed import load
-
     try:
         model = load(name)
     except DescryError as error:
@@ -148,11 +154,14 @@ def _model(name: str, quick: bool) -> list[Finding]:
 
 def _encoder(model: Any) -> Finding:
     if model.device.type != "cpu":
-        return Finding("encoder", choose_encoder(model))
+        route, speed = choose_encoder(model), rate(model.embed_pixels, noise(model, 256))
+        return Finding("encoder", f"{route}, {speed:.0f} pictures/s of the model {model.name}")
     rates = measure(model)
     route = max(rates, key=lambda r: rates[r])
-    others = ", ".join(f"{name} {rate:.0f}" for name, rate in rates.items())
+    others = ", ".join(f"{name} {speed:.0f}" for name, speed in rates.items())
     advice = (
         "indexing will be slow; a GPU, or pip install 'descry[fast]', helps most" if rates[route] < SLOW_ENCODER else ""
     )
-    return Finding("encoder", f"{route}, {rates[route]:.0f} pictures/s (batches of {BATCH}; {others})", advice)
+    size = "×".join(map(str, model.image_size))
+    value = f"{route}, {rates[route]:.0f} pictures/s of the model {model.name} at {size} (batches of {BATCH}; {others})"
+    return Finding("encoder", value, advice)

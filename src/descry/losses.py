@@ -25,9 +25,20 @@ def identity_targets(pids: Any) -> Tensor:
     return same / same.sum(dim=1, keepdim=True)
 
 
+def _wide(x: Any) -> Tensor:
+    """As a tensor of 32 bits or more."""
+    x = _tensor(x)
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def cosine_logits(a: Any, b: Any, temperature: float | Tensor) -> Tensor:
-    """(B, D), (C, D) → (B, C) cosine similarities divided by the temperature."""
-    return F.normalize(_tensor(a), dim=-1) @ F.normalize(_tensor(b), dim=-1).T / temperature
+    """(B, D), (C, D) → (B, C) cosine similarities divided by the temperature.
+
+    In 32 bits even under autocast: with τ = 0.02, bfloat16 would round a logit of 50 to the next quarter.
+    """
+    a, b = _wide(a), _wide(b)
+    with torch.autocast(a.device.type, enabled=False):
+        return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T / temperature
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -97,6 +97,16 @@ class Dataset:
         """Number of training identities."""
         return len({e.pid for e in self.train})
 
+    def fingerprint(self) -> str:
+        """SHA-256 over ids, file names and captions of the training rows; two runs with the same one learnt from the
+        same.
+        """
+        mark = hashlib.sha256(self.name.encode())
+        for row in self.train:
+            files = [str(path).rsplit("/", 1)[-1] for path in (*row.images, *row.sketches)]
+            mark.update(json.dumps([row.pid, files, row.caption]).encode())
+        return mark.hexdigest()
+
 
 def validate(data: Dataset) -> Dataset:
     """The same data set, or DataError with every fault found (at most 20 named)."""

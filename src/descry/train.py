@@ -21,12 +21,15 @@ from lightning_fabric import Fabric
 from torch import Tensor
 
 from .batches import Batches, mix
+from .blocks import cache_gradients_of
 from .checkpoint import load_training, save_model, save_training
 from .clip import check_fit
 from .embed import Model, choose_device
 from .errors import TrainingStopped, UsageError
 from .evaluate import evaluate
+from .log import Log
 from .methods import Batch, Progress, Recipe
+from .optimisers import MuonAdamW, inner_matrices
 from .records import Dataset
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
@@ -39,7 +42,8 @@ class Settings:
     device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate:
     micro-batches of one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped
     on the result.
-    threads: for decoding. half: store the model as fp16.
+    threads: for decoding. half: store the model as fp16. cache_gradients: rows that are encoded at a time, 0 for all:
+    a batch that memory does not hold keeps all its negatives. tensorboard: also write what TensorBoard shows.
     """
 
     seed: int = 0
@@ -52,6 +56,8 @@ class Settings:
     half: bool = False
     resume: bool = False
     checkpoint_gradients: bool = False
+    cache_gradients: int = 0
+    tensorboard: bool = False
 
 
 @dataclass
@@ -111,6 +117,8 @@ def _train(
     out.mkdir(parents=True, exist_ok=True)
     if settings.checkpoint_gradients:
         method.clip.checkpoint_gradients()
+    if settings.cache_gradients:
+        cache_gradients_of(method, settings.cache_gradients)
     method.to(fabric.device)
     if hasattr(method, "prepare"):
         method.prepare(batches.whole)
@@ -122,7 +130,7 @@ def _train(
     model.mark_forward_method("losses")
     rates = learning_rates(recipe, batches.steps)
     about = _about(data, batches, settings, about)
-    log = Log(out / "log.jsonl", start, fabric.is_global_zero)
+    log = Log(out, start, fabric.is_global_zero, settings.tensorboard)
     begun, total, halted = time.monotonic(), batches.steps * recipe.epochs, False
 
     def save(step: int) -> None:
@@ -167,64 +175,6 @@ def _train(
     return _finish(out, fabric, kept, recipe, data, settings, about, time.monotonic() - begun)
 
 
-def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
-    """From a step's number to the base learning rate: linear warm-up, then cosine to end_lr.
-
-    schedule "iteration": warm-up of W steps is linspace(warmup_from, lr, W); then end + ½(lr − end)(1 + cos(πk/K)).
-    schedule "epoch": the same once per epoch, as IRRA: from warmup_from, reaching lr after the warm-up's epochs.
-    """
-    if recipe.schedule not in ("iteration", "epoch"):
-        raise UsageError(f"schedule={recipe.schedule!r} was given; allowed: 'iteration', 'epoch'")
-    per_epoch = recipe.schedule == "epoch"
-    warm = recipe.warmup_epochs if per_epoch else round(recipe.warmup_epochs * steps)
-    total = recipe.epochs if per_epoch else recipe.epochs * steps
-
-    def rate(step: int) -> float:
-        at = step // steps if per_epoch else step
-        if at < warm:
-            share = at / warm if per_epoch else at / max(1, warm - 1)
-            return recipe.warmup_from + (recipe.lr - recipe.warmup_from) * share
-        turn = (at - warm) / max(1, total - warm)
-        return recipe.end_lr + (recipe.lr - recipe.end_lr) * (1 + math.cos(math.pi * turn)) / 2
-
-    return rate
-
-
-class Kept:
-    """Which epoch is kept: the one with the best validation score, or the last."""
-
-    def __init__(self, epoch: int = -1, best: float | None = None, scores: list[float] | None = None):
-        self.epoch, self.best, self.last = epoch, best, best
-        self.scores = scores or []
-
-    def consider(self, epoch: int, score: float | None) -> None:
-        """Take this epoch when its score is the best so far, or when there are no scores."""
-        self.last = score
-        if score is None:
-            self.epoch = epoch
-            return
-        self.scores.append(score)
-        if self.best is None or score > self.best:
-            self.epoch, self.best = epoch, score
-
-
-class Log:
-    """log.jsonl: one line a step. A resumed run cuts off the lines of steps that it will repeat."""
-
-    def __init__(self, path: Path, start: int, writes: bool):
-        self.path, self.start, self.writes = path, start, writes
-        if writes:
-            old = path.read_text("utf-8").splitlines() if start and path.is_file() else []
-            kept = [line for line in old if line.strip() and json.loads(line).get("step", -1) < start]
-            path.write_text("".join(line + "\n" for line in kept), "utf-8")
-
-    def write(self, row: dict[str, Any]) -> None:
-        """Append one line."""
-        if self.writes:
-            with open(self.path, "a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-
 def _fabric(settings: Settings) -> Fabric:
     device = choose_device(settings.device, settings.precision)
     world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
@@ -238,18 +188,6 @@ def _fabric(settings: Settings) -> Fabric:
     fabric = Fabric(accelerator=device.type, devices=world, strategy=strategy, precision=PRECISION[settings.precision])  # type: ignore[arg-type]
     fabric.launch()
     return fabric
-
-
-def _optimiser(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    if recipe.optimiser not in kinds:
-        raise UsageError(f"optimiser={recipe.optimiser!r} was given; allowed: {', '.join(kinds)}")
-    groups = method.param_groups()
-    if not groups:
-        raise UsageError("this method has nothing to train")
-    return kinds[recipe.optimiser](
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
-    )
 
 
 def _step(
@@ -300,42 +238,6 @@ def _validate(method: Any, data: Dataset, settings: Settings) -> float:
     return sum(scores) / len(scores) if scores else 0.0
 
 
-def _save(path: Path, method: Any, optimiser: Any, step: int, kept: Kept) -> None:
-    tensors = {f"method.{k}": v for k, v in method.state_dict().items()}
-    names = {id(p): n for n, p in method.named_parameters()}
-    for parameter, state in optimiser.state.items():
-        for key, value in state.items():
-            tensors[f"optimiser.{names[id(parameter)]}|{key}"] = torch.as_tensor(value)
-    save_training(path, tensors, {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores})
-
-
-def _resume(path: Path, method: Any, optimiser: torch.optim.Optimizer) -> tuple[int, Kept]:
-    tensors, position = load_training(path)
-    device = next(method.parameters()).device
-    weights = {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")}
-    check_fit(method, weights, str(path))
-    method.load_state_dict(weights, strict=True)
-    parameters = dict(method.named_parameters())
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            name, _, kind = key.removeprefix("optimiser.").rpartition("|")
-            optimiser.state[parameters[name]][kind] = value if kind == "step" else value.to(device)
-    return position["step"], Kept(position["epoch"], position["best"], position["scores"])
-
-
-def _about(data: Dataset, batches: Batches, settings: Settings, about: dict[str, Any]) -> dict[str, Any]:
-    return about | {
-        "data": data.name,
-        "source": data.source,
-        "rows": len(batches.rows),
-        "identities": data.identities,
-        "seed": settings.seed,
-        "precision": settings.precision,
-        "torch": torch.__version__,
-        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
-    }
-
-
 def _finish(
     out: Path,
     fabric: Fabric,
@@ -365,8 +267,3 @@ def _finish(
     if fabric.is_global_zero:
         (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", "utf-8")
     return metrics
-
-
-def shortened(recipe: Recipe, **changes: Any) -> Recipe:
-    """A recipe with some values changed; those that are None are left as they are."""
-    return replace(recipe, **{k: v for k, v in changes.items() if v is not None})

@@ -56,7 +56,9 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def live(drawn: Path, tmp_path: Path) -> Iterator[Live]:
     shutil.copytree(drawn / "gallery", tmp_path / "gallery")
-    made = Live(tmp_path / "gallery", example=sorted((drawn / "people" / "sketches").iterdir())[0])
+    example = sorted((drawn / "people" / "sketches").iterdir())[0]
+    (tmp_path / "photos").mkdir(exist_ok=True)
+    made = Live(tmp_path / "gallery", example, folders=[tmp_path / "photos"])
     yield made
     made.stop()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,17 +22,18 @@ from served import toy_model
 
 
 class Live:
-    """Serves a gallery folder on 127.0.0.1. example: a sketch file that the page offers to start from."""
+    """Serves a gallery folder on 127.0.0.1. example: a sketch file that the page offers to start from. folders: those
+    that may be indexed."""
 
-    def __init__(self, folder: Path, example: Path | None = None, model: Any = None):
-        self.folder, self.example, self.port = folder, example, 0
+    def __init__(self, folder: Path, example: Path | None = None, model: Any = None, folders: Sequence[Path] = ()):
+        self.folder, self.example, self.folders, self.port = folder, example, folders, 0
         self.model = model or toy_model()
         self.start()
 
     def start(self) -> None:
         self.gallery = Gallery.open(self.folder, self.model)
         self.tokens = Tokens.beside(self.folder)
-        self.desk = Desk(self.gallery, replace(LIMITS, searches_per_minute=6000, burst=500))
+        self.desk = Desk(self.gallery, replace(LIMITS, searches_per_minute=6000, burst=500), self.folders)
         if self.example:
             name, data, _ = rewritten(self.example.read_bytes())
             self.desk.assets.put(name, data)
@@ -43,6 +45,7 @@ class Live:
         names = frozenset({f"127.0.0.1:{self.port}"})
         app = create_app(self.desk, self.tokens, lambda: names)
         self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1))
+        self.desk.ending = lambda: self.server.should_exit
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()
         while not (self.server.started and self.desk.loaded):

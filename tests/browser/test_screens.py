@@ -15,8 +15,15 @@ import pytest
 
 from .conftest import Tab
 from .deeds import circle, say
+from .test_indexing import photos
 
-SIZES = {"1280": (1280, 800, 1), "1920": (1920, 1080, 1), "360": (360, 740, 1), "zoom200": (640, 400, 2)}
+SIZES = {
+    "1280": (1280, 800, 1),
+    "1920": (1920, 1080, 1),
+    "360": (360, 740, 1),
+    "320": (320, 640, 1),
+    "zoom200": (640, 400, 2),
+}
 
 
 def start(page: Any) -> None:
@@ -90,9 +97,84 @@ def login(page: Any) -> None:
     page.wait_for_selector("dialog.login")
 
 
+def choosing(page: Any) -> None:
+    page.evaluate(
+        "descry.page.indexing.mapping = {camera: 'pattern', time: 'pattern', track: '', pattern: '{camera}/{time}_*'}"
+    )
+    page.evaluate("descry.page.indexing.open()")
+    page.wait_for_selector(".seen table")
+
+
+def indexed(page: Any) -> None:
+    choosing(page)
+    page.evaluate("descry.page.indexing.begin(false)")
+    page.wait_for_selector(".skips tbody tr")
+
+
+def found(page: Any) -> None:
+    results(page)
+    for rank, verdict, note in (
+        (0, "worth following", "same bag, same shoes; look at the clock"),
+        (2, "set aside", "too tall"),
+    ):
+        page.evaluate(
+            "async ([rank, verdict, note]) => { const f = descry.page.findings, id = descry.page.leads[rank].item.id;"
+            "const form = f.form(id); form.querySelector(`[value='${verdict}']`).checked = true;"
+            "form.querySelector('textarea').value = note; document.body.append(form);"
+            "form.requestSubmit(); form.remove(); }",
+            [rank, verdict, note],
+        )
+        page.wait_for_selector(f".judgement:has-text('{note}')", state="attached")
+
+
+def findings(page: Any) -> None:
+    found(page)
+    page.evaluate("descry.page.tab('context')")
+
+
+def judging(page: Any) -> None:
+    found(page)
+    page.evaluate("descry.page.judge(descry.page.leads[0])")
+    page.wait_for_function("() => [...document.querySelectorAll('dialog img')].every(i => i.complete)")
+
+
+def reporting(page: Any) -> None:
+    found(page)
+    page.evaluate("descry.page.report()")
+    page.wait_for_selector(".reporting .holds li:has-text('digests')")
+    page.click(".export button.primary")
+    page.wait_for_selector(".head code")
+
+
+def purging(page: Any) -> None:
+    found(page)
+    page.evaluate("void descry.page.remove()")
+    page.wait_for_selector("dialog.purging")
+
+
 SCREENS: dict[str, Callable[[Any], None]] = {
     f.__name__: f
-    for f in (start, results, refined, query, context, detail, compare, listed, empty, helped, toured, login)
+    for f in (
+        start,
+        results,
+        refined,
+        query,
+        context,
+        detail,
+        compare,
+        listed,
+        empty,
+        helped,
+        toured,
+        login,
+        choosing,
+        indexed,
+        found,
+        findings,
+        judging,
+        reporting,
+        purging,
+    )
 }
 
 
@@ -128,6 +210,11 @@ def cut_off(page: Any) -> list[str]:
     }""")
 
 
+@pytest.fixture(autouse=True)
+def _photos(tmp_path):
+    photos(tmp_path / "photos", good=40, bad=12)
+
+
 def shown(chromium: Any, live: Any, axe: str, out: Path, name: str, size: str, scheme: str) -> list[str]:
     width, height, scale = SIZES[size]
     more = {"has_touch": True} if size == "360" else {}
@@ -161,7 +248,10 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize(
     ("name", "size", "scheme"),
-    [(n, "1280", "light") for n in SCREENS] + [("results", "360", "dark"), ("query", "zoom200", "dark")],
+    [(n, "1280", "light") for n in SCREENS]
+    + [("results", "360", "dark"), ("query", "zoom200", "dark")]
+    + [(n, "360", "dark") for n in ("choosing", "indexed", "findings", "judging", "reporting")]
+    + [(n, "320", "light") for n in ("results", "findings", "choosing", "indexed", "reporting", "purging")],
 )
 def test_screens(chromium, live, axe, album, name, size, scheme):
     assert shown(chromium, live, axe, album, name, size, scheme) == []

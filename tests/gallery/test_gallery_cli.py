@@ -211,3 +211,16 @@ def test_doctor_speaks(run, capsys):
     assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 0
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
     assert found["model"]["advice"]
+
+
+def test_doctor_names_the_encoder_it_would_take(monkeypatch):
+    from descry import doctor
+
+    monkeypatch.setattr(doctor, "measure", lambda model: {"torch": 2.0, "bf16": 4.0})
+    monkeypatch.setattr(doctor, "_memory", lambda: doctor.Finding("memory", "not measured"))
+    if not doctor.DEMO.is_file():
+        pytest.skip("the demo model is not here; recipes/demo.sh trains it")
+    found = {f.name: f for f in doctor.examine()}
+    assert found["encoder"].value.startswith("bf16, 4 pictures/s of the model demo")
+    assert "descry[fast]" in found["encoder"].advice
+    assert "encoder" not in {f.name for f in doctor.examine(quick=True)}

@@ -190,12 +190,26 @@ def test_another_model_is_refused(gallery, crops):
 
 
 def test_too_many_items_are_refused_unless_allowed(gallery, crops, monkeypatch):
-    import descry.gallery.gallery as room
+    from descry.gallery import results
 
-    monkeypatch.setattr(room, "TOO_MANY", 20)
+    monkeypatch.setattr(results, "TOO_MANY", 20)
     with pytest.raises(LimitExceeded, match="--large"):
         gallery.index(crops)
     assert gallery.index(crops, large=True).added == 24
+
+
+def test_a_large_gallery_is_told_where_to_go(gallery, crops, monkeypatch):
+    from descry.gallery import results
+
+    assert gallery.index(crops).warning == ""
+    monkeypatch.setattr(results, "MANY", 23)
+    assert f"descry migrate {gallery.path} --to milvus://" in gallery.index(crops).warning
+    monkeypatch.undo()
+    assert results.check_size("g", 2_000_000, False) == ""
+    assert "2,000,001 items" in results.check_size("g", 2_000_001, False)
+    assert results.check_size("g", 5_000_000, False)
+    with pytest.raises(LimitExceeded, match="--large"):
+        results.check_size("g", 5_000_001, False)
 
 
 # ---------------------------------------------------------------------- camera, time, track

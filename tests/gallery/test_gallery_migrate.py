@@ -2,50 +2,197 @@
 
 from __future__ import annotations
 
+import json
+from datetime import datetime
+from pathlib import Path
+
 import pytest
 
+from descry.cli import main
 from descry.errors import IndexMismatch, UsageError
-from descry.gallery import Gallery
+from descry.gallery import Gallery, remote
+from descry.gallery.milvus_rows import expression
+from descry.gallery.milvus_schema import Layout, parse
+from descry.gallery.sources import Sources
 from descry.query import Filters, Query
 
 from .plain_model import PlainModel, draw
 
-pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
-pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
 
-
-def test_a_gallery_is_copied_completed_and_searched(tmp_path, crops, model):
+@pytest.fixture
+def milvus():
+    """The name of a store in a folder of its own, where the engine is there."""
+    pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
     from descry.gallery.migrate import migrate
 
+    return migrate
+
+
+@pytest.fixture
+def local(tmp_path, crops, model):
+    """24 crops of two cameras and twelve days, indexed."""
+    for i, path in enumerate(sorted(crops.rglob("*.png"))):
+        path.rename(path.with_name(f"202601{1 + i % 12:02d}_120000_{path.name}"))
+    gallery = Gallery.create(tmp_path / "g", model)
+    gallery.index(crops, sources=Sources("dirname", r"(\d{8}_\d{6})"))
+    gallery.store.release()
+    yield gallery
+    gallery.close()
+
+
+def test_a_gallery_is_copied_completed_and_searched(tmp_path, crops, model, milvus):
     there = f"milvus:{tmp_path / 'm.db'}"
     with Gallery.create(tmp_path / "g", model) as local:
         local.index(crops)
         local.store.release()
-        first = migrate(tmp_path / "g", there, "my crops")
+        first = milvus(tmp_path / "g", there, "my crops")
         assert (first.total, first.copied, first.present) == (24, 24, 0)
+        assert (first.partition_by, first.index) == ("none", "flat")
         draw(crops / "cam0" / "p000.png", 500)
         (crops / "cam1" / "p001.png").unlink()
         draw(crops / "new.png", 501)
         local.index(crops)
         local.store.release()
-        again = migrate(tmp_path / "g", there, "my crops")
+        again = milvus(tmp_path / "g", there, "my crops")
         assert (again.total, again.copied, again.present, again.removed) == (24, 2, 22, 1)
         query = Query(photos=str(crops / "cam1" / "p005.png"), unwanted="a hat")
         here = local.search(query, 24)
-        with Gallery.open(f"{there}#my_crops", model) as remote:
-            found = remote.search(query, 24)
+        with Gallery.open(f"{there}#my_crops", model) as distant:
+            found = distant.search(query, 24)
             assert found.ids == here.ids
             assert (found.exact, found.considered) == (False, 24)
             assert "approximate: ranked among 24 candidates" in found.note
-            few = remote.search(query.replace(filters=Filters(path="cam0/*")), 24)
+            few = distant.search(query.replace(filters=Filters(path="cam0/*")), 24)
             assert len(few) == 12
+            none = distant.search(query.replace(filters=Filters(cameras=("cam9",))), 24)
+            assert (len(none), none.removed) == (0, {"cameras": 24})
         with pytest.raises(IndexMismatch):
             Gallery.open(f"{there}#my_crops", PlainModel("other", 1))
 
 
+@pytest.mark.parametrize("layout", [Layout("camera", "ivf_sq8"), Layout("day", "hnsw_sq"), Layout("none", "flat")])
+def test_partitions_and_quantised_indexes_answer_alike(tmp_path, crops, model, local, milvus, monkeypatch, layout):
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    report = milvus(tmp_path / "g", there, layout=layout)
+    assert (report.partition_by, report.index) == (layout.partition_by, layout.index)
+    query = Query(photos=str(next((crops / "cam1").iterdir())))
+    when = Filters(since=datetime(2026, 1, 3), until=datetime(2026, 1, 5, 23))
+    for everything in (remote.ALL, 0):
+        monkeypatch.setattr(remote, "ALL", everything)
+        with Gallery.open(there, model) as distant:
+            divided = len(distant.store.client.list_partitions("g")) > 1
+            assert divided == (layout.partition_by != "none")
+            assert distant.info()["index"] == layout.index
+            for filters in (Filters(), Filters(cameras=("cam1",)), when):
+                asked = query.replace(filters=filters)
+                found, expected = distant.search(asked, 24), local.search(asked, 24)
+                assert set(found.ids) == set(expected.ids)
+                assert found.ids[0] == expected.ids[0]
+    with pytest.raises(UsageError, match="cannot be divided anew"):
+        milvus(tmp_path / "g", there, layout=Layout("day" if layout.partition_by != "day" else "camera"))
+
+
+def test_the_index_grows_with_the_gallery_and_partitions_are_chosen(tmp_path, local, milvus, monkeypatch):
+    from descry.gallery import milvus_schema
+
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    first = milvus(tmp_path / "g", there)
+    assert (first.partition_by, first.index) == ("camera", "flat")
+    monkeypatch.setattr(milvus_schema, "FLAT_UP_TO", 10)
+    again = milvus(tmp_path / "g", there)
+    assert (again.present, again.partition_by, again.index) == (24, "camera", "hnsw_sq")
+    monkeypatch.setattr(milvus_schema, "FLAT_UP_TO", 100)
+    assert milvus(tmp_path / "g", there).index == "hnsw_sq"
+
+
+def test_a_migration_that_was_cut_off_goes_on_where_it_stopped(tmp_path, local, milvus, monkeypatch):
+    monkeypatch.setattr("descry.gallery.merge.STEP", 5)
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+
+    def cut(done: int, total: int) -> None:
+        assert total == 24
+        if done >= 10:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        milvus(tmp_path / "g", there, progress=cut)
+    report = milvus(tmp_path / "g", there)
+    assert (report.total, report.present, report.copied) == (24, 10, 14)
+
+
+def test_a_vector_that_arrives_changed_is_noticed(tmp_path, local, milvus, monkeypatch):
+    from descry.errors import StoreUnavailable
+    from descry.gallery.milvus import MilvusStore
+
+    honest = MilvusStore.vectors
+    monkeypatch.setattr(MilvusStore, "vectors", lambda self, ids: -honest(self, ids))
+    with pytest.raises(StoreUnavailable, match="differ from those sent"):
+        milvus(tmp_path / "g", f"milvus:{tmp_path / 'm.db'}#g")
+
+
+def test_info_list_delete_of_a_distributed_gallery(tmp_path, local, milvus, capsys):
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    assert main(["gallery", "info", there, "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["items"], facts["cameras"]) == (24, {"cam0": 12, "cam1": 12})
+    assert (facts["from"], facts["to"]) == ("2026-01-01T12:00:00", "2026-01-12T12:00:00")
+    assert (facts["partitions"], facts["model"]) == ("camera", "plain")
+    assert main(["gallery", "list", there, "--camera", "cam1", "--until", "2026-01-06"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 6
+    assert main(["gallery", "delete", there, "--item", lines[0].split("\t")[0], "--path", "cam0/*"]) == 0
+    assert "removed 13 items" in capsys.readouterr().out
+    assert main(["gallery", "delete", there, "--everything"]) == 2
+    assert main(["gallery", "delete", there, "--everything", "--confirm", "g"]) == 0
+    capsys.readouterr()
+    assert main(["gallery", "info", there]) == 2
+    assert "descry migrate" in capsys.readouterr().err
+
+
+def test_what_only_a_local_gallery_does_is_refused_with_the_way(tmp_path, crops, model, local, milvus, capsys):
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    assert main(["index", str(crops), "--out", there]) == 2
+    assert f"descry migrate gallery --to {there}" in capsys.readouterr().err
+    with Gallery.open(there, model) as distant:
+        with pytest.raises(UsageError, match="descry migrate GALLERY --to"):
+            distant.index(crops)
+        for work in (distant.verify, distant.compact, distant.skipped, distant.snapshot):
+            with pytest.raises(UsageError, match="local gallery"):
+                work()
+
+
+# ---------------------------------------------------------------------- without an engine
+
+
+def test_filters_name_the_partitions():
+    """An engine looks into partitions only for = and IN over the field that divides them."""
+    week = Filters(since=datetime(2026, 1, 30, 8), until=datetime(2026, 2, 1, 9))
+    assert 'day in ["2026-01-30", "2026-01-31", "2026-02-01"]' in expression(week, "day")
+    assert "day in" not in expression(week, "camera")
+    assert expression(Filters(cameras=("a", "é")), "camera") == 'camera in ["a", "é"]'
+    assert "day in" not in expression(Filters(since=datetime(2026, 1, 1)), "day")
+    assert "day in" not in expression(Filters(since=datetime(2000, 1, 1), until=datetime(2026, 1, 1)), "day")
+
+
+def test_the_index_follows_the_number_of_items():
+    assert [Layout().kind(n) for n in (0, 100_000, 100_001, 10**9)] == ["flat", "flat", "hnsw_sq", "hnsw_sq"]
+    assert Layout(index="ivf_sq8").kind(5) == "ivf_sq8"
+    with pytest.raises(UsageError, match="did you mean 'hnsw_sq'"):
+        Layout(index="hnsw_sqq")
+    with pytest.raises(UsageError, match="did you mean 'camera'"):
+        Layout("cameras")
+
+
 @pytest.mark.parametrize("address", ["postgres://x", "milvus://h:1#bad name"])
 def test_addresses_that_cannot_be_meant(address):
-    from descry.gallery.milvus import parse
-
     with pytest.raises(UsageError, match="milvus://HOST:PORT"):
         parse(address)
+
+
+def test_an_address_says_where_and_which():
+    assert parse("milvus://h:19530#crops") == ("http://h:19530", "crops")
+    assert parse("milvus+https://h") == ("https://h", "gallery")
+    assert parse("milvus:a.db#x") == (str(Path("a.db").absolute()), "x")

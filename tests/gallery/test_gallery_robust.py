@@ -61,13 +61,13 @@ def child(work) -> int:
 
 
 def busy(folder: Path, acknowledged: int) -> None:
-    """Write without end: add, change, delete, compact; after each commit say so on a pipe."""
+    """Write without end: add, change, delete, compact, purge; after each commit say so on a pipe."""
     store = LocalStore(folder)
     rng = random.Random(os.getpid())
     rows = unit_rows(8)
     number = store.database.state().next_id * 10
     while True:
-        what = rng.choice(["add", "add", "add", "change", "delete", "compact"])
+        what = rng.choice(["add", "add", "add", "change", "delete", "compact", "purge"])
         shot = store.snapshot()
         if what == "add":
             store.add(entries(8, start=number), rows)
@@ -77,6 +77,9 @@ def busy(folder: Path, acknowledged: int) -> None:
         elif what == "delete" and len(shot) > 20:
             store.delete(rng.sample(shot.ids.tolist(), 3))
         elif what == "compact":
+            store.compact()
+        elif what == "purge" and len(shot) > 20:
+            store.delete(rng.sample(shot.ids.tolist(), 3))
             store.compact()
         os.write(acknowledged, struct.pack("<qq", store.database.state().generation, store.count()))
 
@@ -115,9 +118,9 @@ def kill_while_writing(folder: Path, rounds: int, seed: int) -> int:
 
 
 @forks
-def test_killed_while_adding_changing_deleting_and_compacting(tmp_path, monkeypatch):
+def test_killed_40_times_while_adding_changing_deleting_compacting_and_purging(tmp_path, monkeypatch):
     monkeypatch.setattr(segments, "capacity", lambda _: 64)
-    assert kill_while_writing(tmp_path / "s", 6, seed=0) == 6
+    assert kill_while_writing(tmp_path / "s", 40, seed=0) == 40
 
 
 @forks
@@ -516,12 +519,12 @@ def crowd(folder: Path, crops: Path, readers: int, asks: int) -> int:
     return sum(answered)
 
 
-def test_readers_see_whole_commits_while_indexing(tmp_path, monkeypatch):
+def test_20_readers_see_whole_commits_while_indexing(tmp_path, monkeypatch):
     monkeypatch.setattr(indexing, "COMMIT_ITEMS", 4)
     for i in range(48):
         draw(tmp_path / "crops" / f"{i:02d}.png", i)
     Gallery.create(tmp_path / "g", PlainModel()).close()
-    assert crowd(tmp_path / "g", tmp_path / "crops", 5, 20) >= 100
+    assert crowd(tmp_path / "g", tmp_path / "crops", 20, 5) >= 100
 
 
 @pytest.mark.long

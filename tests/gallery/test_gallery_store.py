@@ -30,15 +30,26 @@ def open_embedded(place, made):
     return milvus(f"milvus:{place / 'm.db'}#crops", made)
 
 
-def milvus(address, made):
+def open_quantised(place, made):
+    from descry.gallery.milvus_schema import Layout
+
+    return milvus(f"milvus:{place / 'q.db'}#crops", made, Layout("day", "hnsw_sq"))
+
+
+def milvus(address, made, layout=None):
     pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
     from descry.gallery.milvus import MilvusStore
 
-    return MilvusStore(address, made)
+    return MilvusStore(address, made, layout)
 
 
-STORES = {"local": open_local, "milvus file": open_embedded, "milvus server": milvus}
+STORES = {
+    "local": open_local,
+    "milvus file": open_embedded,
+    "milvus file, quantised": open_quantised,
+    "milvus server": milvus,
+}
 
 
 @pytest.fixture(scope="module")
@@ -174,6 +185,40 @@ def test_vectors_that_do_not_fit_change_nothing(opened, vectors):
     with pytest.raises(UsageError):
         store.add(entries(3), vectors)
     assert store.count() == 0
+
+
+def test_what_filters_let_through_is_listed_and_summed_up(opened):
+    store, rows = opened(), unit_rows(30)
+    made = [changed(e, camera="ab"[i % 2], time=datetime(2026, 1, 1 + i)) for i, e in enumerate(entries(30))]
+    ids = store.add(made, rows)
+    cases = {None: ids, Filters(cameras=("b",)): ids[1::2], Filters(until=datetime(2026, 1, 3)): ids[:3]}
+    for filters, expected in cases.items():
+        assert [i for part in store.matching(filters) for i in part] == sorted(expected)
+    facts = store.overview()
+    assert (facts["items"], facts["cameras"]) == (30, {"a": 15, "b": 15})
+    assert (facts["from"], facts["to"]) == ("2026-01-01T00:00:00", "2026-01-30T00:00:00")
+    assert facts["dimension"] == 32
+
+
+def test_an_unknown_camera_is_one_like_others(opened):
+    store, rows = opened(), unit_rows(6)
+    made = [changed(e, camera="" if i < 2 else "a") for i, e in enumerate(entries(6))]
+    ids = store.add(made, rows)
+    assert [i.camera for i in store.items(ids)] == ["", "", "a", "a", "a", "a"]
+    assert sorted(store.nearest(rows[:1], 6, Filters(cameras=("",)))[0][0].tolist()) == sorted(ids[:2])
+    assert store.overview()["cameras"] == {"": 2, "a": 4}
+
+
+def test_an_item_that_moves_to_another_camera_and_day_is_there_once(opened):
+    store, rows = opened(), unit_rows(4)
+    first, second = entries(4, camera="a", time=datetime(2026, 1, 1)), entries(4, camera="b", time=datetime(2026, 2, 2))
+    ids = store.add(first, rows)
+    assert store.add(second, rows) == ids
+    assert store.count() == 4
+    assert {i.camera for i in store.items(ids)} == {"b"}
+    assert store.nearest(rows[:1], 4, Filters(cameras=("a",)))[0].shape == (1, 0)
+    found = store.nearest(rows[:1], 4, Filters(since=datetime(2026, 2, 1), until=datetime(2026, 2, 3)))[0]
+    assert sorted(found[0].tolist()) == sorted(ids)
 
 
 # ---------------------------------------------------------------------- the local store

@@ -169,8 +169,8 @@ def test_stage_1_with_composition_builds_prompts_from_captions(clip, words):
     method = stage(clip, words, 1, composed=1.0, composed_words=1.0).eval()
     b = batch(words)
     with torch.no_grad():
-        got = method._complete(None, b, torch.Generator().manual_seed(0))
         features = clip.image_features(b["sketch"])
+        got = method._complete(features, b, torch.Generator().manual_seed(0))
         texts = ["a red top and blue trousers", "a green top", "a blue top and white trousers"] * 2
         prompts = words.ids([f"a photo of * , and {t}" for t in texts])
         assert torch.allclose(got, clip.text_features(prompts, method.mapping(features)), atol=1e-5)
@@ -178,6 +178,16 @@ def test_stage_1_with_composition_builds_prompts_from_captions(clip, words):
     assert "sketch+text" not in stage(clip, words, 1).answers
     method.train().losses(b, at())["composed"].backward()
     assert method.mapping.fc_out.weight.grad.abs().sum() > 0
+
+
+def test_sketch_text_is_the_matching_loss_between_sketch_and_caption(clip, words):
+    b = batch(words)
+    method = stage(clip, words, 1, sketch_text=0.5, alpha=0.0, temperature=0.1).eval()
+    with torch.no_grad():
+        got = method.losses(b, at())["sketch-text"]
+        s, t = clip.image_features(b["sketch"]), clip.text_features(b["text"])
+        assert torch.allclose(got, 0.5 * soft_contrastive(s, t, b["pid"], 0.1, 0.0))
+        assert "sketch-text" not in stage(clip, words, 1).eval().losses(b, at())
 
 
 def test_anchor_keeps_photographs_where_they_were(clip, words):
@@ -219,3 +229,48 @@ def test_it_learns_the_toy(words):
         first, last = first or total.item(), total.item()
     assert last < first / 2
     assert quick(method.config).recipe.batch_size == 8
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_stage_two_reads_captions_only_where_it_is_told_to(clip, words, preset):
+    config = PRESETS[preset]
+    assert (config.replay, config.composed, config.direct, config.anchor) == (0.0, 0.0, 0.0, 0.0)
+    assert stage(clip, words, 2, preset).needs == {"sketch"}
+    assert stage(clip, words, 2, preset, replay=1.0).needs == {"sketch", "caption"}
+    assert stage(clip, words, 2, preset, composed=1.0).needs == {"sketch", "caption"}
+    assert stage(clip, words, 1, preset, composed=1.0).needs == {"sketch", "text"}
+
+
+def test_replay_is_eq_3_over_the_rows_that_have_a_caption(clip, words):
+    method = stage(clip, words, 2, replay=2.0, temperature=0.1, text_dropout=0.0).eval()
+    rows = batch(words) | {"told": torch.tensor([1, 0, 1, 1, 0, 1])}
+    found = method.losses(rows, at())
+    kept = rows["told"].bool()
+    i, t = clip.image_features(rows["image"]), clip.text_features(rows["text"])
+    expected = 2.0 * info_nce(t[kept], i[kept], 0.1, rows["pid"][kept])
+    assert found["replay"].item() == pytest.approx(expected.item(), rel=1e-5)
+    found["replay"].backward()
+    assert all(p.grad is None for _, p in clip.text_parameters())  # T stays as it is; V moves
+    assert clip.model.visual_projection.weight.grad.abs().sum() > 0
+    other = rows | {"text": rows["text"].roll(1, 0)}
+    assert method.losses(other, at())["replay"].item() != pytest.approx(expected.item(), rel=1e-2)
+
+
+def test_composed_prompts_of_stage_two_teach_the_mapping_and_without_captions_nothing(clip, words):
+    method = stage(clip, words, 2, composed=1.0, replay=1.0, text_dropout=0.0, mapping_dropout=0.0)
+    rows = batch(words) | {"told": torch.tensor([1, 0, 1, 1, 0, 1])}
+    method.losses(rows, at())["composed"].backward()
+    assert method.mapping.fc_out.weight.grad.abs().sum() > 0
+    method.zero_grad()
+    silent = method.losses(rows | {"told": torch.zeros(6, dtype=torch.long)}, at())
+    assert silent["composed"].item() == silent["replay"].item() == 0.0
+    torch.stack(list(silent.values())).sum().backward()
+    assert all(bool(p.grad.isfinite().all()) for p in method.parameters() if p.grad is not None)
+
+
+def test_the_direct_term_is_infonce_between_sketch_and_photograph(clip, words):
+    method = stage(clip, words, 2, direct=3.0, temperature=0.1).eval()
+    rows = batch(words)
+    i, s = clip.image_features(rows["image"]), clip.image_features(rows["sketch"])
+    expected = 3.0 * info_nce(s, i, 0.1, rows["pid"])
+    assert method.losses(rows, at())["direct"].item() == pytest.approx(expected.item(), rel=1e-5)

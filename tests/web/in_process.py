@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,11 +25,11 @@ HOSTS = frozenset({HOST, "localhost:8642"})
 class Server:
     """An app with what a test needs of it."""
 
-    def __init__(self, folder: Path, model: Any = None, **limits: Any):
+    def __init__(self, folder: Path, model: Any = None, folders: Sequence[Path] = (), **limits: Any):
         self.now = 1_800_000_000.0
         self.gallery = Gallery.open(folder, model or toy_model())
         self.tokens = Tokens(b"s" * 32, clock=lambda: self.now)
-        self.desk = Desk(self.gallery, replace(LIMITS, **({"burst": 500} | limits)))
+        self.desk = Desk(self.gallery, replace(LIMITS, **({"burst": 500} | limits)), folders)
         self.app = create_app(self.desk, self.tokens, lambda: HOSTS)
         self.token = self.tokens.make()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
@@ -74,6 +75,33 @@ def test_a_conversation(client: Client, tmp_path: Path) -> None:
     assert len(client.tree()["rounds"]) == 5
     assert client.gallery()["items"] == 72
     assert client.open("inquiry")["head"] == 5
+
+
+def test_the_account(client: Client) -> None:
+    first = client.ask(Query(wanted="red jacket"))["results"]["leads"][0]["item"]["id"]
+    client.find(first, "worth following", "same bag", 1)
+    client.find(5, "set aside")
+    client.unfind(5)
+    assert [(f["id"], f["note"]) for f in client.findings()] == [(first, "same bag")]
+    report = json.loads(client.report("json", redact_paths=True))
+    assert [f["item"] for f in report["findings"]] == [first]
+    assert client.report("html").lower().startswith(b"<!doctype html>")
+    assert client.keep_until("2027-01-31")["keep_until"] == "2027-01-31"
+    head = client.account()["head"]
+    assert client.account(head)["ok"]
+    assert client.purge()["inquiries"] == 1
+    with pytest.raises(ServerRefused, match="no such inquiry"):
+        client._call("GET", "/inquiries/" + "0" * 16)
+
+
+def test_indexing_on_a_server_names_no_path(client: Client) -> None:
+    assert client.folders()["folders"] == []
+    with pytest.raises(ServerRefused) as refused:
+        client.index("0" * 24, camera="dirname")
+    assert refused.value.status == 404
+    with pytest.raises(ServerRefused):
+        client.job("0" * 16, "stopped")
+    assert client.skipped()["total"] == 0
 
 
 def test_refusals_keep_their_code(client: Client) -> None:

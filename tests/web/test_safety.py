@@ -75,7 +75,7 @@ def operations(server: Server) -> list[tuple[str, str]]:
 
 
 def filled(path: str) -> str:
-    values = {"gallery": "gallery", "item": "1", "inquiry": "0" * 16, "number": "1", "asset": "0" * 64}
+    values = {"gallery": "gallery", "item": "1", "inquiry": "0" * 16, "number": "1", "asset": "0" * 64, "job": "0" * 16}
     return path.format(**values)
 
 

@@ -51,6 +51,14 @@ def test_the_demo_hands_over_an_example_and_the_tour(folder, drawn, started, cap
     assert "&tour=1" in capsys.readouterr().out
 
 
+def test_a_gallery_that_is_not_there_is_made_where_folders_may_be_indexed(tmp_path, started, capsys):
+    assert cli.main(["serve", str(tmp_path / "new"), "--port", "0"]) != 0
+    assert not (tmp_path / "new").exists()
+    assert cli.main(["serve", str(tmp_path / "new"), "--port", "0", "--folder", str(tmp_path)]) == 0
+    assert "0 crops" in capsys.readouterr().out
+    assert cli.main(["serve", str(tmp_path / "new"), "--port", "0", "--folder", str(tmp_path / "nowhere")]) != 0
+
+
 def test_a_port_that_is_taken_is_named(folder, started):
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -83,7 +83,7 @@ def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
     from ..web.serving import serve
 
     try:
-        serve(gallery, model, tour=True, example=example)
+        serve(gallery, model, tour=True, example=example, folders=[gallery.parent])
     except UsageError as error:
         _say(str(error))
     return 0

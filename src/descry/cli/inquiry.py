@@ -230,10 +230,16 @@ def _replay(session: Any, name: str, round_: int, ranks: tuple[int, int], as_jso
 
 
 def _export(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
+    from ..audit import commitment
     from ..interact import rounds
+    from ..interact.account import ref_of
 
     made = [rounds.to_json(session.inquiry.rounds[n]) for n in sorted(session.inquiry.rounds)]
-    print(json.dumps({"inquiry": name, "head": session.inquiry.head, "rounds": made}, indent=1))
+    text = json.dumps({"inquiry": name, "head": session.inquiry.head, "rounds": made}, indent=1)
+    key = session.store.key(name)
+    facts = {"inquiry": ref_of(key), "format": "rounds", "file": commitment(key, "report", text)}
+    session.store.audit.append("export", of="inquiry", **facts)
+    print(text)
     return 0
 
 
@@ -241,8 +247,10 @@ def _delete(session: Any, name: str, round_: int, ranks: tuple[int, int], as_jso
     if round_:
         print(f"deleted rounds {', '.join(map(str, session.delete(round_)))}")
     else:
-        session.store.delete(name)
-        print(f"deleted inquiry {name!r} with its pictures")
+        from .. import purge
+
+        purge.run(session.gallery, session.store, purge.plan(session.gallery, session.store, [name]))
+        print(f"deleted inquiry {name!r} with its pictures and its key, for good")
     return 0
 
 

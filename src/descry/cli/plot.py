@@ -20,6 +20,7 @@ def plot(
     out: Path,
     data: tuple[str, ...] = (),
     benchmark: str = "",
+    table: str = "",
     measure: str = "R@1",
     probes: tuple[int, ...] = (),
     people: int = 10,
@@ -28,31 +29,40 @@ def plot(
 ) -> int:
     """Figures as PNG, SVG or PDF, by the name of the file.
 
-    cmc, bars: from files of descry evaluate --per-query. losses: from run folders. rounds: from files of descry
-    simulate --json. grid: first photographs with right and wrong frames, one row for each model and probe; where a
-    benchmark asks with sketch and words, the sketch alone stands before it. map: photographs of a few people by t-SNE,
-    or by PCA (map-pca).
+    From files of descry evaluate --per-query: cmc, bars. From a ledger: ablation, the rows of one --table beside the
+    paper's. From run folders: losses. From files of descry simulate --out: rounds. From models and --data: grid, first
+    photographs with right and wrong frames, a row for each model and probe (where a benchmark asks with sketch and
+    words, the sketch alone stands before it); map, photographs of a few people by t-SNE, or by PCA (map-pca);
+    silhouette, how well people lie apart; masks, what VFE-TPS draws where photographs were hidden; prototypes, how
+    similar those of Propot are.
 
     Args:
-        kind: cmc, bars, losses, rounds, grid, map or map-pca.
-        sources: what is drawn: result files, run folders, or models.
+        kind: cmc, bars, ablation, losses, rounds, grid, map, map-pca, silhouette, masks or prototypes.
+        sources: what is drawn: result files, a ledger, run folders, or models.
         out: the file to write: .png, .svg or .pdf.
-        data: for grid and map: a data set folder, or NAME and its folder; its test split is drawn.
+        data: for figures of models: a data set folder, or NAME and its folder; its test split is drawn.
         benchmark: which one of the data set or of the result files; left out, the first.
-        measure: for bars and rounds.
+        table: for ablation: propot-4, vfe-tps-6, …
+        measure: for bars, ablation and rounds.
         probes: for grid: numbers of probes from 0; may be repeated; left out, the first three.
-        people: for map: how many.
+        people: for map, silhouette, masks and prototypes: how many.
         most: for grid: photographs in a row.
     """
+    from . import plot_models as models
+
     machine.settle()
     kinds: dict[str, Callable[[], Path]] = {
         "cmc": lambda: _cmc(sources, benchmark, out),
         "bars": lambda: _bars(sources, benchmark, measure, out),
         "losses": lambda: _losses(sources, out),
         "rounds": lambda: _rounds(sources, measure, out),
-        "grid": lambda: _grid(sources, data, benchmark, probes or (0, 1, 2), most, machine, out),
-        "map": lambda: _map(sources, data, people, machine, out, "tsne"),
-        "map-pca": lambda: _map(sources, data, people, machine, out, "pca"),
+        "ablation": lambda: _ablation(sources, table, measure, out),
+        "grid": lambda: models.grid(sources, data, benchmark, probes or (0, 1, 2), most, machine, out),
+        "map": lambda: models.embedding_map(sources, data, people, machine, out, "tsne"),
+        "map-pca": lambda: models.embedding_map(sources, data, people, machine, out, "pca"),
+        "silhouette": lambda: models.silhouettes(sources, data, people, machine, out),
+        "masks": lambda: models.masks(sources, data, benchmark, people, machine, out),
+        "prototypes": lambda: models.prototypes(sources, data, people, machine, out),
     }
     if kind not in kinds:
         raise UsageError(f"there is no figure {kind!r}; {nearest(kind, list(kinds))}")
@@ -99,6 +109,38 @@ def _bars(sources: tuple[str, ...], benchmark: str, measure: str, out: Path) -> 
     return bars({name: r[measure] for name, r in rows.items()}, out, f"{measure} (%), 95 % intervals", errors)
 
 
+def _ablation(sources: tuple[str, ...], table: str, measure: str, out: Path) -> Path:
+    """One bar for each row of a table, the mean over seeds; the range over seeds, or of one seed its interval."""
+    from ..figures import bars
+    from ..studies.ledger import latest, read
+    from ..studies.tables import table_of
+
+    shown = table_of(table) if table else None
+    if not shown:
+        raise UsageError("ablation needs --table NAME, such as propot-4")
+    column = next((c for c in shown.columns if c.measure == measure), None)
+    if not column:
+        raise UsageError(
+            f"{table} has no measure {measure!r}; {nearest(measure, sorted({c.measure for c in shown.columns}))}"
+        )
+    rows: dict[str, list[Any]] = {}
+    for entry in latest([e for source in sources for e in read(Path(source))], table):
+        if entry.scale != "smoke" and measure in entry.figures.get(column.asked, {}):
+            rows.setdefault(entry.row, []).append(entry)
+    if not rows:
+        raise DataError(f"{', '.join(sources)} holds no line of {table}; its recipe writes them into WORK/ledger.jsonl")
+    values, errors = {}, {}
+    for row, entries in rows.items():
+        found = [e.figures[column.asked][measure] for e in entries]
+        values[row] = sum(found) / len(found)
+        interval = entries[0].intervals.get(column.asked, {}).get(measure)
+        if len(found) > 1 or interval:
+            errors[row] = (min(found), max(found)) if len(found) > 1 else tuple(interval)
+    at = shown.columns.index(column)
+    papers = {row: figures[at] for row, figures in shown.rows.items() if row in values}
+    return bars(values, out, column.label, errors, papers if any(v is not None for v in papers.values()) else None)
+
+
 def _losses(sources: tuple[str, ...], out: Path) -> Path:
     from ..figures import curves
 
@@ -136,7 +178,7 @@ def _rounds(sources: tuple[str, ...], measure: str, out: Path) -> Path:
                 courses.setdefault(course["policy"], []).append(course["curve"][measure])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise DataError(
-                f"{source} holds no {measure} per round ({error}); make it: descry simulate … --json"
+                f"{source} holds no {measure} per round ({error}); make it: descry simulate … --out FILE"
             ) from None
     mean = {name: _over(c, lambda v: sum(v) / len(v)) for name, c in courses.items()}
     bands = {}
@@ -153,55 +195,3 @@ def _rounds(sources: tuple[str, ...], measure: str, out: Path) -> Path:
 
 def _over(courses: list[list[float]], function: Callable[[list[float]], float]) -> list[float]:
     return [function(list(values)) for values in zip(*courses, strict=True)]
-
-
-def _benches(data: tuple[str, ...]) -> dict[str, Any]:
-    from .starting import read_data
-
-    if not data:
-        raise UsageError("this figure needs --data FOLDER, or --data NAME --data FOLDER")
-    held = dict(read_data(data).test)
-    if not held:
-        raise UsageError(f"{data[-1]} has no test split")
-    return held
-
-
-def _grid(
-    sources: tuple[str, ...],
-    data: tuple[str, ...],
-    benchmark: str,
-    probes: tuple[int, ...],
-    most: int,
-    machine: Machine,
-    out: Path,
-) -> Path:
-    from ..embed import load
-    from ..figures import rank_grid
-    from ..studies.showing import shown
-
-    held = _benches(data)
-    name = benchmark or next(iter(held))
-    if name not in held:
-        raise UsageError(f"there is no benchmark {name!r}; {nearest(name, list(held))}")
-    bench = held[name]
-    if not all(0 <= p < len(bench.probes) for p in probes):
-        raise UsageError(f"probes {probes} were asked for; {name} has 0 to {len(bench.probes) - 1}")
-    models = {s: load(s, machine.device, machine.precision) for s in sources}
-    sketched = held.get("sketch") if name.startswith("sketch+") else None
-    rows = [row for p in probes for s, model in models.items() for row in shown(model, bench, p, s, most, sketched)]
-    return rank_grid(rows, out, most)
-
-
-def _map(sources: tuple[str, ...], data: tuple[str, ...], people: int, machine: Machine, out: Path, how: str) -> Path:
-    from ..embed import load
-    from ..figures import scatter
-    from ..studies.maps import pca, tsne
-
-    if len(sources) > 1:
-        raise UsageError(f"a map is of one model; {len(sources)} were given")
-    photos = [p for p in next(iter(_benches(data).values())).photos if p.pid >= 0]
-    chosen = set(list(dict.fromkeys(p.pid for p in photos))[:people])
-    few = [p for p in photos if p.pid in chosen]
-    vectors = load(sources[0], machine.device, machine.precision).embed_images([p.path for p in few])
-    points = pca(vectors) if how == "pca" else tsne(vectors, seed=machine.seed)
-    return scatter(points, [p.pid for p in few], out, f"{len(few)} photographs of {len(chosen)} people, {how}")

@@ -55,17 +55,15 @@ def shown(path: str) -> str:
 
 def write_csv(path: Path, found: Any) -> None:
     """A table; cells that a spreadsheet would take for a formula get a quote in front."""
+    from ..report.table import cell
+
     names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track")
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(names)
         for j in range(len(found)):
             row = _row(found, j)
-            writer.writerow([_cell(row[n]) for n in names])
-
-
-def _cell(value: Any) -> Any:
-    return "'" + value if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r") else value
+            writer.writerow([cell(row[n]) for n in names])
 
 
 def copy_pictures(folder: Path, found: Any) -> None:

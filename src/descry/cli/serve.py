@@ -14,15 +14,17 @@ def serve(
     model: str = "",
     port: int | None = None,
     browser: Annotated[bool, tyro.conf.arg(help="open the browser (--no-browser for scripts)")] = True,
+    folder: tuple[Path, ...] = (),
 ) -> int:
     """Serve a gallery as a page: draw, say, refine. Only this machine can reach it.
 
     Args:
-        gallery: a gallery folder.
+        gallery: a gallery folder; with --folder a new one is made where there is none.
         model: another way to the model it was made by.
         port: 0 for any free one; unless given, 8642 or, where that is taken, any.
+        folder: of crops, which may be indexed from the page with all below it; may be repeated.
     """
     from ..web.serving import serve as start
 
-    start(gallery, model or None, browser, port)
+    start(gallery, model or None, browser, port, folders=folder)
     return 0

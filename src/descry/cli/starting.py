@@ -10,6 +10,7 @@ from typing import Any
 from ..checkpoint import load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, random_clip, respecified
 from ..clip_files import load_clip
+from ..cold import begin
 from ..errors import ModelMissing, UsageError
 from ..methods import method_class, preset
 from ..records import Dataset, validate
@@ -77,6 +78,7 @@ def _weights(
             (height, width), max(height // 8, 1), 128, 192, 6, 128, 4, len(words), 77, words.end, words.placeholder,
             seed, activation="gelu",
         )  # fmt: skip
+        begin(clip, data.train, seed)
         return clip, words, {"weights": "random", "pretrained": False}, {}
     folder = _converted(Path(origin), out) if Path(origin).suffix in (".pt", ".pth", ".bin") else Path(origin)
     pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if getattr(config, "pixels", "clip") == "imagenet" else {}

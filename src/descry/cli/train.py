@@ -45,6 +45,8 @@ def train(
     accumulate: int = 1,
     save_every: int = 0,
     checkpoint_gradients: bool = False,
+    cache_gradients: int = 0,
+    tensorboard: bool = False,
     select_on_test: bool = False,
     half: bool = False,
     allow_download: bool = False,
@@ -53,6 +55,8 @@ def train(
     machine: OnMachine = Machine(),
 ) -> int:
     """Train a method and write a run folder. Ctrl-C leaves a run that --resume goes on with.
+
+    A finished training is also written down in the ledger.jsonl of its run folder.
 
     Args:
         method: interactreid, propot, vfe_tps, baseline, zero_shot.
@@ -66,6 +70,8 @@ def train(
         accumulate: micro-batches of one step; each has its own negatives.
         save_every: also save after so many steps.
         checkpoint_gradients: less memory, more time.
+        cache_gradients: encode so many rows at a time; a batch that memory does not hold keeps all its negatives.
+        tensorboard: also write what TensorBoard shows, into the run folder.
         select_on_test: choose the epoch on the test split; this flatters the result, which says so.
         half: store the model in 16 bits.
         allow_download: a hub name may be fetched from the network.
@@ -74,6 +80,7 @@ def train(
     import torch
 
     from ..embed import choose_device
+    from ..studies.results import remember_training
     from ..train import Settings, Step
     from ..train import train as run
     from .starting import read_data, start
@@ -97,7 +104,7 @@ def train(
     )
     settings = Settings(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
-        machine.threads or 4, half, resume, checkpoint_gradients,
+        machine.threads or 4, half, resume, checkpoint_gradients, cache_gradients, tensorboard,
     )  # fmt: skip
     stopped: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
@@ -119,6 +126,7 @@ def train(
         return 130
     if os.environ.get("RANK", "0") != "0":
         return 0
+    remember_training(out, metrics, " ".join(["descry", *sys.argv[1:]]))
     if json_:
         print(json.dumps(metrics))
     else:

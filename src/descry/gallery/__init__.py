@@ -2,10 +2,12 @@
 
 gallery.py    create, open, index, search: the face of the room
 contract.py   what a store must do, so that the local one and a distributed one can stand in for each other
-local.py      the local store: database.py (items), segments.py (vectors), files.py (bytes), lock.py (one writer)
-scan.py       exact search over stored vectors at the speed of memory
-walk.py, sources.py, indexing.py, groups.py    from a folder of pictures to items
-milvus.py, migrate.py, merge.py                beyond one machine
+local.py      the local store: database.py, changes.py, rows.py (items), segments.py, mapping.py (vectors),
+              files.py (bytes), batch.py (one commit), lock.py (one writer)
+scan.py       exact search over stored vectors at the speed of memory; searching.py, results.py, filters.py: one answer
+walk.py, sources.py, reading.py, indexing.py, groups.py    from a folder of pictures to items
+compaction.py, verification.py, relocation.py, overview.py what keeps a gallery in order
+milvus.py, milvus_schema.py, milvus_rows.py, remote.py, migrate.py, merge.py   beyond one machine
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ __all__ = ["Gallery", "IndexReport", "Item", "Results", "Snapshot"]
 
 _WHERE = {
     "Gallery": "gallery",
-    "Results": "gallery",
+    "Results": "results",
     "IndexReport": "indexing",
     "Item": "contract",
     "Snapshot": "contract",
@@ -24,8 +26,9 @@ _WHERE = {
 
 if TYPE_CHECKING:
     from .contract import Item, Snapshot
-    from .gallery import Gallery, Results
+    from .gallery import Gallery
     from .indexing import IndexReport
+    from .results import Results
 
 
 def __getattr__(name: str) -> Any:

@@ -6,7 +6,7 @@ Letters: D dimension, N items, T query vectors, k results.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -164,6 +164,18 @@ class Store(Protocol):
 
     def nearest(self, vectors: np.ndarray, k: int, filters: Filters | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(T, D) → ids (T, ≤ k) int64 and their cosines, float32, best first, ties by rising id."""
+        ...
+
+    def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
+        """Every id that the filters let through, rising, in steps."""
+        ...
+
+    def overview(self) -> dict[str, Any]:
+        """What it holds and what it is bound to: plain values a person reads."""
+        ...
+
+    def erase(self) -> None:
+        """Remove the store itself, and nothing else."""
         ...
 
     def close(self) -> None:

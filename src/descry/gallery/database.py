@@ -7,22 +7,20 @@ take the database back to an older commit; the file `head`, written after each c
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from hashlib import blake2b
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..errors import DescryError, IndexCorrupt, Locked
-from .contract import Entry, Item, from_microseconds, microseconds
+from .changes import Change, State
+from .contract import Item
 from .files import read_sealed, write_sealed
+from .rows import PUBLIC, chunks, item_of, seal_of
 
 NAME, HEAD = "items.db", "head"
-CHUNK = 500
 
 SCHEMA = """
 CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, layout INTEGER NOT NULL,
@@ -36,29 +34,6 @@ CREATE INDEX items_sha ON items (sha);
 CREATE TABLE skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, size INTEGER NOT NULL,
   mtime INTEGER NOT NULL, checked INTEGER NOT NULL, seal INTEGER NOT NULL) WITHOUT ROWID;
 """
-ITEM = "id, path, sha, size, mtime, checked, camera, track, time, look, segment, row, crc"
-SKIP = "path, reason, detail, size, mtime, checked"
-PUBLIC = "id, path, sha, size, mtime, camera, track, time, look"
-
-
-def seal_of(*values: Any) -> int:
-    """A signed 64-bit hash of a row's values."""
-    return int.from_bytes(blake2b(repr(values).encode(), digest_size=8).digest(), "little", signed=True)
-
-
-@dataclass(frozen=True, slots=True)
-class State:
-    """Where the gallery stands. generation: commits so far. layout: grows when a stored row dies or moves."""
-
-    generation: int = 0
-    layout: int = 0
-    next_id: int = 1
-    count: int = 0
-    digest: int = 0
-
-    def values(self) -> tuple[int, ...]:
-        """The columns of the table, without the seal."""
-        return (self.generation, self.layout, self.next_id, self.count, self.digest)
 
 
 class Database:
@@ -206,111 +181,3 @@ class Database:
                 rows = connection.execute(f"SELECT id, segment, row FROM items WHERE id IN ({marks})", part)
                 out |= {i: (segment, row) for i, segment, row in rows}
         return out
-
-
-class Change:
-    """The writes of one transaction; keeps count and digest in step with the rows."""
-
-    def __init__(self, connection: sqlite3.Connection, state: State):
-        self.connection, self.state = connection, state
-
-    def _digest(self, seal: int, count: int = 0, layout: int = 0) -> None:
-        s = self.state
-        self.state = replace(s, digest=s.digest ^ seal, count=s.count + count, layout=s.layout + layout)
-
-    def insert(self, entry: Entry, place: tuple[int, int], crc: int) -> int:
-        """A new item at a place, or the item of that path moved to the new place; its id."""
-        path = os.fsencode(entry.path)
-        old = self.connection.execute("SELECT id, seal FROM items WHERE path = ?", (path,)).fetchone()
-        if old:
-            self.connection.execute("DELETE FROM items WHERE id = ?", (old[0],))
-            self._digest(old[1], count=-1, layout=1)
-            number = old[0]
-        else:
-            number = self.state.next_id
-            self.state = replace(self.state, next_id=number + 1)
-        self._put((number, *columns(entry), *place, crc))
-        self.unskip(entry.path)
-        return int(number)
-
-    def _put(self, row: tuple[Any, ...]) -> None:
-        seal = seal_of(*row)
-        self.connection.execute(f"INSERT INTO items VALUES ({','.join('?' * 14)})", (*row, seal))
-        self._digest(seal, count=1)
-
-    def update(self, number: int, entry: Entry) -> None:
-        """Other path or metadata for the same vector."""
-        place = self._take(number)
-        self._put((number, *columns(entry), *place))
-        self.unskip(entry.path)
-
-    def relocate(self, number: int, place: tuple[int, int]) -> None:
-        """The same vector at another place."""
-        row = self.connection.execute(f"SELECT {ITEM}, seal FROM items WHERE id = ?", (number,)).fetchone()
-        seal = seal_of(*row[:10], *place, row[12])
-        self.connection.execute("UPDATE items SET segment=?, row=?, seal=? WHERE id=?", (*place, seal, number))
-        self._digest(row[-1] ^ seal, layout=1)
-
-    def remove(self, number: int) -> bool:
-        """Forget an item; whether it was there."""
-        return self._take(number, layout=1) is not None
-
-    def _take(self, number: int, layout: int = 0) -> Any:
-        row = self.connection.execute("SELECT segment, row, crc, seal FROM items WHERE id = ?", (number,)).fetchone()
-        if row is None:
-            return None
-        self.connection.execute("DELETE FROM items WHERE id = ?", (number,))
-        self._digest(row[3], count=-1, layout=layout)
-        return row[:3]
-
-    def segment(self, number: int, rows: int | None) -> None:
-        """Set how many rows of a segment count; None forgets the segment."""
-        old = self.connection.execute("SELECT seal FROM segments WHERE id = ?", (number,)).fetchone()
-        if old:
-            self.connection.execute("DELETE FROM segments WHERE id = ?", (number,))
-            self._digest(old[0])
-        if rows is not None:
-            seal = seal_of("segment", number, rows)
-            self.connection.execute("INSERT INTO segments VALUES (?, ?, ?)", (number, rows, seal))
-            self._digest(seal)
-
-    def skip(self, path: str, reason: str, detail: str, size: int, mtime: int, checked: int) -> None:
-        """Remember that a file was not read, and why."""
-        self.unskip(path)
-        row = (os.fsencode(path), reason, detail, size, mtime, checked)
-        seal = seal_of(*row)
-        self.connection.execute("INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, seal))
-        self._digest(seal)
-
-    def unskip(self, path: str) -> None:
-        """Forget that a file was skipped."""
-        key = (os.fsencode(path),)
-        old = self.connection.execute("SELECT seal FROM skipped WHERE path = ?", key).fetchone()
-        if old:
-            self.connection.execute("DELETE FROM skipped WHERE path = ?", key)
-            self._digest(old[0])
-
-
-def columns(entry: Entry) -> tuple[Any, ...]:
-    """An entry's columns, path to look."""
-    look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
-    when = microseconds(entry.time)
-    return (
-        os.fsencode(entry.path), entry.sha, entry.size, entry.mtime, entry.checked, entry.camera, entry.track, when,
-        look
-    )  # fmt: skip
-
-
-def item_of(row: tuple[Any, ...]) -> Item:
-    """A row of the public columns as an Item."""
-    number, path, sha, size, mtime, camera, track, time, look = row
-    return Item(
-        number, os.fsdecode(path), sha.hex(), size, mtime, camera, track, from_microseconds(time), look % (1 << 64)
-    )
-
-
-def chunks(ids: Sequence[int]) -> Iterator[list[int]]:
-    """Ids in parts that SQLite takes as parameters."""
-    plain = [int(i) for i in ids]
-    for i in range(0, len(plain), CHUNK):
-        yield plain[i : i + CHUNK]

@@ -5,51 +5,25 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import images
-from ..errors import DataError, LimitExceeded, UsageError
+from ..errors import DataError, UsageError
 from ..query import Filters, Query
 from .contract import Binding, Fault, Item, Snapshot
 from .indexing import Indexer, IndexReport, Step
 from .local import LocalStore
+from .results import Results, check_size
 from .sources import Sources
 from .walk import plan, roots_of
 
-TOO_MANY = 5_000_000
+if TYPE_CHECKING:
+    from .relocation import RelocationReport
 
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """A ranked answer: leads to look at, best first. Scores order items of one answer; they are no probabilities.
-
-    ids, paths, scores: k of each. items: the same with metadata. cosines: (k,) of the query's first term. parts:
-    (kind, label) of each part of the query; contributions: (parts, k), whose columns sum to the scores. considered:
-    items that passed the filters, of total. removed: how many each filter keeps out by itself, when nothing was left.
-    exact: whether every item was compared. generation: the commit that was searched. note: what must be said beside
-    the answer.
-    """
-
-    ids: tuple[int, ...]
-    paths: tuple[str, ...]
-    scores: np.ndarray
-    items: tuple[Item, ...] = ()
-    cosines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
-    parts: tuple[tuple[str, str], ...] = ()
-    contributions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
-    considered: int = 0
-    total: int = 0
-    removed: dict[str, int] = field(default_factory=dict)
-    exact: bool = True
-    generation: int = 0
-    note: str = ""
-
-    def __len__(self) -> int:
-        return len(self.ids)
+LOCALLY = "do it in the local gallery that it was migrated from"
 
 
 class Gallery:
@@ -78,8 +52,16 @@ class Gallery:
         if str(path).startswith("milvus"):
             from .milvus import MilvusStore
 
-            return cls(MilvusStore(str(path)), model)  # type: ignore[arg-type]
-        return cls(LocalStore(path), model)
+            return cls._of(MilvusStore(str(path)), model)
+        return cls._of(LocalStore(path), model)
+
+    @classmethod
+    def _of(cls, store: Any, model: Any) -> Gallery:
+        try:
+            return cls(store, model)
+        except BaseException:
+            store.close()
+            raise
 
     @property
     def path(self) -> Path:
@@ -100,8 +82,17 @@ class Gallery:
 
     def _bind(self, model: Any) -> None:
         loaded = _loaded(model)
-        self.binding.check(binding_of(loaded), str(getattr(self.store, "address", "") or self.path))
+        self.binding.check(binding_of(loaded), self._name)
         self._model = loaded
+
+    @property
+    def _name(self) -> str:
+        return str(getattr(self.store, "address", "") or self.path)
+
+    def _needs_local(self, verb: str, instead: str) -> None:
+        """UsageError on a distributed store for what only the local one does."""
+        if "snapshot" not in self.store.capabilities:
+            raise UsageError(f"{self._name} is a distributed store and cannot {verb}; {instead}")
 
     # ------------------------------------------------------------------ indexing
 
@@ -113,7 +104,7 @@ class Gallery:
         sources: Sources | None = None,
         exclude: Sequence[str] = (),
         limits: images.Limits = images.GALLERY,
-        batch_size: int = 32,
+        batch_size: int = 0,
         shard: tuple[int, int] = (1, 1),
         dry_run: bool = False,
         large: bool = False,
@@ -123,9 +114,12 @@ class Gallery:
         """Bring the gallery up to date with folders of crops: new, changed, moved and deleted files; can be repeated.
 
         sources: where camera, time and track come from. exclude: globs of names or paths. shard: (i, n), only the
-        i-th of n parts of the files, for indexing on many machines. dry_run: count, write nothing. large: more than 5
-        million items.
+        i-th of n parts of the files, for indexing on many machines. batch_size: pictures at a time; 0 for 32, or 256
+        on a GPU. dry_run: count, write nothing. large: more than 5 million items.
         """
+        self._needs_local(
+            "be indexed into directly", f"descry index DIR --out GALLERY, then descry migrate GALLERY --to {self._name}"
+        )
         roots = roots_of([folders] if isinstance(folders, (str, Path)) else folders)
         if not roots:
             raise UsageError("no folder was named; name one or more folders of crops")
@@ -138,11 +132,7 @@ class Gallery:
             changed = sum(1 for f in work.fresh if f.number)
             added = len(work.fresh) - changed
             return IndexReport(added, changed, 0, len(work.gone), work.unchanged, skipped=work.still, dry=True)
-        if self.store.count() + len(work.fresh) > TOO_MANY and not large:
-            raise LimitExceeded(
-                f"{self.path} would hold more than {TOO_MANY:,} items, which one machine searches slowly; "
-                "migrate to a distributed store (descry migrate), or allow it with --large"
-            )
+        warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
         if not work.fresh and not work.unchanged and not work.gone:
             raise DataError(f"nothing to index in {', '.join(roots)}")
         total = len(work.fresh)
@@ -151,8 +141,10 @@ class Gallery:
             if progress:
                 progress(dataclasses.replace(step, total=total))
 
-        indexer = Indexer(self.store, self.model if work.fresh else None, sources, limits, batch_size, tell, stop)  # type: ignore[arg-type]
-        return indexer.run(work)
+        model = self.model if work.fresh else None
+        size = batch_size or (256 if _on_gpu(model) else 32)
+        indexer = Indexer(self.store, model, sources, limits, size, tell, stop)
+        return dataclasses.replace(indexer.run(work), warning=warning)
 
     # ------------------------------------------------------------------ searching
 
@@ -207,7 +199,8 @@ class Gallery:
         return scan.rescore(rows, np.atleast_2d(vectors), rows.columns(ids))
 
     def snapshot(self) -> Snapshot:
-        """The rows as they are now; later writes do not change it."""
+        """The rows as they are now; later writes do not change it. UsageError on a distributed store."""
+        self._needs_local("show one moment", LOCALLY)
         return self.store.snapshot()
 
     def allowed(
@@ -235,35 +228,47 @@ class Gallery:
         return self.store.delete(ids)
 
     def purge(self, ids: Iterable[int]) -> int:
-        """Remove items, and every byte of them from the gallery's files. How many there were."""
+        """Remove items, and every byte of them from the gallery's files. How many there were. A distributed store
+        removes their bytes itself, when it next compacts.
+        """
         gone = self.store.delete(ids)
-        self.store.compact()
+        if "compact" in self.store.capabilities:
+            self.store.compact()
         return gone
 
     def compact(self) -> int:
-        """Remove the bytes of deleted items; bytes won."""
+        """Remove the bytes of deleted items; bytes won. UsageError on a distributed store, which does it by itself."""
+        self._needs_local("be compacted from outside", LOCALLY)
         return self.store.compact()
 
+    def relocate(self, old: str | Path, new: str | Path) -> RelocationReport:
+        """Tell it that the pictures below the folder `old` now lie below `new`; nothing is encoded again. See
+        `relocation.relocate`.
+        """
+        from .relocation import relocate
+
+        self._needs_local("be relocated", LOCALLY)
+        return relocate(self.store, old, new)
+
     def verify(self) -> list[Fault]:
-        """Every fault in any byte that an answer depends on; an empty list when there is none."""
+        """Every fault in any byte that an answer depends on; an empty list when there is none. UsageError on a
+        distributed store.
+        """
+        self._needs_local("be verified", f"{LOCALLY}; descry migrate compares every vector again")
         return self.store.verify()
 
     def info(self) -> dict[str, Any]:
         """What it holds: plain values."""
-        from .overview import overview
-
-        return overview(self.store)
+        return self.store.overview()
 
     def listed(self, filters: Filters | None = None) -> Iterator[Item]:
         """Items that the filters let through, by rising id."""
-        with self.store.reading() as rows:
-            allowed = self.store.allowed(rows, filters)
-            ids = rows.ids if allowed is None else rows.ids[allowed]
-            for i in range(0, len(ids), 500):
-                yield from self.store.items(ids[i : i + 500].tolist())
+        for ids in self.store.matching(filters):
+            yield from self.store.items(ids)
 
     def skipped(self) -> list[tuple[str, str]]:
-        """(path, reason) of every file that was not read."""
+        """(path, reason) of every file that was not read; UsageError on a distributed store, which does not know."""
+        self._needs_local("say what was skipped", LOCALLY)
         from .overview import skipped
 
         return skipped(self.store)
@@ -301,6 +306,10 @@ def binding_of(model: Any) -> Binding:
     folder = getattr(model, "folder", None)
     source = str(model.name) if model.name == "demo" or folder is None else str(Path(folder).resolve())
     return Binding(source, model.fingerprint, model.dimension, model.preprocessing)
+
+
+def _on_gpu(model: Any) -> bool:
+    return getattr(getattr(model, "device", None), "type", "cpu") != "cpu"
 
 
 def _loaded(model: Any) -> Any:

@@ -6,25 +6,20 @@ puts the same pictures into the same batches, and its vectors are those of a run
 
 from __future__ import annotations
 
-import hashlib
-import io
-import os
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 
 from .. import images
-from ..errors import ImageRejected
+from .batch import Batch, as_half
 from .contract import Entry, changed
-from .groups import look_of
-from .local import Batch, LocalStore, as_half
-from .sources import Sources, exif_of
-from .walk import Found, Plan
+from .local import LocalStore
+from .reading import Loaded, Reader
+from .sources import Sources
+from .walk import Plan
 
 COMMIT_ITEMS, COMMIT_SECONDS, MOST_PENDING = 256, 2.0, 1024
 
@@ -55,7 +50,7 @@ class IndexReport:
 
     skipped: (path, reason) of every file that was not read, also those skipped by earlier runs. seconds, encoding:
     wall time in all and in the encoder. interrupted: it was asked to stop; what was committed is kept. dry: nothing
-    was written.
+    was written. warning: what must be said about the gallery's size, "" for nothing.
     """
 
     added: int = 0
@@ -69,17 +64,7 @@ class IndexReport:
     encoding: float = 0.0
     interrupted: bool = False
     dry: bool = False
-
-
-@dataclass(slots=True)
-class Loaded:
-    """A file that was read: its entry, and pixels unless its content is known already; or why it was not."""
-
-    found: Found
-    entry: Entry | None = None
-    pixels: np.ndarray | None = None
-    reason: str = ""
-    detail: str = ""
+    warning: str = ""
 
 
 class Indexer:
@@ -113,7 +98,7 @@ class Indexer:
         self.report.unchanged = plan.unchanged
         self.report.skipped = list(plan.still)
         self._learn(plan)
-        for loaded in self._decoded(plan.fresh):
+        for loaded in self._read(plan):
             self.done += 1
             self._take(loaded)
             if self._full():
@@ -128,6 +113,11 @@ class Indexer:
         self.report.skipped.sort()
         return self.report
 
+    def _read(self, plan: Plan) -> Iterator[Loaded]:
+        if plan.fresh:  # without fresh files no model is needed, and none is given
+            reader = Reader(self.model.image_size, self.limits, self.sources, self.known)
+            yield from reader.ahead(plan.fresh, 3 * self.batch_size)
+
     def _learn(self, plan: Plan) -> None:
         """Which contents are known, and which of them lost their file: those may turn up elsewhere."""
         lost = set(plan.gone.values())
@@ -136,52 +126,6 @@ class Indexer:
                 self.known[sha] = number
                 if number in lost:
                     self.gone.setdefault(sha, []).append(number)
-
-    def _decoded(self, fresh: Sequence[Found]) -> Iterator[Loaded]:
-        """Files read ahead of the encoder by a few batches, in order."""
-        ahead: deque[Future[Loaded]] = deque()
-        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)), "decode") as pool:
-            try:
-                for found in fresh:
-                    ahead.append(pool.submit(self._read, found))
-                    if len(ahead) > 3 * self.batch_size:
-                        yield ahead.popleft().result()
-                while ahead:
-                    yield ahead.popleft().result()
-            finally:
-                pool.shutdown(wait=True, cancel_futures=True)
-
-    def _read(self, found: Found) -> Loaded:
-        checked = time.time_ns()
-        try:
-            if found.size > self.limits.bytes:
-                message = f"it has {found.size:,} bytes; at most {self.limits.bytes:,} are read"
-                raise ImageRejected(message, "too_many_bytes")
-            with open(found.path, "rb") as file:
-                stat = os.fstat(file.fileno())
-                data = file.read(self.limits.bytes + 1)
-            sha = hashlib.sha256(data).digest()
-            entry = Entry(found.path, sha, stat.st_size, stat.st_mtime_ns, checked=checked)
-            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._exif(data)))
-            if sha in self.known:
-                return Loaded(found, entry)
-            pixels = images.load(data, self.model.image_size, self.limits)
-            return Loaded(found, changed(entry, look=look_of(pixels)), pixels)
-        except ImageRejected as error:
-            return Loaded(found, reason=error.reason, detail=str(error))
-        except OSError as error:
-            return Loaded(found, reason="missing", detail=error.strerror or str(error))
-
-    def _exif(self, data: bytes) -> dict[int, Any]:
-        if not self.sources.needs_exif:
-            return {}
-        from PIL import Image
-
-        try:
-            with Image.open(io.BytesIO(data), formats=self.limits.formats) as image:
-                return exif_of(image)
-        except Exception:  # noqa: BLE001 - images.load says what is wrong with this file
-            return {}
 
     # ------------------------------------------------------------------ taking one file
 

@@ -13,7 +13,7 @@ import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,29 +24,16 @@ from .. import __version__
 from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..query import Filters
 from . import files, lock, segments
+from .batch import Batch, as_half
 from .contract import Binding, Entry, Fault, Item, Snapshot
-from .database import HEAD, NAME, Database, State
+from .database import HEAD, NAME, Database
 from .filters import allowed_ids
 from .lock import WriterLock
+from .mapping import grown, mapped
 
 FORMAT = 1
 CONFIG = "gallery.json"
-EMPTY = np.zeros(0, np.int64)
-
-
-@dataclass
-class Batch:
-    """What one commit changes: all of it or nothing. updated: (id, entry) of moved files or other metadata."""
-
-    added: list[Entry] = field(default_factory=list)
-    vectors: list[np.ndarray] = field(default_factory=list)
-    updated: list[tuple[int, Entry]] = field(default_factory=list)
-    removed: list[int] = field(default_factory=list)
-    skipped: list[tuple[str, str, str, int, int, int]] = field(default_factory=list)
-    unskipped: list[str] = field(default_factory=list)
-
-    def __len__(self) -> int:
-        return sum(len(part) for part in (self.added, self.updated, self.removed, self.skipped, self.unskipped))
+STEP = 500
 
 
 class LocalStore:
@@ -120,11 +107,8 @@ class LocalStore:
                 if old and old.generation == state.generation:
                     return old
                 try:
-                    made = (
-                        self._grown(old, state.generation)
-                        if old and old.layout == state.layout
-                        else self._mapped(state)
-                    )
+                    same = old is not None and old.layout == state.layout
+                    made = grown(self, old, state) if old and same else mapped(self, state)
                 except FileNotFoundError:  # compacted between the two looks
                     continue
             if len(made) != state.count:
@@ -136,45 +120,6 @@ class LocalStore:
         raise IndexCorrupt(
             f"{self.folder} lacks a vectors file that its database names; restore it from a copy, or index again"
         )
-
-    def _mapped(self, state: State) -> Snapshot:
-        with self.database.reading() as connection:
-            blocks, starts, total = self._blocks(connection)
-            rows = connection.execute("SELECT segment, row, id FROM items INDEXED BY items_place ORDER BY segment, row")
-            table = _table(rows, 3)
-        if not len(table):
-            return Snapshot(state.generation, state.layout, EMPTY, blocks, EMPTY)
-        numbers = np.array(sorted(starts) or [0])
-        at = np.minimum(np.searchsorted(numbers, table[:, 0]), len(numbers) - 1)
-        place = np.array([starts.get(int(n), total) for n in numbers])[at] + table[:, 1]
-        if (numbers[at] != table[:, 0]).any() or place.max() >= total or place.min() < 0:
-            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
-        ids, order = table[:, 2].copy(), np.argsort(table[:, 2], kind="stable")
-        straight = len(ids) == total and bool((np.diff(ids) > 0).all())
-        return Snapshot(state.generation, state.layout, ids[order], blocks, None if straight else place[order])
-
-    def _grown(self, old: Snapshot, generation: int) -> Snapshot:
-        """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
-        with self.database.reading() as connection:
-            last = int(old.ids[-1]) if len(old) else 0
-            found = connection.execute("SELECT id FROM items WHERE id > ? ORDER BY id", (last,))
-            new = np.fromiter((row[0] for row in found), np.int64)
-            blocks, _, total = self._blocks(connection, old.blocks)
-        rows = None
-        if old.rows is not None:
-            rows = np.concatenate([old.rows, np.arange(total - len(new), total)])
-        return Snapshot(generation, old.layout, np.concatenate([old.ids, new]), blocks, rows)
-
-    def _blocks(
-        self, connection: Any, kept: Sequence[np.ndarray] = ()
-    ) -> tuple[tuple[np.ndarray, ...], dict[int, int], int]:
-        blocks, starts, total = [], {}, 0
-        for i, (number, rows) in enumerate(connection.execute("SELECT id, rows FROM segments ORDER BY id")):
-            same = i < len(kept) and len(kept[i]) == rows
-            blocks.append(kept[i] if same else segments.view(self.folder, number, rows, self.binding.dimension))
-            starts[number] = total
-            total += rows
-        return tuple(blocks), starts, total
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
@@ -198,7 +143,26 @@ class LocalStore:
         inside = np.isin(snapshot.ids, ids[0])
         return inside if ids[1] else ~inside
 
+    def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
+        """Every id that the filters let through, rising, in steps, of one moment."""
+        with self.reading() as rows:
+            allowed = self.allowed(rows, filters)
+            ids = rows.ids if allowed is None else rows.ids[allowed]
+            for i in range(0, len(ids), STEP):
+                yield ids[i : i + STEP].tolist()
+
+    def overview(self) -> dict[str, Any]:
+        """What it holds and what it is bound to: plain values."""
+        from .overview import overview
+
+        return overview(self)
+
     # ------------------------------------------------------------------ writing
+
+    @property
+    def held(self) -> bool:
+        """Whether this store holds the writer's lock."""
+        return self._lock is not None
 
     def hold(self) -> None:
         """Take the writer's lock and sweep up what an interrupted writer left. Raises Locked."""
@@ -317,30 +281,6 @@ class LocalStore:
         self.release()
         self.database.close()
         self._last = None
-
-
-def as_half(vectors: Sequence[np.ndarray], dimension: int) -> np.ndarray:
-    """(n, D) vectors rounded to float16; UsageError for another dimension or values that are not finite."""
-    rows = np.stack(list(vectors)) if len(vectors) else np.zeros((0, dimension), np.float32)
-    if rows.ndim != 2 or rows.shape[1] != dimension:
-        raise UsageError(f"vectors of shape {rows.shape} were given; this gallery holds (n, {dimension})")
-    half = rows.astype(np.float16)
-    if not np.isfinite(half).all():
-        raise UsageError(
-            "the model gave values that are not finite numbers; check its weights with descry doctor --model"
-        )
-    lengths = np.linalg.norm(half.astype(np.float32), axis=1)
-    if len(half) and np.abs(lengths - 1).max() > 0.01:
-        raise UsageError(
-            f"vectors must have length 1, and one has {lengths[np.abs(lengths - 1).argmax()]:.3g}; "
-            f"divide each by its length"
-        )
-    return half
-
-
-def _table(rows: Iterable[tuple[int, ...]], width: int) -> np.ndarray:
-    flat = np.fromiter((value for row in rows for value in row), np.int64)
-    return flat.reshape(-1, width)
 
 
 @contextmanager

@@ -15,10 +15,11 @@ NAME = "writer.lock"
 
 
 class WriterLock:
-    """Held from construction to `release`. Raises Locked, naming the process that holds it."""
+    """Held from construction to `release`. Raises Locked, naming the process that holds it. name: of the file, for
+    another kind of work that one process does at a time."""
 
-    def __init__(self, folder: Path):
-        self.path = folder / NAME
+    def __init__(self, folder: Path, name: str = NAME):
+        self.path = folder / name
         self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
         try:
             _lock(self._fd)

@@ -10,8 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DescryError, IndexCorrupt, UsageError
-from .contract import Entry, from_microseconds
-from .local import Batch, LocalStore
+from .batch import Batch
+from .contract import Entry
+from .local import LocalStore
+from .rows import ENTRY, entry_of
 
 STEP = 4096
 
@@ -54,21 +56,14 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
 
 def stored(store: LocalStore, after: int = 0) -> Iterator[tuple[list[int], list[Entry], np.ndarray]]:
     """All items beyond an id, by rising id and in steps: ids, entries and (n, D) float16 vectors, of one moment."""
-    columns = "id, path, sha, size, mtime, checked, camera, track, time, look"
-    sql = f"SELECT {columns} FROM items WHERE id > ? ORDER BY id LIMIT ?"
+    sql = f"SELECT {ENTRY} FROM items WHERE id > ? ORDER BY id LIMIT ?"
     with store.reading() as rows:
         while True:
             with store.database.reading() as connection:
                 found = connection.execute(sql, (after, STEP)).fetchall()
             if not found:
                 return
-            ids = [row[0] for row in found]
-            made = [
-                Entry(
-                    os.fsdecode(p), sha, size, mtime, camera, track, from_microseconds(time), look % (1 << 64), checked
-                )
-                for _, p, sha, size, mtime, checked, camera, track, time, look in found
-            ]
+            ids, made = [row[0] for row in found], [entry_of(row)[1] for row in found]
             yield ids, made, rows.vectors(rows.columns(ids))
             after = ids[-1]
 

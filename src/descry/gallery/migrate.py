@@ -3,50 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import StoreUnavailable, UsageError
 from .local import LocalStore
 from .merge import stored
-from .milvus import MilvusStore, crc_of
+from .milvus import Layout, MilvusStore
+from .milvus_rows import crc_of
 
 
 @dataclass(frozen=True)
 class MigrationReport:
     """total: items that are there now. copied, present: of them, written now and found already. removed: no longer
-    local.
+    local. partition_by, index: how the collection is kept.
     """
 
     total: int
     copied: int
     present: int
     removed: int
+    partition_by: str = "none"
+    index: str = "flat"
 
 
 def migrate(
     gallery: str | Path,
     to: str,
     name: str = "",
-    partition_by: str = "none",
+    layout: Layout | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MigrationReport:
     """Make the collection at `to` hold exactly the items of a local gallery, under the same ids. Can be repeated:
     what is there with the right checksum is not sent again.
 
-    name: of the collection, when `to` does not say it. Raises IndexMismatch when the collection belongs to another
-    model, StoreUnavailable when it does not answer, or when counts or checksums differ in the end.
+    name: of the collection, when `to` does not say it. layout: its partitions and index; partitions left open are by
+    camera where the gallery knows more than one, else by day where it knows times. Raises IndexMismatch when the
+    collection belongs to another model, StoreUnavailable when it does not answer, or when counts or checksums differ
+    in the end.
     """
     address = to if "#" in to or not name else f"{to}#{_plain(name)}"
     local = LocalStore(gallery)
+    layout = layout or Layout()
     try:
-        remote = MilvusStore(address, local.binding, partition_by)
+        remote = MilvusStore(address, local.binding, replace(layout, otherwise=_divisible(local)))
         try:
-            return _copy(local, remote, progress)
+            report = _copy(local, remote, progress)
+            return replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
         finally:
             remote.close()
     finally:
         local.close()
+
+
+def _divisible(local: LocalStore) -> str:
+    """What a new collection is divided by when nobody says it."""
+    with local.database.reading() as connection:
+        cameras, times = connection.execute("SELECT count(DISTINCT camera), count(time) FROM items").fetchone()
+    return "camera" if cameras > 1 else "day" if times else "none"
 
 
 def _plain(name: str) -> str:
@@ -73,7 +87,7 @@ def _copy(local: LocalStore, remote: MilvusStore, progress: Callable[[int, int],
         wanted.update(ids)
         if progress:
             progress(len(wanted), total)
-    surplus = [number for part in remote.ids() for number in part if number not in wanted]
+    surplus = [number for part in remote.matching() for number in part if number not in wanted]
     removed = remote.delete(surplus) if surplus else 0
     _verify(local, remote, len(wanted))
     return MigrationReport(len(wanted), copied, len(wanted) - copied, removed)

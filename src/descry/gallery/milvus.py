@@ -2,51 +2,30 @@
 
 It answers approximately and keeps no snapshots, no checksums of its own rows and no full score vectors; those are the
 local store's. Vectors are the stored float16 values (held as float32, which the embedded engine needs), so that
-nothing is lost on the way. Needs the extra `milvus`.
+nothing is lost on the way. milvus_schema.py says how a collection is built, milvus_rows.py what a row is. Needs the
+extra `milvus`.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import os
-import re
 import warnings
-import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
-from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from ..errors import DescryError, IndexMismatch, StoreUnavailable, UsageError
+from ..errors import DescryError, StoreUnavailable, UsageError
 from ..query import Filters
-from .contract import Binding, Entry, Item, from_microseconds, microseconds
-from .filters import glob_of
-from .local import as_half
+from . import milvus_schema as schema
+from .batch import as_half
+from .contract import Binding, Entry, Item, from_microseconds
+from .milvus_rows import NEVER, PUBLIC, expression, id_of, item_of, known, row_of
+from .milvus_schema import Layout, parse
 
-NEVER = -(1 << 62)
 STEP, MOST = 500, 16384
-BYTES = "\0"
-PUBLIC = ["id", "path", "sha", "size", "mtime", "camera", "track", "time", "look"]
-PARTITIONS = ("none", "camera", "day")
-
-
-def parse(address: str) -> tuple[str, str]:
-    """ "milvus://host:port#name", "milvus+https://…#name" or "milvus:file.db#name" → the client's address and the
-    name.
-    """
-    place, _, name = address.partition("#")
-    found = re.fullmatch(r"milvus(?:\+(https?))?:(//)?(.+)", place)
-    if not found or (name and not re.fullmatch(r"[A-Za-z_]\w*", name)):
-        raise UsageError(
-            f"{address} is no address of a Milvus store; write milvus://HOST:PORT#NAME or milvus:FILE.db#NAME, "
-            "the name of letters, digits and _"
-        )
-    scheme, slashes, rest = found.groups()
-    return (f"{scheme or 'http'}://{rest}" if slashes else os.path.abspath(rest)), name or "gallery"
 
 
 class MilvusStore:
@@ -54,64 +33,41 @@ class MilvusStore:
 
     capabilities: frozenset[str] = frozenset()
 
-    def __init__(self, address: str, binding: Binding | None = None, partition_by: str = "none"):
+    def __init__(self, address: str, binding: Binding | None = None, layout: Layout | None = None):
         if not importlib.util.find_spec("pymilvus"):
             raise DescryError("pymilvus is not installed; pip install 'descry[milvus]'")
         from pymilvus import MilvusClient
 
         self.address = address
         uri, self.name = parse(address)
-        self.about = f"{self.name}_about"
         with self._translated(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             self.client = MilvusClient(uri)
+        try:
+            self._open(binding, layout or Layout())
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, binding: Binding | None, layout: Layout) -> None:
+        with self._translated():
             if not self.client.has_collection(self.name):
                 if binding is None:
                     raise UsageError(
-                        f"{address} holds no gallery of that name; make one with descry migrate GALLERY --to {address}"
+                        f"{self.address} holds no gallery of that name; make one with descry migrate GALLERY --to "
+                        f"{self.address}"
                     )
-                self._create(binding, partition_by)
+                schema.create(self.client, self.name, binding, layout)
             self.client.load_collection(self.name)
-            self.client.load_collection(self.about)
-            kept = json.loads(self.client.get(self.about, ids=[1], output_fields=["text"])[0]["text"])
-        if kept.get("format") != 1:
-            raise IndexMismatch(f"{address} has format {kept.get('format')}; this descry reads format 1")
-        self.binding = Binding(**kept["binding"])
+            self.binding, self.partition_by = schema.read_about(self.client, self.name, self.address)
+            self.index = schema.index_of(self.client, self.name)
         if binding is not None:
-            self.binding.check(binding, address)
-
-    def _create(self, binding: Binding, partition_by: str) -> None:
-        from pymilvus import DataType
-
-        if partition_by not in PARTITIONS:
-            raise UsageError(f"--partition-by {partition_by} was given; allowed: {', '.join(PARTITIONS)}")
-        about = json.dumps({"format": 1, "binding": asdict(binding), "partition_by": partition_by})
-        self._create_about(about)
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=binding.dimension)
-        for name, length in (("path", 8192), ("sha", 64), ("camera", 512), ("track", 512), ("day", 10)):
-            schema.add_field(name, DataType.VARCHAR, max_length=length, is_partition_key=name == partition_by)
-        for name in ("size", "mtime", "checked", "time", "look", "crc"):
-            schema.add_field(name, DataType.INT64)
-        index = self.client.prepare_index_params()
-        index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
-        self.client.create_collection(self.name, schema=schema, index_params=index, consistency_level="Strong")
-
-    def _create_about(self, text: str) -> None:
-        """One row in a collection beside, since not every engine keeps a collection's description."""
-        from pymilvus import DataType
-
-        if self.client.has_collection(self.about):
-            self.client.drop_collection(self.about)
-        schema = self.client.create_schema(auto_id=False, enable_dynamic_field=False)
-        schema.add_field("id", DataType.INT64, is_primary=True)
-        schema.add_field("vector", DataType.FLOAT_VECTOR, dim=2)
-        schema.add_field("text", DataType.VARCHAR, max_length=65535)
-        index = self.client.prepare_index_params()
-        index.add_index("vector", index_type="AUTOINDEX", metric_type="IP")
-        self.client.create_collection(self.about, schema=schema, index_params=index, consistency_level="Strong")
-        self.client.insert(self.about, [{"id": 1, "vector": [1.0, 0.0], "text": text}])
+            self.binding.check(binding, self.address)
+        if layout.partition_by not in ("", self.partition_by):
+            raise UsageError(
+                f"{self.address} is divided by {self.partition_by} and cannot be divided anew; leave out "
+                f"--partition-by, or migrate to another name"
+            )
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -126,15 +82,15 @@ class MilvusStore:
 
     # ------------------------------------------------------------------ reading
 
-    def count(self) -> int:
-        """Number of items."""
+    def count(self, condition: str = "") -> int:
+        """Number of items, or of those that a condition in the engine's language lets through."""
         with self._translated():
-            return int(self.client.query(self.name, filter="", output_fields=["count(*)"])[0]["count(*)"])
+            return int(self.client.query(self.name, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
 
     def items(self, ids: Sequence[int]) -> list[Item]:
         """Items by id, in the order asked; unknown ids are left out."""
         rows = {row["id"]: row for row in self.rows(ids, PUBLIC)}
-        return [_item(rows[i]) for i in map(int, ids) if i in rows]
+        return [item_of(rows[i]) for i in map(int, ids) if i in rows]
 
     def rows(self, ids: Sequence[int], fields: list[str]) -> list[dict[str, Any]]:
         """Some fields of items, in no order; unknown ids left out."""
@@ -164,9 +120,15 @@ class MilvusStore:
                 f"query vectors of shape {queries.shape} were given; this gallery compares (T, "
                 f"{self.binding.dimension})"
             )
+        limit = min(k, MOST)
         with self._translated():
             found = self.client.search(
-                self.name, queries.tolist(), limit=min(k, MOST), filter=expression(filters), output_fields=["id"]
+                self.name,
+                queries.tolist(),
+                limit=limit,
+                filter=expression(filters, self.partition_by),
+                search_params=schema.search_params(self.index, limit),
+                output_fields=["id"],
             )
         hits = [sorted((-h["distance"], h["id"]) for h in row) for row in found]
         width = min(map(len, hits), default=0)
@@ -174,32 +136,65 @@ class MilvusStore:
         scores = np.array([[-s for s, _ in row[:width]] for row in hits], np.float32)
         return ids.reshape(len(hits), width), scores.reshape(len(hits), width)
 
-    def ids(self) -> Iterator[list[int]]:
-        """Every id, in steps."""
-        last = NEVER
+    def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
+        """Every id that the filters let through, rising, in steps."""
+        condition, last = expression(filters, self.partition_by), NEVER
         while True:
             with self._translated():
-                rows = self.client.query(self.name, filter=f"id > {last}", output_fields=["id"], limit=MOST)
+                rows = self.client.query(
+                    self.name, filter=_all(f"id > {last}", condition), output_fields=["id"], limit=MOST
+                )
             found = sorted(int(r["id"]) for r in rows)
             if not found:
                 return
             if len(found) == MOST:  # the engine returns some 16,384 of them: go through the ids below the largest again
-                yield from self._between(last, found[-1])
+                yield from self._between(last, found[-1], condition)
             else:
                 yield found
             last = found[-1]
 
-    def _between(self, low: int, high: int) -> Iterator[list[int]]:
-        with self._translated():
-            condition = f"id > {low} and id <= {high}"
-            count = self.client.query(self.name, filter=condition, output_fields=["count(*)"])[0]["count(*)"]
-            if count <= MOST:
-                rows = self.client.query(self.name, filter=condition, output_fields=["id"], limit=MOST)
-                yield sorted(int(r["id"]) for r in rows)
-                return
+    def _between(self, low: int, high: int, condition: str) -> Iterator[list[int]]:
+        inside = _all(f"id > {low} and id <= {high}", condition)
+        if self.count(inside) <= MOST:
+            with self._translated():
+                rows = self.client.query(self.name, filter=inside, output_fields=["id"], limit=MOST)
+            yield sorted(int(r["id"]) for r in rows)
+            return
         middle = (low + high) // 2
-        yield from self._between(low, middle)
-        yield from self._between(middle, high)
+        yield from self._between(low, middle, condition)
+        yield from self._between(middle, high, condition)
+
+    def overview(self) -> dict[str, Any]:
+        """Items, cameras with counts, times, partitions, index, model: plain values. Reads three fields of every
+        item.
+        """
+        cameras: Counter[str] = Counter()
+        tracks: set[str] = set()
+        first: int | None = None
+        last: int | None = None
+        for ids in self.matching():
+            for row in self.rows(ids, ["camera", "track", "time"]):
+                cameras[known(row["camera"])] += 1
+                tracks.add(row["track"])
+                if row["time"] != NEVER:
+                    first = min(row["time"], row["time"] if first is None else first)
+                    last = max(row["time"], row["time"] if last is None else last)
+        span = [t.isoformat() if t else "" for t in (from_microseconds(first), from_microseconds(last))]
+        count = sum(cameras.values())
+        return {
+            "items": count,
+            "cameras": {name: n for name, n in cameras.most_common(50) if name or n < count},
+            "tracks": len(tracks - {""}),
+            "from": span[0],
+            "to": span[1],
+            "address": self.address,
+            "partitions": self.partition_by,
+            "index": self.index,
+            "model": self.binding.source,
+            "fingerprint": self.binding.fingerprint,
+            "dimension": self.binding.dimension,
+            "preprocessing": self.binding.preprocessing,
+        }
 
     # ------------------------------------------------------------------ writing
 
@@ -214,10 +209,21 @@ class MilvusStore:
         half = as_half(list(np.asarray(vectors)), self.binding.dimension)
         if not len(half) == len(entries) == len(ids):
             raise UsageError(f"{len(entries)} crops came with {len(half)} vectors and {len(ids)} ids; give one of each")
-        rows = [_row(i, entry, vector) for i, entry, vector in zip(ids, entries, half, strict=True)]
+        rows = [row_of(i, entry, vector) for i, entry, vector in zip(ids, entries, half, strict=True)]
         with self._translated():
             for i in range(0, len(rows), STEP):
                 self.client.upsert(self.name, rows[i : i + STEP])
+
+    def settle(self, layout: Layout) -> str:
+        """Seal what was written and make the index the one that the layout wants for so many items; its kind."""
+        kept = layout.index == "auto" and self.index != "flat"  # somebody chose it
+        kind = self.index if kept else layout.kind(self.count())
+        with self._translated():
+            self.client.flush(self.name)
+            if kind != self.index:
+                schema.reindex(self.client, self.name, kind)
+                self.index = kind
+        return kind
 
     def delete(self, ids: Iterable[int]) -> int:
         """Remove items; how many there were."""
@@ -227,78 +233,16 @@ class MilvusStore:
                 self.client.delete(self.name, ids=present[i : i + STEP])
         return len(present)
 
+    def erase(self) -> None:
+        """Remove the collection and the one beside it."""
+        with self._translated():
+            for name in (self.name, schema.about_of(self.name)):
+                self.client.drop_collection(name)
+
     def close(self) -> None:
         """Disconnect."""
         self.client.close()
 
 
-def id_of(path: str) -> int:
-    """A positive 63-bit id from a path: the same path, the same item, on any number of machines."""
-    return int.from_bytes(blake2b(os.fsencode(path), digest_size=8).digest(), "big") >> 1
-
-
-def crc_of(vector: np.ndarray) -> int:
-    """Checksum of a vector's float16 bytes, as the local store keeps it."""
-    return zlib.crc32(np.ascontiguousarray(vector, np.float16).tobytes())
-
-
-def expression(filters: Filters | None) -> str:
-    """Filters in the engine's language. Marks are the asker's: UsageError for a filter by them."""
-    if filters is None:
-        return ""
-    if filters.marked is not None:
-        raise UsageError("a distributed store knows no marks; filter by marks in a local gallery")
-    parts = []
-    if filters.cameras:
-        parts.append(f"camera in {json.dumps(list(filters.cameras), ensure_ascii=False)}")
-    if filters.since:
-        parts.append(f"time >= {microseconds(filters.since)}")
-    if filters.until:
-        parts.append(f"time <= {microseconds(filters.until)} and time > {NEVER}")
-    if filters.path:
-        if re.search(r"[?\[\]]", filters.path):
-            raise UsageError(
-                f"the path pattern {filters.path!r} was given; a distributed store understands only * in it"
-            )
-        pattern = re.sub(r"([%_\\])", r"\\\1", glob_of(filters.path)).replace("*", "%")
-        parts.append(f"path like {json.dumps(pattern, ensure_ascii=False)}")
-    return " and ".join(parts)
-
-
-def _row(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:
-    time = microseconds(entry.time)
-    look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
-    return {
-        "id": int(number),
-        "vector": vector.astype(np.float32).tolist(),
-        "path": _text(entry.path),
-        "sha": entry.sha.hex(),
-        "camera": entry.camera,
-        "track": entry.track,
-        "day": entry.time.date().isoformat() if entry.time else "",
-        "size": entry.size,
-        "mtime": entry.mtime,
-        "checked": entry.checked,
-        "time": NEVER if time is None else time,
-        "look": look,
-        "crc": crc_of(vector),
-    }
-
-
-def _item(row: dict[str, Any]) -> Item:
-    time = None if row["time"] == NEVER else from_microseconds(row["time"])
-    path, look = _path(row["path"]), row["look"] % (1 << 64)
-    return Item(row["id"], path, row["sha"], row["size"], row["mtime"], row["camera"], row["track"], time, look)
-
-
-def _text(path: str) -> str:
-    """A path as text that any engine keeps; bytes that are no UTF-8 are kept one by one behind a mark."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return BYTES + os.fsencode(path).decode("latin-1")
-    return path
-
-
-def _path(text: str) -> str:
-    return os.fsdecode(text[1:].encode("latin-1")) if text.startswith(BYTES) else text
+def _all(*conditions: str) -> str:
+    return " and ".join(c for c in conditions if c)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from typing import Any
 
@@ -48,3 +49,15 @@ def skipped(store: LocalStore) -> list[tuple[str, str]]:
     with store.database.reading() as connection:
         rows = connection.execute("SELECT path, reason, detail FROM skipped ORDER BY path").fetchall()
     return [(os.fsdecode(path), f"{reason}: {detail}") for path, reason, detail in rows]
+
+
+def content_digest(store: LocalStore) -> str:
+    """SHA-256 (hex) over number, content, camera, track and time of every item: what a search was made among.
+
+    Where the pictures lie does not count, and nothing of an item can be read from it.
+    """
+    made = hashlib.sha256()
+    with store.database.reading() as connection:
+        for row in connection.execute("SELECT id, sha, camera, track, time FROM items ORDER BY id"):
+            made.update(repr(row).encode())
+    return made.hexdigest()

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from .. import leads, ranking
-from ..query import Query
-from .gallery import Results
+from ..query import Filters, Query
 from .milvus import MOST, MilvusStore
+from .milvus_rows import expression
+from .results import Results
 
-LEAST, FACTOR = 1000, 20
+LEAST, FACTOR, ALL = 1000, 20, 4000
 
 
 def answer(
@@ -25,7 +26,8 @@ def answer(
     """The best k among the nearest candidates of every term that draws people in, by the formula over those candidates.
 
     `exact` is False and `considered` says over how many: an item that no single term brings among its candidates cannot
-    be shown, and the scale of the scores is that of the candidates, not of the whole gallery.
+    be shown, and the scale of the scores is that of the candidates, not of the whole gallery. Where the filters let
+    only ALL items through, or there are no more, every one of them is a candidate.
     """
     wanted = min(MOST, max(LEAST, FACTOR * k))
     marks = [*query.liked, *query.unliked, *query.closest]
@@ -33,17 +35,24 @@ def answer(
     if query.liked or query.closest:
         pulls.append(ranking.unit(store.vectors([*query.liked, *query.closest]).astype(np.float32).mean(axis=0)))
     ids = set(marks)
-    for vector in pulls:
-        ids |= set(store.nearest(vector[None], wanted, query.filters)[0].ravel().tolist())
+    passing = store.count(expression(query.filters, store.partition_by))
+    if passing <= ALL:
+        ids |= {number for part in store.matching(query.filters) for number in part}
+    else:
+        for vector in pulls:
+            ids |= set(store.nearest(vector[None], wanted, query.filters)[0].ravel().tolist())
     order = np.array(sorted(ids), np.int64)
+    total = store.count()
     if not len(order):
-        return Results((), (), np.zeros(0, np.float32), total=store.count(), exact=False, note=note)
+        removed = removed_by(store, query.filters, total)
+        return Results((), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note)
     vectors = store.vectors(order.tolist()).astype(np.float32)
     found = leads.search(leads.Arrays(order, vectors), terms, query.replace(filters=type(query.filters)()), k, formula)
     items = store.items(found.ids.tolist())
     first = found.fit.terms[0].vector
     cosines = vectors[np.searchsorted(order, found.ids)] @ first
-    said = f"approximate: ranked among {len(order)} candidates of {store.count()} items"
+    whom = "all" if passing <= ALL else "the nearest"
+    said = f"approximate: ranked among {len(order)} candidates of {total} items ({whom} that the filters let through)"
     return Results(
         ids=tuple(int(i) for i in found.ids),
         paths=tuple(i.path for i in items),
@@ -53,7 +62,17 @@ def answer(
         parts=found.names,
         contributions=found.shares,
         considered=len(order),
-        total=store.count(),
+        total=total,
         exact=False,
         note=f"{note}; {said}" if note else said,
     )
+
+
+def removed_by(store: MilvusStore, filters: Filters, total: int) -> dict[str, int]:
+    """How many items each filter would keep out by itself."""
+    out = {}
+    for name in ("cameras", "since", "until", "path"):
+        if getattr(filters, name):
+            condition = expression(Filters(**{name: getattr(filters, name)}))
+            out[name] = total - store.count(condition)
+    return out

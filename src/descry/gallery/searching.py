@@ -15,8 +15,8 @@ from ..query import Filters, Query
 from . import scan
 from .contract import Snapshot
 from .filters import removed_by
-from .gallery import Results
 from .local import LocalStore
+from .results import Results
 
 
 class Rows:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import DescryError
 from . import segments
 from .contract import Fault
-from .database import ITEM, SKIP, seal_of
+from .rows import ITEM, SKIP, seal_of
 
 if TYPE_CHECKING:
     from .local import LocalStore

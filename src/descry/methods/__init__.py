@@ -46,9 +46,11 @@ class Progress(NamedTuple):
 class Recipe:
     """How a method is trained. Every value is the paper's or the released code's; see the presets.
 
-    optimiser: "adamw" or "adam". schedule: "iteration" (linear warm-up, then cosine to end_lr, set before each step) or
-    "epoch" (the same, once per epoch). warmup_from: learning rate at the start of the warm-up. selection: "val" (best
-    R@1 on the validation split) or "last".
+    optimiser: "adamw", "adam", or "muon" for what starts from nothing (Muon for the matrices inside the layers at
+    `muon_rate` times the rate, AdamW for the rest). schedule: "iteration" (linear warm-up, then cosine to end_lr, set
+    before each step) or "epoch" (the same, once per epoch). warmup_from: learning rate at the start of the warm-up.
+    selection: "val" (best R@1 on the validation split) or "last". sampler: "random", or "identity" with `instances`
+    rows of each person.
     """
 
     epochs: int
@@ -71,6 +73,7 @@ class Recipe:
     instances: int = 1
     selection: str = "val"
     clip_gradient: float = 0.0
+    muon_rate: float = 20.0
 
 
 class Method(Protocol):
@@ -127,6 +130,21 @@ def gather(x: Tensor) -> Tensor:
         torch.distributed.all_gather(parts, x.contiguous())
         return torch.cat(parts)
     return torch.cat(list(_GatherWithGradient.apply(x.contiguous())))
+
+
+def per_process(count: Tensor) -> Tensor:
+    """A count () of this process → its mean over the processes, never below one in all.
+
+    A sum divided by it is, after gradients are averaged over processes, the mean over what all of them counted.
+    """
+    counts = gather(count.reshape(1))
+    return counts.sum().clamp(min=1) / len(counts)
+
+
+def same_everywhere(generator: torch.Generator, device: torch.device) -> torch.Generator:
+    """A generator that draws the same on every process, from the seed of the first process's."""
+    seeds = gather(torch.tensor([generator.initial_seed()], device=device))
+    return torch.Generator().manual_seed(int(seeds[0]) + 1)
 
 
 class _GatherWithGradient(torch.autograd.Function):

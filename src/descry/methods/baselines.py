@@ -18,7 +18,7 @@ from ..clip import Clip
 from ..errors import UsageError, nearest
 from ..losses import info_nce, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather
+from . import Batch, Progress, Recipe, gather, per_process
 
 LOSSES = ("sdm", "cmpm", "info_nce")
 
@@ -135,7 +135,8 @@ class Baseline(nn.Module):
             out["id"] = self.id_head(batch["pid"], v, t)
         if c.mlm:
             masked = text_tokens if c.mask_captions else self.clip.text_tokens(batch["masked_text"])
-            out["mlm"] = self.word_head(masked, image_tokens, batch["token_labels"])
+            labels = batch["token_labels"]
+            out["mlm"] = self.word_head(masked, image_tokens, labels, per_process((labels != 0).sum()))
         return out
 
     def _alignment(self, v: Tensor, t: Tensor, pids: Tensor) -> Tensor:

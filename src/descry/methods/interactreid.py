@@ -51,12 +51,16 @@ class Config:
     prompt: p^w with the place of the pseudo-word. join: what stands between it and each feedback text.
     image_rate, mapping_rate: stage-2 learning rates relative to the recipe's: 1e-5 for V and 1e-4 for Φ (§IV-A.2).
     composed: weight in stage 1 of InfoNCE between T("a photo of s^w , and caption") and the photograph, so that T and Φ
-        learn to compose where captions exist. Not in the paper (0); for models without an inherited grammar.
+        learn to compose where captions exist. Not in the paper (0); for models without an inherited grammar. In stage 2
+        the same over the rows that have a caption, with T frozen.
     composed_words: such a prompt keeps the beginning of the caption, a share of it drawn between this and 1, so that
         drawing and words complete each other.
+    replay: weight in stage 2 of eq. (3) between photograph and caption, over the rows that have a caption: what stage 1
+        learnt is not forgotten. The paper's stage 2 reads no text (0).
+    sketch_text: weight in stage 1 of the matching loss between sketch and caption, beside those of eq. (4). Not in the
+        paper (0); words say at once what a line means, which a model from random weights else finds out slowly.
     anchor: weight in stage 2 of 1 − cos between V(photo) and its value before stage 2, which keeps photographs where
-    the
-        words point. Not in the paper (0).
+        the words point. Not in the paper (0).
     direct: weight in stage 2 of InfoNCE(s^v, i^v). The paper has no direct sketch-photo loss in stage 2 (0).
     """
 
@@ -84,6 +88,8 @@ class Config:
     mapping_rate: float = 10.0
     composed: float = 0.0
     composed_words: float = 0.3
+    replay: float = 0.0
+    sketch_text: float = 0.0
     anchor: float = 0.0
     direct: float = 0.0
 
@@ -200,8 +206,10 @@ class InteractReID(nn.Module):
 
     @property
     def needs(self) -> frozenset[str]:
-        """What a batch must hold besides photographs and identities. Stage 2 reads no text."""
-        return frozenset({"sketch"} if self.config.stage == 2 else {"sketch", "text"})
+        """What a batch must hold besides photographs and identities. Stage 2 reads no text, as the paper has it."""
+        if self.config.stage == 1:
+            return frozenset({"sketch", "text"})
+        return frozenset({"sketch", "caption"} if self.config.replay or self.config.composed else {"sketch"})
 
     # ------------------------------------------------------------------ training
 
@@ -211,12 +219,13 @@ class InteractReID(nn.Module):
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """Named losses of the present stage, already weighted."""
-        return self._adaptation(batch, at) if self.config.stage == 1 else self._inversion(batch)
+        return self._adaptation(batch, at) if self.config.stage == 1 else self._inversion(batch, at)
 
     def _adaptation(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """Stage 1: L_CM of eq. (4) between photograph and caption and between photograph and sketch."""
         c, pids, tau = self.config, gather(batch["pid"]), self.temperature()
-        i, s = (gather(x) for x in self._photo_and_sketch(batch))
+        i, own_s = self._photo_and_sketch(batch)
+        i, s = gather(i), gather(own_s)
         t = gather(self.clip.text_features(batch["text"]))
         alpha = c.alpha * min(1.0, at.step / at.steps_per_epoch) if at.epoch == 0 else c.alpha
         twice = 2.0 if c.directions == "sum" else 1.0
@@ -225,19 +234,21 @@ class InteractReID(nn.Module):
             "image-text": twice * soft_contrastive(i, t, pids, tau, alpha, stopped),  # L_i2t + L_t2i
             "image-sketch": twice * soft_contrastive(i, s, pids, tau, alpha),  # L_i2s + L_s2i
         }
+        if c.sketch_text:
+            out["sketch-text"] = c.sketch_text * twice * soft_contrastive(s, t, pids, tau, alpha)
         if c.reverse_kl:
             out["r-itc"] = c.reverse_kl * reverse_kl(i, t, pids, tau, c.reverse_epsilon)
         if c.composed:
-            composed = self._complete(s_features=None, batch=batch, generator=at.generator)
+            composed = self._complete(own_s, batch, at.generator)
             out["composed"] = c.composed * info_nce(gather(composed), i, tau, pids)
         return out
 
-    def _inversion(self, batch: Batch) -> dict[str, Tensor]:
-        """Stage 2: L_SCC (eq. 5-7) and L_ALIGN (eq. 8). No word of any caption is read."""
+    def _inversion(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """Stage 2: L_SCC (eq. 5-7) and L_ALIGN (eq. 8). No word of any caption is read but by `replay`, `composed`."""
         c = self.config
-        i, s = self._photo_and_sketch(batch)
-        st = gather(self.pseudo_text(s))
-        photos, i, s = batch["image"], gather(i), gather(s)
+        i, own_s = self._photo_and_sketch(batch)
+        st = gather(self.pseudo_text(own_s))
+        photos, i, s = batch["image"], gather(i), gather(own_s)
         tau = torch.as_tensor(self.temperature()).detach()
         pids = gather(batch["pid"]) if c.identity_targets else None
         twice = 2.0 if c.directions == "sum" else 1.0
@@ -248,7 +259,23 @@ class InteractReID(nn.Module):
             with torch.no_grad():
                 before = gather(self._anchored(photos))
             out["anchor"] = c.anchor * (1 - F.cosine_similarity(i, before)).mean()
-        return out
+        return out | self._captioned(batch, own_s, i, tau, at)
+
+    def _captioned(self, batch: Batch, s: Tensor, i: Tensor, tau: Tensor, at: Progress) -> dict[str, Tensor]:
+        """What stage 2 does with the rows that have a caption. s: (b, D) of this process; i: (B, D) of all."""
+        c, texts = self.config, {}
+        if c.replay:
+            texts["replay"] = self.clip.text_features(batch["text"])
+        if c.composed:
+            texts["composed"] = self._complete(s, batch, at.generator)
+        if not texts:
+            return {}
+        told = gather(batch["told"]).bool()
+        pids, weights = gather(batch["pid"])[told], {"replay": c.replay, "composed": c.composed}
+        gathered = {name: gather(t) for name, t in texts.items()}
+        if not told.any():
+            return {name: 0.0 * t.sum() for name, t in gathered.items()}
+        return {name: weights[name] * info_nce(t[told], i[told], tau, pids) for name, t in gathered.items()}
 
     def _photo_and_sketch(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """One pass of V over photographs and sketches together."""
@@ -275,11 +302,10 @@ class InteractReID(nn.Module):
             raise UsageError("the anchor of stage 2 is missing; call prepare() before the first step")
         return self.anchor.image_features(photos)
 
-    def _complete(self, s_features: Tensor | None, batch: Batch, generator: torch.Generator) -> Tensor:
+    def _complete(self, s: Tensor, batch: Batch, generator: torch.Generator) -> Tensor:
         """T("a photo of s^w , and …") where … is the beginning of the row's caption: tokens are joined, texts never
-        rebuilt.
+        rebuilt. s: (b, D), the sketches' features, not scaled.
         """
-        s = self.clip.image_features(batch["sketch"]) if s_features is None else s_features
         head = self._prompt_ids(len(s), self.config.prompt + self.config.join, s.device)[:, :-1]
         tail = batch["text"][:, 1:]
         ends = self.clip.text_end(batch["text"]) - 1

@@ -26,7 +26,7 @@ from ..clip import Clip
 from ..errors import DataError, UsageError, nearest
 from ..losses import cosine_logits, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather
+from . import Batch, Progress, Recipe, gather, per_process
 from .rivals import AGGREGATIONS, aggregation
 
 CHOICES = {
@@ -331,7 +331,8 @@ class Propot(nn.Module):
             out["id"] = self.id_head(batch["pid"], v, t)
         if c.mlm:
             masked = text_tokens if c.mask_captions else self.clip.text_tokens(batch["masked_text"])
-            out["mlm"] = c.mlm_weight * self.word_head(masked, image_tokens, batch["token_labels"])
+            labels = batch["token_labels"]
+            out["mlm"] = c.mlm_weight * self.word_head(masked, image_tokens, labels, per_process((labels != 0).sum()))
         pids, v, t = gather(batch["pid"]), gather(v), gather(t)
         labels = pids if c.labels == "identity" else gather(batch["image_id"])
         out = {"sdm": sdm(v, t, labels, c.temperature)} | out  # eq. 7-9

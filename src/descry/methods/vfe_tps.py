@@ -25,7 +25,7 @@ from ..clip import Clip
 from ..errors import UsageError, nearest
 from ..losses import cosine_logits, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather
+from . import Batch, Progress, Recipe, gather, same_everywhere
 from .rivals import MaskedAutoencoder, triplet
 
 CHOICES = {
@@ -291,6 +291,13 @@ class VfeTps(nn.Module):
         if identities and config.gvfc == "id":
             self.id_head = IdentityHead(clip.dim, identities)
 
+    @property
+    def reads_whole_batch(self) -> str:
+        """Why gradients cannot be cached in chunks; "" where they can."""
+        if self.config.mim != "mae":
+            return ""
+        return "mim=mae shows the encoder other patches of each photograph (allowed: any other mim)"
+
     # ------------------------------------------------------------------ losses
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
@@ -333,7 +340,7 @@ class VfeTps(nn.Module):
         if c.gvfc == "triplet":
             return triplet(v, pids, c.margin)
         if c.gvfc == "sampled":
-            rows = sample_images(pids, c.pairs, at.generator)
+            rows = sample_images(pids, c.pairs, same_everywhere(at.generator, pids.device))
             v, pids = v[rows], pids[rows]
         elif c.gvfc == "memory":
             v, pids = self.memory.extend(v, pids, at.epoch)

@@ -91,6 +91,7 @@ class VitBert(nn.Module):
     inference_keys = ("vit.", "bert.", "image_projection.", "text_projection.", "mean", "std")
     answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    encoders = ("_image", "_text")
     clip: Clip
     mean: Tensor
     std: Tensor

@@ -112,6 +112,12 @@ def hardware(threads: int = 0, device: str = "") -> str:
     return device or f"{platform.processor() or platform.machine()}, {cores}"
 
 
+def own_commit() -> str:
+    """The commit of the checkout that runs; "" for an installed package."""
+    root = Path(__file__).resolve().parents[3]
+    return commit(root) if (root / "src" / "descry").is_dir() else ""
+
+
 def commit(folder: Path) -> str:
     """The commit that a checkout stands at, read from its .git; "" where there is none."""
     for root in (folder.resolve(), *folder.resolve().parents):

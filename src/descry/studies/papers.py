@@ -23,12 +23,16 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """One table or figure. rows: name → the paper's figures by column; empty where it shows a picture or a curve."""
+    """One table or figure. rows: name → the paper's figures by column; empty where it shows a picture or a curve.
+
+    ours: no paper's figure stands in it.
+    """
 
     name: str
     title: str
     columns: tuple[Column, ...]
     rows: Mapping[str, Figures] = field(default_factory=dict)
+    ours: bool = False
 
 
 def _columns(asked: str, measures: str, label: str = "") -> tuple[Column, ...]:

@@ -9,7 +9,7 @@ composition with its `intervals`. With values per query a row also has `queries`
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
 from .intervals import DRAWS, MEASURES, intervals, measures
-from .ledger import Entry, append, hardware, now
+from .ledger import Entry, append, hardware, now, own_commit
 
 FORMAT = 1
 KIND = "descry results"
@@ -104,8 +104,40 @@ def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], c
             command=command,
             config={"fingerprint": about["fingerprint"]},
             synthetic=bool(about["note"]),
+            commit=own_commit(),
             hardware=hardware(),
             seconds=round(seconds, 1),
+            at=now(),
+        )
+        append(run / "ledger.jsonl", entry)
+    except (OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def remember_training(run: Path, metrics: Mapping[str, Any], command: str) -> bool:
+    """Add a finished training to the ledger of its run folder; False where it cannot be written.
+
+    metrics: as `train` returns. Its figure is the mean R@1 by which the epoch was kept, where one was chosen.
+    """
+    try:
+        held = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        about, scores = metrics["about"], metrics["selection_scores"]
+        entry = Entry(
+            table="training",
+            row=str(held["method"]),
+            scale="own",
+            seed=int(about["seed"]),
+            figures={"kept epoch": {"R@1": round(max(scores), 4)}} if scores else {},
+            split="test" if metrics["selection"].startswith("test") else "val" if scores else "none",
+            selection=metrics["selection"],
+            data={about["data"]: about["data_sha256"]},
+            command=command,
+            config=dict(held["config"]) | {"fingerprint": held.get("fingerprint", "")},
+            synthetic=bool(about.get("note")),
+            commit=own_commit(),
+            hardware=hardware(about.get("threads", 0), about.get("gpu", "")),
+            seconds=metrics["seconds"],
             at=now(),
         )
         append(run / "ledger.jsonl", entry)

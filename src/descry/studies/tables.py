@@ -13,6 +13,7 @@ from ..errors import DataError, UsageError, nearest
 from .intervals import over_seeds
 from .ledger import Entry, latest
 from .ledger import read as read_ledger
+from .own import OWN
 from .papers import TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
@@ -21,15 +22,17 @@ SYNTHETIC = "Synthetic people: no evidence of accuracy on real people."
 
 
 def table_of(name: str) -> Table:
-    """A paper's table; UsageError with the nearest known name."""
-    if name not in TABLES:
-        raise UsageError(f"there is no table {name!r}; {nearest(name, list(TABLES))}")
-    return TABLES[name]
+    """A paper's table or one of our own; UsageError with the nearest known name."""
+    known = TABLES | OWN
+    if name not in known:
+        raise UsageError(f"there is no table {name!r}; {nearest(name, list(known))}")
+    return known[name]
 
 
 def markdown(entries: Iterable[Entry], name: str, scale: str) -> str:
     """One table: the paper's figure before ours in each cell, ours as mean ± standard deviation over seeds, and with
-    one seed the 95 % interval. Rows that nobody ran show the paper's figures only.
+    one seed the 95 % interval. Rows that nobody ran show the paper's figures only. A table of our own has ours alone,
+    and the interval always: with several seeds the mean of theirs.
     """
     table = table_of(name)
     if scale not in SHOWN:
@@ -45,32 +48,36 @@ def markdown(entries: Iterable[Entry], name: str, scale: str) -> str:
     for row in rows:
         ours = [e for e in found if e.row == row]
         paper: Figures = table.rows.get(row, (None,) * len(table.columns))
-        cells = [_cell(p, ours, c) for p, c in zip(paper, table.columns, strict=True)]
+        cells = [_cell(p, ours, c, table.ours) for p, c in zip(paper, table.columns, strict=True)]
         lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _said(found)]) + "\n"
+    return "\n".join([*lines, "", _said(found, table.ours)]) + "\n"
 
 
-def _cell(paper: float | None, ours: Sequence[Entry], column: Column) -> str:
+def _cell(paper: float | None, ours: Sequence[Entry], column: Column, alone: bool) -> str:
     left = "–" if paper is None else f"{paper:.2f}"
     values = [e.figures.get(column.asked, {}).get(column.measure) for e in ours]
     held = [{"x": v} for v in values if v is not None]
     if not held:
         return left
     mean, spread = over_seeds(held)["x"]
-    text = f"{mean:.2f}" if spread is None else f"{mean:.2f} ± {spread:.2f}"
-    interval = ours[0].intervals.get(column.asked, {}).get(column.measure)
-    if spread is None and interval:
-        text += f" [{interval[0]:.1f}, {interval[1]:.1f}]"
-    return f"{left} · **{text}**"
+    digits = 4 if column.measure == "p" else 2
+    text = f"{mean:.{digits}f}" if spread is None else f"{mean:.{digits}f} ± {spread:.2f}"
+    spans = [s for e in ours if (s := e.intervals.get(column.asked, {}).get(column.measure))]
+    if spans and (spread is None or alone):
+        low, high = (sum(s[k] for s in spans) / len(spans) for k in (0, 1))
+        text += f" [{low:.1f}, {high:.1f}]"
+    return text if alone else f"{left} · **{text}**"
 
 
-def _said(found: Sequence[Entry]) -> str:
+def _said(found: Sequence[Entry], alone: bool = False) -> str:
     """The line below a table: what ours were measured on, so that no figure stands without its provenance."""
+    if not found and alone:
+        return "Nothing was run here at this scale."
     if not found:
         return "The paper's figures only: nothing was run here at this scale."
-    seeds = sorted({e.seed for e in found})
+    seeds = sorted({s for e in found for s in e.config.get("seeds", [e.seed])})  # a line may speak of several
     parts = [
-        "paper · **ours**",
+        *([] if alone else ["paper · **ours**"]),
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
         "split " + ", ".join(sorted({e.split for e in found})),
         "epoch selected on " + ", ".join(sorted({e.selection for e in found})),

@@ -3,7 +3,11 @@
 app.py       puts everything together; serving.py starts it and opens the browser
 api/         one file per noun; shapes.py is what goes in and out, problems.py how a refusal looks
 desk.py      the one place that holds gallery, model and inquiries; one thread works there, the others wait in line
+indexing.py  a folder on its way into the gallery: one job at a time, in its own thread; folders.py says which may be
+             chosen, mapping.py where camera, time and track come from
+levels.py    lines through a ranking: who stands out
 safety.py    who may ask at all: host, origin, token, size; tokens.py makes and checks tokens
 pictures.py  uploads and thumbnails
+link.py      how `descry.client` asks the API, over HTTP or in this process
 static/      the page: plain ES modules, no build step, no request to another host
 """

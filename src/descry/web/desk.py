@@ -11,13 +11,15 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import leads as ranked
+from .. import purge as purging
 from ..compose import Composition, Memo
 from ..errors import DescryError
 from ..gallery import Gallery
@@ -28,6 +30,8 @@ from ..interact.rounds import Inquiry, Round
 from ..interact.session import Session
 from ..interact.store import InquiryStore
 from ..leads import Leads
+from .folders import Folders
+from .indexing import Indexing
 from .limits import LIMITS, Limits
 from .pictures import KEPT, Least
 from .problems import Refusal
@@ -36,13 +40,17 @@ SESSIONS = 16
 
 
 class Desk:
-    """Everything the server works with. gallery: open. limits: see limits.py.
+    """Everything the server works with. gallery: open. limits: see limits.py. folders: what may be indexed from the
+    page, with all below.
 
     `do` is called from the event loop; every other method runs in the worker.
     """
 
-    def __init__(self, gallery: Gallery, limits: Limits = LIMITS):
+    def __init__(self, gallery: Gallery, limits: Limits = LIMITS, folders: Sequence[str | Path] = ()):
         self.gallery, self.limits = gallery, limits
+        self.folders = Folders(folders)
+        self.indexing = Indexing(lambda: self.gallery)
+        self.ending: Callable[[], bool] = lambda: self._shut
         self.name = gallery.path.resolve().name or "gallery"
         self.example: dict[str, str] = {}
         self.assets = Least(KEPT * 4_000_000)
@@ -66,15 +74,16 @@ class Desk:
 
     # ------------------------------------------------------------------ the line
 
-    async def do(self, work: Callable[..., Any], *args: Any) -> Any:
-        """Run it in the worker. Raises Refusal 503 when the line is full, 504 when it takes too long."""
+    async def do(self, work: Callable[..., Any], *args: Any, patience: float = 0.0) -> Any:
+        """Run it in the worker. patience: seconds it may take, else as the limits say. Raises Refusal 503 when the line
+        is full, 504 when it takes too long."""
         if self.waiting >= self.limits.queue:
             self.counts["refused_busy"] += 1
             raise Refusal(503, "busy", f"{self.waiting} searches are waiting; try again in a moment", retry_after=2)
         self.waiting += 1
         try:
             future = asyncio.wrap_future(self._worker.submit(work, *args))
-            return await asyncio.wait_for(future, self.limits.request_seconds)
+            return await asyncio.wait_for(future, patience or self.limits.request_seconds)
         except TimeoutError:
             raise Refusal(504, "too_slow", "the search took too long; try again, or search a smaller gallery") from None
         finally:
@@ -105,6 +114,7 @@ class Desk:
         """Finish what is being done, release files. Twice is once."""
         if not self._shut:
             self._shut = True
+            self.indexing.close()
             self._worker.submit(self._closed).result()
             self._worker.shutdown()
 
@@ -141,17 +151,44 @@ class Desk:
         if number in self._sessions:
             self._sessions.move_to_end(number)
             return self._sessions[number]
+        return self._remember(number, self._session(self.store.load(self.named(number))))
+
+    def named(self, number: str) -> str:
+        """The name of an inquiry. Raises Refusal 404."""
         name = self.names().get(number)
         if name is None:
             raise Refusal(404, "not_found", "there is no such inquiry; it may have been deleted")
-        return self._remember(number, self._session(self.store.load(name)))
+        return name
 
-    def forget(self, number: str) -> None:
-        """Delete an inquiry."""
-        self.store.delete(self.session(number).inquiry.name)
-        del self._sessions[number]
-        for key in [k for k in self._deep if k[0] == number]:
-            del self._deep[key]
+    def purge(self, number: str) -> purging.Done:
+        """Remove an inquiry for good, from the files and from what the server holds."""
+        chosen = purging.plan(self.gallery, self.store, inquiries=[self.named(number)])
+        try:
+            return purging.run(self.gallery, self.store, chosen)
+        finally:
+            self.emptied()
+
+    def finish_purge(self) -> purging.Done | None:
+        """Go on with a purge that was interrupted."""
+        try:
+            return purging.finish(self.gallery, self.store)
+        finally:
+            self.emptied()
+
+    def emptied(self) -> None:
+        """Forget everything that can be made again, except the example that the page offers."""
+        example = self.example.get("asset", "")
+        kept = self.assets.get(example)
+        for held in (self._sessions, self._deep, self._spaces, self.done):
+            held.clear()
+        self.assets, self.thumbs, self._memo, self._asker = (
+            Least(self.assets.most),
+            Least(self.thumbs.most),
+            Memo(),
+            None,
+        )
+        if kept is not None:
+            self.assets.put(example, kept)
 
     def _session(self, inquiry: Inquiry) -> Session:
         session = Session(self.space(), self.gallery.model, inquiry, self.store, self.limits.page)
@@ -241,20 +278,3 @@ class Desk:
 def identity(name: str) -> str:
     """The id of an inquiry in addresses."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
-
-
-def levels(scores: np.ndarray) -> list[tuple[float, int]]:
-    """Lines that may be drawn through a ranking: (score, how many lie above), from one to five spreads over the middle.
-
-    Middle and spread are median and scaled median deviation, so the leads themselves do not move them.
-    """
-    middle = float(np.median(scores))
-    spread = 1.4826 * float(np.median(np.abs(scores - middle))) or 1e-6
-    steps = [middle + spread * z for z in np.arange(1.0, 5.01, 0.25)]
-    return [(round(float(s), 4), int((scores > s).sum())) for s in steps]
-
-
-def usual_level(count: int) -> int:
-    """Which of `levels` is drawn at first: the height that the best of `count` draws of a bell curve would reach,
-    √(2 log count) spreads. What lies above stands out from the gallery as a whole; it need not be the person."""
-    return int(np.clip(np.ceil((np.sqrt(2 * np.log(max(count, 2))) - 1.0) / 0.25), 0, 16))

@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import webbrowser
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +28,14 @@ def serve(
     tour: bool = False,
     example: tuple[str | Path, str] | None = None,
     limits: Limits = LIMITS,
+    folders: Sequence[str | Path] = (),
 ) -> None:
     """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model:
     another way
     to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the guided
     tour.
-    example: a sketch and words that the page offers to start from.
+    example: a sketch and words that the page offers to start from. folders: what may be indexed from the page, with all
+    below; where any is named, a gallery that is not there is made, so that indexing can begin in the page.
 
     Raises UsageError where the extra "web" is not installed or the port is taken.
     """
@@ -44,12 +47,12 @@ def serve(
         raise UsageError(f"the page needs {error.name}; install it with: pip install 'descry[web]'") from None
     from ..gallery import Gallery
 
-    opened = gallery if isinstance(gallery, Gallery) else Gallery.open(gallery, model)
+    opened = gallery if isinstance(gallery, Gallery) else _opened(gallery, model, bool(folders))
+    desk = Desk(opened, limits, folders)
     listener = _listener(port)
     address = f"{HOST}:{listener.getsockname()[1]}"
     tokens = Tokens.beside(opened.path, limits.token_hours)
     names = frozenset({address, address.replace(HOST, "localhost")})
-    desk = Desk(opened, limits)
     if example is not None:
         name, data, _ = rewritten(Path(example[0]).read_bytes())
         desk.assets.put(name, data)
@@ -67,14 +70,24 @@ def serve(
     )
     if browser and not webbrowser.open(link):
         print("no browser could be opened here; open the link above", file=sys.stderr)
+    server = uvicorn.Server(config)
+    desk.ending = lambda: server.should_exit
     try:
-        uvicorn.Server(config).run(sockets=[listener])
+        server.run(sockets=[listener])
     except KeyboardInterrupt:
         pass
     finally:
         listener.close()
         if opened is not gallery:
             opened.close()
+
+
+def _opened(folder: str | Path, model: Any, new: bool) -> Any:
+    from ..gallery import Gallery
+
+    if new and not str(folder).startswith("milvus") and not (Path(folder) / "gallery.json").exists():
+        return Gallery.create(folder, model or "demo")
+    return Gallery.open(folder, model)
 
 
 def _listener(port: int | None) -> socket.socket:

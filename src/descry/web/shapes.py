@@ -249,8 +249,12 @@ class Step(BaseModel):
 
 
 class InquiryOut(BaseModel):
+    """begun: UTC. keep_until: the last day it is kept, "" for no day."""
+
     id: str
     name: str
+    begun: str
+    keep_until: str
     head: int
     undo: bool
     redo: bool
@@ -260,6 +264,7 @@ class InquiryOut(BaseModel):
 class InquiryLine(BaseModel):
     id: str
     name: str
+    keep_until: str
 
 
 class Inquiries(BaseModel):

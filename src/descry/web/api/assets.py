@@ -52,6 +52,6 @@ async def upload(desk: TheDesk, file: Annotated[UploadFile, File(description="PN
     "/{asset}", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "a picture"}}
 )
 async def asset(desk: TheDesk, asset: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]) -> Response:
-    """The picture as it was kept."""
+    """The picture as it was kept. The browser keeps none: it is gone once the inquiry is."""
     data = await desk.do(resolve, desk, asset)
-    return Response(data, media_type="image/png", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(data, media_type="image/png", headers={"Cache-Control": "no-store"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter
 
 from ...errors import UsageError
 from ...interact.rounds import difference
@@ -19,6 +19,7 @@ router = APIRouter(prefix="/api/v1/inquiries", tags=["inquiries"], responses=REF
 def tree(desk: Desk, number: str) -> InquiryOut:
     """An inquiry with its rounds, children below their parents."""
     inquiry = desk.session(number).inquiry
+    about = desk.store.about(inquiry.name)
     steps = [
         Step(
             number=r.number,
@@ -34,6 +35,8 @@ def tree(desk: Desk, number: str) -> InquiryOut:
     return InquiryOut(
         id=number,
         name=inquiry.name,
+        begun=about.begun,
+        keep_until=about.keep_until,
         head=inquiry.head,
         undo=bool(current and current.parent),
         redo=inquiry.visited.get(inquiry.head) in inquiry.rounds,
@@ -55,8 +58,14 @@ def _move(desk: Desk, number: str, head: Head) -> RoundOut:
 @router.get("")
 async def inquiries(desk: TheDesk) -> Inquiries:
     """All inquiries of the gallery, oldest first."""
-    names: dict[str, str] = await desk.do(desk.names)
-    return Inquiries(inquiries=[InquiryLine(id=i, name=n) for i, n in names.items()])
+
+    def work() -> list[InquiryLine]:
+        return [
+            InquiryLine(id=number, name=name, keep_until=desk.store.about(name).keep_until)
+            for number, name in desk.names().items()
+        ]
+
+    return Inquiries(inquiries=await desk.do(work))
 
 
 @router.post("", status_code=201)
@@ -75,13 +84,6 @@ async def inquiry(desk: TheDesk, inquiry: InquiryId) -> InquiryOut:
     """One inquiry with its rounds."""
     found: Any = await desk.do(tree, desk, inquiry)
     return found
-
-
-@router.delete("/{inquiry}", status_code=204)
-async def forget(desk: TheDesk, inquiry: InquiryId) -> Response:
-    """Delete it, its rounds and the pictures that only it used."""
-    await desk.do(desk.forget, inquiry)
-    return Response(status_code=204)
 
 
 @router.put("/{inquiry}/head")

@@ -13,7 +13,8 @@ from ...errors import DescryError, UsageError
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
 from ...interact.rounds import Round, difference
-from ..desk import Desk, levels, usual_level
+from ..desk import Desk
+from ..levels import levels, usual_level
 from ..problems import Refusal
 from ..shapes import Difference, Lead, Level, NewRound, PartName, Results, RoundOut, Share, Why
 from .assets import resolve

@@ -34,6 +34,17 @@ async function send(path, options) {
 
 /** One call under /api/v1; JSON in, JSON out. Throws Problem. Waits for a login where a token is needed. */
 export async function call(method, path, body, headers = {}) {
+  const answer = await asked(method, path, body, headers);
+  return answer.status === 204 ? null : answer.json().catch(() => ({}));
+}
+
+/** The same where the answer is a file: {blob, head}, the head being that of the account after it was made. */
+export async function file(method, path, body) {
+  const answer = await asked(method, path, body, {});
+  return { blob: await answer.blob(), head: answer.headers.get("X-Account-Head") };
+}
+
+async function asked(method, path, body, headers) {
   const form = body instanceof FormData;
   const options = { method, headers: { ...headers } };
   if (body !== undefined) {
@@ -43,12 +54,10 @@ export async function call(method, path, body, headers = {}) {
   const answer = await send(`/api/v1${path}`, options);
   if (answer.status === 401 && path !== "/login") {
     await listeners.login();
-    return call(method, path, body, headers);
+    return asked(method, path, body, headers);
   }
-  if (answer.status === 204) return null;
-  const said = await answer.json().catch(() => ({}));
-  if (!answer.ok) throw new Problem(answer.status, said);
-  return said;
+  if (!answer.ok) throw new Problem(answer.status, await answer.json().catch(() => ({})));
+  return answer;
 }
 
 /** Wait until the server answers again. */
@@ -70,4 +79,26 @@ export async function upload(blob) {
   const form = new FormData();
   form.append("file", blob, "picture");
   return call("POST", "/assets", form);
+}
+
+/** Follow the events of a path until the function that this returns is called. lost(): the stream broke; it is opened again. */
+export function follow(path, name, told, lost) {
+  let source = null;
+  let over = false;
+  const open = () => {
+    if (over) return;
+    source = new EventSource(`/api/v1${path}`);
+    source.addEventListener(name, (event) => told(JSON.parse(event.data)));
+    source.onerror = async () => {
+      source.close();
+      await new Promise((done) => setTimeout(done, 2000));
+      if (!over) await lost();
+      open();
+    };
+  };
+  open();
+  return () => {
+    over = true;
+    source.close();
+  };
 }

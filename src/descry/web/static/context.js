@@ -9,7 +9,7 @@ export class ContextPane {
     Object.assign(this, { facets, filtered, go, drop, thumb });
     this.filters = none();
     this.history = el("ol", { class: "history", role: "list" });
-    this.node = el("section", { id: "context", "aria-label": T.context, class: "pane" }, el("h2", {}, T.filters), this.form(), el("h2", {}, T.history), this.history);
+    this.node = el("section", { id: "context", "aria-label": T.context, class: "pane" }, el("h2", {}, T.filters), (this.formed = this.form()), el("h2", {}, T.history), this.history);
     this.tree(null);
   }
 
@@ -31,6 +31,15 @@ export class ContextPane {
       cameras.length ? el("fieldset", {}, el("legend", {}, T.cameras), el("div", { class: "cameras" }, this.boxes)) : null,
       days.length ? el("div", { class: "times" }, el("label", {}, el("span", {}, T.since), this.since), el("label", {}, el("span", {}, T.until), this.until)) : null,
       el("label", { class: "pair" }, el("span", {}, T.marks), this.marked), this.reset);
+  }
+
+  /** The gallery holds something else now: other cameras, other days, the same filters. */
+  renew(facets) {
+    this.facets = facets;
+    const before = this.formed;
+    this.formed = this.form();
+    before.replaceWith(this.formed);
+    this.set(this.filters);
   }
 
   read() {

@@ -20,6 +20,7 @@ export async function showLead(lead, desk) {
   const facts = el("dl", {}, ...[[T.camera, item.camera], [T.time, item.time.replace("T", " ")], [T.track, item.track], [T.file, item.name]].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
   const marks = el("div", { class: "row" });
   const why = el("div", { class: "why" });
+  const judged = el("div", { class: "judged-here", hidden: !desk.findings.kept.has(item.id) });
   const near = el("div", { class: "near" });
   const note = el("p", { class: "note" });
   const buttons = () => {
@@ -30,8 +31,16 @@ export async function showLead(lead, desk) {
       button("unlike", T.unlike, () => (desk.mark(item.id, "unlike"), buttons()), mark === "unlike"),
       button("closest", T.closest, () => (box.close(), desk.closest(lead))),
       button("compare", T.compareAdd, () => desk.compare(lead)),
+      button("finding", T.findings.one, open, Boolean(desk.findings.kept.get(item.id))),
       button("plus", T.moreLike, () => (box.close(), desk.example(lead))));
   };
+  const open = () => {
+    judged.hidden = !judged.hidden;
+    if (judged.hidden) return;
+    judged.replaceChildren(judge());
+    judged.querySelector("input").focus();
+  };
+  const judge = () => desk.findings.form(item.id, () => ((judged.hidden = true), buttons()));
   const step = (by) => {
     const next = desk.beside(lead, by);
     if (next) {
@@ -40,19 +49,25 @@ export async function showLead(lead, desk) {
     }
   };
   body.append(el("div", { class: "look" }, tool("left", T.prev, () => step(-1), { disabled: !desk.beside(lead, -1) }), large, tool("right", T.next, () => step(1), { disabled: !desk.beside(lead, 1) })),
-    el("div", { class: "facts" }, marks, facts, note, el("h3", {}, T.why), why, near));
+    el("div", { class: "facts" }, marks, judged, facts, note, el("h3", {}, T.why), why, near));
   box.addEventListener("keydown", (event) => {
     if (event.target.matches("input, textarea")) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
     if (by) step(by);
     const mark = desk.letters() && { l: "like", u: "unlike", x: "" }[event.key.toLowerCase()];
-    if (mark !== undefined && mark !== false && !event.ctrlKey && !event.metaKey) {
+    if (event.ctrlKey || event.metaKey) return;
+    if (desk.letters() && event.key.toLowerCase() === "f") {
+      event.preventDefault();
+      open();
+    }
+    if (mark !== undefined && mark !== false) {
       desk.mark(item.id, mark, true);
       buttons();
     }
   });
   box.addEventListener("close", () => desk.refocus());
   buttons();
+  if (!judged.hidden) judged.append(judge());
   const top = desk.leads()[0];
   const against = top && top.item.id !== item.id ? `?against=${top.item.id}` : "";
   const [about, score, beside] = await Promise.all([
@@ -93,7 +108,7 @@ export function showCompare(leads, desk) {
   const views = leads.map((lead) => {
     const picture = el("img", { src: `${desk.items}/${lead.item.id}/image`, alt: T.tile(lead, desk.markOf(lead.item.id)), draggable: false });
     const frame = el("div", { class: "frame", tabIndex: 0, role: "group", "aria-label": T.detail(lead.rank) }, picture);
-    return el("figure", {}, frame, el("figcaption", {}, el("b", {}, String(lead.rank)), ` ${lead.item.camera} ${lead.item.time.slice(5, 16).replace("T", " ")}`));
+    return el("figure", {}, frame, el("figcaption", {}, el("b", {}, String(lead.rank)), ` ${lead.item.camera} ${lead.item.time.slice(5, 16).replace("T", " ")}`, el("button", { type: "button", class: "plain", "aria-label": `${T.findings.one}: ${lead.rank}`, onclick: () => desk.judge(lead) }, icon("finding"), T.findings.one)));
   });
   const frames = views.map((v) => v.querySelector(".frame"));
   let busy = false;

@@ -33,6 +33,10 @@ const PATHS = {
   left: "M14 6l-6 6 6 6",
   right: "M10 6l6 6-6 6",
   plus: "M12 5v14M5 12h14",
+  folder: "M3 6h6l2 2h10v11H3z",
+  index: "M3 6h6l2 2h10v11H3zM12 11v5M9.500 13.500h5",
+  finding: "M6 4h12v16l-6-4-6 4z",
+  report: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
 };
 
 /** A line icon, hidden from screen readers: the button around it has the name. */
@@ -68,21 +72,27 @@ export function shape(box, parts, className) {
 
 let timer = 0;
 
-/** Say something to everyone: a note that goes away by itself, read aloud by screen readers. */
+/** Say something to everyone: a note that goes away by itself, read aloud by screen readers; above a dialog if one is open. */
 export function say(text, kind = "") {
   document.getElementById("status").textContent = text;
   document.querySelector(".toast")?.remove();
   if (!text || kind === "quiet") return;
-  const note = el("div", { class: `toast ${kind}` }, text);
-  document.body.append(note);
+  const over = [...document.querySelectorAll("dialog[open]")].at(-1);
+  const heard = over ? { role: kind === "warn" ? "alert" : "status" } : { "aria-hidden": "true" };
+  const note = el("div", { class: `toast ${kind}`, ...heard }, text);
+  (over ?? document.body).append(note);
   clearTimeout(timer);
   timer = setTimeout(() => note.remove(), 6000);
 }
 
+let dialogs = 0;
+
 /** A modal dialog that closes on Esc, on its button and on a click outside. */
 export function dialog(title, className, ...content) {
-  const heading = el("h2", { id: "dialog-title" }, title);
-  const box = el("dialog", { class: className, "aria-labelledby": "dialog-title", onclose: () => box.remove() });
+  dialogs += 1;
+  const id = `dialog-title-${dialogs}`;
+  const heading = el("h2", { id }, title);
+  const box = el("dialog", { class: className, "aria-labelledby": id, onclose: () => box.remove() });
   const bar = el("header", { class: "dialog-bar" }, heading, tool("close", "Close", () => box.close()));
   box.append(bar, ...content);
   box.addEventListener("click", (event) => event.target === box && box.close());

@@ -1,6 +1,7 @@
 // The centre: leads as a grid or a list. Only the tiles in view exist, so two thousand scroll like fifty.
 
 import { el, icon, say } from "./dom.js";
+import { VERDICTS } from "./findings.js";
 import { T } from "./strings.js";
 
 const GAP = 10;
@@ -138,18 +139,21 @@ export class Grid {
   tile({ lead, more }) {
     const { item } = lead;
     const mark = this.state.marks.get(item.id) ?? "";
+    const verdict = this.actions.verdict(item.id);
     const picture = el("img", { src: this.actions.thumb(item.id, this.view === "list" ? 96 : this.size * 1.5), alt: "", loading: "eager", draggable: false, onerror: () => picture.replaceWith(el("span", { class: "gone" }, T.missing)) });
     const first = this.focused === item.id || (this.focused === null && lead.rank === 1);
-    const button = el("button", { type: "button", class: "picture", tabIndex: first ? 0 : -1, "aria-label": T.tile(lead, mark), onclick: () => this.actions.open(lead), onfocus: () => (this.focused = item.id) }, picture);
+    const button = el("button", { type: "button", class: "picture", tabIndex: first ? 0 : -1, "aria-label": T.tile(lead, mark, verdict), onclick: () => this.actions.open(lead), onfocus: () => (this.focused = item.id) }, picture);
     const act = (name, label, done, pressed) => el("button", { type: "button", class: `act ${name}`, tabIndex: -1, "aria-label": `${label}: ${lead.rank}`, title: label, "aria-pressed": pressed === undefined ? undefined : String(pressed), onclick: done }, icon(name));
     const acts = el("div", { class: "acts" },
       act("like", T.like, () => this.actions.mark(item.id, "like"), mark === "like"),
       act("unlike", T.unlike, () => this.actions.mark(item.id, "unlike"), mark === "unlike"),
-      act("closest", T.closest, () => this.actions.closest(lead)));
+      act("closest", T.closest, () => this.actions.closest(lead)),
+      act("finding", T.findings.one, () => this.actions.finding(lead), Boolean(verdict)));
+    const sign = verdict ? el("span", { class: `sign-of ${verdict === VERDICTS[0] ? "follow" : "aside"}`, title: T.findings.verdicts[verdict] }, icon("finding")) : null;
     const where = [item.camera, item.time.slice(5, 16).replace("T", " ")].filter(Boolean).join(" · ");
     const caption = el("div", { class: "caption" }, el("span", { class: "rank" }, String(lead.rank)), el("span", { class: "where", title: where }, where), el("span", { class: "score" }, lead.score.toFixed(2)));
     const fold = more > 0 ? el("button", { type: "button", class: "more", tabIndex: -1, "aria-label": this.open.has(lead.group) ? T.fewer : T.moreLabel(more), onclick: () => this.unfold(lead.group) }, this.open.has(lead.group) ? "–" : T.more(more)) : null;
-    return el("li", { class: `tile ${this.view} ${mark}`, "data-id": String(item.id), "data-rank": String(lead.rank), "aria-setsize": String(this.state.available), "aria-posinset": String(lead.rank) }, button, bars(lead, this.state), caption, acts, fold);
+    return el("li", { class: `tile ${this.view} ${mark}`, "data-id": String(item.id), "data-rank": String(lead.rank), "aria-setsize": String(this.state.available), "aria-posinset": String(lead.rank) }, button, bars(lead, this.state), caption, acts, sign, fold);
   }
 
   unfold(group) {
@@ -196,7 +200,7 @@ export class Grid {
 
   /** Show a changed mark without building the tile anew. */
   marked(id) {
-    const entry = this.entries.find((e) => e.lead?.item.id === id);
+    const entry = this.state && this.entries.find((e) => e.lead?.item.id === id);
     const old = this.tiles.get(id);
     if (!entry || !old) return;
     const had = old.contains(document.activeElement);

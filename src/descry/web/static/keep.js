@@ -34,6 +34,11 @@ export async function forget(name) {
   return within("readwrite", (store) => store.delete(name)).catch(() => undefined);
 }
 
+/** Forget what was kept of these pictures: strokes and files, by their assets. */
+export async function forgetAll(assets) {
+  await Promise.all(assets.flatMap((asset) => [forget(`strokes ${asset}`), forget(`picture ${asset}`)]));
+}
+
 /** A small setting. */
 export function setting(name, value) {
   try {

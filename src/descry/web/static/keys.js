@@ -54,6 +54,7 @@ function handled(page, event) {
     x: () => marked(""),
     k: () => lead && (page.closest(lead), true),
     c: () => lead && (page.compare(lead), true),
+    f: () => lead && (page.judge(lead), true),
     m: () => lead && (page.example(lead), true),
     a: () => all(page),
     h: () => hide(page),

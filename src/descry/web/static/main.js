@@ -4,11 +4,14 @@ import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
 import { partName, showCompare, showLead } from "./detail.js";
 import { el, icon, say, tool } from "./dom.js";
+import { Findings } from "./findings.js";
 import { Grid } from "./grid.js";
+import { Indexing } from "./indexing.js";
 import { enter, login, showHelp, tokenIn, tour } from "./guide.js";
 import { keep, recall, setting } from "./keep.js";
 import { listenToKeys } from "./keys.js";
 import { QueryPane } from "./query.js";
+import { finishPurge, past, showPurge, showReport } from "./report.js";
 import { T } from "./strings.js";
 
 class Page {
@@ -25,14 +28,17 @@ class Page {
     this.query = new QueryPane({ search: (how) => this.search(how), limits: about.limits, answers: gallery.answers });
     this.query.onrender = () => this.buttons();
     this.context = new ContextPane({ facets, thumb: this.thumb, go: (n) => this.head({ round: n }), drop: (n) => this.prune(n), filtered: () => this.round && this.search({}) });
-    this.grid = new Grid({ thumb: this.thumb, open: (lead) => showLead(lead, this.desk), mark: (id, mark) => this.mark(id, mark), closest: (lead) => this.closest(lead), more: () => this.more() });
+    this.findings = new Findings({ page: this, thumb: this.thumb, told: (id) => this.grid.marked(id) });
+    this.context.node.querySelector(".history").previousElementSibling.before(this.findings.node);
+    this.grid = new Grid({ finding: (lead) => this.judge(lead), verdict: (id) => this.findings.kept.get(id)?.verdict, thumb: this.thumb, open: (lead) => showLead(lead, this.desk), mark: (id, mark) => this.mark(id, mark), closest: (lead) => this.closest(lead), more: () => this.more() });
     this.desk = {
       gallery: encodeURIComponent(gallery.id), items: this.items, thumb: this.thumb,
       inquiry: () => this.inquiry.id, round: () => this.round.number, leads: () => this.leads, parts: () => this.parts,
       markOf: (id) => this.marks.get(id) ?? "", mark: (id, mark, exactly) => this.mark(id, mark, exactly),
-      closest: (lead) => this.closest(lead), compare: (lead) => this.compare(lead), example: (lead) => this.example(lead),
+      closest: (lead) => this.closest(lead), judge: (lead) => this.judge(lead), findings: this.findings, compare: (lead) => this.compare(lead), example: (lead) => this.example(lead),
       refocus: () => this.grid.refocus(), beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
     };
+    this.indexing = new Indexing({ gallery: gallery.id, changed: () => this.renew(), search: () => (this.round ? this.tab("centre") : (this.tab("query"), this.query.text.focus())) });
     document.getElementById("app").replaceChildren(this.bar(), this.panes(), this.tabs());
     listenToKeys(this);
     this.buttons();
@@ -53,7 +59,7 @@ class Page {
     });
     this.bin = tool("clear", T.deleteInquiry, () => this.remove());
     return el("header", { id: "topbar" }, el("span", { class: "brand" }, el("img", { src: "/static/icon.svg", alt: "" }), el("h1", {}, T.product)),
-      this.names, tool("plus", T.newInquiry, () => this.begin()), this.bin, el("span", { class: "space" }), this.back, this.forth, theme, tool("help", `${T.help} (?)`, () => this.help()));
+      this.names, tool("plus", T.newInquiry, () => this.begin(), { class: "tool again" }), this.bin, el("span", { class: "space" }), this.indexing.chip, tool("index", T.index.title, () => this.indexing.open()), this.back, this.forth, theme, tool("help", `${T.help} (?)`, () => this.help()));
   }
 
   panes() {
@@ -187,6 +193,7 @@ class Page {
     if (!here()) return;
     this.inquiry = tree;
     this.context.tree(tree);
+    this.findings.show();
     this.said(absence?.text);
     this.ask(question?.question);
     this.buttons();
@@ -253,6 +260,22 @@ class Page {
     if (this.cursor) this.grid.draw();
   }
 
+  /** Something was indexed: show the new counts, and that the round on show does not know of it. */
+  async renew() {
+    const at = `/galleries/${encodeURIComponent(this.gallery.id)}`;
+    const [gallery, facets] = await Promise.all([call("GET", at), call("GET", `${at}/facets`)]).catch((problem) => (say(problem.message, "warn"), []));
+    if (!gallery) return;
+    this.gallery = gallery;
+    this.context.renew(facets);
+    if (!this.round) return this.start();
+    const { number } = this.round;
+    const round = await call("GET", `/inquiries/${this.inquiry.id}/rounds/${number}`).catch(() => null);
+    if (round && this.round?.number === number) {
+      this.round.newer = round.newer;
+      this.said();
+    }
+  }
+
   // ---------------------------------------------------------------- marks
 
   /** Mark a lead; the same mark again clears it, unless exactly. The ranking waits for Refine. */
@@ -309,6 +332,15 @@ class Page {
     setting("inquiry", this.inquiry.id);
   }
 
+  /** Say of a lead whether it is worth following. */
+  judge(lead) {
+    this.findings.edit({ id: lead.item.id, item: lead.item, rank: lead.rank }).addEventListener("close", () => this.grid.refocus());
+  }
+
+  report() {
+    if (this.inquiry) showReport(this.inquiry, { purge: () => this.remove(), kept: (tree) => ((this.inquiry = tree), this.listed()) });
+  }
+
   async begin() {
     this.clear();
     this.query.reset();
@@ -326,6 +358,7 @@ class Page {
     setting("inquiry", null);
     this.context.set({});
     this.context.tree(null);
+    this.findings.load();
     this.grid.show(null);
     for (const part of [this.banner, this.toolbar, this.legend, this.asked]) part.hidden = true;
     this.note.textContent = "";
@@ -336,6 +369,8 @@ class Page {
     try {
       this.inquiry = await call("GET", `/inquiries/${id}`);
       setting("inquiry", id);
+      await this.findings.load();
+      if (past(this.inquiry.keep_until)) say(T.report.past, "warn");
       if (!this.inquiry.head) return this.start();
       const round = await call("GET", `/inquiries/${id}/rounds/${this.inquiry.head}`);
       if (!keepDraft) await this.query.load(round.query);
@@ -361,26 +396,26 @@ class Page {
   }
 
   async remove() {
-    if (!this.inquiry || !confirm(T.confirmDelete(this.inquiry.name))) return;
-    await call("DELETE", `/inquiries/${this.inquiry.id}`).catch((problem) => say(problem.message, "warn"));
-    await this.begin();
+    if (this.inquiry) await showPurge(this.inquiry, () => this.begin());
   }
 
   async listed() {
     const { inquiries } = await call("GET", "/inquiries").catch(() => ({ inquiries: [] }));
     this.known = inquiries.reverse();
-    this.names.replaceChildren(el("option", { value: "" }, T.newInquiry), ...this.known.map(({ id, name }) => el("option", { value: id }, name)));
+    this.names.replaceChildren(el("option", { value: "" }, T.newInquiry), ...this.known.map(({ id, name, keep_until }) => el("option", { value: id }, past(keep_until) ? T.report.pastName(name) : name)));
     this.names.value = this.inquiry?.id ?? "";
   }
 
   /** What stands in the centre before the first round. */
   start() {
+    if (this.round) return;
     const { example } = this.about;
+    const bare = this.gallery.items ? null : el("p", {}, el("button", { type: "button", class: "primary", onclick: () => this.indexing.open() }, icon("index"), T.index.title));
     const trouble = this.gallery.trouble;
     const begin = example.asset ? el("button", { type: "button", class: "example", onclick: () => this.query.addPicture(example.asset, "sketch") }, el("img", { src: `/api/v1/assets/${example.asset}`, alt: "" }), T.startExample) : null;
     const recent = (this.known ?? []).slice(0, 6).map(({ id, name }) => el("li", {}, el("button", { type: "button", class: "plain", onclick: () => this.open(id) }, name)));
     this.empty.hidden = false;
-    this.empty.replaceChildren(el("h2", {}, T.startTitle), el("p", {}, trouble || T.startText), ...(begin ? [begin] : []),
+    this.empty.replaceChildren(el("h2", {}, bare ? T.emptyTitle : T.startTitle), el("p", {}, trouble || (bare ? T.emptyGallery : T.startText)), ...(bare ? [bare] : begin ? [begin] : []),
       el("p", { class: "note" }, T.startGallery(this.gallery.items), ". ", T.leads, " ", sentence(this.gallery.note)),
       ...(recent.length ? [el("h3", {}, T.recent), el("ul", { role: "list" }, recent)] : []));
   }
@@ -466,8 +501,10 @@ async function boot() {
   const last = setting("inquiry");
   if (last && page.known.some(({ id }) => id === last)) await page.open(last, true);
   page.buttons();
+  await page.indexing.attach().catch((problem) => say(problem.message, "warn"));
+  await finishPurge();
   document.body.dataset.ready = "yes";
-  if (hash.includes("tour=1") || (about.demo && !(await recall("toured")))) {
+  if (hash.includes("tour=1") || (about.demo && gallery.items && !(await recall("toured")))) {
     keep("toured", true);
     page.tour();
   }

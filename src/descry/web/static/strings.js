@@ -16,8 +16,7 @@ export const T = {
   recent: "Earlier inquiries",
   newInquiry: "New inquiry",
   inquiries: "Inquiry",
-  deleteInquiry: "Delete this inquiry",
-  confirmDelete: (name) => `Delete “${name}” with all its rounds and pictures?`,
+  deleteInquiry: "Purge this inquiry",
   loading: "Loading the model…",
   // drawing
   draw: "Draw",
@@ -81,7 +80,7 @@ export const T = {
   more: (n) => `+${n}`,
   moreLabel: (n) => `Show ${n} that look nearly the same`,
   fewer: "Fold",
-  tile: (lead, mark) => `Rank ${lead.rank}, ${lead.item.camera || "no camera"}${mark ? `, ${T.marked[mark]}` : ""}`,
+  tile: (lead, mark, verdict) => `Rank ${lead.rank}, ${lead.item.camera || "no camera"}${mark ? `, ${T.marked[mark]}` : ""}${verdict ? `, ${T.findings.verdicts[verdict].toLowerCase()}` : ""}`,
   marked: { like: "liked", unlike: "unliked" },
   like: "Like",
   unlike: "Unlike",
@@ -101,6 +100,157 @@ export const T = {
   why: "What gives the score",
   together: "together",
   kinds: { sketch: "sketch", photo: "photo", text: "words", not: "NOT", liked: "liked", unliked: "unliked", closest: "closest" },
+  // indexing
+  index: {
+    title: "Index a folder",
+    folder: "Folder",
+    way: "Where this folder lies",
+    roots: "Allowed folders",
+    chooseRoot: "Choose a folder of crops: pictures cut out around one person each.",
+    noFolders: "No folder may be indexed from this page. Start the server with the folders that may be, for example:",
+    allow: "descry serve GALLERY --folder PHOTOS",
+    pictures: (n, below) => `${n.toLocaleString("en")} ${n === 1 ? "picture" : "pictures"} directly in this folder${below ? "; folders below it are indexed too" : ""}.`,
+    leftOut: (n) => `${n.toLocaleString("en")} more are not shown.`,
+    reading: "Where camera, time and track come from",
+    fields: { camera: "Camera", time: "Time", track: "Track" },
+    kinds: { "": "Unknown", dirname: "Name of the folder", exif: "EXIF data", mtime: "Time of the file", pattern: "Path pattern", csv: "CSV table" },
+    pattern: "Path pattern",
+    patternHelp: "The end of the path. {camera}, {time} and {track} take what stands there up to the character that follows; * is anything.",
+    table: "CSV table",
+    tableHelp: "With a column path (below the folder, or a file name) and any of camera, time, track. Tables in the folders you open are listed.",
+    chooseTable: "Choose a table",
+    noTable: "No CSV file in the folders seen so far",
+    preview: "How some of the files are read",
+    sample: (n, of) => `${n} of the first ${of.toLocaleString("en")} pictures, as they would be read:`,
+    unknown: "unknown",
+    noPictures: "No pictures (JPEG, PNG, WebP, BMP) in this folder or below.",
+    dry: "Dry run",
+    go: "Index",
+    skippedBefore: "Files that could not be read so far",
+    progress: "Files done",
+    heads: { running: "Indexing", dry: "Dry run: nothing is written", paused: "Indexing, paused", done: "Indexed", stopped: "Indexing was stopped", failed: "Indexing failed" },
+    pause: "Pause",
+    resume: "Go on",
+    stop: "Stop",
+    open: "Search the gallery",
+    another: "Choose another folder",
+    more: "Show more",
+    lost: "The server was started anew. What was indexed is kept; index the folder again to go on.",
+    states: {
+      running: "You can close this and search meanwhile.",
+      pausing: "Pausing after the pictures at hand…",
+      paused: "Paused. What was indexed so far can be searched.",
+      stopping: "Stopping after the pictures at hand…",
+      done: "",
+      stopped: "Stopped. What was indexed is kept; index the folder again to go on.",
+      failed: "What was indexed before is kept.",
+    },
+    links: (n) => `${n === 1 ? "1 link" : `${n} links`} to files outside of the allowed folders left out.`,
+    over: {
+      done: (c) => `Indexed: ${c.added.toLocaleString("en")} added, ${c.skipped.toLocaleString("en")} skipped.`,
+      stopped: (c) => `Indexing stopped; ${c.added.toLocaleString("en")} added.`,
+      dry: (c) => `Dry run: ${c.added.toLocaleString("en")} would be added.`,
+    },
+    chip: (job) => (job.state === "paused" ? "Indexing paused" : job.total === null ? "Indexing…" : `Indexing ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}`),
+    line: (job) => {
+      if (job.state === "failed") return job.trouble;
+      if (job.dry) return job.state === "done" ? "What indexing this folder would do. Pictures are opened only then." : "Counting…";
+      if (job.total === null) return "Comparing the folder with the gallery…";
+      if (job.total === 0) return "No file was new or changed.";
+      const parts = [`${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")} files`];
+      if (job.rate) parts.push(`${job.rate < 10 ? job.rate : Math.round(job.rate).toLocaleString("en")} files a second`);
+      if (job.eta !== null) parts.push(`${T.index.span(job.eta)} left`);
+      parts.push(`${job.counts.skipped.toLocaleString("en")} skipped`);
+      if (["done", "stopped"].includes(job.state)) parts.push(`in ${T.index.span(Math.max(1, Math.round(job.seconds)))}`);
+      return parts.join(" · ");
+    },
+    span: (s) => (s < 90 ? `${s} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`),
+    counted: (job) => {
+      const { added, changed, moved, removed, unchanged, skipped } = job.counts;
+      const rows = [["Added", added], ["Changed", changed], ["Moved", moved], ["Removed", removed], ["Unchanged", unchanged], ["Skipped", skipped]];
+      return rows.filter(([name, n]) => n || name === "Added");
+    },
+    skipped: (n) => (n === 0 ? "Every file of the gallery's folders could be read." : n === 1 ? "1 file could not be read" : `${n.toLocaleString("en")} files could not be read`),
+    skippedList: "Files that could not be read",
+    reason: "Reason",
+    detail: "What was found",
+    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", missing: "cannot be opened" },
+  },
+  // findings, report, purge
+  findings: {
+    title: "Findings",
+    one: "Finding",
+    of: (rank) => (rank ? `Finding: lead ${rank}` : "Finding"),
+    none: "What is worth following, or set aside, is kept here with a note (F).",
+    legend: "A judgement about a lead, not an identification",
+    verdicts: { "worth following": "Worth following", "set aside": "Set aside" },
+    choose: "Choose one of the two.",
+    note: "Note",
+    noteHint: "What speaks for it, what against it",
+    keep: "Keep",
+    drop: "Take back",
+    kept: "The finding is kept.",
+    dropped: "The finding was taken back.",
+    removed: "not in the gallery any more",
+    changed: "the picture has changed since",
+  },
+  report: {
+    open: "Report, retention…",
+    title: (name) => `Report of “${name}”`,
+    holds: "What it holds",
+    looking: "Looking…",
+    contents: (r) => {
+      const n = (count, one, many = `${one}s`) => `${count.toLocaleString("en")} ${count === 1 ? one : many}`;
+      const of = (verdict) => r.findings.filter((f) => f.verdict === verdict).length;
+      return [
+        r.notice,
+        `${n(r.rounds.length, "round")} with sketch, words, marks, filters, the best ten and what changed`,
+        r.findings.length ? `${n(r.findings.length, "finding")}: ${of("worth following")} worth following, ${of("set aside")} set aside` : "no findings yet",
+        `${n(r.runner_ups.length, "runner-up", "runner-ups")}; ${n(r.gallery.skipped, "file")} of the gallery could not be read`,
+        "digests of the model, the gallery and the inquiry, and known error rates",
+      ];
+    },
+    format: "File",
+    formats: { html: "HTML, to read", json: "JSON", csv: "CSV" },
+    blur: "Blur everyone who is not in a finding",
+    redact: "Leave out file names",
+    go: "Export",
+    done: "Exported.",
+    again: (format) => `Save report.${format} again`,
+    head: "Head of the account after this export:",
+    headWhy: "Keep it apart from this computer: with it, lines that were cut off the account show.",
+    account: "Account",
+    checking: "Checking the account…",
+    accountOf: (a) => (a.ok ? `${a.lines.toLocaleString("en")} ${a.lines === 1 ? "line" : "lines"} of what was indexed, searched, exported and purged; every one is as it was written.` : `The account was changed: ${a.faults.slice(0, 3).map((f) => `line ${f.line}: ${f.what}`).join("; ")}`),
+    keeping: "How long this inquiry is kept",
+    until: "Last day",
+    noDay: "No day",
+    keepWhy: "After that day it is due to be purged; nothing goes by itself.",
+    keepNone: "No last day is set.",
+    keptUntil: (day) => `Kept until ${day}.`,
+    keptOn: "Kept without a last day.",
+    past: "The last day of this inquiry is over; purge it, or set a later day.",
+    pastName: (name) => `${name} (past its last day)`,
+  },
+  purge: {
+    open: "Purge this inquiry…",
+    title: (name) => `Purge “${name}”?`,
+    goes: "This goes for good, and cannot be brought back:",
+    list: (p) => {
+      const n = (count, one) => `${count.toLocaleString("en")} ${count === 1 ? one : `${one}s`}`;
+      return [`${n(p.rounds, "round")} with words, marks, filters and results`, `${n(p.pictures, "sketch or picture").replace("sketch or pictures", "sketches and pictures")} that it was asked with`, `${n(p.findings, "finding")} with notes`, "the key by which the account could tell what was searched"];
+    },
+    stays: "This stays:",
+    no: "Keep it",
+    yes: "Purge",
+    done: (name, head) => `“${name}” is gone. Head of the account: ${head.slice(0, 14)}…`,
+    pending: "A purge was interrupted",
+    pendingText: "Something was being removed for good when the server stopped. Finish it, so that no byte is left.",
+    finish: "Finish the purge",
+    finished: "The purge is finished.",
+  },
+  emptyTitle: "An empty gallery",
+  emptyGallery: "Index a folder of crops to begin: pictures cut out around one person each.",
   // question
   yes: "Yes",
   no: "No",
@@ -191,6 +341,7 @@ export const T = {
     ["L  U  X", "like, unlike, clear the mark"],
     ["K", "closest of these"],
     ["C", "into the compare tray"],
+    ["F", "finding: a verdict and a note"],
     ["M", "use as an example"],
     ["A", "mark all on show as unliked"],
     ["H", "hide unliked leads"],

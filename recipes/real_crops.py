@@ -1,0 +1,159 @@
+"""What a model carries over to real photographs: six people walking, described by us, ranked among all their crops.
+
+    python recipes/real_crops.py FOLDER [--model demo] [--write]
+
+FOLDER holds the 202 crops of the video one-by-one-person-detection.mp4 (Intel Corporation, CC BY 4.0), named by frame.
+One person walks after the other, so frames tell people apart; the descriptions are ours, in the words of the synthetic
+people, and the sketches are drawn by their generator from the same descriptions. Six people are an example, not a
+measure: no interval could mean anything. --write puts the table into docs/demo-model.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from descry.embed import Model, load
+from descry.errors import DataError
+from descry.metrics import rank
+from descry.people.person import make_person
+from descry.people.sketch import draw_sketch
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
+MARKS = ("<!-- real crops: recipes/real_crops.py -->", "<!-- end of real crops -->")
+FRAME = re.compile(r"f(\d+)_")
+
+
+@dataclass(frozen=True)
+class Walker:
+    """Somebody in the video: the frames, what a witness might say, and the same as attributes for a drawing."""
+
+    first: int
+    last: int
+    words: str
+    looks: dict[str, str] = field(default_factory=dict)
+
+
+NOTHING = {
+    "bag": "none", "headwear": "none", "neckwear": "none", "carried": "none", "eyewear": "none", "beard": "none",
+    "outer": "none", "upper_pattern": "plain", "lower_pattern": "plain", "sleeves": "long", "build": "average",
+}  # fmt: skip
+WALKERS = (
+    Walker(
+        65, 185, "a woman with long straight blond hair wearing a long grey coat, grey leggings and black boots.",
+        {"sex": "woman", "hair_length": "long", "hair_style": "straight", "hair_colour": "blond", "outer": "coat",
+         "outer_colour": "grey", "upper": "sweater", "upper_colour": "grey", "lower": "leggings",
+         "lower_colour": "grey", "shoes": "boots", "shoes_colour": "black"},
+    ),
+    Walker(
+        230, 440, "a man with short black hair wearing a black jacket, black trousers and black boots.",
+        {"sex": "man", "hair_length": "short", "hair_style": "straight", "hair_colour": "black", "outer": "jacket",
+         "outer_colour": "black", "upper": "shirt", "upper_colour": "blue", "lower": "trousers",
+         "lower_colour": "black", "shoes": "boots", "shoes_colour": "black"},
+    ),
+    Walker(
+        510, 690, "a woman with long wavy blond hair wearing a black sweater, black leggings and grey trainers.",
+        {"sex": "woman", "hair_length": "long", "hair_style": "curly", "hair_colour": "blond", "upper": "sweater",
+         "upper_colour": "black", "lower": "leggings", "lower_colour": "black", "shoes": "trainers",
+         "shoes_colour": "grey"},
+    ),
+    Walker(
+        750, 860, "a man with short black hair and glasses wearing a black t-shirt, black trousers and black shoes.",
+        {"sex": "man", "hair_length": "short", "hair_style": "straight", "hair_colour": "black",
+         "eyewear": "glasses", "upper": "t-shirt", "upper_colour": "black", "sleeves": "short", "lower": "trousers",
+         "lower_colour": "black", "shoes": "leather shoes", "shoes_colour": "black"},
+    ),
+    Walker(
+        930, 1185, "a woman with long straight black hair wearing a grey sweater, dark blue leggings and black boots.",
+        {"sex": "woman", "hair_length": "long", "hair_style": "straight", "hair_colour": "black", "upper": "sweater",
+         "upper_colour": "grey", "lower": "leggings", "lower_colour": "dark blue", "shoes": "boots",
+         "shoes_colour": "black"},
+    ),
+    Walker(
+        1245, 1350, "a heavy man with short brown hair wearing a grey short sleeve shirt, blue jeans and trainers.",
+        {"sex": "man", "build": "heavy", "hair_length": "short", "hair_style": "curly", "hair_colour": "brown",
+         "upper": "shirt", "upper_colour": "grey", "sleeves": "short", "lower": "jeans", "lower_colour": "blue",
+         "shoes": "trainers", "shoes_colour": "blue"},
+    ),
+)  # fmt: skip
+
+
+def crops(folder: Path) -> tuple[list[Path], np.ndarray]:
+    """The crops, and for each the number of its person. Raises DataError where the folder is another one."""
+    files, people = list[Path](), list[int]()
+    for file in sorted(folder.glob("*.jpg")):
+        frame = FRAME.match(file.name)
+        who = [n for n, w in enumerate(WALKERS) if frame and w.first <= int(frame[1]) <= w.last]
+        if not who:
+            raise DataError(f"{file.name} in {folder} is not of the video; its crops are named f00065_0.jpg and so on")
+        files.append(file)
+        people.append(who[0])
+    if set(people) != set(range(len(WALKERS))):
+        raise DataError(f"{folder} shows {len(set(people))} of the {len(WALKERS)} people; give the folder of all crops")
+    return files, np.array(people)
+
+
+def drawings() -> list[Any]:
+    """A sketch of each, drawn without a wrong memory."""
+    return [
+        draw_sketch(replace(make_person(n), **NOTHING | walker.looks), seed=0).image for n, walker in enumerate(WALKERS)
+    ]
+
+
+def measure(model: Model, folder: Path) -> dict[str, dict[str, float]]:
+    """For each way of asking: R@1 and mAP of the six queries over all crops, and how often a crop's own description is
+    the nearest of the six.
+    """
+    files, people = crops(folder)
+    photos = model.embed_images(files)
+    words, sketches = [w.words for w in WALKERS], drawings()
+    asked = {"text": model.embed_texts(words), "sketch": model.embed_images(sketches)}
+    if "sketch+text" in model.answers:
+        asked["sketch+text"] = model.compose(sketches, words)
+    own = people[None, :] == np.arange(len(WALKERS))[:, None]
+    generator = np.random.default_rng(0)
+    out = {"chance": _judge(generator.random((200 * len(WALKERS), len(files))), np.tile(own, (200, 1)), people)}
+    for name, queries in asked.items():
+        out[name] = _judge(queries @ photos.T, own, people)
+    return out
+
+
+def _judge(scores: np.ndarray, own: np.ndarray, people: np.ndarray) -> dict[str, float]:
+    found = rank(scores, own)
+    blocks = scores.reshape(-1, len(WALKERS), len(people))
+    nearest = [(block.argmax(axis=0) == people).mean() for block in blocks]
+    return {"R@1": float(found.r1), "mAP": float(found.map), "own": 100 * float(np.mean(nearest))}
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    """The rows for the page."""
+    rows = ["| asked with | R@1 of 6 queries | mAP | crops nearest to their own description |", "|---|---|---|---|"]
+    rows += [f"| {n} | {v['R@1']:.0f} | {v['mAP']:.1f} | {v['own']:.1f} |" for n, v in found.items()]
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    found = measure(load(given.model), given.folder)
+    print(json.dumps(found) if given.json else table(found))
+    if given.write:
+        text = PAGE.read_text(encoding="utf-8")
+        before, rest = text.split(MARKS[0])
+        after = rest.split(MARKS[1])[1]
+        PAGE.write_text(f"{before}{MARKS[0]}\n\n{table(found)}\n\n{MARKS[1]}{after}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

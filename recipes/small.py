@@ -1,0 +1,213 @@
+"""All tables and figures on synthetic people, with one command that can be stopped and given again.
+
+    python recipes/small.py START [--jobs 4] [--minutes 12] [--seeds 3] [--only NAME] [--work FOLDER] [--ledger FILE]
+    make tables
+
+START is what every cell begins with: the first stage of recipes/demo.sh (work/demo/stage0), or demo. First every
+recipe is run with one seed, the cheap ones first, so that each table has a figure early; then the tables that compare
+methods and their parts get their other seeds; sweeps and figures have one. A cell that several tables need is trained
+once; each job has one thread. --minutes bounds what one recipe may use of processor time with each seed: cells beyond
+it are left for the next call, and --minutes 0 trains nothing. --plan only says what there is to do. Finished cells go
+into the ledger; synthetic people are no evidence of accuracy on real people.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import multiprocessing
+import os
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from io import StringIO
+from multiprocessing import connection
+from pathlib import Path
+
+import torch
+from cells import Cell, Training, finished, fit, trainings
+from running import ROOT, Study, judge, main, script
+from worlds import World, worlds
+
+from descry.embed import load
+from descry.errors import DescryError
+from descry.studies.papers import TABLES
+
+SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
+SEEDED = tuple(t for t in TABLES if t[-2] == "-" and t not in (*SWEEPS, "propot-5"))
+
+
+@dataclass
+class Job:
+    """A cell to train and judge with one seed, for the first recipe that needs it."""
+
+    table: str
+    cell: Cell
+    seed: int
+    needs: list[Training] = field(repr=False)
+
+    @property
+    def folders(self) -> set[str]:
+        """What it writes; two jobs that share a folder do not run at once."""
+        return {str(t.folder) for t in self.needs if not t.finished}
+
+
+@dataclass
+class Ledger:
+    """Processor seconds by recipe and seed, and which folders are being written."""
+
+    spent: dict[tuple[str, int], float] = field(default_factory=dict)
+    busy: set[str] = field(default_factory=set)
+
+
+def study(table: str) -> Study:
+    """The study of a table's recipe."""
+    found: Study = importlib.import_module(script(table)).STUDY
+    return found
+
+
+def ordered(tables: Sequence[str]) -> list[str]:
+    """Tables from cheap to expensive, by how many cells there are to train; sweeps last."""
+    return sorted(tables, key=lambda t: (t in SWEEPS, len(study(t).cells)))
+
+
+def jobs(world: World, tables: Sequence[str], seeds: int) -> list[Job]:
+    """What is to be trained: everything with seed 0, then the tables of rivals and parts with the others. No folder
+    twice.
+    """
+    out, known = [], set()
+    for seed in range(seeds):
+        for table in [t for t in ordered(tables) if not seed or t in SEEDED]:
+            for cell in study(table).cells:
+                needs = trainings(cell, seed, world, world.data[0])
+                if needs and str(needs[-1].folder) not in known:
+                    known.add(str(needs[-1].folder))
+                    out.append(Job(table, cell, seed, needs))
+    return out
+
+
+def world_of(work: Path, start: str) -> World:
+    """The people and the start; the first call draws the people."""
+    world = worlds("small", work, start, [], None, "cpu")
+    return replace(world, mark=load(world.start, "cpu").fingerprint)
+
+
+def begin(work: Path, start: str) -> None:
+    """In each worker, once."""
+    global WORLD
+    threading.Thread(target=_end_with_the_parent, daemon=True).start()
+    torch.set_num_threads(1)
+    WORLD = world_of(work, start)
+
+
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed would wait for ever for its next job."""
+    parent = multiprocessing.parent_process()
+    if parent:
+        connection.wait([parent.sentinel])
+        os._exit(1)
+
+
+def work_on(cell: Cell, seed: int) -> float:
+    """Train and judge one cell; processor seconds."""
+    begun = time.process_time()
+    judge(fit(cell, seed, WORLD, WORLD.data[0]), WORLD.data[0], WORLD)
+    return time.process_time() - begun
+
+
+def show(table: str, seeds: int, work: Path, start: str, ledger: Path) -> str:
+    """The finished cells of one recipe into the ledger and its figures; what it says."""
+    given = ["--small", "--kept", "--work", str(work), "--start", start, "--ledger", str(ledger), "--device", "cpu"]
+    said = StringIO()
+    with redirect_stdout(said):
+        main(study(table), [*given, *(x for s in range(seeds) for x in ("--seed", str(s)))])
+    return said.getvalue()
+
+
+def ready(waiting: list[Job], ledger: Ledger, most: float) -> Iterator[Job]:
+    """Jobs that may start now: their folders are free and their recipe has time left; those without are dropped."""
+    for job in list(waiting):
+        if ledger.spent.get((job.table, job.seed), 0.0) >= most:
+            waiting.remove(job)
+            print(f"{job.table}: the time for seed {job.seed} is used up; {job.cell.row} is left for the next call")
+        elif not job.folders & ledger.busy:
+            yield job
+
+
+def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes: float) -> int:
+    """Run the jobs, so many at a time; how many failed."""
+    waiting, ledger, total, done, failed = list(todo), Ledger(), len(todo), 0, 0
+    running: dict[Future[float], tuple[Job, set[str]]] = {}
+    begun = time.monotonic()
+    while waiting or running:
+        for job in ready(waiting, ledger, 60 * minutes):
+            if len(running) >= workers:
+                break
+            waiting.remove(job)
+            ledger.busy |= job.folders
+            running[pool.submit(work_on, job.cell, job.seed)] = (job, job.folders)
+        ended, _ = wait(running, return_when=FIRST_COMPLETED)
+        for future in ended:
+            job, folders = running.pop(future)
+            ledger.busy -= folders
+            done += 1
+            try:
+                seconds = future.result()
+            except (DescryError, OSError, RuntimeError) as error:
+                failed += 1
+                print(f"{job.table}, {job.cell.row}, seed {job.seed}: {type(error).__name__}: {error}", flush=True)
+                continue
+            ledger.spent[job.table, job.seed] = ledger.spent.get((job.table, job.seed), 0.0) + seconds
+            left = (time.monotonic() - begun) / done * (total - done) / 60
+            print(f"[{done}/{total}] {job.table}, {job.cell.row}, seed {job.seed}: {seconds:.0f} s; "
+                  f"about {left:.0f} min left", flush=True)  # fmt: skip
+    return failed
+
+
+def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("start", help="run folder or CLIP folder that every cell begins with")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a recipe with one seed")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", default="", help="only tables whose name contains this")
+    parser.add_argument("--work", type=Path, default=Path("work/recipes"))
+    parser.add_argument("--ledger", type=Path, default=ROOT / "results" / "ledger.jsonl")
+    parser.add_argument("--plan", action="store_true")
+    return parser.parse_args(argv)
+
+
+def run(argv: Sequence[str] | None = None) -> int:
+    """Train what is missing, then write the ledger and draw. Exit status 1 when a cell failed."""
+    args = arguments(argv)
+    torch.set_num_threads(1)
+    world = world_of(args.work, args.start)
+    tables = [t for t in TABLES if args.only in t]
+    todo = [j for j in jobs(world, tables, args.seeds) if not finished(j.cell, j.seed, world, world.data[0])]
+    print(f"{len(tables)} tables and figures, {len(todo)} cells to train")
+    if args.plan:
+        for job in todo:
+            print(f"{job.table}, {job.cell.row}, seed {job.seed}")
+        return 0
+    context = multiprocessing.get_context("spawn")
+    failed = 0
+    with ProcessPoolExecutor(args.jobs, context, begin, (args.work, args.start)) as pool:
+        for first in (True, False):  # what there is with one seed is written down before the others begin
+            batch = [j for j in todo if (j.seed == 0) is first]
+            failed += train_all(pool, batch, args.jobs, args.minutes)
+            shown = ordered(tables) if first else [t for t in ordered(tables) if t in SEEDED and batch]
+            given = (args.seeds if not first else 1, args.work, args.start, args.ledger)
+            told = {table: pool.submit(show, table, *given) for table in shown}
+            for table, future in told.items():
+                print(f"== {TABLES[table].title}\n{future.result()}", flush=True)
+    print(f"{args.ledger} has the figures; make tables writes them into docs/results.md")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(run())

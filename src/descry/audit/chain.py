@@ -1,0 +1,146 @@
+"""Lines that hold one another: number, hash of the line before, own hash; how one is read, and a whole file judged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ..errors import UsageError
+
+FIRST = "0" * 64
+_BLOCK = 1 << 16
+_SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line that was written. head: "number:hash", what an export shows."""
+
+    number: int
+    hash: str
+
+    @property
+    def head(self) -> str:
+        """Number and hash as one word."""
+        return f"{self.number}:{self.hash}"
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """Something `verify` found. line: counted from 1 as the file stands now."""
+
+    line: int
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `verify` found out. torn: the end of a write that was cut off; harmless, no one was told it was done."""
+
+    lines: int
+    head: str
+    faults: tuple[Fault, ...] = ()
+    torn: bool = False
+
+    @property
+    def ok(self) -> bool:
+        """Whether every line is as it was written."""
+        return not self.faults
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return {"lines": self.lines, "head": self.head, "ok": self.ok, "torn": self.torn} | {
+            "faults": [asdict(f) for f in self.faults]
+        }
+
+
+class Chain:
+    """Lines taken one after the other; what does not fit becomes a fault, and the next line is judged afresh."""
+
+    def __init__(self) -> None:
+        self.lines, self.hash, self.faults = 0, FIRST, list[Fault]()
+        self._number, self._before = 1, {FIRST}
+
+    def take(self, raw: bytes) -> None:
+        """The next line, with its end."""
+        self.lines += 1
+        number, before, stored, real = _read(raw)
+        self.hash = stored or hashlib.sha256(raw).hexdigest()
+        if stored is None or stored != real:
+            self._fault("was changed after it was written")
+            self._number += 1
+            self._before = {stored or "", real, hashlib.sha256(raw).hexdigest()}
+            return
+        if number > self._number:
+            self._fault(
+                f"bears number {number} where {self._number} should stand: lines before it were removed or moved"
+            )
+        elif number < self._number:
+            self._fault(f"bears number {number} where {self._number} should stand: it was moved, or stands here twice")
+        elif before not in self._before:
+            self._fault("does not continue the line before it: one of the two was replaced")
+        self._number, self._before = number + 1, {stored}
+
+    def _fault(self, what: str) -> None:
+        self.faults.append(Fault(self.lines, what))
+
+
+def sealed(row: dict[str, Any]) -> tuple[Line, bytes]:
+    """A row ("n", "before" and facts) as a line with its own hash, which is of everything before that hash."""
+    body = json.dumps(row, separators=(",", ":")).encode()
+    made = Line(row["n"], hashlib.sha256(body).hexdigest())
+    return made, body[:-1] + b',"hash":"' + made.hash.encode() + b'"}\n'
+
+
+def _read(raw: bytes) -> tuple[int, str, str | None, str]:
+    """Number, hash of the line before, own hash as stored (None: no line of an account) and as it is."""
+    seal = _SEAL.search(raw)
+    if seal is None:
+        return 0, "", None, ""
+    body = raw[: seal.start()] + b"}"
+    real = hashlib.sha256(body).hexdigest()
+    try:
+        row = json.loads(body)
+        return int(row["n"]), str(row["before"]), seal[1].decode(), real
+    except (ValueError, KeyError, TypeError):
+        return 0, "", seal[1].decode(), real
+
+
+def last_line(fd: int) -> tuple[Line, int, int]:
+    """The last whole line, where it ends, and how many bytes of a torn one stand behind it."""
+    size = os.lseek(fd, 0, os.SEEK_END)
+    tail, start = b"", size
+    while start and tail.count(b"\n") < 2:
+        start, stop = max(0, start - _BLOCK), start
+        os.lseek(fd, start, os.SEEK_SET)
+        tail = os.read(fd, stop - start) + tail
+    whole, newline, torn = tail.rpartition(b"\n")
+    if not newline:
+        return Line(0, FIRST), 0, len(torn)
+    raw = whole.rpartition(b"\n")[2] + b"\n"
+    number, _, stored, _ = _read(raw)
+    end = size - len(torn)
+    if stored is None or not number:  # damaged: `verify` will say so; new lines go on behind it
+        return Line(_count(fd, end), stored or hashlib.sha256(raw).hexdigest()), end, len(torn)
+    return Line(number, stored), end, len(torn)
+
+
+def _count(fd: int, end: int) -> int:
+    os.lseek(fd, 0, os.SEEK_SET)
+    return sum(os.read(fd, min(_BLOCK, end - at)).count(b"\n") for at in range(0, end, _BLOCK))
+
+
+def read_head(head: str) -> tuple[int, str]:
+    """ "number:hash", or the hash alone → (number, hash); (0, "") for none. Raises UsageError for another form."""
+    number, colon, wanted = head.rpartition(":")
+    if head and not (re.fullmatch("[0-9a-f]{64}", wanted) and (number.isdigit() or not colon)):
+        raise UsageError(
+            f"the head {head!r} was given; write it as exported: the line's number, a colon, 64 hex digits"
+        )
+    if wanted == FIRST:
+        return 0, ""
+    return int(number or 0), wanted

@@ -1,0 +1,91 @@
+"""descry audit verify, export; and the lines of a search that belongs to no inquiry."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import IndexCorrupt, UsageError
+from .report import write
+
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+
+
+def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:
+    """Look whether the account of a gallery is as it was written. Exit status 5 when it is not.
+
+    Args:
+        gallery: a folder made by descry index, or a file that descry audit export wrote.
+        head: one that an export showed; a cut end is found only with it.
+        json_: print JSON.
+    """
+    verdict = _account(gallery).verify(head)
+    if json_:
+        print(json.dumps(verdict.to_json(), indent=1))
+        return 0 if verdict.ok else IndexCorrupt.exit_status
+    for fault in verdict.faults:
+        print(f"line {fault.line} {fault.what}")
+    if verdict.torn:
+        print("the end of an interrupted write follows the last line; the next writer removes it", file=sys.stderr)
+    if verdict.ok:
+        print(f"{verdict.lines} lines, each as it was written\nhead of the account: {verdict.head}")
+        if not head:
+            print("whether lines were cut from the end, only the --head of an export can tell", file=sys.stderr)
+    return 0 if verdict.ok else IndexCorrupt.exit_status
+
+
+def export(
+    gallery: tyro.conf.Positional[Path],
+    /,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    json_: Json = False,
+) -> int:
+    """Copy the account of a gallery to a file and show its head, which is to be kept apart from it.
+
+    Args:
+        gallery: a folder made by descry index.
+        out: the file to write, JSON lines.
+        json_: print JSON.
+    """
+    account = _account(gallery)
+    if account.path.parent != gallery:
+        raise UsageError(f"{gallery} is an exported account already; name a gallery")
+    data, head = account.export()
+    write(out, data)
+    lines = data.count(b"\n")
+    if json_:
+        print(json.dumps({"out": str(out), "lines": lines, "audit_head": head}, indent=1))
+    else:
+        print(f"{out}: {lines} lines\nhead of the account: {head}")
+    return 0
+
+
+def account_search(gallery: Any, query: Any, found: Any) -> None:
+    """Account for a search outside any inquiry, under the key of the day. A distributed store has no account."""
+    if "compact" not in gallery.store.capabilities:
+        print("note: a distributed gallery keeps no account of searches", file=sys.stderr)
+        return
+    from ..interact.account import asked, ref_of
+    from ..interact.store import InquiryStore
+
+    store = InquiryStore(gallery.path)
+    try:
+        key = store.key_of_day()
+        results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
+        snapshot = f"{gallery.store.config['created']} {found.generation}"
+        facts = asked(key, query, results, snapshot, gallery.binding.fingerprint)
+        store.audit.append("search", inquiry="", day=ref_of(key), **facts)
+    finally:
+        store.close()
+
+
+def _account(gallery: Path) -> Any:
+    from ..audit import Audit
+
+    if not gallery.is_file() and not (gallery / "gallery.json").is_file():
+        raise UsageError(f"{gallery} is neither a gallery nor an exported account; name a folder made by descry index")
+    return Audit(gallery)

@@ -1,0 +1,190 @@
+"""descry index."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import DescryError, UsageError
+from . import results
+from .machine import Machine, OnMachine
+from .progress import progress
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+
+
+def index(
+    folders: tyro.conf.Positional[tuple[str, ...]],
+    /,
+    out: str = "gallery",
+    model: str = "",
+    camera_from: str = "",
+    time_from: str = "",
+    track_from: str = "",
+    table: str = "",
+    exclude: tuple[str, ...] = (),
+    max_mp: float = 40.0,
+    shard: str = "1/1",
+    encoder: str = "auto",
+    dry_run: Flag = False,
+    strict: Flag = False,
+    large: Flag = False,
+    quiet: Flag = False,
+    json_: Json = False,
+    machine: OnMachine = Machine(),
+) -> int:
+    """Index folders of crops (pictures cut out around one person each); repeat it to bring the gallery up to date.
+
+    Args:
+        folders: with crops, also in folders below. out: the gallery; made where there is none. model: demo, a run
+        folder or a CLIP; "demo" for a new gallery, else the one it was made by. camera_from: dirname, exif, csv, or a
+        regular expression over the path with a group. time_from: exif, mtime, csv, or a regular expression.
+        track_from: dirname, csv, or a regular expression. table: CSV file with a column path and any of camera, time,
+        track. exclude: glob of names or paths to leave out; may be repeated. max_mp: most million pixels of a
+        picture. shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge. encoder:
+        auto (the fastest route measured here), torch, compiled, onnx, openvino, or int8 (not exact: see
+        docs/scale.md). dry_run: count, write nothing. strict: exit with 3 when files were skipped. large: allow more
+        than 5 million items. quiet: no progress. json_: print the report as JSON.
+    """
+    from .. import audit, images
+    from ..gallery import Gallery
+    from ..gallery.sources import Sources
+
+    _refuse_distributed(out, folders)
+    machine.settle()
+    sources = Sources(camera_from, time_from or ("csv" if table else ""), track_from, table)
+    limits = replace(images.GALLERY, pixels=int(max_mp * 1e6))
+    with _opened_or_new(Gallery, Path(out), model, machine, encoder, folders) as gallery, _stopping() as stop:
+        with progress("indexing", quiet=quiet) as tick:
+            report = gallery.index(
+                folders,
+                sources=sources,
+                limits=limits,
+                exclude=exclude,
+                batch_size=machine.batch_size,
+                shard=_shard(shard),
+                dry_run=dry_run,
+                large=large,
+                progress=lambda s: tick(s.done, s.total, f"{s.skipped} skipped" if s.skipped else ""),
+                stop=stop,
+            )
+        if not dry_run:
+            audit.indexed(gallery, report)
+        count = len(gallery)
+    _tell_index(report, count, Path(out), json_)
+    if report.interrupted:
+        print("descry: interrupted; what was committed is kept. Go on with the same command", file=sys.stderr)
+        return 130
+    return 3 if strict and report.skipped else 0
+
+
+def _refuse_distributed(out: str, folders: tuple[str, ...]) -> None:
+    """A distributed store has no place for what indexing remembers; say which two commands do it."""
+    if out.startswith("milvus"):
+        raise UsageError(
+            f"{out} is a distributed store, and indexing needs a local gallery (what was seen, skipped and moved). "
+            f"Repeat these two: descry index {' '.join(folders)} --out gallery && descry migrate gallery --to {out}"
+        )
+
+
+@contextmanager
+def _opened_or_new(
+    gallery: Any, out: Path, model: str, machine: Machine, encoder: str, folders: tuple[str, ...]
+) -> Iterator[Any]:
+    from ..gallery.walk import files_under, roots_of
+
+    files = sum(1 for root in roots_of(folders) for _ in files_under(root))
+    name = model or ("demo" if not (out / "gallery.json").exists() else gallery.open(out).binding.source)
+    fresh = not (out / "gallery.json").exists()
+    loaded = _load(name, machine, encoder, files if fresh else max(0, files - opened_count(out)))
+    opened = gallery.create(out, loaded) if fresh else gallery.open(out, loaded)
+    try:
+        yield opened
+    except BaseException:
+        opened.close()
+        if fresh and not opened_count(out):
+            shutil.rmtree(out, ignore_errors=True)
+        raise
+    opened.close()
+
+
+def opened_count(out: Path) -> int:
+    """Items of a gallery; 0 when it cannot be opened."""
+    from ..gallery import Gallery
+
+    try:
+        with Gallery.open(out) as gallery:
+            return len(gallery)
+    except DescryError:
+        return 0
+
+
+def _load(name: str, machine: Machine, encoder: str = "torch", pictures: int = 0) -> Any:
+    from ..embed import load
+
+    model = load(name, machine.device, machine.precision)
+    if encoder != "torch":
+        from ..encoders import choose_encoder
+
+        choose_encoder(model, encoder, pictures=pictures)
+    return model
+
+
+def _shard(text: str) -> tuple[int, int]:
+    part, slash, whole = text.partition("/")
+    if not (slash and part.isdigit() and whole.isdigit()):
+        raise UsageError(f"--shard {text} was given; write it as 1/4 for the first of four parts")
+    return int(part), int(whole)
+
+
+@contextmanager
+def _stopping() -> Iterator[Callable[[], bool]]:
+    """Ctrl-C once: finish the batch, commit and stop. Twice: stop now."""
+    asked = False
+
+    def handle(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+        print("stopping after this batch; press Ctrl-C again to stop at once", file=sys.stderr)
+
+    try:
+        before = signal.signal(signal.SIGINT, handle)
+    except ValueError:  # not the main thread: the caller stops us otherwise
+        yield lambda: False
+        return
+    try:
+        yield lambda: asked
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
+    if as_json:
+        values = {
+            k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "unchanged", "encoded", "seconds")
+        }
+        skipped = [{"path": results.shown(path), "reason": reason} for path, reason in report.skipped]
+        values |= {"items": count, "skipped": skipped, "dry_run": report.dry, "warning": report.warning}
+        print(json.dumps(values, indent=1))
+        return
+    if report.warning:
+        print(f"note: {report.warning}", file=sys.stderr)
+    for path, reason in report.skipped:
+        print(f"skipped {results.shown(path)}: {reason}", file=sys.stderr)
+    verb = "would be " if report.dry else ""
+    print(
+        f"{verb}added {report.added}, changed {report.changed}, moved {report.moved}, removed {report.removed}, "
+        f"unchanged {report.unchanged}, skipped {len(report.skipped)}; {out} holds {count} items"
+    )

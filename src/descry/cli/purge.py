@@ -1,0 +1,86 @@
+"""descry purge: remove for good."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from .report import kept
+from .times import day
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+
+
+def purge(
+    gallery: tyro.conf.Positional[Path],
+    /,
+    inquiry: tuple[str, ...] = (),
+    item: tuple[int, ...] = (),
+    before: str = "",
+    expired: Flag = False,
+    dry_run: Flag = False,
+    json_: Json = False,
+) -> int:
+    """Remove inquiries and items so that no byte of them is left in the gallery's folder. With nothing named, finish a
+    purge that was interrupted.
+
+    Reports that were exported, copies, backups and the pictures themselves are elsewhere, and stay. So do the lines of
+    the account, from which nothing about what was removed can be read any more.
+
+    Args:
+        gallery: a folder made by descry index.
+        inquiry: name of an inquiry; may be repeated, like item.
+        item: id of an item; rounds of other inquiries that were asked with its picture go with it.
+        before: a day, as 2027-01-31: inquiries last worked on before it, items whose camera time lies before it.
+        expired: inquiries whose last day to be kept (descry keep) is over.
+        dry_run: say what would go, remove nothing.
+        json_: print JSON.
+    """
+    from datetime import UTC, datetime
+
+    from .. import purge as removing
+
+    with kept(gallery) as (opened, store):
+        if not (inquiry or item or before or expired) and removing.pending(opened.path):
+            return _tell(removing.finish(opened, store), gallery, json_)
+        until = day(before, "--before") if before else None
+        today = datetime.now(UTC).date() if expired else None
+        plan = removing.plan(opened, store, inquiry, item, until, today)
+        if dry_run:
+            return _would(plan, json_)
+        return _tell(removing.run(opened, store, plan), gallery, json_)
+
+
+def _would(plan: Any, as_json: bool) -> int:
+    told = plan.to_json()
+    if as_json:
+        print(json.dumps(told, indent=1))
+        return 0
+    for name in told["inquiries"]:
+        print(f"would remove the inquiry {name!r}")
+    for row in told["rounds"]:
+        print(f"would remove round {row['number']} of {row['inquiry']!r}: asked with a picture of such an item")
+    print(f"would remove {told['items']} items, {told['findings']} findings, {told['days']} keys of days")
+    return 0
+
+
+def _tell(done: Any, gallery: Path, as_json: bool) -> int:
+    if as_json:
+        print(json.dumps(done.to_json(), indent=1))
+    else:
+        print(
+            f"removed {done.inquiries} inquiries, {done.rounds} rounds of others, {done.findings} findings, "
+            f"{done.items} items, {done.days} keys of days\nhead of the account: {done.head}"
+        )
+    if done.still_on_disk:
+        print(
+            f"{done.still_on_disk} of their picture files still lie where they were indexed: remove them, or the next "
+            f"descry index --out {gallery} brings them back",
+            file=sys.stderr,
+        )
+    return 0

@@ -1,0 +1,156 @@
+"""descry report, finding, keep: what is said of an inquiry, and how long it is kept."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import UsageError, nearest
+from .times import day
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+
+
+def report(
+    inquiry: tyro.conf.Positional[str],
+    /,
+    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    gallery: Path = Path("gallery"),
+    blur_others: Flag = False,
+    redact_paths: Flag = False,
+    json_: Json = False,
+) -> int:
+    """Write an inquiry down: every round with what was asked, the first ten and what changed; findings and runner-ups.
+
+    Args:
+        inquiry: its name.
+        out: the file to write: .html (pictures inside, opens without a network), .json or .csv.
+        gallery: the folder made by descry index.
+        blur_others: blur everyone in the pictures who is in no finding.
+        redact_paths: name items by number instead of by path.
+        json_: print JSON.
+    """
+    from .. import report as writing
+
+    kind = out.suffix.lstrip(".").lower()
+    if kind not in writing.FORMATS:
+        raise UsageError(f"-o {out} was given; {nearest(kind, writing.FORMATS)} (the end of the name says which)")
+    with kept(gallery) as (opened, store):
+        made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
+    write(out, made.data)
+    if json_:
+        print(json.dumps({"out": str(out), "format": kind, "bytes": len(made.data), "audit_head": made.head}, indent=1))
+    else:
+        print(f"{out}: {writing.NOTICE}\nhead of the account: {made.head}")
+        print("write the head down elsewhere: with it, descry audit verify finds a cut account", file=sys.stderr)
+    return 0
+
+
+def finding(
+    inquiry: tyro.conf.Positional[str],
+    /,
+    gallery: Path = Path("gallery"),
+    item: int = 0,
+    verdict: str = "worth following",
+    note: str = "",
+    remove: Flag = False,
+    json_: Json = False,
+) -> int:
+    """List the findings of an inquiry, or keep one: an item with a verdict and a note.
+
+    Args:
+        inquiry: its name.
+        gallery: the folder made by descry index.
+        item: id of an item; left out, the findings are listed.
+        verdict: "worth following" or "set aside".
+        note: why.
+        remove: remove the finding about this item.
+        json_: print JSON.
+    """
+    from ..interact.findings import Finding
+
+    with kept(gallery) as (opened, store):
+        if item and remove:
+            if not store.unfind(inquiry, item):
+                raise UsageError(f"the inquiry has no finding about item {item}; list them with descry finding")
+        elif item:
+            found = opened.items([item])
+            if not found:
+                raise UsageError(f"the gallery holds no item {item}; ids are shown beside every result")
+            store.find(inquiry, Finding(item, verdict, note, store.on_show(inquiry), found[0].sha256))
+        rows = store.findings(inquiry)
+    if json_:
+        print(json.dumps([f.to_json() for f in rows], indent=1))
+    else:
+        print("\n".join(f"item {f.item}: {f.verdict}  {_line(f.note)}".rstrip() for f in rows) or "no findings yet")
+    return 0
+
+
+def keep(
+    inquiry: tyro.conf.Positional[str] = "", /, until: str = "", gallery: Path = Path("gallery"), json_: Json = False
+) -> int:
+    """Set the last day an inquiry is kept; after it, descry purge GALLERY --expired removes the inquiry. With no
+    inquiry named, list all with their dates.
+
+    Args:
+        inquiry: its name.
+        until: a day, as 2027-01-31, or never to keep it until it is purged by name.
+        gallery: the folder made by descry index.
+        json_: print JSON.
+    """
+    from ..interact.erasing import abouts
+
+    if bool(inquiry) != bool(until):
+        raise UsageError("name an inquiry and a day, as descry keep INQUIRY --until 2027-01-31; or neither, for a list")
+    with kept(gallery) as (_, store):
+        if inquiry:
+            store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
+        rows = [store.about(inquiry)] if inquiry else abouts(store)
+    if json_:
+        told = [about.to_json() for about in rows]
+        print(json.dumps(told[0] if inquiry else told, indent=1))
+        return 0
+    for about in rows:
+        counts = f"{about.rounds} rounds, {about.findings} findings, last worked on {about.touched[:10]}"
+        print(f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counts})")
+    return 0
+
+
+def write(out: Path, data: bytes) -> None:
+    """Write what was exported. UsageError for a place that cannot be written to."""
+    try:
+        out.write_bytes(data)
+    except OSError as error:
+        raise UsageError(
+            f"{out} cannot be written ({error.strerror}); name a file in a folder that you can write to"
+        ) from None
+
+
+@contextmanager
+def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
+    """The gallery and its inquiries, without a model. Says on stderr when a purge was interrupted."""
+    from .. import purge
+    from ..gallery import Gallery
+    from ..interact.store import InquiryStore
+
+    with Gallery.open(gallery) as opened:
+        if purge.pending(opened.path):
+            print(f"note: a purge was interrupted; finish it with descry purge {gallery}", file=sys.stderr)
+        store = InquiryStore(opened.path)
+        try:
+            yield opened, store
+        finally:
+            store.close()
+
+
+def _line(text: str) -> str:
+    from ..report.words import plain
+
+    return " ".join(plain(text).split())

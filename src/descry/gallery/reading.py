@@ -1,0 +1,91 @@
+"""Files into pixels, on several threads, a little ahead of the encoder: checked, hashed, decoded, or refused with a
+reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .. import images
+from ..errors import ImageRejected
+from .contract import Entry, changed
+from .groups import look_of
+from .sources import Sources, exif_of
+from .walk import Found
+
+
+@dataclass(slots=True)
+class Loaded:
+    """A file that was read: its entry, and pixels unless its content is known already; or why it was not."""
+
+    found: Found
+    entry: Entry | None = None
+    pixels: np.ndarray | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+class Reader:
+    """Reads files for an encoder. size: (H, W). known: contents that need no pixels, since a vector stands for them; it
+    may grow meanwhile.
+    """
+
+    def __init__(self, size: tuple[int, int], limits: images.Limits, sources: Sources, known: Mapping[bytes, int]):
+        self.size, self.limits, self.sources, self.known = size, limits, sources, known
+
+    def ahead(self, fresh: Sequence[Found], most: int) -> Iterator[Loaded]:
+        """Files in order, read by several threads up to `most` ahead of who takes them."""
+        ahead: deque[Future[Loaded]] = deque()
+        with ThreadPoolExecutor(max(1, min(8, os.cpu_count() or 1)), "decode") as pool:
+            try:
+                for found in fresh:
+                    ahead.append(pool.submit(self.read, found))
+                    if len(ahead) > most:
+                        yield ahead.popleft().result()
+                while ahead:
+                    yield ahead.popleft().result()
+            finally:
+                pool.shutdown(wait=True, cancel_futures=True)
+
+    def read(self, found: Found) -> Loaded:
+        """One file; never raises for what is wrong with it."""
+        checked = time.time_ns()
+        try:
+            if found.size > self.limits.bytes:
+                message = f"it has {found.size:,} bytes; at most {self.limits.bytes:,} are read"
+                raise ImageRejected(message, "too_many_bytes")
+            with open(found.path, "rb") as file:
+                stat = os.fstat(file.fileno())
+                data = file.read(self.limits.bytes + 1)
+            sha = hashlib.sha256(data).digest()
+            entry = Entry(found.path, sha, stat.st_size, stat.st_mtime_ns, checked=checked)
+            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._exif(data)))
+            if sha in self.known:
+                return Loaded(found, entry)
+            pixels = images.load(data, self.size, self.limits)
+            return Loaded(found, changed(entry, look=look_of(pixels)), pixels)
+        except ImageRejected as error:
+            return Loaded(found, reason=error.reason, detail=str(error))
+        except OSError as error:
+            return Loaded(found, reason="missing", detail=error.strerror or str(error))
+
+    def _exif(self, data: bytes) -> dict[int, Any]:
+        if not self.sources.needs_exif:
+            return {}
+        from PIL import Image
+
+        try:
+            with Image.open(io.BytesIO(data), formats=self.limits.formats) as image:
+                return exif_of(image)
+        except Exception:  # noqa: BLE001 - images.load says what is wrong with this file
+            return {}

@@ -1,0 +1,52 @@
+"""What a training writes down while it runs: one JSON line a step, and on request the same numbers for TensorBoard."""
+
+from __future__ import annotations
+
+import json
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from .errors import UsageError
+
+FILE, BOARD = "log.jsonl", "tensorboard"
+
+
+class Log:
+    """log.jsonl of a run folder, one line a step. A resumed run cuts off the lines of steps that it will repeat.
+
+    board: also write every number into the folder `tensorboard` of the run; raises UsageError where the package lacks.
+    writes: False in all processes but the first.
+    """
+
+    def __init__(self, run: Path, start: int = 0, writes: bool = True, board: bool = False):
+        self.path, self.start, self.writes = run / FILE, start, writes
+        self.board = _board(run / BOARD, start) if board and writes else None
+        if writes:
+            old = self.path.read_text("utf-8").splitlines() if start and self.path.is_file() else []
+            kept = takewhile(lambda line: json.loads(line).get("step", -1) < start, (line for line in old if line))
+            self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
+
+    def write(self, row: dict[str, Any]) -> None:
+        """Append one line. On the board a step stands at its number, and an epoch's validation at that epoch's."""
+        if not self.writes:
+            return
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.board:
+            at = row.get("step", row["epoch"])
+            for name in row.keys() - {"step", "epoch"}:
+                if row[name] is not None:
+                    shown = name if name in ("lr", "val") else f"loss/{name}"
+                    self.board.add_scalar(shown, row[name], at)
+            if "step" not in row:
+                self.board.flush()
+
+
+def _board(folder: Path, start: int) -> Any:
+    """A writer that drops the steps which a resumed run repeats."""
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError:
+        raise UsageError("--tensorboard needs a package that is not here: pip install 'descry[tensorboard]'") from None
+    return SummaryWriter(str(folder), purge_step=start or None)

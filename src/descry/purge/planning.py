@@ -1,0 +1,111 @@
+"""What a purge would remove: looked up, counted, and nothing changed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, time
+from typing import Any
+
+import numpy as np
+
+from .. import images
+from ..errors import DescryError, UsageError
+from ..gallery import Gallery
+from ..gallery.contract import microseconds
+from ..gallery.groups import look_of
+from ..interact import erasing
+from ..interact.store import InquiryStore
+
+PLAIN = 8  # a look with fewer bits is of a picture in one shade, such as an empty sketch, and says nothing
+SAME = 3  # bits of `look` in which a copy of a picture may differ, as in gallery/groups.py
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What would go. inquiries: names. items: ids. rounds: (inquiry, number) of other inquiries that were asked with a
+    picture of such an item, with all made from them. findings, days: how many; a day is the key of one day's searches
+    outside inquiries. before: ISO day, "" for none. refs: how the account names the inquiries.
+    """
+
+    inquiries: tuple[str, ...] = ()
+    items: tuple[int, ...] = ()
+    rounds: tuple[tuple[str, int], ...] = ()
+    findings: int = 0
+    days: int = 0
+    before: str = ""
+    refs: tuple[str, ...] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        counted = {"items": len(self.items), "item_ids": list(self.items), "findings": self.findings, "days": self.days}
+        rounds = [{"inquiry": name, "number": n} for name, n in self.rounds]
+        return {"inquiries": list(self.inquiries), **counted, "rounds": rounds}
+
+
+def plan(
+    gallery: Gallery,
+    store: InquiryStore,
+    inquiries: Sequence[str] = (),
+    items: Sequence[int] = (),
+    before: date | None = None,
+    expired_on: date | None = None,
+) -> Plan:
+    """What a purge would remove; nothing is changed.
+
+    before: inquiries last worked on before this day (UTC), items whose camera time lies before it, and keys of days
+    before it. expired_on: inquiries whose last day to be kept lies before this one. Raises UsageError for an unknown
+    name or item, and when nothing was named.
+    """
+    if not (inquiries or items or before or expired_on):
+        raise UsageError(
+            "nothing was named; give an inquiry, an item, a date before which all goes, or what is expired"
+        )
+    known = {about.name: about for about in erasing.abouts(store)}
+    for name in inquiries:
+        store.about(name)
+    day = before.isoformat() if before else ""
+    names = [
+        about.name
+        for about in known.values()
+        if about.name in inquiries
+        or (before and about.touched[:10] < day)
+        or (expired_on and about.keep_until and about.keep_until < expired_on.isoformat())
+    ]
+    chosen = sorted({*_known_items(gallery, items), *(_items_before(gallery, before) if before else ())})
+    refs = tuple(known[name].ref for name in names)
+    rounds = [(name, n) for name, n in _asked_with(gallery, store, chosen) if name not in names]
+    counts = erasing.findings_on(store, refs, set(chosen)), erasing.days_before(store, day) if day else 0
+    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs)
+
+
+def _known_items(gallery: Gallery, items: Sequence[int]) -> list[int]:
+    found = {item.id for item in gallery.items(items)}
+    missing = [i for i in items if i not in found]
+    if missing:
+        raise UsageError(f"the gallery holds no item {missing[0]}; ids are shown beside every result")
+    return sorted(found)
+
+
+def _items_before(gallery: Gallery, before: date) -> list[int]:
+    until = microseconds(datetime.combine(before, time()))
+    with gallery.store.database.reading() as connection:
+        return [i for (i,) in connection.execute("SELECT id FROM items WHERE time < ? ORDER BY id", (until,))]
+
+
+def _asked_with(gallery: Gallery, store: InquiryStore, items: Sequence[int]) -> list[tuple[str, int]]:
+    """Rounds asked with a picture that is nearly the same as one of the items: an item can be used as an example."""
+    looks = np.array([item.look for item in gallery.items(items)], np.uint64)
+    looks = looks[np.bitwise_count(looks) >= PLAIN]
+    if not len(looks):
+        return []
+    size = tuple(gallery.binding.preprocessing.get("size", (256, 128)))
+    shas = set()
+    for sha, picture in erasing.pictures(store):
+        try:
+            look = np.uint64(look_of(images.load(picture, size)))
+        except DescryError:
+            continue  # what is no picture was searched with by a model that reads other things; it is no item's
+        if (np.bitwise_count(looks ^ look) <= SAME).any():
+            shas.add(sha)
+    return erasing.rounds_with(store, shas) if shas else []

@@ -1,0 +1,87 @@
+"""An inquiry on paper: every round with what was asked, what came first and what changed; findings, and who else came
+close.
+
+The same inquiry gives the same bytes, but for the one block that says when it was written. A report is about leads: it
+always shows the query, the ranks and the runner-ups beside a finding, because a finding alone looks like an answer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from .. import __version__
+from ..audit import Audit, commitment
+from ..errors import UsageError, nearest
+from ..gallery import Gallery
+from ..interact.account import ref_of
+from ..interact.store import InquiryStore
+from . import page, table
+from .gathering import NOTICE, Crops, gather
+
+__all__ = ["FORMATS", "MEDIA", "NOTICE", "Exported", "export", "preview"]
+
+FORMATS = ("html", "json", "csv")
+MEDIA = {"html": "text/html; charset=utf-8", "json": "application/json", "csv": "text/csv; charset=utf-8"}
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """A report as a file. head: of the account after this export ("number:hash"): write it down elsewhere; with it, a
+    cut or rewritten account shows (`descry audit verify --head`)."""
+
+    data: bytes
+    media_type: str
+    head: str
+
+
+def preview(
+    gallery: Gallery, store: InquiryStore, name: str, blur_others: bool = False, redact_paths: bool = False
+) -> dict[str, Any]:
+    """The report as plain values, to be shown on the spot; the account does not mention it. Raises UsageError for an
+    unknown inquiry."""
+    return gather(gallery, store, name, blur_others, redact_paths) | {"written": _written(gallery)}
+
+
+def export(
+    gallery: Gallery,
+    store: InquiryStore,
+    name: str,
+    format: str,  # noqa: A002 - what people call it
+    blur_others: bool = False,
+    redact_paths: bool = False,
+) -> Exported:
+    """The report as a file that needs nothing else, and a line in the account that it left the house.
+
+    format: one of FORMATS. blur_others: in pictures, everyone not in a finding is blurred beyond recovery.
+    redact_paths: items are named by number. Raises UsageError for an unknown inquiry or format, DescryError when the
+    account cannot be written: then there is no report either.
+    """
+    if format not in FORMATS:
+        raise UsageError(f"there is no report as {format!r}; {nearest(format, FORMATS)}")
+    made = preview(gallery, store, name, blur_others, redact_paths)
+    if format == "html":
+        data = page.to_html(made, Crops(gallery), store)
+    elif format == "csv":
+        data = table.to_csv(made)
+    else:
+        data = (json.dumps(made, indent=1, ensure_ascii=True) + "\n").encode()
+    key = store.key(name)
+    options = {"blur_others": blur_others, "redact_paths": redact_paths}
+    file = commitment(key, "report", data)
+    line = Audit(gallery.path).append("export", of="inquiry", inquiry=ref_of(key), format=format, **options, file=file)
+    return Exported(data, MEDIA[format], line.head)
+
+
+def _written(gallery: Gallery) -> dict[str, Any]:
+    """The one block in which two reports of the same inquiry differ."""
+    moment, head = datetime.now(UTC), Audit(gallery.path).head()
+    return {
+        "utc": moment.isoformat(timespec="seconds"),
+        "local": moment.astimezone().isoformat(timespec="seconds"),
+        "descry": __version__,
+        "audit_lines": int(head.partition(":")[0]),
+        "audit_head": head,
+    }

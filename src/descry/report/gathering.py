@@ -1,0 +1,182 @@
+"""What a report says, as plain values: from the inquiry, the gallery as it is now, and what is known of its model."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterable
+from typing import Any
+
+from ..gallery import Gallery
+from ..gallery.contract import Item
+from ..gallery.overview import content_digest
+from ..interact.account import canonical
+from ..interact.findings import Finding
+from ..interact.rounds import Inquiry, Round, difference, to_json
+from ..interact.store import InquiryStore
+from .known import about_model
+
+NOTICE = "Search leads, not an identification"
+FORMAT = 1
+TOP = 10
+LIMITS = (
+    "A rank orders the pictures of one gallery for one query. It does not say who anyone is.",
+    "Somebody always stands first, also when the person sought is not in the gallery.",
+    "A sketch ranks by drawn shape: what was remembered or drawn wrongly puts the wrong people first.",
+    "Scores order the leads of one round. They are no probabilities, and scores of two rounds do not compare.",
+    "Clothes, light, camera and the people a model learnt from move ranks; so some people are found less often.",
+    "A finding is a searcher's judgement of a lead. Nothing may follow from it before it was verified by other means.",
+)
+
+
+class Crops:
+    """The pictures of items as they lie on the disk now, told apart from those that were indexed."""
+
+    def __init__(self, gallery: Gallery):
+        self.gallery = gallery
+        self._items: dict[int, Item] = {}
+        self._states: dict[int, str] = {}
+
+    def fetch(self, ids: Iterable[int]) -> None:
+        """Look these up at once."""
+        wanted = [i for i in dict.fromkeys(ids) if i not in self._items]
+        self._items |= {item.id: item for item in self.gallery.items(wanted)}
+
+    def item(self, number: int) -> Item | None:
+        """An item, or None for one that is not in the gallery any more."""
+        if number not in self._items:
+            self.fetch([number])
+        return self._items.get(number)
+
+    def read(self, number: int) -> bytes | None:
+        """The file as it was indexed; None when it is gone or is another one now."""
+        item = self.item(number)
+        if item is None:
+            self._states[number] = "removed"
+            return None
+        try:
+            if not os.path.isfile(item.path):
+                raise FileNotFoundError(item.path)
+            with open(item.path, "rb") as file:
+                data = file.read(item.size + 1)
+        except (OSError, ValueError):
+            self._states[number] = "missing"
+            return None
+        same = hashlib.sha256(data).hexdigest() == item.sha256
+        self._states[number] = "" if same else "changed"
+        return data if same else None
+
+    def state(self, number: int) -> str:
+        """ "" as indexed, "removed" from the gallery, file "missing", or file "changed"."""
+        if number not in self._states:
+            self.read(number)
+        return self._states[number]
+
+
+def gather(
+    gallery: Gallery, store: InquiryStore, name: str, blur_others: bool = False, redact_paths: bool = False
+) -> dict[str, Any]:
+    """The report without its time block. Raises UsageError for an unknown inquiry."""
+    inquiry, about, findings = store.load(name), store.about(name), store.findings(name)
+    crops = Crops(gallery)
+    made = [inquiry.rounds[n] for n in sorted(inquiry.rounds)]
+    crops.fetch([*(i for r in made for i in r.ids[:TOP]), *(f.item for f in findings)])
+    whole = [to_json(r) for r in made]
+    told = [f.to_json() for f in findings]
+    digest = hashlib.sha256(canonical({"name": name, "rounds": whole, "findings": told}).encode()).hexdigest()
+    kept = {"begun": about.begun, "keep_until": about.keep_until, "digest": digest}
+    teller = _Teller(crops, findings, redact_paths)
+    return {
+        "format": FORMAT,
+        "notice": NOTICE,
+        "options": {"blur_others": blur_others, "redact_paths": redact_paths},
+        "inquiry": {"name": name, **kept, "rounds": len(made), "on_show": inquiry.head},
+        "model": about_model(gallery.binding, redact_paths),
+        "gallery": _gallery(gallery),
+        "findings": [teller.finding(f, made) for f in findings],
+        "runner_ups": _runner_ups(inquiry, findings, teller),
+        "rounds": [teller.round(r, row, inquiry.rounds.get(r.parent)) for r, row in zip(made, whole, strict=True)],
+        "limits": list(LIMITS),
+    }
+
+
+def _gallery(gallery: Gallery) -> dict[str, Any]:
+    info = gallery.info()
+    reasons = info["skipped"]
+    return {
+        "name": gallery.path.resolve().name,
+        "items": info["items"],
+        "generation": info["commits"],
+        "digest": content_digest(gallery.store),
+        "skipped": sum(reasons.values()),
+        "skipped_by_reason": reasons,
+    }
+
+
+def _runner_ups(inquiry: Inquiry, findings: list[Finding], teller: _Teller) -> list[dict[str, Any]]:
+    """Those of the round on show who stand highest and are in no finding."""
+    current, found = inquiry.current, {f.item for f in findings}
+    if current is None:
+        return []
+    others = [rank for rank, item in enumerate(current.ids, 1) if item not in found][:TOP]
+    return [teller.lead(current, rank, inquiry.rounds.get(current.parent)) for rank in others]
+
+
+class _Teller:
+    """Items, leads, rounds and findings as rows."""
+
+    def __init__(self, crops: Crops, findings: list[Finding], redact: bool):
+        self.crops, self.redact = crops, redact
+        self.verdicts = {f.item: f.verdict for f in findings}
+
+    def item(self, number: int) -> dict[str, Any]:
+        found = self.crops.item(number)
+        path = found.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if found else ""
+        return {
+            "name": path if path and not self.redact else f"item {number}",
+            "camera": found.camera if found else "",
+            "time": found.time.isoformat() if found and found.time else "",
+            "track": found.track if found else "",
+            "state": self.crops.state(number),
+        }
+
+    def lead(self, made: Round, rank: int, before: Round | None) -> dict[str, Any]:
+        number, score = made.results[rank - 1]
+        marks = {"liked": made.query.liked, "unliked": made.query.unliked, "closest": made.query.closest}
+        mark = next((name for name, ids in marks.items() if number in ids), "")
+        new = before is not None and number not in before.ids
+        row = {"rank": rank, "item": number, "score": round(score, 6), "mark": mark, "new": new}
+        return row | {"verdict": self.verdicts.get(number, "")} | self.item(number)
+
+    def round(self, made: Round, row: dict[str, Any], before: Round | None) -> dict[str, Any]:
+        query = row["query"]
+        chips = [
+            {"text": c["text"], "wanted": wanted, "weight": c["weight"], "on": c["on"]}
+            for wanted, rows in ((True, query["wanted"]), (False, query["unwanted"]))
+            for c in rows
+        ]
+        filters = dict(query["filters"])
+        if self.redact and filters["path"]:
+            filters["path"] = "(redacted)"
+        return {
+            **{name: row[name] for name in ("number", "parent", "change")},
+            "difference": difference(before, made),
+            "sketches": query["sketches"],
+            "photos": query["photos"],
+            "chips": chips,
+            "marks": {name: query[name] for name in ("liked", "unliked", "closest")},
+            "answers": row["asked"],
+            "filters": filters,
+            **{name: row[name] for name in ("formula", "composition", "model", "snapshot")},
+            "shown": len(made.results),
+            "leads": [self.lead(made, rank, before) for rank in range(1, min(TOP, len(made.results)) + 1)],
+        }
+
+    def finding(self, finding: Finding, made: list[Round]) -> dict[str, Any]:
+        ranks = {str(r.number): r.ids.index(finding.item) + 1 for r in made if finding.item in r.ids}
+        row = dataclasses.asdict(finding) | {"ranks": ranks} | self.item(finding.item)
+        item = self.crops.item(finding.item)
+        if item is not None and finding.sha256 and finding.sha256 != item.sha256:
+            row["state"] = "changed"
+        return row

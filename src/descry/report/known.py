@@ -1,0 +1,80 @@
+"""What is known of a model's errors, from its own folder: measured figures or none, never a guess.
+
+Two places are read: `ledger.jsonl`, where `descry evaluate` writes what it measured of a run, and the `metrics.json` of
+the demo model. Figures of other weights than those of the gallery (by fingerprint) are left out.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DataError
+from ..gallery.contract import Binding
+from ..studies import ledger
+
+DEMO = Path(__file__).parents[1] / "models" / "demo"
+NONE = "Nothing is known about this model's errors: none were measured, or its folder is not here."
+
+
+def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
+    """Source, fingerprint, the model's own note, and error rates: rows of what was asked with, R@1 and its 95 %
+    interval (of 100 queries, how many had the person sought in first place), data, split, and whether synthetic."""
+    folder = DEMO if binding.source == "demo" else Path(binding.source)
+    rates = _evaluated(folder, binding.fingerprint) or _packed(folder, binding.fingerprint)
+    about = _json(folder / "config.json").get("about", {})
+    note = str(about.get("note", "")) if isinstance(about, dict) else ""
+    return {
+        "source": folder.name if redact else binding.source,
+        "fingerprint": binding.fingerprint,
+        "note": note,
+        "error_rates": rates,
+        "error_rates_note": "" if rates else NONE,
+    }
+
+
+def markdown(rates: Sequence[dict[str, Any]]) -> str:
+    """Rows of `about_model` as a table: of 100 queries, how many had the person sought first, and how many had not."""
+    lines = ["| asked with | first (95 % interval) | not first |", "|---|---|---|"]
+    for rate in rates:
+        span = "" if rate["interval"] is None else " ({:.1f}–{:.1f})".format(*rate["interval"])
+        lines.append(f"| {rate['asked_with']} | {rate['R@1']:.1f}{span} | {100 - rate['R@1']:.1f} |")
+    return "\n".join(lines)
+
+
+def _evaluated(folder: Path, fingerprint: str) -> list[dict[str, Any]]:
+    try:
+        entries = [e for e in ledger.read(folder / "ledger.jsonl") if e.config.get("fingerprint") == fingerprint]
+    except DataError:
+        return []
+    return [
+        _rate(asked, {m: figures.get(m) for m in ("R@1", "R@10", "mAP")}, e.intervals.get(asked, {}).get("R@1"))
+        | {"data": e.data.get(asked, ""), "split": e.split, "synthetic": e.synthetic}
+        for e in entries[-1:]
+        for asked, figures in e.figures.items()
+    ]
+
+
+def _packed(folder: Path, fingerprint: str) -> list[dict[str, Any]]:
+    metrics = _json(folder / "metrics.json")
+    if metrics.get("fingerprint") != fingerprint or not isinstance(metrics.get("test"), dict):
+        return []
+    return [
+        _rate(asked, {m: figures.get(m, [None])[0] for m in ("R@1", "R@10", "mAP")}, figures["R@1"][1:])
+        | {"data": "frozen benchmark of synthetic people", "split": "test", "synthetic": True}
+        for asked, figures in metrics["test"].items()
+    ]
+
+
+def _rate(asked: str, figures: dict[str, Any], interval: Any) -> dict[str, Any]:
+    return {"asked_with": asked, **figures, "interval": list(interval) if interval else None}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        held = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return held if isinstance(held, dict) else {}

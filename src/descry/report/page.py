@@ -1,0 +1,223 @@
+"""A report as one HTML file: pictures inside, no script, nothing fetched; built as a tree, so that no text can become
+markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element, SubElement
+
+from ..errors import DescryError
+from ..interact.store import InquiryStore
+from . import pictures
+from .gathering import Crops
+from .style import STYLE
+from .words import plain
+
+POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+STATES = {"removed": "removed from the gallery", "missing": "file missing", "changed": "file changed since indexing"}
+
+
+def to_html(made: dict[str, Any], crops: Crops, store: InquiryStore) -> bytes:
+    """UTF-8. made: of `gathering.gather`, with its time block. crops, store: where pictures come from."""
+    root = Element("html", lang="en")
+    head = SubElement(root, "head")
+    SubElement(head, "meta", charset="utf-8")
+    SubElement(head, "meta", {"http-equiv": "Content-Security-Policy", "content": POLICY})
+    SubElement(head, "meta", name="viewport", content="width=device-width")
+    SubElement(head, "meta", name="referrer", content="no-referrer")
+    _add(head, "title", f"{made['notice']}: {made['inquiry']['name']}")
+    _add(head, "style", STYLE)
+    _Page(SubElement(root, "body"), made, crops, store).write()
+    return b"<!DOCTYPE html>\n" + ElementTree.tostring(root, encoding="utf-8", method="html") + b"\n"
+
+
+class _Page:
+    """The parts of the page, in order."""
+
+    def __init__(self, body: Element, made: dict[str, Any], crops: Crops, store: InquiryStore):
+        self.body, self.made, self.crops, self.store = body, made, crops, store
+        self.blur = bool(made["options"]["blur_others"])
+        self.found = {f["item"] for f in made["findings"]}
+        self._drawn: dict[tuple[int, int], str] = {}
+
+    def write(self) -> None:
+        inquiry = self.made["inquiry"]
+        header = SubElement(self.body, "header")
+        _add(header, "p", self.made["notice"], {"class": "notice"})
+        _add(header, "h1", f"Inquiry “{inquiry['name']}”")
+        dates = [f"begun {inquiry['begun']}" * bool(inquiry["begun"]), f"{inquiry['rounds']} rounds"]
+        dates += [f"kept until {inquiry['keep_until']}" * bool(inquiry["keep_until"])]
+        _add(header, "p", "; ".join(filter(None, dates)))
+        said = [text for name, text in _OPTIONS.items() if self.made["options"][name]]
+        for text in said:
+            _add(header, "p", text)
+        main = SubElement(self.body, "main")
+        limits = SubElement(_section(main, "limits", "What this cannot tell"), "ul")
+        for text in self.made["limits"]:
+            _add(limits, "li", text)
+        self._findings(_section(main, "findings", "Findings"))
+        self._runner_ups(_section(main, "runner-ups", "Runner-ups"))
+        rounds = _section(main, "rounds", "Rounds")
+        for one in self.made["rounds"]:
+            self._round(SubElement(rounds, "article"), one)
+        self._sources(_section(main, "sources", "What it was ranked by, and among what"))
+        written = _section(main, "written", "Written")
+        _facts(written, {name.replace("_", " "): value for name, value in self.made["written"].items()})
+
+    def _findings(self, section: Element) -> None:
+        if not self.made["findings"]:
+            _add(section, "p", "None.")
+        for finding in self.made["findings"]:
+            article = SubElement(section, "article", {"class": "finding"})
+            self._crop(article, finding["item"], 320, f"item {finding['item']}, a finding")
+            words = SubElement(article, "div")
+            _add(words, "h3", f"Item {finding['item']}: {finding['verdict']}")
+            _add(words, "p", finding["note"], {"class": "note"})
+            ranks = ", ".join(f"{rank} in round {number}" for number, rank in finding["ranks"].items())
+            _facts(words, {**_about(finding), "rank": ranks or "not among those shown", "said": finding["at"]})
+
+    def _runner_ups(self, section: Element) -> None:
+        _add(section, "p", "Who stands highest in the round on show and is in no finding.")
+        self._leads(section, self.made["runner_ups"])
+
+    def _round(self, article: Element, one: dict[str, Any]) -> None:
+        after = f", made from round {one['parent']}" if one["parent"] else ""
+        _add(article, "h3", f"Round {one['number']}{after}: {one['change']}")
+        shown = SubElement(article, "div", {"class": "asked"})
+        for kind, blur in (("sketches", False), ("photos", self.blur)):
+            for picture in one[kind]:
+                self._asked(shown, picture, "sketch" if kind == "sketches" else "photograph", blur)
+        chips = SubElement(article, "ul", {"class": "chips"})
+        for chip in one["chips"]:
+            text = ("" if chip["wanted"] else "NOT ") + chip["text"]
+            _add(chips, "li", text + _weight(chip), {"class": "wanted" if chip["wanted"] else "unwanted"})
+        asked = {name: ", ".join(map(str, ids)) for name, ids in one["marks"].items() if ids}
+        asked |= {name: _flat(value) for name, value in one["filters"].items() if value not in (None, "", [])}
+        asked |= {f"question {name}": value for name, value in one["answers"].items()}
+        change = one["difference"]
+        moved = f"{change['new']} new, {change['gone']} gone, {change['kept']} kept of the {one['shown']} shown"
+        _facts(article, {**asked, "what changed": moved if one["parent"] else "", "rows searched": one["snapshot"]})
+        self._leads(article, one["leads"])
+
+    def _asked(self, parent: Element, picture: dict[str, Any], kind: str, blur: bool) -> None:
+        figure = SubElement(parent, "figure")
+        try:
+            address = pictures.drawing(self.store.picture(picture["sha256"]), 240, blur)
+        except DescryError:
+            address = ""
+        if address:
+            SubElement(figure, "img", src=address, alt=f"{kind} searched with")
+        caption = SubElement(figure, "figcaption")
+        _add(caption, "span", kind + _weight(picture))
+        _add(caption, "code", f"sha256 {picture['sha256'][:16]}…")
+
+    def _leads(self, parent: Element, leads: list[dict[str, Any]]) -> None:
+        rows = SubElement(parent, "ol", {"class": "leads"})
+        for lead in leads:
+            row = SubElement(rows, "li", value=str(lead["rank"]))
+            self._crop(row, lead["item"], 128, f"rank {lead['rank']}, item {lead['item']}")
+            _add(row, "b", f"{lead['rank']} · {lead['score']:.3f}")
+            marks = [lead["mark"], "new" if lead["new"] else "", lead["verdict"]]
+            _add(row, "span", " · ".join(filter(None, [f"item {lead['item']}", *marks])))
+            about = _about(lead) | {"name": re.split(r"[/\\]", lead["name"])[-1]}
+            _add(row, "small", " · ".join(v for v in about.values() if v and v != f"item {lead['item']}"))
+
+    def _crop(self, parent: Element, item: int, height: int, text: str) -> None:
+        if (item, height) not in self._drawn:
+            data = self.crops.read(item)
+            blur = self.blur and item not in self.found
+            self._drawn[item, height] = pictures.crop(data, height, blur) if data is not None else ""
+        address = self._drawn[item, height]
+        if address:
+            SubElement(parent, "img", src=address, alt=text)
+        else:
+            state = STATES.get(self.crops.state(item), "cannot be read")
+            _add(parent, "div", state, {"class": "gone"})
+
+    def _sources(self, section: Element) -> None:
+        model, gallery = self.made["model"], self.made["gallery"]
+        reasons = ", ".join(f"{reason} {n}" for reason, n in gallery["skipped_by_reason"].items())
+        skipped = f"{gallery['skipped']}{f' ({reasons})' if reasons else ''}; nobody in them could be found"
+        _facts(
+            section,
+            {
+                "inquiry, SHA-256": self.made["inquiry"]["digest"],
+                "gallery": f"{gallery['name']}: {gallery['items']} items, commit {gallery['generation']}",
+                "gallery, SHA-256": gallery["digest"],
+                "files skipped": skipped,
+                "model": model["source"],
+                "model, SHA-256": model["fingerprint"],
+                "said of the model": model["note"],
+            },
+        )
+        _add(section, "h3", "Known errors of the model")
+        if model["error_rates_note"]:
+            _add(section, "p", model["error_rates_note"])
+        else:
+            _rates(section, model["error_rates"])
+        formulas = {json.dumps(r["formula"], sort_keys=True): r["number"] for r in reversed(self.made["rounds"])}
+        for formula, number in sorted(formulas.items(), key=lambda pair: pair[1]):
+            _add(section, "p", f"The formula from round {number} on:")
+            _add(section, "code", formula)
+
+
+_OPTIONS = {
+    "blur_others": "In pictures, everyone who is in no finding has been blurred.",
+    "redact_paths": "Paths were left out; items are named by number.",
+}
+
+
+def _rates(section: Element, rates: list[dict[str, Any]]) -> None:
+    _add(section, "p", "Of 100 test queries, in how many the person sought stood first, and among the first ten.")
+    table = SubElement(section, "table")
+    row = SubElement(SubElement(table, "thead"), "tr")
+    for name in ("asked with", "first", "95 in 100 intervals hold it", "first ten", "measured on"):
+        _add(row, "th", name, {"scope": "col"})
+    body = SubElement(table, "tbody")
+    for rate in rates:
+        row = SubElement(body, "tr")
+        span = rate["interval"]
+        on = f"{rate['data']}, {rate['split']}" + (": no evidence about real people" if rate["synthetic"] else "")
+        cells = (rate["asked_with"], _figure(rate["R@1"]), f"{span[0]:.1f} to {span[1]:.1f}" if span else "–")
+        for text in (*cells, _figure(rate["R@10"]), on):
+            _add(row, "td", text)
+
+
+def _figure(value: Any) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _section(parent: Element, name: str, title: str) -> Element:
+    section = SubElement(parent, "section", id=name)
+    _add(section, "h2", title)
+    return section
+
+
+def _facts(parent: Element, facts: dict[str, Any]) -> None:
+    rows = SubElement(parent, "dl")
+    for name, value in facts.items():
+        if value not in ("", None):
+            _add(rows, "dt", name)
+            _add(rows, "dd", value)
+
+
+def _about(row: dict[str, Any]) -> dict[str, str]:
+    names = ("name", "camera", "time", "track")
+    return {name: str(row[name]) for name in names} | {"state": STATES.get(row["state"], "")}
+
+
+def _weight(part: dict[str, Any]) -> str:
+    return (f" × {part['weight']:g}" if part["weight"] != 1 else "") + ("" if part["on"] else " (off)")
+
+
+def _flat(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _add(parent: Element, name: str, text: Any, attributes: dict[str, str] | None = None) -> Element:
+    made = SubElement(parent, name, attributes or {})
+    made.text = text if name == "style" else plain(text)
+    return made

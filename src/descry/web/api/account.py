@@ -1,0 +1,148 @@
+"""What can be shown of an inquiry afterwards, and how it is removed: report, last day, purge, and the account."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from fastapi.concurrency import run_in_threadpool
+
+from ... import purge, report
+from ...audit import Audit
+from ..desk import Desk
+from ..shapes import InquiryOut
+from ..shapes_account import (
+    AccountFault,
+    AccountOut,
+    Keep,
+    NewReport,
+    Pending,
+    Purged,
+    PurgePlan,
+    ReportPreview,
+)
+from .depends import REFUSALS, InquiryId, TheDesk
+from .inquiries import tree
+
+router = APIRouter(prefix="/api/v1", tags=["account"], responses=REFUSALS)
+PATIENCE = 300.0
+FILES: dict[int | str, dict[str, Any]] = {
+    200: {
+        "content": {kind.partition(";")[0]: {} for kind in report.MEDIA.values()},
+        "description": "the report as a file; the header X-Account-Head holds the account's head after this export",
+    }
+}
+STAYS = [
+    "the account's lines that something was searched, exported and removed; nobody can read from them what",
+    "the crops of the gallery",
+    "reports that were exported, and copies and backups of the gallery's folder",
+]
+
+
+def _keep(desk: Desk, number: str, body: Keep) -> InquiryOut:
+    desk.store.keep_until(desk.named(number), body.keep_until)
+    return tree(desk, number)
+
+
+@router.patch("/inquiries/{inquiry}")
+async def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
+    """Set the last day an inquiry is kept. Nothing is removed by itself: `descry purge --expired` does it."""
+    made: Any = await desk.do(_keep, desk, inquiry, body)
+    return made
+
+
+# ---------------------------------------------------------------------- the report
+
+
+@router.get("/inquiries/{inquiry}/report")
+async def preview(
+    desk: TheDesk, inquiry: InquiryId, blur_others: bool = False, redact_paths: bool = False
+) -> ReportPreview:
+    """What a report would hold. It is not written into the account."""
+
+    def work() -> dict[str, Any]:
+        return report.preview(desk.gallery, desk.store, desk.named(inquiry), blur_others, redact_paths)
+
+    return ReportPreview(report=await desk.do(work, patience=PATIENCE))
+
+
+@router.post("/inquiries/{inquiry}/reports", response_class=Response, responses=FILES)
+async def export(desk: TheDesk, inquiry: InquiryId, body: NewReport) -> Response:
+    """The report as a file, and a line in the account that it was made."""
+
+    def work() -> report.Exported:
+        name = desk.named(inquiry)
+        return report.export(desk.gallery, desk.store, name, body.format, body.blur_others, body.redact_paths)
+
+    made = await desk.do(work, patience=PATIENCE)
+    headers = {
+        "Content-Disposition": f'attachment; filename="report.{body.format}"',
+        "X-Account-Head": made.head,
+        "Cache-Control": "no-store",
+    }
+    return Response(made.data, media_type=made.media_type, headers=headers)
+
+
+# ---------------------------------------------------------------------- purge
+
+
+def _plan(desk: Desk, number: str) -> PurgePlan:
+    name = desk.named(number)
+    chosen = purge.plan(desk.gallery, desk.store, inquiries=[name])
+    assets = sorted(
+        {
+            part["sha256"]
+            for made in desk.store.load(name).rounds.values()
+            for kind in ("sketches", "photos")
+            for part in made.query.to_json()[kind]
+        }
+    )
+    about = desk.store.about(name)
+    return PurgePlan(
+        name=name,
+        rounds=about.rounds,
+        pictures=len(assets),
+        findings=chosen.findings,
+        assets=assets,
+        what_stays=STAYS,
+    )
+
+
+@router.get("/inquiries/{inquiry}/purge")
+async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
+    """What would go for good, and what would stay. Changes nothing."""
+    found: Any = await desk.do(_plan, desk, inquiry)
+    return found
+
+
+@router.delete("/inquiries/{inquiry}")
+async def purged(desk: TheDesk, inquiry: InquiryId) -> Purged:
+    """Remove an inquiry for good: sketches, words, marks, rounds, findings, its key; no byte of them is left."""
+    done = await desk.do(desk.purge, inquiry, patience=PATIENCE)
+    return Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields})
+
+
+@router.get("/purge")
+async def pending(desk: TheDesk) -> Pending:
+    """Whether a purge was interrupted."""
+    return Pending(pending=await run_in_threadpool(purge.pending, desk.gallery.path))
+
+
+@router.post("/purge")
+async def finish(desk: TheDesk) -> Purged | None:
+    """Go on with an interrupted purge; null when there is none."""
+    done = await desk.do(desk.finish_purge, patience=PATIENCE)
+    return done and Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields})
+
+
+# ---------------------------------------------------------------------- the account
+
+
+@router.get("/audit")
+async def account(
+    desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = ""
+) -> AccountOut:
+    """Whether every line of the account is as it was written, also up to a head that was kept elsewhere."""
+    found = await run_in_threadpool(Audit(desk.gallery.path).verify, head)
+    faults = [AccountFault(line=f.line, what=f.what) for f in found.faults[:100]]
+    return AccountOut(lines=found.lines, head=found.head, ok=found.ok, torn=found.torn, faults=faults)

@@ -1,0 +1,66 @@
+"""Findings: what the searcher says of an item, kept with the inquiry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from ...interact.findings import Finding
+from ..desk import Desk
+from ..problems import Refusal
+from ..shapes_account import FindingOut, Findings, NewFinding
+from .depends import REFUSALS, InquiryId, ItemId, TheDesk
+from .items import shown
+
+router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/findings", tags=["findings"], responses=REFUSALS)
+
+
+def _out(desk: Desk, kept: list[Finding]) -> list[FindingOut]:
+    whole = {item.id: item for item in desk.gallery.items([f.item for f in kept])}
+    return [
+        FindingOut(
+            id=f.item,
+            item=shown(whole[f.item]) if f.item in whole else None,
+            changed=bool(f.sha256) and f.item in whole and whole[f.item].sha256 != f.sha256,
+            verdict=f.verdict,  # type: ignore[arg-type]
+            note=f.note,
+            round=f.round,
+            at=f.at,
+        )
+        for f in kept
+    ]
+
+
+def _find(desk: Desk, number: str, item: int, body: NewFinding) -> FindingOut:
+    name = desk.named(number)
+    found = desk.gallery.items([item])
+    if not found:
+        raise Refusal(404, "not_found", f"the gallery holds no item {item}")
+    made = Finding(item, body.verdict, body.note.strip(), body.round, found[0].sha256)
+    return _out(desk, [desk.store.find(name, made)])[0]
+
+
+def _unfind(desk: Desk, number: str, item: int) -> None:
+    if not desk.store.unfind(desk.named(number), item):
+        raise Refusal(404, "not_found", f"the inquiry has no finding on item {item}")
+
+
+@router.get("")
+async def findings(desk: TheDesk, inquiry: InquiryId) -> Findings:
+    """What was found in an inquiry, by item."""
+    return Findings(findings=await desk.do(lambda: _out(desk, desk.store.findings(desk.named(inquiry)))))
+
+
+@router.put("/{item}")
+async def find(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: NewFinding) -> FindingOut:
+    """Say of an item that it is worth following, or set it aside; in place of what was said before."""
+    made: Any = await desk.do(_find, desk, inquiry, item, body)
+    return made
+
+
+@router.delete("/{item}", status_code=204)
+async def unfind(desk: TheDesk, inquiry: InquiryId, item: ItemId) -> Response:
+    """Take a finding back."""
+    await desk.do(_unfind, desk, inquiry, item)
+    return Response(status_code=204)

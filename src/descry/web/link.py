@@ -1,0 +1,134 @@
+"""Two ways to ask the API: a server by its link, and the app in this process, without a network."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, quote, urlsplit
+
+from ..errors import DescryError, UsageError
+
+
+class ServerRefused(DescryError):
+    """A server said no: `code` is the API's, `status` its HTTP status."""
+
+    def __init__(self, message: str, code: str, status: int):
+        super().__init__(message)
+        self.code, self.status = code, status
+
+
+def _form(data: bytes) -> tuple[bytes, str]:
+    """A multipart body with one file."""
+    import secrets
+
+    mark = secrets.token_hex(16)
+    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n'
+    return head.encode() + data + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
+
+
+def _said(status: int, kind: str, data: bytes) -> Any:
+    """What an answer holds: values of JSON, or the bytes of a file (an attachment says so itself)."""
+    if status == 204 or not data:
+        return None
+    if kind.startswith("attachment"):
+        return data
+    said = json.loads(data)
+    if status >= 400:
+        raise ServerRefused(said.get("detail", "refused"), said.get("code", "failed"), status)
+    return said
+
+
+class Http:
+    """A server somewhere, by its link."""
+
+    def __init__(self, link: str):
+        parts = urlsplit(link)
+        self.token = parse_qs(parts.fragment).get("token", [""])[0]
+        if not self.token:
+            raise UsageError(f"{link} holds no token; give the whole link that descry serve printed, with #token=…")
+        self.base = f"{parts.scheme}://{parts.netloc}/api/v1"
+
+    def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
+        """One request below /api/v1; what was answered. Raises ServerRefused."""
+        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
+        asked = urllib.request.Request(self.base + quote(path, "/?=&:,"), data, headers, method=method)
+        try:
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                return _said(answer.status, answer.headers.get("Content-Disposition", ""), answer.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return _said(error.code, "", error.read())
+        except OSError as error:
+            raise ServerRefused(
+                f"{self.base} does not answer ({error}); is descry serve running?", "server_gone", 0
+            ) from None
+
+    def upload(self, data: bytes) -> Any:
+        """Send a picture; its asset."""
+        return self.send("POST", "/assets", *_form(data))
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+class Here:
+    """A gallery in this process: the same handlers, asked without a network."""
+
+    def __init__(self, folder: Path, model: Any):
+        import asyncio
+
+        from ..gallery import Gallery
+        from .app import create_app
+        from .desk import Desk
+        from .tokens import Tokens
+
+        self.gallery = Gallery.open(folder, model)
+        self.tokens = Tokens(b"here" * 8)
+        self.desk = Desk(self.gallery)
+        self.app = create_app(self.desk, self.tokens, lambda: frozenset({"here"}), warm=False)
+        self.loop = asyncio.new_event_loop()
+
+    def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
+        """One request below /api/v1; what was answered. Raises ServerRefused."""
+        status, kind, body = self.loop.run_until_complete(self._ask(method, path, data or b"", kind))
+        if status == 429:
+            import time
+
+            time.sleep(1)  # the pace is that of a person at a page; a script waits
+            return self.send(method, path, data, kind)
+        return _said(status, kind, body)
+
+    async def _ask(self, method: str, path: str, data: bytes, kind: str) -> tuple[int, str, bytes]:
+        where, _, query = path.partition("?")
+        headers = {"host": "here", "authorization": f"Bearer {self.tokens.make()}", "content-type": kind}
+        scope = {
+            "type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "scheme": "http", "method": method,
+            "path": f"/api/v1{where}", "raw_path": f"/api/v1{where}".encode(),
+            "query_string": query.encode(), "root_path": "",
+            "headers": [(k.encode(), v.encode()) for k, v in (headers | {"content-length": str(len(data))}).items()],
+        }  # fmt: skip
+        said: list[Any] = []
+
+        async def receive() -> Any:
+            return {"type": "http.request", "body": data, "more_body": False}
+
+        async def send(message: Any) -> None:
+            said.append(message)
+
+        await self.app(scope, receive, send)
+        attached = dict(said[0]["headers"]).get(b"content-disposition", b"").decode()
+        return said[0]["status"], attached, b"".join(m.get("body", b"") for m in said[1:])
+
+    def upload(self, data: bytes) -> Any:
+        """Send a picture; its asset."""
+        return self.send("POST", "/assets", *_form(data))
+
+    def close(self) -> None:
+        """Release the gallery."""
+        self.desk.close()
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+        self.gallery.close()

@@ -1,0 +1,32 @@
+"""Tables and ledger stand and fall together; the README stays short and shows what it talks about."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from descry.studies import ledger
+from descry.studies.tables import regenerate
+
+from .reading import PAGES, ROOT
+
+LEDGER = ROOT / "results" / "ledger.jsonl"
+
+
+@pytest.mark.skipif(not LEDGER.is_file(), reason="there are no reference runs here")
+def test_a_ledger_without_one_of_its_lines_is_noticed(tmp_path):
+    lines = LEDGER.read_text("utf-8").splitlines(keepends=True)
+    counted = {e.key: i for i, e in enumerate(ledger.read(LEDGER))}  # of a key, its last line is what tables show
+    for number in (min(counted.values()), max(counted.values())):
+        shorter = tmp_path / f"without-{number}.jsonl"
+        shorter.write_text("".join(line for i, line in enumerate(lines) if i != number), "utf-8")
+        assert regenerate(PAGES, shorter, write=False), f"line {number + 1} of the ledger stands in no table"
+
+
+def test_the_readme_is_short_and_its_pictures_are_there():
+    text = (ROOT / "README.md").read_text("utf-8")
+    assert text.count("\n") <= 250
+    pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
+    assert len(pictures) >= 2
+    assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)

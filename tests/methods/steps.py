@@ -1,0 +1,134 @@
+"""One training step of every method, for tests that take it in two ways: whole or in chunks, in one process or in two.
+
+Run by torch.distributed.run it takes the step of every case with its share of the batch, and process 0 writes down the
+losses (mean over processes) and gradients.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from conftest import quick, toy_clip, toy_words, write_toy
+from descry.batches import Batches
+from descry.blocks import cache_gradients_of
+from descry.methods import Progress, baselines, method_class, preset
+from descry.train import Settings, _fabric
+
+PEOPLE, BATCH = 16, 8
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method with changes of its config, and the sampler."""
+
+    method: str
+    changes: dict[str, Any]
+    sampler: str = "random"
+
+
+CASES = {
+    "propot": Case("propot", {}),
+    "propot, all prototypes, P×K": Case("propot", {"prototype_scope": "all", "reduction": "sum"}, "identity"),
+    "vfe_tps": Case("vfe_tps", {}),
+    "vfe_tps, sampled, P×K": Case("vfe_tps", {"gvfc": "sampled", "pairs": 4}, "identity"),
+    "vfe_tps, memory": Case("vfe_tps", {"gvfc": "memory", "masking": "pixels"}),
+    "vfe_tps, released": Case("vfe_tps", {"gvfc": "id", "mim": "image"}),
+    "vfe_tps, rivals, P×K": Case("vfe_tps", {"gvfc": "triplet", "mim": "simmim"}, "identity"),
+    "baseline, IRRA": Case("baseline", baselines.ROWS["IRRA (SDM + ID + MLM)"]),
+    "baseline, CMPM": Case("baseline", baselines.ROWS["CLIP + CMPM"]),
+    "baseline, InfoNCE": Case("baseline", baselines.ROWS["CLIP + InfoNCE"]),
+    "interactreid, stage 1": Case("interactreid", {"composed": 1.0, "composed_words": 1.0}),
+    "interactreid, stage 2": Case("interactreid", {"stage": 2, "anchor": 1.0, "direct": 1.0}),
+    "interactreid, stage 2 with captions": Case(
+        "interactreid", {"stage": 2, "replay": 1.0, "composed": 1.0, "composed_words": 1.0}
+    ),
+    "vit_bert": Case("vit_bert", {"width": 32, "layers": 1, "heads": 2}),
+}
+
+
+def made(case: Case) -> Any:
+    """The method as a case asks for it, the same each time; no dropout, so that a step has one outcome."""
+    words = toy_words()
+    torch.manual_seed(0)
+    small = {
+        "heads": 2,
+        "layers": 1,
+        "mask_unit": 8,
+        "text_dropout": 0.0,
+        "mapping_dropout": 0.0,
+        "start_silent": False,
+    }
+    config = preset(case.method, "recommended")
+    config = replace(config, **({k: v for k, v in small.items() if hasattr(config, k)} | case.changes))
+    sampling = {"sampler": case.sampler, "instances": 2 if case.sampler == "identity" else 1}
+    config = quick(config, augment="none", mask_text=0.0, batch_size=BATCH, **sampling)
+    return method_class(case.method)(toy_clip(words), words, config, PEOPLE)
+
+
+def batches(case: Case, method: Any, data: Path, rank: int = 0, world: int = 1) -> Batches:
+    """What one process of `world` reads."""
+    recipe, rows = method.config.recipe, write_toy(data, PEOPLE).train
+    if "caption" in method.needs:
+        rows = tuple(replace(e, caption="") if e.pid % 3 == 0 else e for e in rows)
+    return Batches(rows, method.words, (32, 16), recipe, method.needs, 0, rank, world, 1)
+
+
+def completed(batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With what is drawn at random in training, here a function of each row alone: masked words and masked patches.
+
+    Rows lose different numbers of words, so that a mean over processes of means over words would not be the mean.
+    """
+    patches = torch.stack([torch.arange(8).roll(int(i)) < 4 for i in batch["image_id"]])
+    if "text" not in batch:
+        return batch | {"patch_mask": patches}
+    position = torch.arange(batch["text"].shape[1])
+    lost = (position > 0) & (position <= 1 + batch["image_id"][:, None] ** 2 % 5)
+    labels = torch.where(lost, batch["text"], 0)
+    return batch | {"patch_mask": patches, "masked_text": torch.where(lost, 3, batch["text"]), "token_labels": labels}
+
+
+def step(
+    case: Case, data: Path, fabric: Any = None, chunk: int = 0
+) -> tuple[dict[str, float], dict[str, torch.Tensor]]:
+    """Losses by name and gradients by parameter of one step, in 64 bits."""
+    method = made(case).double()
+    if chunk:
+        cache_gradients_of(method, chunk)
+    rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
+    read = batches(case, method, data, rank, world)
+    if hasattr(method, "prepare"):
+        method.prepare(read.whole)
+    model = fabric.setup(method) if fabric else method
+    if fabric:
+        model.mark_forward_method("losses")
+    batch = {k: v.double() if v.is_floating_point() else v for k, v in completed(next(iter(read.epoch(0)))).items()}
+    losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(rank)))
+    total = torch.stack(list(losses.values())).sum()
+    fabric.backward(total) if fabric else total.backward()
+    mean = {k: v.detach() for k, v in losses.items()}
+    mean = fabric.all_reduce(mean, reduce_op="mean") if fabric else mean
+    gradients = {n: p.grad for n, p in method.named_parameters() if p.grad is not None}
+    return {k: float(v) for k, v in mean.items()}, gradients
+
+
+def main(data: Path, out: Path, chunk: int) -> None:
+    """All cases in one group of processes."""
+    torch.set_num_threads(1)
+    fabric = _fabric(Settings(device="cpu"))
+    own = data / str(fabric.global_rank)
+    own.mkdir(parents=True, exist_ok=True)
+    found = {name: step(case, own, fabric, chunk) for name, case in CASES.items()}
+    if fabric.is_global_zero:
+        torch.save(found, out)
+    torch.distributed.destroy_process_group()  # before the interpreter ends, whose end would abort gloo's threads
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))

@@ -1,0 +1,86 @@
+"""One step of every method is the same in chunks as whole, and in two processes as in one."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from steps import BATCH, CASES, Case, batches, made, step
+
+from descry.blocks import cache_gradients_of
+from descry.errors import UsageError
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """Every case in one process at once: losses and gradients."""
+    data = tmp_path_factory.mktemp("one")
+    return data, {name: step(case, data) for name, case in CASES.items()}
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    """Every case in two gloo processes: as usual, and with gradients cached three rows at a time."""
+    folder = tmp_path_factory.mktemp("two")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    launcher += ["--nproc-per-node", "2", str(Path(__file__).with_name("steps.py")), str(folder)]
+    found = {}
+    for chunk in (0, 3):
+        out = folder / f"{chunk}.pt"
+        done = subprocess.run(
+            [*launcher, str(out), str(chunk)], capture_output=True, text=True, env=environment, timeout=240
+        )
+        assert done.returncode == 0, done.stderr[-3000:]
+        found[chunk] = torch.load(out, weights_only=True)
+    return found
+
+
+def same(ours, theirs, tolerance):
+    """Losses and gradients agree, and there is something to agree on."""
+    assert ours[0] == pytest.approx(theirs[0], abs=tolerance)
+    assert ours[1].keys() == theirs[1].keys()
+    assert max((ours[1][n] - theirs[1][n]).abs().max().item() for n in ours[1]) < tolerance
+    assert sum(g.abs().sum().item() for g in ours[1].values()) > 1e-3
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_in_chunks_are_those_of_the_whole_batch(name, whole):
+    data, found = whole
+    same(step(CASES[name], data, chunk=3), found[name], 1e-6)
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("chunk", [0, 3])
+def test_two_processes_have_the_loss_and_the_gradients_of_one(name, chunk, whole, shared):
+    same(shared[chunk][name], whole[1][name], 1e-5)
+
+
+@pytest.mark.parametrize("sampler", ["random", "identity"])
+def test_two_processes_read_the_batches_of_one(sampler, tmp_path):
+    case = Case("propot", {}, sampler)
+    method = made(case)
+    alone = list(batches(case, method, tmp_path).epoch(1))
+    first, second = (list(batches(case, method, tmp_path, rank, 2).epoch(1)) for rank in (0, 1))
+    assert len(alone) == len(first) == len(second) > 1
+    for one, a, b in zip(alone, first, second, strict=True):
+        for key in ("pid", "image_id", "image", "text"):
+            assert torch.equal(one[key], torch.cat([a[key], b[key]])), key
+    if sampler == "identity":
+        for part in (*first, *second):  # each process holds whole people: two photographs of each
+            assert part["pid"].unique(return_counts=True)[1].tolist() == [2] * (BATCH // 4)
+
+
+def test_an_unknown_sampler_is_refused(tmp_path):
+    case = Case("propot", {}, "pxk")
+    with pytest.raises(UsageError, match="allowed: identity, random"):
+        batches(case, made(case), tmp_path)
+
+
+def test_what_cannot_be_cut_into_chunks_says_so():
+    with pytest.raises(UsageError, match=r"allowed: any other mim.*--checkpoint-gradients"):
+        cache_gradients_of(made(Case("vfe_tps", {"mim": "mae"})), 3)
+    with pytest.raises(UsageError, match="1 or more"):
+        cache_gradients_of(made(Case("propot", {})), -2)

@@ -1,0 +1,238 @@
+"""The account: every edit of its lines is found where it was made, and a cut end by the head that was exported."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from descry import audit
+from descry.audit import FIRST, Audit, commitment
+from descry.errors import DescryError, Locked, UsageError
+from descry.gallery import files
+
+LINES = 10_000
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory) -> list[bytes]:
+    """Ten thousand lines, written as the real ones are but for waiting on the disk."""
+    account = Audit(tmp_path_factory.mktemp("account"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "os_fsync", lambda fd: None)
+        for i in range(LINES):
+            account.append("search", inquiry=f"{i % 7:032x}", round=i, shown=50)
+    assert account.verify().to_json() == {
+        "lines": LINES, "head": account.head(), "ok": True, "torn": False, "faults": []
+    }  # fmt: skip
+    return account.path.read_bytes().splitlines(keepends=True)
+
+
+def judged(folder: Path, lines: list[bytes], head: str = "") -> audit.Verdict:
+    (folder / audit.FILE).write_bytes(b"".join(lines))
+    return Audit(folder).verify(head)
+
+
+def sealed(line: bytes, **changes: object) -> bytes:
+    """The line changed by someone who knows how lines are sealed."""
+    row = json.loads(line)
+    row.pop("hash")
+    body = json.dumps(row | changes, separators=(",", ":")).encode()
+    return body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
+
+
+def test_any_changed_byte_is_found_at_its_line(written, tmp_path) -> None:
+    rng = random.Random(0)
+    for at in (0, LINES - 1, *rng.sample(range(LINES), 10)):
+        raw = bytearray(written[at])
+        raw[rng.randrange(len(raw) - 1)] ^= 1 << rng.randrange(7)
+        if b"\n" in raw[:-1]:
+            continue
+        verdict = judged(tmp_path, [*written[:at], bytes(raw), *written[at + 1 :]])
+        assert [f.line for f in verdict.faults] == [at + 1], verdict.faults
+
+
+def test_a_change_sealed_anew_is_found_at_the_line_after_it(written, tmp_path) -> None:
+    for at in (0, 17, LINES - 2):
+        lines = [*written[:at], sealed(written[at], shown=7), *written[at + 1 :]]
+        assert [f.line for f in judged(tmp_path, lines).faults] == [at + 2]
+    number, head = LINES, json.loads(written[-1])["hash"]
+    lines = [*written[:-1], sealed(written[-1], shown=7)]
+    assert judged(tmp_path, lines).ok, "nothing in the file can tell"
+    assert [f.line for f in judged(tmp_path, lines, f"{number}:{head}").faults] == [LINES]
+
+
+def test_any_removed_line_is_found_at_its_place(written, tmp_path) -> None:
+    rng = random.Random(1)
+    for at in (0, LINES - 2, *rng.sample(range(LINES - 1), 8)):
+        faults = judged(tmp_path, written[:at] + written[at + 1 :]).faults
+        assert [f.line for f in faults] == [at + 1]
+        assert "removed" in faults[0].what
+
+
+def test_lines_that_changed_places_or_stand_twice_are_found(written, tmp_path) -> None:
+    rng = random.Random(2)
+    for at in (0, LINES - 2, *rng.sample(range(LINES - 1), 5)):
+        swapped = [*written[:at], written[at + 1], written[at], *written[at + 2 :]]
+        assert judged(tmp_path, swapped).faults[0].line == at + 1
+    twice = [*written[:41], written[40], *written[41:]]
+    assert judged(tmp_path, twice).faults[0].line == 42
+    moved = [*written[1:], written[0]]
+    assert judged(tmp_path, moved).faults[0].line == 1
+
+
+def test_a_line_put_in_is_found(written, tmp_path) -> None:
+    forged = sealed(written[20], n=21, before=json.loads(written[19])["hash"], shown=1)
+    assert judged(tmp_path, [*written[:20], forged, *written[20:]]).faults[0].line == 22
+
+
+@pytest.mark.parametrize("cut", [1, 10, LINES])
+def test_a_cut_end_is_found_by_the_exported_head(written, tmp_path, cut: int) -> None:
+    head = json.loads(written[-1])["hash"]
+    left = written[: LINES - cut]
+    assert judged(tmp_path, left).ok, "nothing in the file can tell"
+    for exported, line in ((f"{LINES}:{head}", LINES), (head, len(left) + 1)):
+        verdict = judged(tmp_path, left, exported)
+        assert [f.line for f in verdict.faults] == [line]
+        assert "cut" in verdict.faults[0].what
+    assert judged(tmp_path, written, f"{LINES}:{head}").ok
+    earlier = json.loads(written[99])["hash"]
+    assert judged(tmp_path, written, f"100:{earlier}").ok, "more was written since the head was exported"
+    assert not judged(tmp_path, written, f"101:{earlier}").ok
+
+
+def test_a_history_written_anew_is_found_by_the_exported_head(written, tmp_path) -> None:
+    lines, before = [], FIRST
+    for raw in written[:50]:
+        lines.append(sealed(raw, shown=1, before=before))
+        before = json.loads(lines[-1])["hash"]
+    assert judged(tmp_path, lines).ok
+    assert [f.line for f in judged(tmp_path, lines, f"50:{json.loads(written[49])['hash']}").faults] == [50]
+
+
+def test_a_torn_line_is_dropped_by_the_next_writer_who_says_so(tmp_path) -> None:
+    account = Audit(tmp_path)
+    first = account.append("index", items=3)
+    for rest in (b'{"n":2,"at":"2026', b"x" * 200_000):
+        with open(account.path, "ab") as file:
+            file.write(rest)
+        verdict = account.verify()
+        assert verdict.ok
+        assert verdict.torn
+        assert verdict.lines == first.number
+        first = account.append("search")
+        verdict = account.verify()
+        assert verdict.ok
+        assert not verdict.torn
+        mended = json.loads(account.path.read_bytes().splitlines()[-2])
+        assert (mended["what"], mended["bytes"]) == ("mended", len(rest))
+
+
+def test_lines_go_on_behind_a_damaged_one(tmp_path) -> None:
+    account = Audit(tmp_path)
+    for _ in range(3):
+        account.append("search")
+    lines = account.path.read_bytes().splitlines(keepends=True)
+    account.path.write_bytes(b"".join([*lines[:2], b"rubbish\n"]))
+    account.append("search")
+    account.append("search")
+    assert [f.line for f in account.verify().faults] == [3]
+
+
+@pytest.mark.parametrize("failing", ["os_write", "os_fsync"])
+def test_a_full_disk_is_said_and_leaves_the_account_whole(tmp_path, monkeypatch, failing: str) -> None:
+    account = Audit(tmp_path)
+    head = account.append("index").head
+
+    def fail(*args: object) -> int:
+        if failing == "os_write":
+            os.write(args[0], bytes(args[1])[:5])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files, failing, fail)
+    with pytest.raises(DescryError, match="nothing was done; free space"):
+        account.append("search")
+    monkeypatch.undo()
+    assert account.verify().ok
+    assert account.head() == head
+    account.append("search")
+    assert account.verify().lines == 2
+
+
+def test_writers_wait_for_each_other(tmp_path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        heads = {line.head for line in pool.map(lambda i: Audit(tmp_path).append("search", round=i), range(120))}
+    verdict = Audit(tmp_path).verify()
+    assert verdict.ok
+    assert verdict.lines == len(heads) == 120
+
+
+ADDS = """
+import sys
+from descry.audit import Audit
+while True:
+    print(Audit(sys.argv[1]).append("search", shown=50).head, flush=True)
+"""
+
+
+def test_what_was_acknowledged_is_there_after_writers_were_killed(tmp_path) -> None:
+    writers = [
+        subprocess.Popen([sys.executable, "-c", ADDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    said = [writer.stdout.readline() for writer in writers for _ in range(20)]
+    for writer in writers:
+        writer.kill()
+        said += writer.communicate()[0].splitlines(keepends=True)
+    account = Audit(tmp_path)
+    account.append("search")
+    verdict = account.verify()
+    assert verdict.ok
+    assert not verdict.torn
+    heads = [line.strip() for line in said if line.endswith("\n")]
+    assert len(heads) >= 40
+    assert all(account.verify(head).ok for head in heads[:: max(1, len(heads) // 50)])
+
+
+def test_a_writer_that_never_ends_is_named(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(audit, "PATIENCE", 0.01)
+    account = Audit(tmp_path)
+    with account._alone(), pytest.raises(Locked, match="held by another process"):
+        Audit(tmp_path).append("search")
+
+
+def test_what_is_given_wrongly_is_refused(tmp_path) -> None:
+    account = Audit(tmp_path)
+    assert account.head() == f"0:{FIRST}"
+    assert account.verify(account.head()).ok
+    with pytest.raises(UsageError, match="did you mean 'search'"):
+        account.append("serch")
+    for head in ("abc", "x:" + "0" * 64, "12:" + "g" * 64):
+        with pytest.raises(UsageError, match="64 hex digits"):
+            account.verify(head)
+
+
+def test_the_export_ends_with_the_line_that_says_so(tmp_path) -> None:
+    account = Audit(tmp_path)
+    account.append("index")
+    data, head = account.export()
+    assert json.loads(data.splitlines()[-1])["what"] == "export"
+    out = tmp_path / "exported.jsonl"
+    out.write_bytes(data)
+    account.append("search")
+    assert Audit(out).verify(head).ok, "an exported account can be verified by itself"
+    assert Audit(tmp_path).verify(head).ok
+
+
+def test_commitments_tell_nothing_without_the_key() -> None:
+    one, other = b"1" * 32, b"2" * 32
+    assert commitment(one, "picture", "ab") == commitment(one, "picture", b"ab")
+    made = [commitment(k, w, v) for k in (one, other) for w in ("picture", "query") for v in ("ab", "ac")]
+    assert len(set(made)) == 8

@@ -1,0 +1,87 @@
+"""Muon for the matrices inside the layers, AdamW for the rest, as one optimiser."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from descry.clip import random_clip
+from descry.errors import UsageError
+from descry.methods import decay_groups
+from descry.optimisers import MuonAdamW, inner_matrices
+
+BETAS, EPS = (0.9, 0.999), 1e-8
+
+
+def _network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.ModuleDict({"layers": nn.ModuleList([nn.Linear(6, 4), nn.Linear(4, 4)]), "head": nn.Linear(4, 2)})
+
+
+def _names(module: nn.Module) -> list[tuple[str, nn.Parameter]]:
+    return [(f"body.{name}", parameter) for name, parameter in module.named_parameters()]
+
+
+def _optimiser(module: nn.Module, rate: float = 20.0) -> MuonAdamW:
+    named = _names(module)
+    return MuonAdamW(decay_groups(named, 0.1), inner_matrices(named), 1e-2, rate, BETAS, EPS, 0.1)
+
+
+def _gradients(module: nn.Module, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in module.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+
+
+def test_only_matrices_inside_layers_are_muons():
+    clip = random_clip()
+    named = list(clip.named_parameters())
+    inner = inner_matrices(named)
+    chosen = {name for name, parameter in named if id(parameter) in inner}
+    assert any("vision_model" in name for name in chosen)
+    assert any("text_model" in name for name in chosen)
+    outside = ("embedding", "visual_projection", "text_projection", "bias", "norm")
+    assert not any(part in name for part in outside for name in chosen)
+
+
+def test_each_part_steps_as_the_library_alone_would():
+    one = _network()
+    other = copy.deepcopy(one)
+    joint = _optimiser(one)
+    matrices = [p for n, p in _names(other) if p.ndim == 2 and ".layers." in n]
+    muon = torch.optim.Muon(matrices, lr=0.2, weight_decay=0.1, momentum=0.95)
+    rest = [(n, p) for n, p in _names(other) if not any(p is m for m in matrices)]
+    adamw = torch.optim.AdamW(decay_groups(rest, 0.1), lr=1e-2, betas=BETAS, eps=EPS, fused=True)
+    for seed in range(3):
+        for module in (one, other):
+            _gradients(module, seed)
+        for optimiser in (joint, muon, adamw):
+            optimiser.step()
+    for a, b in zip(one.parameters(), other.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_the_rate_of_the_matrices_follows_the_schedule():
+    groups = _optimiser(_network(), rate=50.0).param_groups
+    assert {(g["inner"], g["lr_scale"]) for g in groups} == {(True, 50.0), (False, 1.0)}
+
+
+def test_a_restored_state_goes_on_bit_for_bit():
+    one = _network()
+    first = _optimiser(one)
+    _gradients(one, 0)
+    first.step()
+    other = copy.deepcopy(one)
+    second = _optimiser(other)
+    second.load_state_dict(copy.deepcopy(first.state_dict()))
+    for module, optimiser in ((one, first), (other, second)):
+        _gradients(module, 1)
+        optimiser.step()
+    assert all(torch.equal(a, b) for a, b in zip(one.parameters(), other.parameters(), strict=True))
+
+
+def test_an_older_torch_is_told(monkeypatch):
+    monkeypatch.delattr(torch.optim, "Muon")
+    with pytest.raises(UsageError, match=r"needs torch 2\.9"):
+        _optimiser(_network())
