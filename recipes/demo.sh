@@ -4,7 +4,7 @@
 #   recipes/demo.sh [WORK]          everything goes into WORK (default: work/demo); run it again to go on where it stopped
 #
 #   stage 0  contrastive, photographs and words (from random weights)
-#   stage 1  InteractReID stage 1 with composed prompts; what ships
+#   stage 1  InteractReID stage 1 with composed prompts and a loss between sketches and words; what ships
 #   stage 2  InteractReID stage 2 on other people, sketches only: STAGE2=1 trains it (docs/demo-model.md says why it does not ship)
 #   then     the way of joining sketch and words is chosen on the validation part of the frozen benchmark, and all is measured
 #
@@ -28,18 +28,20 @@ train() { # OUT, then the arguments of descry train; a finished run is not repea
     --set augment=flip --set weight_decay=0.05
 }
 
-"$DESCRY" people "$WORK/people" --identities 8000 --photos 3 --sketches 3 --captions 3 --val 0 --test 0
+"$DESCRY" people "$WORK/people" --identities 40000 --first 100000 --photos 2 --sketches 2 --captions 2 --val 0 --test 0
 "$DESCRY" people "$WORK/bench" --benchmark val
 "$DESCRY" people "$WORK/bench" --benchmark test
 
-train "$WORK/stage0" baseline --data "$WORK/people" --from random --image-size 96 48 --epochs 4 --lr 1e-3 \
+MUON="--set optimiser=muon --set muon_rate=20"
+train "$WORK/stage0" baseline --data "$WORK/people" --from random --image-size 96 48 --epochs 1 --lr 1e-3 $MUON \
   --set loss=info_nce --set temperature=0.05 --set identity=false --set mask_captions=false --set mask_text=0 \
-  --set optimiser=adamw --set eps=1e-8 --set schedule=iteration --set warmup_epochs=0.2 --set warmup_from=5e-5 \
+  --set eps=1e-8 --set schedule=iteration --set warmup_epochs=0.1 --set warmup_from=5e-5 \
   --set end_lr=5e-4 --set drop_last=true --set bias_rule=false
 
 SMALL="--set text_dropout=0 --set mapping_hidden=256 --set mapping_dropout=0 --set back_translation=0"
-train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 6 --lr 7e-4 $SMALL \
-  --set composed=1 --set alpha=0 --set reverse_kl=0 --set temperature=0.04 --set warmup_epochs=0.1 --set warmup_from=5e-5 --set end_lr=1e-5
+train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 3 --lr 1e-3 $SMALL $MUON \
+  --set composed=1 --set sketch_text=0.5 --set alpha=0 --set reverse_kl=0 --set temperature=0.04 --set train_patches=true \
+  --set warmup_epochs=0.05 --set warmup_from=1e-4 --set end_lr=1e-5
 
 if [ -n "${STAGE2:-}" ]; then
   "$DESCRY" people "$WORK/sketched" --identities 4000 --first 8000 --photos 2 --sketches 3 --captions 1 --val 0 --test 0

@@ -21,8 +21,9 @@ from descry.embed import load
 from descry.errors import DataError, ModelRefused, TrainingStopped, UsageError
 from descry.methods import Recipe
 from descry.methods.interactreid import PRESETS, InteractReID
+from descry.optimisers import learning_rates
 from descry.records import Example
-from descry.train import Settings, learning_rates, train
+from descry.train import Settings, train
 
 CPU = Settings(device="cpu")
 

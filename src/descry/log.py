@@ -1,13 +1,17 @@
-"""What a training writes down while it runs: one JSON line a step, and on request the same numbers for TensorBoard."""
+"""What a training writes down: where it comes from, a JSON line a step, and on request the same for TensorBoard."""
 
 from __future__ import annotations
 
 import json
+import platform
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from .errors import UsageError
+from .records import Dataset
 
 FILE, BOARD = "log.jsonl", "tensorboard"
 
@@ -41,6 +45,23 @@ class Log:
                     self.board.add_scalar(shown, row[name], at)
             if "step" not in row:
                 self.board.flush()
+
+
+def provenance(data: Dataset, rows: int, seed: int, precision: str, device: torch.device | str) -> dict[str, Any]:
+    """What a result of a training must say of its data and its machine. rows: of training; gpu: empty for none."""
+    return {
+        "data": data.name,
+        "data_sha256": data.fingerprint(),
+        "source": data.source,
+        "rows": rows,
+        "identities": data.identities,
+        "seed": seed,
+        "precision": precision,
+        "torch": torch.__version__,
+        "hardware": torch.cuda.get_device_name() if torch.cuda.is_available() else platform.machine(),
+        "gpu": torch.cuda.get_device_name() if str(device).startswith("cuda") else "",
+        "threads": torch.get_num_threads(),
+    }
 
 
 def _board(folder: Path, start: int) -> Any:

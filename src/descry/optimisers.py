@@ -1,4 +1,4 @@
-"""Optimisers that torch does not offer in one piece.
+"""What moves the weights: a recipe's learning rates and its optimiser, torch's own or Muon beside AdamW.
 
 Muon (Jordan et al., 2024) gives the matrices inside a transformer's layers updates of equal strength in all directions;
 everything else (embeddings, projections, vectors) is AdamW's. Trained from nothing on a processor, a small CLIP leaves
@@ -8,6 +8,7 @@ papers do.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -15,6 +16,46 @@ import torch
 from torch import nn
 
 from .errors import UsageError
+from .methods import Recipe
+
+
+def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
+    """From a step's number to the base learning rate: linear warm-up, then cosine to end_lr.
+
+    schedule "iteration": warm-up of W steps is linspace(warmup_from, lr, W); then end + ½(lr − end)(1 + cos(πk/K)).
+    schedule "epoch": the same once per epoch, as IRRA: from warmup_from, reaching lr after the warm-up's epochs.
+    """
+    if recipe.schedule not in ("iteration", "epoch"):
+        raise UsageError(f"schedule={recipe.schedule!r} was given; allowed: 'iteration', 'epoch'")
+    per_epoch = recipe.schedule == "epoch"
+    warm = recipe.warmup_epochs if per_epoch else round(recipe.warmup_epochs * steps)
+    total = recipe.epochs if per_epoch else recipe.epochs * steps
+
+    def rate(step: int) -> float:
+        at = step // steps if per_epoch else step
+        if at < warm:
+            share = at / warm if per_epoch else at / max(1, warm - 1)
+            return recipe.warmup_from + (recipe.lr - recipe.warmup_from) * share
+        turn = (at - warm) / max(1, total - warm)
+        return recipe.end_lr + (recipe.lr - recipe.end_lr) * (1 + math.cos(math.pi * turn)) / 2
+
+    return rate
+
+
+def optimiser_of(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
+    """The optimiser that a recipe names, over what the method trains. Raises UsageError where either is missing."""
+    kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
+    if recipe.optimiser not in (*kinds, "muon"):
+        raise UsageError(f"optimiser={recipe.optimiser!r} was given; allowed: {', '.join(kinds)}, muon")
+    groups = method.param_groups()
+    if not groups:
+        raise UsageError("this method has nothing to train")
+    if recipe.optimiser == "muon":
+        inner = inner_matrices(method.named_parameters())
+        return MuonAdamW(groups, inner, recipe.lr, recipe.muon_rate, recipe.betas, recipe.eps, recipe.weight_decay)
+    return kinds[recipe.optimiser](
+        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
+    )
 
 
 def inner_matrices(named: Iterable[tuple[str, nn.Parameter]]) -> set[int]:

@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import math
 import os
-import platform
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,15 +22,15 @@ from torch import Tensor
 
 from .batches import Batches, mix
 from .blocks import cache_gradients_of
-from .checkpoint import load_training, save_model, save_training
-from .clip import check_fit
+from .checkpoint import save_model
 from .embed import Model, choose_device
 from .errors import TrainingStopped, UsageError
 from .evaluate import evaluate
-from .log import Log
+from .log import Log, provenance
 from .methods import Batch, Progress, Recipe
-from .optimisers import MuonAdamW, inner_matrices
+from .optimisers import learning_rates, optimiser_of
 from .records import Dataset
+from .resuming import Kept, load_state, save_state
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -41,9 +41,9 @@ class Settings:
 
     device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate:
     micro-batches of one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped
-    on the result.
-    threads: for decoding. half: store the model as fp16. cache_gradients: rows that are encoded at a time, 0 for all:
-    a batch that memory does not hold keeps all its negatives. tensorboard: also write what TensorBoard shows.
+    on the result. threads: for decoding. half: store the model as fp16. cache_gradients: rows that are encoded at a
+    time, 0 for all: a batch that memory does not hold keeps all its negatives. tensorboard: also write what TensorBoard
+    shows.
     """
 
     seed: int = 0
@@ -71,6 +71,17 @@ class Step:
     left: float
 
 
+@contextmanager
+def _no_denormals() -> Iterator[None]:
+    """Gradients near zero would make a processor many times slower."""
+    torch.set_flush_denormal(True)
+    try:
+        yield
+    finally:
+        torch.set_flush_denormal(False)
+
+
+@_no_denormals()
 def train(
     method: Any,
     name: str,
@@ -89,25 +100,6 @@ def train(
     TrainingStopped when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot
     be.
     """
-    torch.set_flush_denormal(True)  # gradients near zero would make a processor many times slower
-    try:
-        return _train(method, name, preset, data, out, settings, about or {}, hear, stop)
-    finally:
-        torch.set_flush_denormal(False)
-
-
-def _train(
-    method: Any,
-    name: str,
-    preset: str,
-    data: Dataset,
-    out: Path,
-    settings: Settings,
-    about: dict[str, Any],
-    hear: Callable[[Step], None],
-    stop: Callable[[], bool],
-) -> dict[str, Any]:
-    """The loop, top to bottom."""
     recipe: Recipe = method.config.recipe
     fabric = _fabric(settings)
     batches = Batches(
@@ -115,33 +107,26 @@ def _train(
         fabric.global_rank, fabric.world_size, settings.threads, fabric.device,
     )  # fmt: skip
     out.mkdir(parents=True, exist_ok=True)
-    if settings.checkpoint_gradients:
-        method.clip.checkpoint_gradients()
-    if settings.cache_gradients:
-        cache_gradients_of(method, settings.cache_gradients)
-    method.to(fabric.device)
-    if hasattr(method, "prepare"):
-        method.prepare(batches.whole)
-    optimiser = _optimiser(method, recipe)
-    start, kept = 0, Kept()
+    _ready(method, settings, batches, fabric.device)
+    optimiser = optimiser_of(method, recipe)
+    state, start, kept = out / "training.safetensors", 0, Kept()
     if settings.resume:
-        start, kept = _resume(out / "training.safetensors", method, optimiser)
+        start, kept = load_state(state, method, optimiser)
     model, optimiser = fabric.setup(method, optimiser)
     model.mark_forward_method("losses")
     rates = learning_rates(recipe, batches.steps)
-    about = _about(data, batches, settings, about)
+    about = (about or {}) | provenance(data, len(batches.rows), settings.seed, settings.precision, batches.device)
     log = Log(out, start, fabric.is_global_zero, settings.tensorboard)
     begun, total, halted = time.monotonic(), batches.steps * recipe.epochs, False
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
-            _save(out / "training.safetensors", method, optimiser, step, kept)
+            save_state(state, method, optimiser, step, kept)
 
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()
-        for number, batch in enumerate(
-            batches.epoch(epoch, start % batches.steps if start else 0), start % batches.steps
-        ):
+        first = start % batches.steps
+        for number, batch in enumerate(batches.epoch(epoch, first), first):
             step = epoch * batches.steps + number
             torch.manual_seed(mix(settings.seed, 4, step, fabric.global_rank))
             for group in optimiser.param_groups:
@@ -149,15 +134,8 @@ def _train(
             generator = torch.Generator().manual_seed(mix(settings.seed, 5, step, fabric.global_rank))
             losses = _step(fabric, model, optimiser, batch, Progress(step, epoch, batches.steps, generator), settings)
             log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
-            hear(
-                Step(
-                    step + 1,
-                    total,
-                    epoch,
-                    losses,
-                    (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1),
-                )
-            )
+            left = (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)
+            hear(Step(step + 1, total, epoch, losses, left))
             halted = stop()
             if number + 1 < batches.steps:  # the last step of an epoch is saved with what its validation found
                 if halted or (settings.save_every and (step + 1) % settings.save_every == 0):
@@ -188,6 +166,17 @@ def _fabric(settings: Settings) -> Fabric:
     fabric = Fabric(accelerator=device.type, devices=world, strategy=strategy, precision=PRECISION[settings.precision])  # type: ignore[arg-type]
     fabric.launch()
     return fabric
+
+
+def _ready(method: Any, settings: Settings, batches: Batches, device: torch.device) -> None:
+    """What a method needs once, before its first step."""
+    if settings.checkpoint_gradients:
+        method.clip.checkpoint_gradients()
+    if settings.cache_gradients:
+        cache_gradients_of(method, settings.cache_gradients)
+    method.to(device)
+    if hasattr(method, "prepare"):
+        method.prepare(batches.whole)
 
 
 def _step(
@@ -248,13 +237,9 @@ def _finish(
     about: dict[str, Any],
     seconds: float,
 ) -> dict[str, Any]:
-    rule = (
-        "test (asked for by name; flatters the result)"
-        if settings.select_on_test
-        else "val"
-        if _selects(recipe, data, settings)
-        else "last"
-    )
+    rule = "val" if _selects(recipe, data, settings) else "last"
+    if settings.select_on_test:
+        rule = "test (asked for by name; flatters the result)"
     metrics = {
         "epochs": recipe.epochs,
         "kept_epoch": kept.epoch + 1,

@@ -171,11 +171,12 @@ def test_a_last_day_is_set_and_said_when_it_is_over(page, tab, live):
     page.wait_for_selector(".reporting .warn:has-text('is over')")
     page.keyboard.press("Escape")
     page.reload()
-    page.wait_for_selector(".toast.warn:has-text('is over')")
+    page.wait_for_selector(".found-pane .warn:has-text('is over')")
     assert f"{name} (past its last day)" in page.locator("#topbar select").inner_text()
     reported(page)
     page.click("button:has-text('No day')")
     page.wait_for_function("() => descry.page.inquiry.keep_until === ''")
+    page.wait_for_selector(".found-pane .warn", state="hidden")
 
 
 def test_an_expired_token_loses_neither_the_note_nor_the_report(page, tab, live, tmp_path):

@@ -1,6 +1,6 @@
 """The measure on real crops, on pictures of our own named like them; and on the crops where they are at hand."""
 
-import importlib.util
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -16,10 +16,10 @@ CROPS = ROOT.parent / "shared" / "data" / "people_ccby"
 
 @pytest.fixture(scope="module")
 def recipe():
-    spec = importlib.util.spec_from_file_location("real_crops", ROOT / "recipes" / "real_crops.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    sys.path.insert(0, str(ROOT / "recipes"))
+    import real_crops
+
+    return real_crops
 
 
 def _folder(recipe, to: Path) -> Path:

@@ -25,7 +25,7 @@ from ..errors import DescryError, Locked, UsageError, nearest
 from ..gallery import files
 from ..gallery.local import LocalStore
 from ..gallery.overview import content_digest
-from .chain import FIRST, Chain, Fault, Line, Verdict, last_line, read_head, sealed
+from .chain import FIRST, Chain, Fault, Line, Verdict, last_line, read_head, sealed, spoilt_end
 
 FILE, LOCK = "audit.jsonl", "audit.lock"
 KINDS = ("index", "search", "export", "purge", "mended")
@@ -74,10 +74,10 @@ class Audit:
         number, wanted = read_head(head)
         chain, torn, found = Chain(), False, not wanted
         for raw in self._lines():
-            if not raw.endswith(b"\n"):
+            if not raw.endswith(b"\n") and not spoilt_end(raw):
                 torn = True
                 break
-            chain.take(raw)
+            chain.take(raw if raw.endswith(b"\n") else raw + b"\n")
             found = found or (chain.hash == wanted and number in (0, chain.lines))
         if not found:
             where = "the account ends before it: lines were cut from its end" if number > chain.lines else (
@@ -112,6 +112,8 @@ class Audit:
         at = datetime.now(UTC).isoformat(timespec="milliseconds")
         row = {"n": last.number + 1, "at": at, "what": what, **facts, "before": last.hash}
         made, data = sealed(row)
+        if end and not _ended(fd, end):
+            data = b"\n" + data
         try:
             files.write_at(fd, end, data)
             files.sync(fd)
@@ -160,6 +162,11 @@ def commitment(key: bytes, what: str, value: str | bytes) -> str:
     """HMAC-SHA-256 (hex) of a value under an inquiry's key; `what` keeps uses of one key apart."""
     data = value.encode() if isinstance(value, str) else value
     return hmac.new(key, what.encode() + b"\0" + data, hashlib.sha256).hexdigest()
+
+
+def _ended(fd: int, end: int) -> bool:
+    os.lseek(fd, end - 1, os.SEEK_SET)
+    return os.read(fd, 1) == b"\n"
 
 
 def _end_of(whole: bytes, line: Line) -> int:

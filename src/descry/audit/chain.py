@@ -14,6 +14,8 @@ from ..errors import UsageError
 FIRST = "0" * 64
 _BLOCK = 1 << 16
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
+_SEAL_BYTES = len(b',"hash":""}\n') + 64
+_UNENDED = re.compile(rb',"hash":"[0-9a-f]{64}"}[^\n]\Z')
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +101,20 @@ def sealed(row: dict[str, Any]) -> tuple[Line, bytes]:
 def _read(raw: bytes) -> tuple[int, str, str | None, str]:
     """Number, hash of the line before, own hash as stored (None: no line of an account) and as it is."""
     seal = _SEAL.search(raw)
-    if seal is None:
-        return 0, "", None, ""
-    body = raw[: seal.start()] + b"}"
+    body = raw[:-_SEAL_BYTES] + b"}"
     real = hashlib.sha256(body).hexdigest()
+    if seal is None:
+        return 0, "", None, real
     try:
         row = json.loads(body)
         return int(row["n"]), str(row["before"]), seal[1].decode(), real
     except (ValueError, KeyError, TypeError):
         return 0, "", seal[1].decode(), real
+
+
+def spoilt_end(tail: bytes) -> bool:
+    """Whether these bytes are a whole line but for its end of line, which was changed: no write was torn there."""
+    return _UNENDED.search(tail) is not None
 
 
 def last_line(fd: int) -> tuple[Line, int, int]:
@@ -118,6 +125,8 @@ def last_line(fd: int) -> tuple[Line, int, int]:
         start, stop = max(0, start - _BLOCK), start
         os.lseek(fd, start, os.SEEK_SET)
         tail = os.read(fd, stop - start) + tail
+    if spoilt_end(tail):  # `verify` will say so; it is not taken for a torn line, which may be dropped
+        return Line(_count(fd, size) + 1, hashlib.sha256(tail.rpartition(b"\n")[2] + b"\n").hexdigest()), size, 0
     whole, newline, torn = tail.rpartition(b"\n")
     if not newline:
         return Line(0, FIRST), 0, len(torn)

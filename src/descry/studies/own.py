@@ -39,6 +39,12 @@ OWN: dict[str, Table] = {
             (_R1[0], *_compared("text"), *_compared("sketch")),
             ours=True,
         ),
+        Table(
+            "demo-start",
+            "Stage 0 from random weights, with one budget (validation)",
+            (Column("training loss", "training", "loss"), Column("text R@1", "text", "R@1")),
+            ours=True,
+        ),
         Table("demo-stage2", "Stage 2 from one stage 1, with one budget (validation)", _R1, ours=True),
         Table(
             "demo-stage2-tests",

@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { dialog, el, icon, say } from "./dom.js";
+import { past } from "./report.js";
 import { T } from "./strings.js";
 
 export const VERDICTS = ["worth following", "set aside"];
@@ -13,7 +14,8 @@ export class Findings {
     this.kept = new Map();
     this.list = el("ul", { class: "findings", role: "list" });
     this.report = el("button", { type: "button", disabled: true, onclick: () => this.page.report() }, icon("report"), T.report.open);
-    this.node = el("section", { class: "found-pane", "aria-label": T.findings.title }, el("h2", {}, T.findings.title), this.list, el("p", {}, this.report));
+    this.over = el("p", { class: "warn", hidden: true }, T.report.past);
+    this.node = el("section", { class: "found-pane", "aria-label": T.findings.title }, el("h2", {}, T.findings.title), this.over, this.list, el("p", {}, this.report));
     this.show();
   }
 
@@ -34,6 +36,7 @@ export class Findings {
 
   show() {
     this.report.disabled = !this.page.inquiry;
+    this.over.hidden = !past(this.page.inquiry?.keep_until);
     if (!this.kept.size) return this.list.replaceChildren(el("li", { class: "note" }, T.findings.none));
     const order = (f) => VERDICTS.indexOf(f.verdict);
     const rows = [...this.kept.values()].sort((a, b) => order(a) - order(b) || a.id - b.id);

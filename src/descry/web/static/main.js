@@ -338,7 +338,7 @@ class Page {
   }
 
   report() {
-    if (this.inquiry) showReport(this.inquiry, { purge: () => this.remove(), kept: (tree) => ((this.inquiry = tree), this.listed()) });
+    if (this.inquiry) showReport(this.inquiry, { purge: () => this.remove(), kept: (tree) => ((this.inquiry = tree), this.findings.show(), this.listed()) });
   }
 
   async begin() {
@@ -370,7 +370,6 @@ class Page {
       this.inquiry = await call("GET", `/inquiries/${id}`);
       setting("inquiry", id);
       await this.findings.load();
-      if (past(this.inquiry.keep_until)) say(T.report.past, "warn");
       if (!this.inquiry.head) return this.start();
       const round = await call("GET", `/inquiries/${id}/rounds/${this.inquiry.head}`);
       if (!keepDraft) await this.query.load(round.query);
