@@ -1,4 +1,4 @@
-# descry: make demo · make test · make lint · make test-long
+# descry: make demo · make test · make lint · make docs · make test-long; make help says what each does
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
@@ -13,7 +13,7 @@ help:
 	@echo "make small      every recipe on synthetic people, from START (work/demo/stage0); goes on where it stopped"
 	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
 	@echo "make lint       style, types, and the layers of docs/architecture.md"
-	@echo "make clean      remove the environment and what the demo wrote"
+	@echo "make clean      remove the environment, the site and what the demo wrote"
 
 demo:
 	@$(PYTHON) tools/environment.py web
@@ -54,4 +54,4 @@ tables:
 	@$(BIN)/python recipes/tables.py
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv demo site

@@ -48,15 +48,47 @@ def sealed(line: bytes, **changes: object) -> bytes:
     return body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n'
 
 
-def test_any_changed_byte_is_found_at_its_line(written, tmp_path) -> None:
+def flipped(raw: bytes, position: int, bit: int) -> bytes:
+    changed = bytearray(raw)
+    changed[position] ^= 1 << bit
+    return bytes(changed)
+
+
+def test_any_changed_bit_of_a_line_is_found_at_that_line(tmp_path) -> None:
+    account = Audit(tmp_path)
+    for i in range(4):
+        account.append("search", inquiry=f"{i:032x}", round=i, shown=50)
+    lines = account.path.read_bytes().splitlines(keepends=True)
+    for at in (0, 1, 3):
+        for position in range(len(lines[at])):
+            for bit in (0, 3, 5, 7):
+                changed = flipped(lines[at], position, bit)
+                if b"\n" in changed[:-1]:
+                    continue  # two lines then, and two faults: see the next test
+                verdict = judged(tmp_path, [*lines[:at], changed, *lines[at + 1 :]])
+                assert [f.line for f in verdict.faults] == [at + 1], (changed, verdict)
+                assert not verdict.torn, "nor is it taken for an end that may be dropped"
+
+
+def test_any_changed_byte_among_ten_thousand_lines_is_found_at_its_line(written, tmp_path) -> None:
     rng = random.Random(0)
     for at in (0, LINES - 1, *rng.sample(range(LINES), 10)):
-        raw = bytearray(written[at])
-        raw[rng.randrange(len(raw) - 1)] ^= 1 << rng.randrange(7)
-        if b"\n" in raw[:-1]:
-            continue
-        verdict = judged(tmp_path, [*written[:at], bytes(raw), *written[at + 1 :]])
-        assert [f.line for f in verdict.faults] == [at + 1], verdict.faults
+        changed = flipped(written[at], rng.randrange(len(written[at])), rng.randrange(8))
+        verdict = judged(tmp_path, [*written[:at], changed, *written[at + 1 :]])
+        assert verdict.faults[0].line == at + 1, verdict.faults
+
+
+def test_a_line_whose_end_was_changed_is_not_dropped_by_the_next_writer(tmp_path) -> None:
+    account = Audit(tmp_path)
+    for _ in range(3):
+        account.append("search")
+    whole = account.path.read_bytes()
+    account.path.write_bytes(whole[:-1] + b" ")
+    assert [f.line for f in account.verify().faults] == [3]
+    account.append("search")
+    assert account.path.read_bytes().startswith(whole[:-1])
+    assert [f.line for f in account.verify().faults] == [3]
+    assert account.verify().lines == 4
 
 
 def test_a_change_sealed_anew_is_found_at_the_line_after_it(written, tmp_path) -> None:

@@ -30,6 +30,7 @@ from descry.interact.account import canonical
 from descry.interact.findings import Finding
 from descry.interact.rounds import to_json
 from descry.report import table
+from descry.report.redaction import Redactor
 from gallery.plain_model import PlainModel
 from payloads import PAYLOADS
 
@@ -227,6 +228,31 @@ def test_redacted_paths_are_nowhere(account, made, kind) -> None:
         assert secret.encode() in whole or json.dumps(secret)[1:-1].encode() in whole
         assert secret.encode() not in redacted
     assert b"item " in redacted
+
+
+@pytest.mark.parametrize("kind", report.FORMATS)
+def test_redacted_paths_are_not_in_free_text_either(tmp_path, kind) -> None:
+    root = tmp_path / "my case"
+    with opened(make(root)) as (gallery, store):
+        item = next(iter(gallery.listed()))
+        name = f"as in {Path(item.path).name}"
+        session = ask(gallery, store, name, wanted="grey/blue coat as in D:\\evidence\\box7")
+        note = f"see {item.path}, the folder {root}, {Path(item.path).name}; ~/private/list and n/a, and/or 1/2 of them"
+        store.find(name, Finding(session.inquiry.current.ids[0], "set aside", note))
+        whole = report.export(gallery, store, name, kind).data
+        redacted = report.export(gallery, store, name, kind, redact_paths=True).data
+    for secret in ("my case", Path(item.path).name, "evidence", "private"):
+        assert secret.encode() in whole
+        assert secret.encode() not in redacted
+    for kept in ("n/a, and/or 1/2 of them", "grey/blue coat as in", "the folder"):
+        assert kept.encode() in redacted
+
+
+@given(st.text(max_size=60), st.sampled_from(["/data/crops/a b/x.jpg", "C:\\crops\\x.png", "crops/é ü.webp"]))
+def test_no_known_path_outlives_redaction(text: str, path: str) -> None:
+    redact = Redactor([path])
+    assert path not in redact(f"{text} {path} {text}")
+    assert redact(redact(text)) == redact(text)
 
 
 def test_what_became_of_the_files_is_said_and_no_other_picture_shown(tmp_path) -> None:

@@ -3,9 +3,8 @@
 usage: python3 tools/environment.py [EXTRA ...]        e.g. dev
 
 It says what it does, does nothing twice, and names what is missing. Without an NVIDIA GPU it looks at what pip would
-take
-before taking it: if that were PyTorch's gigabytes for CUDA, it takes PyTorch's CPU wheels instead. TORCH_INDEX=URL
-overrides.
+take before taking it: if that were PyTorch's gigabytes for CUDA, it takes PyTorch's CPU wheels instead.
+TORCH_INDEX=URL overrides.
 """
 
 from __future__ import annotations

@@ -49,7 +49,9 @@ def optimiser_of(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
         raise UsageError(f"optimiser={recipe.optimiser!r} was given; allowed: {', '.join(kinds)}, muon")
     groups = method.param_groups()
     if not groups:
-        raise UsageError("this method has nothing to train")
+        raise UsageError(
+            "this method has nothing to train; it is used as it is: give its weights to descry evaluate or descry index"
+        )
     if recipe.optimiser == "muon":
         inner = inner_matrices(method.named_parameters())
         return MuonAdamW(groups, inner, recipe.lr, recipe.muon_rate, recipe.betas, recipe.eps, recipe.weight_decay)

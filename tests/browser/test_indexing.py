@@ -71,6 +71,13 @@ def opened(page: Any) -> None:
     page.wait_for_selector(".indexing .crumbs")
 
 
+def begun(page: Any) -> None:
+    """The index of the folder that the screen opens with is under way."""
+    opened(page)
+    page.wait_for_selector(".seen table")
+    page.click("dialog button.primary:has-text('Index')")
+
+
 def finished(page: Any) -> None:
     page.wait_for_selector(".job button.primary:has-text('Search the gallery')")
 
@@ -118,9 +125,7 @@ def test_a_folder_with_twenty_bad_files_is_indexed_and_the_list_read(page, live,
 
 def test_a_job_goes_on_through_a_reload_and_is_paused_and_gone_on_with(page, tab, live, gate, tmp_path):
     photos(tmp_path / "photos", good=100)
-    opened(page)
-    page.wait_for_selector(".seen table")
-    page.click("button:has-text('Index') >> visible=true >> nth=-1")
+    begun(page)
     gate.turn.release()
     page.wait_for_function("() => descry.page.indexing.job?.done >= 32")
     page.reload()
@@ -151,9 +156,7 @@ def test_searching_goes_on_while_a_folder_is_indexed(page, live, gate, tmp_path,
     monkeypatch.setattr("descry.gallery.indexing.COMMIT_SECONDS", 0.0)
     photos(tmp_path / "photos", good=150)
     first = say(page, "red jacket")
-    opened(page)
-    page.wait_for_selector(".seen table")
-    page.click("dialog button.primary:has-text('Index')")
+    begun(page)
     page.wait_for_selector(".job progress")
     page.keyboard.press("Escape")
     page.wait_for_selector("#topbar .working")
@@ -178,9 +181,7 @@ def test_searching_goes_on_while_a_folder_is_indexed(page, live, gate, tmp_path,
 
 def test_a_stopped_server_ends_the_job_and_the_page_says_so(page, tab, live, gate, tmp_path):
     photos(tmp_path / "photos", good=100)
-    opened(page)
-    page.wait_for_selector(".seen table")
-    page.click("dialog button.primary:has-text('Index')")
+    begun(page)
     gate.turn.release()
     page.wait_for_function("() => descry.page.indexing.job?.done >= 32")
     (job,) = live.desk.indexing.jobs.values()

@@ -65,7 +65,7 @@ class Chain:
 
     def __init__(self) -> None:
         self.lines, self.hash, self.faults = 0, FIRST, list[Fault]()
-        self._number, self._before = 1, {FIRST}
+        self._number, self._before, self._adrift = 1, {FIRST}, False
 
     def take(self, raw: bytes) -> None:
         """The next line, with its end."""
@@ -76,7 +76,10 @@ class Chain:
             self._fault("was changed after it was written")
             self._number += 1
             self._before = {stored or "", real, hashlib.sha256(raw).hexdigest()}
+            self._adrift = True  # two lines in one, when an end of line was changed: the next number may be any
             return
+        if self._adrift and number > self._number and before in self._before:
+            self._number = number
         if number > self._number:
             self._fault(
                 f"bears number {number} where {self._number} should stand: lines before it were removed or moved"
@@ -85,7 +88,7 @@ class Chain:
             self._fault(f"bears number {number} where {self._number} should stand: it was moved, or stands here twice")
         elif before not in self._before:
             self._fault("does not continue the line before it: one of the two was replaced")
-        self._number, self._before = number + 1, {stored}
+        self._number, self._before, self._adrift = number + 1, {stored}, False
 
     def _fault(self, what: str) -> None:
         self.faults.append(Fault(self.lines, what))

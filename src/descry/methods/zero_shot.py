@@ -3,7 +3,7 @@ beat."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -23,6 +23,10 @@ class Config:
 
     recipe: Recipe = _NONE
     image_size: tuple[int, int] = (224, 224)
+
+    def with_recipe(self, recipe: Recipe) -> Config:
+        """A copy with this recipe, by which nothing is trained either."""
+        return replace(self, recipe=recipe)
 
 
 PRESETS: dict[str, Config] = {"paper": Config(), "released": Config(), "recommended": Config()}

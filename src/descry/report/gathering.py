@@ -16,6 +16,7 @@ from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
 from ..interact.store import InquiryStore
 from .known import about_model
+from .redaction import Redactor
 
 NOTICE = "Search leads, not an identification"
 FORMAT = 1
@@ -49,6 +50,10 @@ class Crops:
             self.fetch([number])
         return self._items.get(number)
 
+    def paths(self) -> list[str]:
+        """Of all items looked up so far."""
+        return [item.path for item in self._items.values()]
+
     def read(self, number: int) -> bytes | None:
         """The file as it was indexed; None when it is gone or is another one now."""
         item = self.item(number)
@@ -77,28 +82,30 @@ class Crops:
 def gather(
     gallery: Gallery, store: InquiryStore, name: str, blur_others: bool = False, redact_paths: bool = False
 ) -> dict[str, Any]:
-    """The report without its time block. Raises UsageError for an unknown inquiry."""
+    """The report without its time block. redact_paths: also out of notes, names and phrases, as far as they are known or
+    look like paths. Raises UsageError for an unknown inquiry."""
     inquiry, about, findings = store.load(name), store.about(name), store.findings(name)
     crops = Crops(gallery)
-    made = [inquiry.rounds[n] for n in sorted(inquiry.rounds)]
-    crops.fetch([*(i for r in made for i in r.ids[:TOP]), *(f.item for f in findings)])
-    whole = [to_json(r) for r in made]
+    rounds = [inquiry.rounds[n] for n in sorted(inquiry.rounds)]
+    crops.fetch([*(i for r in rounds for i in r.ids[:TOP]), *(f.item for f in findings)])
+    whole = [to_json(r) for r in rounds]
     told = [f.to_json() for f in findings]
     digest = hashlib.sha256(canonical({"name": name, "rounds": whole, "findings": told}).encode()).hexdigest()
     kept = {"begun": about.begun, "keep_until": about.keep_until, "digest": digest}
     teller = _Teller(crops, findings, redact_paths)
-    return {
+    made = {
         "format": FORMAT,
         "notice": NOTICE,
         "options": {"blur_others": blur_others, "redact_paths": redact_paths},
-        "inquiry": {"name": name, **kept, "rounds": len(made), "on_show": inquiry.head},
+        "inquiry": {"name": name, **kept, "rounds": len(rounds), "on_show": inquiry.head},
         "model": about_model(gallery.binding, redact_paths),
         "gallery": _gallery(gallery),
-        "findings": [teller.finding(f, made) for f in findings],
+        "findings": [teller.finding(f, rounds) for f in findings],
         "runner_ups": _runner_ups(inquiry, findings, teller),
-        "rounds": [teller.round(r, row, inquiry.rounds.get(r.parent)) for r, row in zip(made, whole, strict=True)],
+        "rounds": [teller.round(r, row, inquiry.rounds.get(r.parent)) for r, row in zip(rounds, whole, strict=True)],
         "limits": list(LIMITS),
     }
+    return Redactor(crops.paths()).within(made) if redact_paths else made
 
 
 def _gallery(gallery: Gallery) -> dict[str, Any]:

@@ -166,7 +166,7 @@ class _Page:
 
 _OPTIONS = {
     "blur_others": "In pictures, everyone who is in no finding has been blurred.",
-    "redact_paths": "Paths were left out; items are named by number.",
+    "redact_paths": "Paths and names of files were left out, also of notes; items are named by number.",
 }
 
 
