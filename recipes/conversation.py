@@ -27,6 +27,7 @@ from descry.interact.questions import vocabulary
 from descry.interact.rerank import reranker
 from descry.interact.simulate import POLICIES, Course, World, simulate
 from descry.interact.witness import FAITHFUL, Habits
+from descry.interact.wordings import best_readings
 from descry.interact.worlds import (
     Embedded,
     absence_profiles,
@@ -61,15 +62,17 @@ class Part:
 
 
 def choose(model: Any, val: Part) -> dict[str, Any]:
-    """Composition, reading curves, sharpness and constants on validation people, set in the model's configuration."""
+    """Composition, wordings, reading curves, sharpness and constants on validation people, set in the configuration."""
     words = val.benches["sketch+text"]
     whole = compare(model, words, val.photos, compositions())
     best = whole[0].composition
+    model.config["composition"] = {"readings": best_readings(model, val.photos, val.people, vocabulary())}
+    readings = model.config["composition"]["readings"]
     curves = reading_curves(model, val.photos, val.people, vocabulary())
-    model.config["composition"] = {"curves": curves}
+    model.config["composition"] = {"curves": curves, "readings": readings}
     split = compare(model, chipped(words), val.photos, [replace(best, phrases=p) for p in ("one", "each", "both")])
     composition = replace(best, phrases=split[0].composition.phrases)
-    served: dict[str, Any] = composition.to_json() | {"curves": curves}
+    served: dict[str, Any] = composition.to_json() | {"curves": curves, "readings": readings}
     model.config["composition"] = served
     world = val.world(model)
     served["sharpness"] = sharpness_of(world)
@@ -198,7 +201,9 @@ def main() -> None:
     result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
     if not args.keep:
         result["validation"] = choose(model, val)
-        result["chosen on validation"] = {k: v for k, v in model.config["composition"].items() if k != "curves"}
+        result["chosen on validation"] = {
+            k: v for k, v in model.config["composition"].items() if k not in ("curves", "readings")
+        }
         served = json.dumps(model.config["composition"], indent=1)
         (args.out / "composition.json").write_text(served + "\n", "utf-8")
     steps = {

@@ -50,6 +50,26 @@ def lines(place: Path) -> list[dict]:
     return [json.loads(raw) for raw in Audit(place).path.read_text().splitlines()]
 
 
+def test_nothing_is_exported_into_the_gallery_or_to_nowhere(place, tmp_path, capsys) -> None:
+    before = {p.name: p.read_bytes() for p in place.iterdir()}
+    for out in (place / "r.html", place / "below" / ".." / "r.html", tmp_path / "nowhere" / "r.html"):
+        assert "name a file" in said(capsys, "report", "north gate", "--gallery", place, "-o", out, status=2)
+    for out in (place / "audit.jsonl", place / "inquiries.db", tmp_path):
+        assert "name a file" in said(capsys, "audit", "export", place, "-o", out, status=2)
+    after = {p.name: p.read_bytes() for p in place.iterdir() if not p.name.startswith("items.db-")}
+    assert after == {name: data for name, data in before.items() if not name.startswith("items.db-")}
+
+
+def test_changes_of_a_whole_gallery_leave_their_line(place, tmp_path, capsys) -> None:
+    (tmp_path / "crops").rename(tmp_path / "moved")
+    said(capsys, "gallery", "relocate", place, tmp_path / "crops", tmp_path / "moved")
+    said(capsys, "merge", place, "--out", tmp_path / "merged")
+    moved, merged = lines(place)[-1], lines(tmp_path / "merged")
+    assert (moved["what"], moved["of"], moved["moved"], moved["gallery"]["items"]) == ("index", "relocate", 12, 12)
+    assert [(r["what"], r["of"], r["parts"], r["gallery"]["items"]) for r in merged] == [("index", "merge", 1, 12)]
+    assert str(tmp_path) not in Audit(place).path.read_text()
+
+
 def test_each_command_leaves_its_line(place, tmp_path, capsys, run) -> None:
     said(capsys, "search", place, "--text", "a blue top")
     said(capsys, "index", tmp_path / "crops", "--out", place, "--encoder", "torch", "--quiet", "--dry-run")
@@ -115,8 +135,8 @@ def test_a_report_in_each_format(place, tmp_path, capsys) -> None:
     assert Audit(place).head() in shown
     assert "csv, html, json" in said(capsys, "report", "north gate", "--gallery", place, "-o", "out.pdf", status=2)
     assert "no inquiry 'x'" in said(capsys, "report", "x", "--gallery", place, "-o", out, status=2)
-    nowhere = tmp_path / "nowhere" / "out.html"
-    assert "a folder that you can" in said(capsys, "report", "north gate", "--gallery", place, "-o", nowhere, status=2)
+    long = tmp_path / f"{'x' * 300}.html"
+    assert "a folder that you can" in said(capsys, "report", "north gate", "--gallery", place, "-o", long, status=2)
 
 
 def test_the_account_is_verified_and_exported(place, tmp_path, capsys) -> None:
@@ -181,3 +201,22 @@ def test_what_is_deleted_from_a_gallery_is_purged(place, tmp_path, capsys) -> No
     assert lines(place)[-1]["what"] == "purge"
     said(capsys, "gallery", "delete", place, "--everything", "--confirm", place.name)
     assert not place.exists()
+
+
+def test_a_distributed_store_has_none_of_this_and_says_where_it_is(capsys) -> None:
+    address = "milvus://127.0.0.1:1#crops"
+    for command in (
+        ("report", "x", "-o", "r.html", "--gallery", address),
+        ("finding", "x", "--gallery", address),
+        ("keep", "--gallery", address),
+        ("purge", address, "--expired"),
+        ("audit", "verify", address),
+        ("audit", "export", address, "-o", "a.jsonl"),
+        ("inquiry", "show", address, "x"),
+    ):
+        assert "local gallery that it was migrated from" in said(capsys, *command, status=2), command
+
+
+def test_a_finding_without_an_item_is_not_taken_for_a_list(place, capsys) -> None:
+    for option in (("--remove",), ("--note", "a bag")):
+        assert "give --item" in said(capsys, "finding", "north gate", "--gallery", place, *option, status=2)

@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from descry.audit import Audit
 from descry.checkpoint import DEMO, load_method, read_config
 from descry.cli import main
 from descry.embed import load
@@ -70,6 +71,9 @@ def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys
     assert len(out.strip().splitlines()) >= 10
     assert "descry index PHOTOS" in err
     assert "no evidence of accuracy on real people" in err
+    account = Audit(tmp_path / "demo" / "gallery")
+    told = [json.loads(line)["what"] for line in account.path.read_text().splitlines()]
+    assert told == ["index", "search", "index", "search"]
     assert main(["demo", str(tmp_path / "other"), "--identities", "3"]) == 2
 
 

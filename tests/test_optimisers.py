@@ -6,10 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from conftest import toy_clip, toy_words
 from descry.clip import random_clip
 from descry.errors import UsageError
-from descry.methods import decay_groups
-from descry.optimisers import MuonAdamW, inner_matrices
+from descry.methods import METHODS, Recipe, decay_groups, preset
+from descry.methods.zero_shot import ZeroShot
+from descry.optimisers import MuonAdamW, inner_matrices, optimiser_of
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 
@@ -85,3 +87,21 @@ def test_an_older_torch_is_told(monkeypatch):
     monkeypatch.delattr(torch.optim, "Muon")
     with pytest.raises(UsageError, match=r"needs torch 2\.9"):
         _optimiser(_network())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_takes_another_recipe(name):
+    changed = preset(name, "recommended").with_recipe(Recipe(7, 3, 0.5))
+    assert (changed.recipe.epochs, changed.recipe.batch_size, changed.recipe.lr) == (7, 3, 0.5)
+
+
+def test_what_has_nothing_to_train_is_refused():
+    method = ZeroShot(toy_clip(toy_words()), toy_words(), preset("zero_shot", "recommended"))
+    with pytest.raises(UsageError, match="nothing to train; it is used as it is"):
+        optimiser_of(method, method.config.recipe)
+
+
+def test_an_unknown_optimiser_is_refused():
+    method = ZeroShot(toy_clip(toy_words()), toy_words(), preset("zero_shot", "recommended"))
+    with pytest.raises(UsageError, match="optimiser='sgd' was given; allowed: adamw, adam, muon"):
+        optimiser_of(method, Recipe(1, 1, 0.1, optimiser="sgd"))

@@ -18,7 +18,7 @@ import account
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
 from descry import audit, purge, report
 from descry.errors import DescryError, Locked, UsageError
-from descry.gallery import files
+from descry.gallery import Gallery, files
 from descry.interact.account import ref_of
 from descry.interact.findings import Finding
 from descry.query import digest
@@ -372,6 +372,30 @@ def test_everything_of_a_gallery_goes_and_nothing_else(folder: Path) -> None:
         store.close()
         purge.everything(gallery)
     assert [p.name for p in folder.iterdir()] == ["mine.txt"]
+
+
+def test_a_gallery_that_is_being_written_stays_whole(folder: Path) -> None:
+    with opened(folder) as (writer, store), opened(folder) as (gallery, _):
+        writer.store.hold()
+        before = sorted(p.name for p in folder.iterdir())
+        with pytest.raises(Locked):
+            purge.everything(gallery)
+        assert sorted(p.name for p in folder.iterdir()) == before
+        assert NAME in store.names()
+
+
+def test_what_was_searched_for_goes_before_the_gallery_does(folder: Path, monkeypatch) -> None:
+    gone = secrets_of(folder, NAME)
+    with opened(folder) as (gallery, store):
+        store.close()
+        with monkeypatch.context() as patch:
+            _failing(patch, "descry.gallery.Gallery.erase", False)
+            with pytest.raises(DescryError):
+                purge.everything(gallery)
+    assert found(folder, gone) == set()
+    with Gallery.open(folder) as gallery:
+        purge.everything(gallery)
+    assert not folder.exists()
 
 
 def test_items_that_are_deleted_from_a_gallery_are_purged(folder: Path) -> None:

@@ -18,6 +18,8 @@ from .query import Part, Query, digest
 from .ranking import Formula, Term, unit
 
 Curves = Mapping[str, tuple[float, float]]
+Readings = Mapping[str, tuple[Sequence[str], Sequence[str]]]
+"""Phrase → the wordings that stand for it, and those of what it is told apart from (none: the neutral phrase)."""
 HOW = ("early", "late", "sum", "slerp", "ranks", "early+late", "pseudo")
 PHRASES = ("one", "each", "both")
 
@@ -122,6 +124,12 @@ def curves_of(model: Encoder) -> Curves:
     return {phrase: (float(a), float(b)) for phrase, (a, b) in measured.items()}
 
 
+def readings_of(model: Encoder) -> Readings:
+    """Phrase → how this model reads it best, for the phrases where validation found better words than the phrase."""
+    chosen = (model.config.get("composition") or {}).get("readings") or {}
+    return {phrase: (tuple(like), tuple(unlike)) for phrase, (like, unlike) in chosen.items()}
+
+
 def terms(
     model: Encoder,
     query: Query,
@@ -149,7 +157,8 @@ def terms_of(
     if how.how in ("early", "early+late", "pseudo") and "sketch+text" not in model.answers:
         how = Composition(**(asdict(how) | {"how": "late"}))
     memo = memo or Memo(limit=1 << 40)
-    plans = [_Plan(query, how, curves) for query in queries]
+    readings = readings_of(model)
+    plans = [_Plan(query, how, curves, readings) for query in queries]
     pictures = [p for plan in plans for p in plan.pictures]
     names = [digest(p.value) for p in pictures]
     images = memo.rows([("image", n) for n in names], lambda new: model.embed_images([pictures[i].value for i in new]))
@@ -182,20 +191,41 @@ def _split(names: list[str], plans: list[_Plan]) -> list[list[str]]:
 
 
 def phrase_vectors(model: Encoder, phrases: Sequence[str], neutral: str | None = None) -> np.ndarray:
-    """(P, D) of phrases that are scored by themselves: each against the neutral phrase, where there is one.
+    """(P, D) of phrases that are scored by themselves: the mean of each phrase's wordings, less that of what it is told
+    apart from (`readings_of`) or else the neutral phrase, where there is one.
 
     neutral: the composition's unless given.
     """
-    vectors = model.embed_texts(list(phrases))
     neutral = composition_of(model).neutral if neutral is None else neutral
-    return unit(vectors - model.embed_texts([neutral])) if neutral else vectors
+    readings = readings_of(model)
+    words = list(dict.fromkeys(w for p in phrases for w in _wordings(p, neutral, readings)))
+    rows = dict(zip(words, model.embed_texts(words), strict=True)) if words else {}
+    if not phrases:
+        return model.embed_texts([])
+    return np.stack([_direction(p, neutral, readings, rows) for p in phrases])
+
+
+def _wordings(phrase: str, neutral: str, readings: Readings) -> list[str]:
+    """Every text that the direction of a phrase needs."""
+    like, unlike = readings.get(phrase, ((phrase,), ()))
+    return [*like, *(unlike or ([neutral] if neutral else []))]
+
+
+def _direction(phrase: str, neutral: str, readings: Readings, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The direction of a phrase from its embedded wordings."""
+    like, unlike = readings.get(phrase, ((phrase,), ()))
+    unlike = unlike or ([neutral] if neutral else [])
+    if not unlike and len(like) == 1:
+        return rows[like[0]]
+    mean = np.mean([rows[w] for w in like], axis=0)
+    return np.asarray(unit((mean - np.mean([rows[w] for w in unlike], axis=0) if unlike else mean)[None])[0])
 
 
 class _Plan:
     """What of one query has to be embedded, and how the vectors become terms."""
 
-    def __init__(self, query: Query, how: Composition, curves: Curves):
-        self.how, self.kind, self.curves = how, query.kind, curves
+    def __init__(self, query: Query, how: Composition, curves: Curves, readings: Readings):
+        self.how, self.kind, self.curves, self.readings = how, query.kind, curves, readings
         self.sketches = [p for p in query.sketches if p.on]
         self.pictures = [*self.sketches, *(p for p in query.photos if p.on)]
         wanted = [p for p in query.wanted if p.on]
@@ -210,9 +240,8 @@ class _Plan:
             )
 
     def texts(self) -> list[str]:
-        alone = [p.value for p in (*self.single, *self.unwanted)]
-        neutral = [self.how.neutral] if self.how.neutral and alone else []
-        return [*([self.prompt] if self.prompt else []), *alone, *neutral]
+        alone = (w for p in (*self.single, *self.unwanted) for w in _wordings(p.value, self.how.neutral, self.readings))
+        return [*([self.prompt] if self.prompt else []), *alone]
 
     def prompts(self, names: list[str]) -> list[tuple[str, Part, str]]:
         if not self.pictures or self.how.how not in ("early", "early+late", "pseudo"):
@@ -224,11 +253,10 @@ class _Plan:
 
     def terms(self, names: list[str], rows: dict[tuple[str, ...], np.ndarray]) -> list[Term]:
         out = self._base(names, rows)
-        base = rows[("text", self.how.neutral)] if self.how.neutral and (self.single or self.unwanted) else None
+        spelt = {key[1]: row for key, row in rows.items() if key[0] == "text"}
         for shape, kind, parts in (("evidence", "text", self.single), ("not", "not", self.unwanted)):
             for part in parts:
-                vector = rows[("text", part.value)]
-                vector = vector if base is None else unit(vector - base)
+                vector = _direction(part.value, self.how.neutral, self.readings, spelt)
                 curve = self.curves.get(part.value)
                 out.append(Term(kind, part.value, part.weight, vector, shape, curve=curve))
         return out

@@ -150,6 +150,12 @@ def indexed(gallery: Any, report: Any) -> Line:
     return Audit(gallery.path).append("index", **counts, skipped=skipped, gallery=content(gallery.store), model=model)
 
 
+def changed(gallery: Any, of: str, what: str = "index", **counts: int) -> Line:
+    """The line for another change or copy of a whole gallery. of: "merge", "relocate" (what "index") or "migrate"
+    (what "export")."""
+    return Audit(gallery.path).append(what, of=of, **counts, gallery=content(gallery.store))
+
+
 def content(store: LocalStore) -> dict[str, Any]:
     """What a gallery holds now: its snapshot's name, as lines of searches give it; items; and a digest of them."""
     with store.database.reading():

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import IndexCorrupt, UsageError
-from .report import write
+from .report import check_place, refuse_address, write
 
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
@@ -54,6 +54,7 @@ def export(
     account = _account(gallery)
     if account.path.parent != gallery:
         raise UsageError(f"{gallery} is an exported account already; name a gallery")
+    check_place(out, gallery)
     data, head = account.export()
     write(out, data)
     lines = data.count(b"\n")
@@ -86,6 +87,7 @@ def account_search(gallery: Any, query: Any, found: Any) -> None:
 def _account(gallery: Path) -> Any:
     from ..audit import Audit
 
+    refuse_address(gallery)
     if not gallery.is_file() and not (gallery / "gallery.json").is_file():
         raise UsageError(f"{gallery} is neither a gallery nor an exported account; name a folder made by descry index")
     return Audit(gallery)

@@ -12,6 +12,7 @@ import tyro
 
 from ..errors import UsageError
 from . import results
+from .audit import account_search
 from .machine import Machine, OnMachine
 from .progress import progress
 
@@ -90,6 +91,7 @@ def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
 
 
 def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine) -> tuple[Any, Any]:
+    from .. import audit
     from ..embed import load
     from ..gallery import Gallery
 
@@ -97,8 +99,12 @@ def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine) -> tu
     made = (out / "gallery.json").exists()
     with Gallery.open(out, model) if made else Gallery.create(out, model) as gallery:
         with progress("indexing") as tick:
-            gallery.index((str(photos),), batch_size=machine.batch_size or 64, progress=lambda s: tick(s.done, s.total))
-        return gallery.search(query, k), model
+            size = machine.batch_size or 64
+            report = gallery.index((str(photos),), batch_size=size, progress=lambda s: tick(s.done, s.total))
+        audit.indexed(gallery, report)
+        found = gallery.search(query, k)
+        account_search(gallery, query, found)
+        return found, model
 
 
 def _say(text: str) -> None:

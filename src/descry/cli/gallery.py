@@ -141,10 +141,12 @@ def relocate(
         old: the folder as it was; it need not be there any more.
         new: the folder that holds the same files now.
     """
+    from .. import audit
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         report = opened.relocate(old, new)
+        audit.changed(opened, "relocate", moved=report.moved, absent=report.absent, joined=report.joined)
     print(f"{report.moved} items moved; nothing was encoded again")
     if report.joined:
         print(f"{report.joined} of them had been indexed at the new place too; they are one again")

@@ -14,6 +14,7 @@ import tyro
 from ..errors import UsageError, nearest
 from .absence import calibrate
 from .chat import chat
+from .report import refuse_address
 from .simulate import simulate
 
 __all__ = ["calibrate", "chat", "inquiry", "simulate"]
@@ -95,6 +96,7 @@ def opened(path: Path, name: str, model: str = "", k: int = 20, fresh: bool = Fa
     from ..interact.session import Session
     from ..interact.store import InquiryStore
 
+    refuse_address(path)
     with Gallery.open(path, model or None) as gallery:
         store = InquiryStore(path)
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -42,6 +43,7 @@ def report(
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:
         raise UsageError(f"-o {out} was given; {nearest(kind, writing.FORMATS)} (the end of the name says which)")
+    check_place(out, gallery)
     with kept(gallery) as (opened, store):
         made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
     write(out, made.data)
@@ -76,6 +78,8 @@ def finding(
     """
     from ..interact.findings import Finding
 
+    if not item and (remove or note):
+        raise UsageError("no item was named; give --item with an id, as search and inquiry show them")
     with kept(gallery) as (opened, store):
         if item and remove:
             if not store.unfind(inquiry, item):
@@ -123,6 +127,24 @@ def keep(
     return 0
 
 
+def refuse_address(gallery: Path) -> None:
+    """UsageError for a distributed store: inquiries and the account stay where it came from."""
+    if str(gallery).startswith("milvus"):
+        raise UsageError(
+            f"{gallery} is a distributed store, which keeps no inquiries and no account; name the folder of the "
+            "local gallery that it was migrated from"
+        )
+
+
+def check_place(out: Path, gallery: Path) -> None:
+    """UsageError, before anything is accounted for, for a file in a folder that is not there, or in the gallery's own:
+    there it would outlive a purge, or take the place of what the gallery is made of."""
+    if os.path.isdir(out) or not os.path.isdir(out.parent):
+        raise UsageError(f"{out} cannot be written; name a file in a folder that is there")
+    if out.resolve().is_relative_to(gallery.resolve()):
+        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a file elsewhere")
+
+
 def write(out: Path, data: bytes) -> None:
     """Write what was exported. UsageError for a place that cannot be written to."""
     try:
@@ -140,6 +162,7 @@ def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
     from ..gallery import Gallery
     from ..interact.store import InquiryStore
 
+    refuse_address(gallery)
     with Gallery.open(gallery) as opened:
         if purge.pending(opened.path):
             print(f"note: a purge was interrupted; finish it with descry purge {gallery}", file=sys.stderr)

@@ -52,10 +52,14 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path) -> int:
         parts: galleries of one model.
         out: the new gallery.
     """
+    from .. import audit
+    from ..gallery import Gallery
     from ..gallery.merge import merge as join
 
     with progress("merging") as tick:
         count = join(parts, out, tick)
+    with Gallery.open(out) as made:
+        audit.changed(made, "merge", parts=len(parts))
     print(f"{out} holds {count} items of {len(parts)} galleries; every vector was compared")
     return 0
 
@@ -78,11 +82,15 @@ def migrate(
         partition_by: camera, day or none, of a new collection; left out, cameras where there are several, else days.
         index_type: flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
     """
+    from .. import audit
+    from ..gallery import Gallery
     from ..gallery.migrate import Layout
     from ..gallery.migrate import migrate as copy
 
     with progress("migrating") as tick:
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
+    with Gallery.open(gallery) as opened:
+        audit.changed(opened, "migrate", "export", copied=report.copied, present=report.present)
     print(
         f"{report.total} items in {to}: {report.copied} copied, {report.present} were there; counts and checksums agree"
     )

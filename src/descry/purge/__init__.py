@@ -78,14 +78,13 @@ def items(gallery: Gallery, ids: Collection[int]) -> int:
 
 
 def everything(gallery: Gallery) -> None:
-    """Remove a whole gallery: its own files, its inquiries and its account. The pictures are not touched."""
+    """Remove a whole gallery: its own files, its inquiries and its account. The pictures are not touched. Raises
+    Locked, with nothing removed, while another process writes it."""
+    if "compact" in gallery.store.capabilities:
+        gallery.store.hold()
+        for name in BESIDE:  # first what was searched for: killed after it, there is still a gallery to be removed
+            (gallery.path / name).unlink(missing_ok=True)
     gallery.erase()
-    if "compact" not in gallery.store.capabilities:
-        return
-    for name in BESIDE:
-        (gallery.path / name).unlink(missing_ok=True)
-    if gallery.path.is_dir() and not any(gallery.path.iterdir()):
-        gallery.path.rmdir()
 
 
 def pending(folder: str | Path) -> bool:

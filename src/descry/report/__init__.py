@@ -56,8 +56,8 @@ def export(
     """The report as a file that needs nothing else, and a line in the account that it left the house.
 
     format: one of FORMATS. blur_others: in pictures, everyone not in a finding is blurred beyond recovery.
-    redact_paths: items are named by number, and paths are left out of notes. Raises UsageError for an unknown inquiry or format, DescryError when the
-    account cannot be written: then there is no report either.
+    redact_paths: items are named by number, and paths are left out of notes. Raises UsageError for an unknown inquiry
+    or format, DescryError when the account cannot be written: then there is no report either.
     """
     if format not in FORMATS:
         raise UsageError(f"there is no report as {format!r}; {nearest(format, FORMATS)}")

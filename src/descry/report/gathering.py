@@ -82,8 +82,8 @@ class Crops:
 def gather(
     gallery: Gallery, store: InquiryStore, name: str, blur_others: bool = False, redact_paths: bool = False
 ) -> dict[str, Any]:
-    """The report without its time block. redact_paths: also out of notes, names and phrases, as far as they are known or
-    look like paths. Raises UsageError for an unknown inquiry."""
+    """The report without its time block. redact_paths: also out of notes, names and phrases, as far as they are known
+    or look like paths. Raises UsageError for an unknown inquiry."""
     inquiry, about, findings = store.load(name), store.about(name), store.findings(name)
     crops = Crops(gallery)
     rounds = [inquiry.rounds[n] for n in sorted(inquiry.rounds)]
