@@ -41,7 +41,7 @@ from descry.metrics import rank
 from descry.people.benchmark import PARTS, benchmark, records_of
 
 HARD = Habits(err=0.2, forget=0.2)
-GRID = {"answer_yes": (0.35, 0.5, 0.75, 1.0), "answer_no": (0.06, 0.1, 0.15, 0.25), "error": (0.02, 0.05, 0.1)}
+GRID = {"answer_yes": (0.2, 0.35, 0.5, 0.75), "answer_no": (0.03, 0.06, 0.1, 0.15), "error": (0.05, 0.1, 0.15, 0.2)}
 
 
 class Part:

@@ -1,5 +1,4 @@
-"""Which words read an attribute: candidates, the choice on people whose truth is known, and what a query makes of it.
-"""
+"""Which words read an attribute: candidates, the choice on people whose truth is known, and what a query makes of it."""
 
 import numpy as np
 import pytest
@@ -72,7 +71,7 @@ def test_words_that_read_better_are_chosen_and_the_configuration_is_left_as_it_w
     found = best_readings(model, shown, people, [SLEEVES])
     assert model.config["composition"] == before
     _, unlike = found[SLEEVES.phrase]
-    assert any("short" in w for w in unlike)
+    assert any("short" in w or "tank" in w for w in unlike)
 
 
 def test_a_reading_changes_the_direction_of_the_phrase_wherever_it_is_scored_by_itself():

@@ -50,8 +50,8 @@ SPOKEN: dict[str, dict[str, tuple[str, ...]]] = {
         "bun": ("hair in a bun",),
     },
     "sleeves": {
-        "long": ("a long sleeve shirt", "a long sleeve top"),
-        "short": ("a short sleeve t-shirt", "a short sleeve shirt", "a short sleeve dress"),
+        "long": ("a sweater", "a hoodie", "a long sleeve shirt", "a long sleeve dress"),
+        "short": ("a t-shirt", "a short sleeve shirt", "a short sleeve dress"),
         "sleeveless": ("a tank top", "a sleeveless dress"),
     },
     "upper_pattern": {
