@@ -1,4 +1,4 @@
-"""Which words read an attribute: candidates, the choice on people whose truth is known, and what a query makes of it."""
+"""Which words read an attribute: candidates, the choice on people of known looks, and what a query makes of it."""
 
 import numpy as np
 import pytest
