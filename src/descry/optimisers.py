@@ -1,9 +1,8 @@
 """What moves the weights: a recipe's learning rates and its optimiser, torch's own or Muon beside AdamW.
 
 Muon (Jordan et al., 2024) gives the matrices inside a transformer's layers updates of equal strength in all directions;
-everything else (embeddings, projections, vectors) is AdamW's. Trained from nothing on a processor, a small CLIP leaves
-its first plateau several times sooner this way (docs/demo-model.md). Fine-tuning a pretrained CLIP keeps AdamW, as the
-papers do.
+everything else (embeddings, projections, vectors) is AdamW's. Trained from nothing, a small CLIP leaves its first
+plateau sooner this way (measured in docs/demo-model.md). Fine-tuning a pretrained CLIP keeps AdamW, as the papers do.
 """
 
 from __future__ import annotations
