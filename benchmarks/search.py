@@ -77,7 +77,7 @@ def truth(blocks: Iterable[np.ndarray], queries: np.ndarray, rows: int) -> np.nd
 
 def overlap(found: np.ndarray, expected: np.ndarray) -> float:
     """Mean share of the expected K that was found."""
-    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found, expected, strict=False)]))
+    return float(np.mean([len(set(a) & set(b)) / K for a, b in zip(found, expected, strict=True)]))
 
 
 def rivals(shot: Snapshot) -> dict[str, Callable[[np.ndarray], np.ndarray]]:

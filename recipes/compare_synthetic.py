@@ -2,7 +2,7 @@
 
     python recipes/compare_synthetic.py --start work/demo/stage0 --work work/compare --jobs 4
     python recipes/note_comparison.py work/compare && make tables
-    python recipes/compare_synthetic.py --smoke --work /tmp/compare       (a minute; claims nothing)
+    python recipes/compare_synthetic.py --smoke --work work/smoke-compare       (a minute; claims nothing)
 
 The start is a CLIP trained on people of one world (the first stage of recipes/demo.sh). Rows train on, and are judged
 on, people of another population under the other world's cameras and manner of drawing people, so nobody and no camera
@@ -18,12 +18,11 @@ whether a part does what its paper says, and how far seeds lie apart.
 
 from __future__ import annotations
 
-import argparse
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from contest import Budget, Contest, Row, run
+from contest import Budget, Contest, Row, options, run, scaled, wanted
 from verdict import differences
 from worlds import untrained
 
@@ -104,33 +103,12 @@ def contest(work: Path, origin: str, scale: Scale, rivals: bool) -> Contest:
     return Contest(TABLE, begin, rows(rivals), {"": (taught,)}, asked, "test", work, scale.budget, scale.seeds)
 
 
-def wanted(table: dict[str, Row], only: str) -> list[str]:
-    """Rows whose name contains `only`, and those that they are compared with."""
-    named = [n for n in table if only in n]
-    return [n for n in table if n in {*named, *(table[n].against for n in named)}]
-
-
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", default="", help="run folder of the CLIP that all rows begin with")
-    parser.add_argument("--work", type=Path, required=True, help="folder for people and runs; kept for going on")
-    parser.add_argument("--smoke", action="store_true", help="a few people and steps, to see that it runs")
+    parser = options(__doc__, "run folder of the CLIP that all rows begin with: the first stage of recipes/demo.sh")
     parser.add_argument("--rivals", action="store_true", help="also the papers' rivals")
-    parser.add_argument(
-        "--only", default="", help="only rows whose name contains this, and what they are compared with"
-    )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each of one thread")
-    for name in ("people", "epochs"):
-        parser.add_argument(f"--{name}", type=int, default=0, help="another number than the recipe's")
-    parser.add_argument("--lr", type=float, default=0.0, help="another rate than the recipe's")
-    parser.add_argument("--seed", type=int, action="append", help="may be repeated; default 0, 1, 2")
     args = parser.parse_args()
-    if not args.smoke and not args.start:
-        parser.error("give --start RUN, the first stage of recipes/demo.sh, or --smoke")
-    scale = SMOKE if args.smoke else Scale()
-    budget = replace(scale.budget, **{k: v for k in ("epochs", "lr") if (v := getattr(args, k))})
-    scale = replace(scale, budget=budget, people=args.people or scale.people, seeds=tuple(args.seed or scale.seeds))
+    scale = scaled(parser, args, Scale(), SMOKE)
     held = contest(args.work, args.start, scale, args.rivals)
     run(held, wanted(dict(held.rows), args.only), args.jobs)
     print("\n".join(differences(held)))

@@ -7,6 +7,7 @@ refused. Synthetic people are no evidence of accuracy on real people.
 
 from __future__ import annotations
 
+import argparse
 import json
 import multiprocessing
 import os
@@ -241,3 +242,35 @@ def finished(contest: Contest) -> Held:
         if held := {seed: read_results(k) for seed, k in kept.items() if k.is_file()}:
             found[name] = held
     return found
+
+
+def wanted(table: Mapping[str, Row], only: str) -> list[str]:
+    """Rows whose name contains `only`, and those that they are compared with."""
+    named = [n for n in table if only in n]
+    return [n for n in table if n in {*named, *(table[n].against for n in named)}]
+
+
+def options(about: str | None, begins: str) -> argparse.ArgumentParser:
+    """The command line that every contest has. about: the recipe's docstring. begins: what --start names."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--start", default="", help=begins)
+    parser.add_argument("--work", type=Path, required=True, help="folder for people and runs; kept for going on")
+    parser.add_argument("--smoke", action="store_true", help="a few people and steps, to see that it runs")
+    parser.add_argument(
+        "--only", default="", help="only rows whose name contains this, and what they are compared with"
+    )
+    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each of one thread")
+    for name in ("people", "epochs"):
+        parser.add_argument(f"--{name}", type=int, default=0, help="another number than the recipe's")
+    parser.add_argument("--lr", type=float, default=0.0, help="another rate than the recipe's")
+    parser.add_argument("--seed", type=int, action="append", help="may be repeated; default 0, 1, 2")
+    return parser
+
+
+def scaled(parser: argparse.ArgumentParser, args: argparse.Namespace, small: Any, smoke: Any) -> Any:
+    """The recipe's scale with what the command line changes; without --start and --smoke the parser says what lacks."""
+    if not args.smoke and not args.start:
+        parser.error("give --start RUN (--help says which), or --smoke")
+    scale = smoke if args.smoke else small
+    budget = replace(scale.budget, **{k: v for k in ("epochs", "lr") if (v := getattr(args, k))})
+    return replace(scale, budget=budget, people=args.people or scale.people, seeds=tuple(args.seed or scale.seeds))

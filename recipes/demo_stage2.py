@@ -2,13 +2,13 @@
 
     python recipes/demo_stage2.py --start work/demo/stage1 --work work/stage2 --jobs 4
     … the same with --write, then make tables                       (into the ledger and docs/demo-model.md)
-    python recipes/demo_stage2.py --smoke --work /tmp/stage2                     (a minute; claims nothing)
+    python recipes/demo_stage2.py --smoke --work work/smoke-stage2                     (a minute; claims nothing)
 
 Every row goes on from the same stage 1, with the same steps, batch and seeds. It learns from people with sketches and
-without a word; where a row replays stage 1, half of what it sees are captioned people of stage 1 instead. Judged on the
-validation part of the frozen benchmark, by words, by sketch, and by both joined early and late. The last epoch counts.
-R@1, as the mean over seeds, is compared with the start and with "one rate for all" by the paired sign-flip test over
-people, corrected for the number of rows (Holm).
+without a word; where a row replays stage 1, half of what it sees are captioned people, drawn like those of stage 1,
+instead. Judged on the validation part of the frozen benchmark, by words, by sketch, and by both joined early and late.
+The last epoch counts. R@1, as the mean over seeds, is compared with the start and with "one rate for all" by the paired
+sign-flip test over people, corrected for the number of rows (Holm).
 
 Hardware and time: one thread a run; the ledger keeps the seconds. Expected: docs/demo-model.md. Synthetic people are no
 evidence of accuracy on real people.
@@ -16,13 +16,11 @@ evidence of accuracy on real people.
 
 from __future__ import annotations
 
-import argparse
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from compare_synthetic import wanted
-from contest import Budget, Contest, Row, finished, run
+from contest import Budget, Contest, Row, finished, options, run, scaled, wanted
 from verdict import ROOT, differences, entries, write_down
 from worlds import untrained
 
@@ -96,26 +94,13 @@ def contest(work: Path, origin: str, scale: Scale) -> Contest:
 
 def main() -> None:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--start", default="", help="run folder of the stage 1 that all rows go on from, or demo")
-    parser.add_argument("--work", type=Path, required=True, help="folder for people and runs; kept for going on")
-    parser.add_argument("--smoke", action="store_true", help="a few people and steps, to see that it runs")
-    parser.add_argument(
-        "--only", default="", help="only rows whose name contains this, and what they are compared with"
+    parser = options(
+        __doc__, "run folder of the stage 1 that all rows go on from (the second stage of recipes/demo.sh), or demo"
     )
-    parser.add_argument("--jobs", type=int, default=1, help="runs at a time, each of one thread")
-    parser.add_argument("--people", type=int, default=0, help="another number than the recipe's")
-    parser.add_argument("--epochs", type=int, default=0, help="another number than the recipe's")
-    parser.add_argument("--lr", type=float, default=0.0, help="another rate than the recipe's")
-    parser.add_argument("--seed", type=int, action="append", help="may be repeated; default 0, 1, 2")
     parser.add_argument("--write", action="store_true", help="write finished rows into the ledger")
     parser.add_argument("--ledger", type=Path, default=ROOT / "results" / "ledger.jsonl")
     args = parser.parse_args()
-    if not args.smoke and not args.start:
-        parser.error("give --start RUN, the second stage of recipes/demo.sh, or demo, or --smoke")
-    scale = SMOKE if args.smoke else Scale()
-    budget = replace(scale.budget, **{k: v for k in ("epochs", "lr") if (v := getattr(args, k))})
-    scale = replace(scale, budget=budget, people=args.people or scale.people, seeds=tuple(args.seed or scale.seeds))
+    scale = scaled(parser, args, Scale(), SMOKE)
     held = contest(args.work, args.start, scale)
     run(held, wanted(dict(held.rows), args.only), args.jobs)
     print("\n".join(differences(held, ("text", "sketch", "sketch+text early"))))

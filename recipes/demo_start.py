@@ -2,7 +2,7 @@
 
     python recipes/demo_start.py --work work/start --jobs 4
     … the same with --write, then make tables                       (into the ledger and docs/demo-model.md)
-    python recipes/demo_start.py --smoke --work /tmp/start                       (seconds; claims nothing)
+    python recipes/demo_start.py --smoke --work work/smoke-start                       (seconds; claims nothing)
 
 Four models from random weights see the same people in the same order, photographs and sentences, for as many steps:
 stage 0 of the demo model on a smaller scale. Shown are the training loss at the end and R@1 of sentences on the

@@ -190,14 +190,16 @@ def _split(names: list[str], plans: list[_Plan]) -> list[list[str]]:
     return out
 
 
-def phrase_vectors(model: Encoder, phrases: Sequence[str], neutral: str | None = None) -> np.ndarray:
+def phrase_vectors(
+    model: Encoder, phrases: Sequence[str], neutral: str | None = None, readings: Readings | None = None
+) -> np.ndarray:
     """(P, D) of phrases that are scored by themselves: the mean of each phrase's wordings, less that of what it is told
     apart from (`readings_of`) or else the neutral phrase, where there is one.
 
-    neutral: the composition's unless given.
+    neutral: the composition's unless given. readings: the model's (`readings_of`) unless given.
     """
     neutral = composition_of(model).neutral if neutral is None else neutral
-    readings = readings_of(model)
+    readings = readings_of(model) if readings is None else readings
     words = list(dict.fromkeys(w for p in phrases for w in _wordings(p, neutral, readings)))
     rows = dict(zip(words, model.embed_texts(words), strict=True)) if words else {}
     if not phrases:

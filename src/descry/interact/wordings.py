@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..compose import phrase_vectors
 from ..people.person import Person, held, values_of
 from ..people.vocabulary import NOUNS
 from .questions import Question
@@ -102,19 +103,14 @@ def best_readings(
 
     photos, people: of the validation part, whose truth decides. A phrase that already reads best is left out.
     """
-    from ..compose import composition_of, phrase_vectors
-
     shown, out = [held(people[pid]) for pid in photos.pids.tolist()], dict[str, list[list[str]]]()
-    kept = model.config.get("composition") or {}
     for question in questions:
         truth = np.array([row.get(question.attribute) in question.values for row in shown])
         tried = list[tuple[float, Reading]]()
         for reading in candidates(question):
-            model.config["composition"] = dict(kept) | {"readings": {question.phrase: reading}}
-            vector = phrase_vectors(model, [question.phrase], composition_of(model).neutral)[0]
+            vector = phrase_vectors(model, [question.phrase], readings={question.phrase: reading})[0]
             tried.append((area(photos.vectors @ vector, truth), reading))
         best = max(tried, key=lambda pair: pair[0])
         if best[0] > tried[0][0] + GAIN:
             out[question.phrase] = [list(best[1][0]), list(best[1][1])]
-    model.config["composition"] = kept
     return out
