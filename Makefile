@@ -10,7 +10,7 @@ help:
 	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
 	@echo "make docs       the documentation as a site in site/; a warning is an error"
-	@echo "make small      every recipe on synthetic people, from START (work/demo/stage0); goes on where it stopped"
+	@echo "make small      every recipe on synthetic people, from START (demo); goes on where it stopped"
 	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
 	@echo "make lint       style, types, and the layers of docs/architecture.md"
 	@echo "make clean      remove the environment, the site and what the demo wrote"
@@ -44,7 +44,7 @@ docs:
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 	@echo "== site/index.html is the first page"
 
-START ?= work/demo/stage0
+START ?= demo
 small:
 	@$(PYTHON) tools/environment.py dev
 	@OMP_NUM_THREADS=1 $(BIN)/python recipes/small.py $(START) --jobs $(JOBS)

@@ -91,7 +91,6 @@ def measure(count: int, route: str, size: tuple[int, int], seconds: float) -> di
         "commit_share": commit.seconds / report.seconds,
         "alone": [before, after],
         "of_alone": count / report.seconds / max(before, after),
-        "again_seconds": again.seconds,
     }
 
 
@@ -104,7 +103,6 @@ def table(r: dict[str, Any], markdown: bool) -> str:
         ("time in commits", f"{r['commit_share']:.1%}"),
         ("encoder alone, before and after", "{:.1f} and {:.1f} pictures/s".format(*r["alone"])),
         ("end to end, of the encoder alone", f"{r['of_alone']:.1%}"),
-        ("indexed again, unchanged", f"{r['again_seconds']:.2f} s"),
     ]
     if markdown:
         return "\n".join(["| | |", "|---|---|", *(f"| {name} | {value} |" for name, value in rows)])

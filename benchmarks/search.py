@@ -139,7 +139,7 @@ def measure(rows: int, repeat: int) -> dict[str, Any]:
         }
         for name, ask in rivals(shot).items():
             ids = np.concatenate([ask(queries[i : i + 1]) for i in range(8)])
-            recall = overlap(ids, expected)
+            recall = overlap(ids, expected[: len(ids)])
             one = clock(lambda ask=ask: ask(queries[:1]), repeat)
             many = clock(lambda ask=ask: ask(queries), max(3, repeat // 4))
             wide = overlap(ask(queries), expected)

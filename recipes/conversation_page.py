@@ -24,14 +24,15 @@ ROWS = {
 def questions(found: dict[str, Any]) -> str:
     """Five questions by gain, and what the same policy reaches with true attributes."""
     lines = [
-        "| five questions by gain, from the sketch alone | R@1 start → end | ideal | share of the ideal gain |"
-        " of the ideal with the same witness |",
-        "|---|---|---|---|---|",
+        "| five questions by gain, from the sketch alone | R@1 start → end | ideal, same witness | share of its gain |"
+        " ideal, faithful witness | share of its gain |",
+        "|---|---|---|---|---|---|",
     ]
     for key, name in ROWS.items():
         row, same = found["questions"][key]["R@1"], found["questions"][key]["R@1, ideal with the same witness"]
         lines.append(
-            f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {row['ideal']:.1f} | {_share(row)} | {_share(same)} |"
+            f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {same['ideal']:.1f} | {_share(same)} |"
+            f" {row['ideal']:.1f} | {_share(row)} |"
         )
     return "\n".join(lines)
 
@@ -74,18 +75,26 @@ def negation(found: dict[str, Any]) -> str:
 def absences(found: dict[str, Any]) -> str:
     """The decision "probably not here", beside the best cosine alone."""
     lines = [
-        "| absence, threshold for 5 % false alarms | false alarms | absences found | best cosine finds | AUROC |"
-        " best cosine | calibration error |",
-        "|---|---|---|---|---|---|---|",
+        "| absence, threshold for 5 % false alarms | false alarms | absences found | best cosine: false alarms |"
+        " finds | AUROC | best cosine | AUROC gained | calibration error |",
+        "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, row in found["absence"].items():
         lines.append(
             f"| {kind} | {row['false alarms']:.1f} % | {row['absence detected']:.1f} % |"
-            f" {row['best cosine: absence detected']:.1f} % | {row['AUROC']:.1f} | {row['best cosine: AUROC']:.1f} |"
+            f" {row['best cosine: false alarms']:.1f} % | {row['best cosine: absence detected']:.1f} % |"
+            f" {row['AUROC']:.1f} | {row['best cosine: AUROC']:.1f} | {_gained(row['AUROC, against best cosine'])} |"
             f" {row['ECE']:.3f} |"
         )
-    low, high = next(iter(found["absence"].values()))["binomial interval of 5 %"]
-    return "\n".join(lines) + f"\n\nThe binomial interval of 5 % in these many probes is {low:.1f} to {high:.1f} %."
+    first = next(iter(found["absence"].values()))
+    low, high = first["binomial interval of 5 %"]
+    note = f"Calibrated on {first['calibrated on']:,} other people in galleries of the same size."
+    note += f" The binomial interval of 5 % in these many probes is {low:.1f} to {high:.1f} %."
+    return "\n".join(lines) + f"\n\n{note}"
+
+
+def _gained(t: dict[str, float]) -> str:
+    return f"{t['difference']:+.1f} ({t['low']:+.1f} to {t['high']:+.1f})"
 
 
 def section(found: dict[str, Any]) -> str:

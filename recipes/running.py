@@ -3,8 +3,7 @@
 Every recipe takes the same options:
 
     --smoke                 two steps a cell on a handful of people; claims nothing, writes no reference line
-    --small                 synthetic people, from the small CLIP that the first stage of recipes/demo.sh trains from
-                            nothing (work/demo/stage0, or --start RUN); labelled synthetic
+    --small                 synthetic people, from the model that ships (demo, or --start RUN); labelled synthetic
     --data NAME --data ROOT (and --adapt NAME ROOT for InteractReID's stage 1) --start CLIP    the paper's own size
     --work FOLDER           runs and data are kept there; an interrupted sweep goes on, and a cell that several tables
                             need is trained once
@@ -13,7 +12,7 @@ Every recipe takes the same options:
     --kept                  train nothing: only judge and show the cells that are trained already
     --watch                 also judge every epoch on test, and say how much choosing there would have flattered
 
-`python recipes/small.py START` runs the --small form of all of them.
+`python recipes/small.py` runs the --small form of all of them.
 
 Synthetic people are no evidence of accuracy on real people: such a table shows whether the code learns what the paper
 says it should, and how far seeds lie apart.

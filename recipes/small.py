@@ -1,14 +1,14 @@
 """All tables and figures on synthetic people, with one command that can be stopped and given again.
 
-    python recipes/small.py START [--jobs 4] [--minutes 12] [--seeds 3] [--only NAME] [--work FOLDER] [--ledger FILE]
+    python recipes/small.py [START] [--jobs 4] [--minutes 12] [--seeds 3] [--only NAME] [--work FOLDER] [--ledger FILE]
     make tables
 
-START is what every cell begins with: the first stage of recipes/demo.sh (work/demo/stage0), or demo. First every
-recipe is run with one seed, the cheap ones first, so that each table has a figure early; then the tables that compare
-methods and their parts get their other seeds; sweeps and figures have one. A cell that several tables need is trained
-once; each job has one thread. --minutes bounds what one recipe may use of processor time with each seed: cells beyond
-it are left for the next call, and --minutes 0 trains nothing. --plan only says what there is to do. Finished cells go
-into the ledger; synthetic people are no evidence of accuracy on real people.
+START is what every cell begins with: the model that ships (demo), or a run folder. First every recipe is run with one
+seed, the cheap ones first, so that each table has a figure early; then the tables that compare methods and their parts
+get their other seeds; sweeps and figures have one. A cell that several tables need is trained once; each job has one
+thread. --minutes bounds what one recipe may use of processor time with each seed: cells beyond it are left for the next
+call, and --minutes 0 trains nothing. --plan only says what there is to do. Finished cells go into the ledger; synthetic
+people are no evidence of accuracy on real people.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from pathlib import Path
 import torch
 from cells import Cell, Training, finished, fit, trainings
 from running import ROOT, Study, judge, main, script
-from worlds import World, worlds
+from worlds import START, World, worlds
 
 from descry.embed import load
 from descry.errors import DescryError
@@ -171,7 +171,7 @@ def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes:
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("start", help="run folder or CLIP folder that every cell begins with")
+    parser.add_argument("start", nargs="?", default=START, help="model, run folder or CLIP that every cell begins with")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a recipe with one seed")
     parser.add_argument("--seeds", type=int, default=3)

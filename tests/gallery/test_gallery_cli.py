@@ -203,6 +203,17 @@ def test_table_cells_are_no_formulas(run, tmp_path):
     assert "'=SUM(A1)" in (tmp_path / "o.csv").read_text()
 
 
+@pytest.mark.parametrize("option", ["--csv", "--sheet", "--copy-to"])
+def test_nothing_is_written_into_the_gallery(run, tmp_path, capsys, option):
+    draw(tmp_path / "c" / "a.png", 1)
+    out = tmp_path / "g"
+    assert main(["index", str(tmp_path / "c"), "--model", str(run), "--out", str(out), "--encoder", "torch"]) == 0
+    before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
+    assert main(["search", str(out), "--text", "a red top", option, str(out / "items.db")]) == 2
+    assert "lies in the gallery's own folder" in capsys.readouterr().err
+    assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
+
+
 def test_doctor_speaks(run, capsys):
     assert main(["doctor", "--quick", "--model", str(run)]) == 0
     shown = capsys.readouterr().out

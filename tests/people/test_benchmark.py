@@ -54,7 +54,7 @@ def test_a_changed_sentence_or_pixel_is_refused(root: Path, tmp_path: Path) -> N
 def test_the_manifest_belongs_to_this_version() -> None:
     for name, row in B.manifest().items():
         assert (row["benchmark"], row["generator"]) == (B.BENCHMARK_VERSION, GENERATOR_VERSION), name
-    assert {name: B.manifest()[name]["people"] for name in B.PARTS} == {"test": 1000, "val": 500}
+    assert {name: B.manifest()[name]["people"] for name in B.PARTS} == {"test": 1000, "val": 500, "calibration": 4000}
     assert Mixture() == B.MIXTURE
     assert B.MIXTURE.sketch_error > 0
 

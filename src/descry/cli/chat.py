@@ -50,7 +50,10 @@ def chat(
     """
     from ..interact.store import InquiryStore
     from .inquiry import opened
+    from .report import outside
 
+    if sheet:
+        outside(sheet, gallery)
     store = InquiryStore(gallery)
     fresh = name not in store.names()
     store.close()

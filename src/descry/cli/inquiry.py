@@ -66,6 +66,10 @@ def inquiry(
         raise UsageError(f"there is no action {action!r}; {nearest(action, ACTIONS)}")
     if action == "list":
         return _list(gallery, json_)
+    if sheet:
+        from .report import outside
+
+        outside(sheet, gallery)
     fresh = action == "new"
     with opened(gallery, name, model, k, fresh) as session:
         if action in ("replay", "export", "delete", "ask", "why"):

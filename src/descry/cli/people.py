@@ -30,7 +30,7 @@ def people(
     height: int = 256,
     first: int = 0,
     processes: int | None = None,
-    benchmark: Literal["none", "test", "val"] = "none",
+    benchmark: Literal["none", "test", "val", "calibration"] = "none",
     oracle: bool = False,
     train: Path | None = None,
     json_: Json = False,
@@ -53,7 +53,8 @@ def people(
         height: of a picture, in pixels.
         first: number of the first person in the population; ranges that do not overlap share nobody.
         processes: how many draw at once; one per core when left out.
-        benchmark: write and check the frozen benchmark instead: its test part (1,000 people) or its val part (500).
+        benchmark: write and check the frozen benchmark instead: its test part (1,000 people), its val part (500), or
+            its calibration part (4,000).
         oracle: with --benchmark, also print R@1 of rankers that use no learned model of people.
         train: with --oracle, a folder of synthetic training people, for the linear baseline.
         json_: print JSON.

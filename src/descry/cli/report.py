@@ -141,8 +141,13 @@ def check_place(out: Path, gallery: Path) -> None:
     there it would outlive a purge, or take the place of what the gallery is made of."""
     if os.path.isdir(out) or not os.path.isdir(out.parent):
         raise UsageError(f"{out} cannot be written; name a file in a folder that is there")
+    outside(out, gallery)
+
+
+def outside(out: Path, gallery: Path) -> None:
+    """UsageError for a file or folder in the gallery's own folder."""
     if out.resolve().is_relative_to(gallery.resolve()):
-        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a file elsewhere")
+        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
 
 
 def write(out: Path, data: bytes) -> None:

@@ -11,6 +11,7 @@ import tyro
 from . import results
 from .audit import account_search
 from .machine import Machine, OnMachine
+from .report import outside
 from .times import moment
 
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
@@ -68,6 +69,9 @@ def search(
     from ..gallery import Gallery
     from ..query import Filters, Query
 
+    for out in (csv_, sheet, copy_to):
+        if out:
+            outside(out, Path(gallery))
     machine.settle()
     filters = Filters(camera, moment(since, "--since"), moment(until, "--until", end=True), path)
     query = Query(sketch, image, text, not_, like, unlike, closest, filters)

@@ -46,7 +46,7 @@ def simulate(
     from ..interact.questions import vocabulary
     from ..interact.witness import Habits
     from ..interact.worlds import Embedded, withheld, world_of
-    from ..people.benchmark import PARTS, benchmark, records_of
+    from ..people.benchmark import PARTS, benchmark, held_in, records_of
     from ..people.read import read_people, read_records
 
     if part not in PARTS:
@@ -55,7 +55,7 @@ def simulate(
     whole = (data / "people.jsonl").exists()
     people = read_people(data) if whole else benchmark(data, part=part, identities=PARTS[part][1])
     known = read_records(data) if whole else records_of(data, part=part, identities=PARTS[part][1])
-    benches = getattr(people, part) or people.test or people.val
+    benches = getattr(people, held_in(part)) or people.test or people.val
     loaded = load(model)
     print(f"embedding {len(benches['sketch'].photos)} photographs", file=sys.stderr)
     table = vocabulary(questions)

@@ -25,7 +25,7 @@ from ..errors import UsageError
 from .contract import Snapshot
 
 BLOCK = 16384
-STEP = 4096
+STEP = 1024
 SMALL = 4096
 FEW = 6
 HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
@@ -91,13 +91,15 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray) -> np.ndarray:
 
 
 def rescore(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """(T, D) → (T, n) float64 cosines of chosen columns. Equal rows give equal values wherever they stand."""
+    """(T, D) → (T, n) float64 cosines of chosen columns. Equal rows give equal values wherever they stand: no BLAS,
+    whose sums may depend on the row's place. By way of float32: float16 goes straight to float64 without vector code.
+    """
     queries = np.asarray(vectors, np.float64)
     out = np.empty((len(queries), len(columns)), np.float64)
     for i in range(0, len(columns), BLOCK):
-        rows = snapshot.vectors(columns[i : i + BLOCK]).astype(np.float64)
+        rows = torch.from_numpy(snapshot.vectors(columns[i : i + BLOCK])).float().double().numpy()
         for t, query in enumerate(queries):
-            out[t, i : i + BLOCK] = (rows * query).sum(axis=1)
+            out[t, i : i + BLOCK] = np.einsum("nd,d->n", rows, query)
     return out
 
 

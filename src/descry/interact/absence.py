@@ -28,13 +28,14 @@ from .logistic import logistic, regress
 
 FEATURES = (
     "best",
-    "best over 5th",
     "best over 20th",
-    "best over 100th",
-    "2nd over 10th",
-    "cosine",
-    "spread of the top 20",
+    "log mean exp 2z",
+    "log mean exp 4z",
+    "best cosine",
+    "mean cosine",
+    "spread of cosines",
 )
+RIDGE = 0.1
 ALPHA = 0.05
 ENOUGH = 40
 FORMAT = 1
@@ -43,17 +44,19 @@ FILE = "absence.json"
 
 def profile(scores: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     """(F,) features of one ranking. scores: (N,) of the formula; cosine: (N,) of the query's main term with every
-    item."""
+    item.
+
+    z are the scores in standard units. If the person's score is normal about a higher mean, the likelihood ratio of
+    "here" is a mean of exp(a z) over the items, whoever of them is best: hence the two log mean exps.
+    """
     scores = np.asarray(scores, np.float64)
-    k = min(101, len(scores))
-    best = np.sort(np.partition(scores, len(scores) - k)[-k:])[::-1]
-    best = (best - scores.mean()) / max(scores.std(), 1e-9)
-
-    def at(rank: int) -> float:
-        return float(best[min(rank, k) - 1])
-
-    gaps = (at(1), at(1) - at(5), at(1) - at(20), at(1) - at(100), at(2) - at(10))
-    return np.array([*gaps, float(np.max(cosine)), float(best[: min(20, k)].std())])
+    z = (scores - scores.mean()) / max(float(scores.std()), 1e-9)
+    k = min(20, len(z))
+    best = np.partition(z, len(z) - k)[-k:]
+    top = float(best.max())
+    sums = (float(np.log(np.mean(np.exp(a * (z - top)))) + a * top) for a in (2, 4))
+    cosine = np.asarray(cosine, np.float64)
+    return np.array([top, top - float(best.min()), *sums, cosine.max(), cosine.mean(), cosine.std()])
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,7 @@ def calibrate(
     x = np.concatenate([fit_here, fit_gone])
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
     y = np.r_[np.ones(len(fit_here)), np.zeros(len(fit_gone))]
-    weights = regress((x - mean) / spread, y)
+    weights = regress((x - mean) / spread, y, RIDGE)
     draft = Calibration(kind, tuple(mean), tuple(spread), tuple(weights), 0.0, 1.0, alpha, len(set_here), len(set_gone))
     here, gone = np.sort(draft.number(set_here)), np.sort(draft.number(set_gone))
     low, high = int(alpha * (len(here) + 1)), int(alpha * (len(gone) + 1))

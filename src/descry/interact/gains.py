@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..errors import DataError
 from .simulate import Course
 
 
@@ -13,19 +14,24 @@ def share_of_gain(
     courses: Sequence[Course], ideal: Sequence[Course], k: int = 1, samples: int = 2000, seed: int = 0
 ) -> dict[str, float]:
     """How much of the ideal gain in R@k was reached, with a 95 % bootstrap interval over people (seeds of one go
-    together)."""
+    together). Raises DataError where the ideal itself gains nothing: a share of that would say anything."""
     start = np.mean([c.ranks[0] <= k for c in courses], axis=0)
     end = np.mean([c.ranks[-1] <= k for c in courses], axis=0)
     best = np.mean([c.ranks[-1] <= k for c in ideal], axis=0)
+    if best.mean() <= start.mean():
+        raise DataError(
+            f"the ideal ends at R@{k} {100 * best.mean():.1f} and began at {100 * start.mean():.1f}: "
+            "there is no gain to take a share of"
+        )
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(start), size=(samples, len(start)))
-    ratio = (end - start)[draws].mean(axis=1) / np.maximum((best - start)[draws].mean(axis=1), 1e-9)
-    low, high = np.quantile(ratio, [0.025, 0.975])
+    gained, possible = (end - start)[draws].mean(axis=1), (best - start)[draws].mean(axis=1)
+    low, high = np.nanquantile(gained / np.where(possible > 0, possible, np.nan), [0.025, 0.975])
     return {
         "start": 100 * float(start.mean()),
         "end": 100 * float(end.mean()),
         "ideal": 100 * float(best.mean()),
-        "share": float((end - start).mean() / max((best - start).mean(), 1e-9)),
+        "share": float((end - start).mean() / (best - start).mean()),
         "low": float(low),
         "high": float(high),
     }

@@ -29,7 +29,8 @@ class World:
     start: (Q, N) base scores of round 0 (a sketch). sentence: (Q, N) base scores with the fixed sentence, or None.
     relevant: (Q, N) bool. vectors: (N, D) of the photographs, or None where no policy marks. z: (A, N) standard
     scores of the photographs for the phrases of the questions. yes: (A, N) P(yes | photograph). records: of the Q
-    people looked for; shown_records: of the N people on the photographs, for witnesses who compare.
+    people looked for; shown_records: of the N people on the photographs, for witnesses who compare. witness_error: how
+    often an answer is taken to be wrong.
     """
 
     start: np.ndarray
@@ -48,13 +49,13 @@ class World:
     curves: Curves = field(default_factory=dict)
 
     def contributions(self) -> dict[str, np.ndarray]:
-        """(A, N) what a "yes" and a "no" of weight 1 add to the scores. truth: from P(yes) itself, which is then 0 or
-        1, and an answer counts at its whole worth."""
+        """(A, N) what a "yes" and a "no" of weight 1 add to the scores. truth: Bayes' rule with P(yes), which is then 0
+        or 1, and with the witness's errors; log-odds become scores through the sharpness of the posterior."""
         f = self.formula
         if self.truth:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
             whole = {"yes": np.log(2 * seen) / f.answer_yes, "no": np.log(2 * (1 - seen)) / f.answer_no}
-            return {name: values.astype(np.float32) for name, values in whole.items()}
+            return {name: (values / self.sharpness).astype(np.float32) for name, values in whole.items()}
         rows = [(z, self.curves.get(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
         return {
             "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),

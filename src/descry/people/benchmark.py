@@ -2,8 +2,9 @@
 version.
 
 Test: 1,000 people nobody trains on, two photographs each in the gallery (2,000), one sketch and one sentence for
-each, by the mixture below. Validation, for choosing weights: 500 other people in the same manner. Training people are
-those below TRAIN_LIMIT of the same population; `check_training` refuses any other.
+each, by the mixture below. Validation, for choosing weights: 500 other people in the same manner. Calibration: 4,000
+more, for thresholds with a stated rate, which need many. Training people are those below TRAIN_LIMIT of the same
+population; `check_training` refuses any other.
 """
 
 from __future__ import annotations
@@ -35,7 +36,11 @@ MIXTURE = Mixture(
     sketch_error=0.15,
     text_error=0.04,
 )
-PARTS: dict[str, tuple[int, int]] = {"test": (1_000_000, 1000), "val": (2_000_000, 500)}
+PARTS: dict[str, tuple[int, int]] = {
+    "test": (1_000_000, 1000),
+    "val": (2_000_000, 500),
+    "calibration": (3_000_000, 4000),
+}
 """Part → number of its first person in the population, and how many people."""
 TRAIN_LIMIT = 1_000_000
 SLICE = 40
@@ -61,6 +66,11 @@ def manifest() -> dict[str, dict[str, str | int]]:
     return found
 
 
+def held_in(part: str) -> str:
+    """Which field of the data set holds a part's benchmarks: "test" or "val"."""
+    return "test" if part == "test" else "val"
+
+
 def write_part(
     root: str | Path,
     part: str = "test",
@@ -84,7 +94,7 @@ def write_part(
         sketches=1,
         captions=1,
         seed=SEED,
-        splits={part: count},
+        splits={held_in(part): count},
         size=SIZE,
         first=first,
         processes=processes,
@@ -137,7 +147,7 @@ def benchmark(
     progress: Callable[[int, int], None] | None = None,
     pixels: bool = True,
 ) -> Dataset:
-    """The frozen benchmark as a data set: `.test` (or `.val` for part "val") holds "text", "sketch", "sketch+text", ….
+    """The frozen benchmark as a data set: `.test` (`.val` for other parts) holds "text", "sketch", "sketch+text", ….
 
     Written under root if it is absent, then checked against the manifest. identities: only the first so many people, a
     quick slice whose numbers are not the benchmark's; of slices only the one of SLICE people is checked. pixels=False
@@ -162,7 +172,7 @@ def baseline_table(
     people as `read_people` gives it, its people's records beside it.
     """
     data, people = benchmark(root, identities, part), records_of(root, identities, part)
-    benches = data.test if part == "test" else data.val
+    benches = getattr(data, held_in(part))
     table: dict[str, dict[str, float]] = {"oracle": {}, "colour histogram": {}}
     for kind in ("text", "sketch", "sketch+text"):
         scores = [oracle_scores(benches[kind], people, MIXTURE, jitter=k) for k in range(repeats)]
