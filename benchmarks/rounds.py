@@ -75,7 +75,7 @@ def filled(folder: Path, items: int, dimension: int) -> LocalStore:
 
 
 def timed(work: Callable[[], Any], repeats: int) -> dict[str, float]:
-    """Milliseconds: median, and the slowest of twenty."""
+    """Milliseconds: median and 95th percentile."""
     work()
     taken = []
     for _ in range(repeats):

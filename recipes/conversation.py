@@ -1,9 +1,10 @@
-"""Every table of docs/conversation.md: choose on validation people, measure on test people, write JSON and Markdown.
+"""Every table of docs/conversation.md: choose on validation people, measure on test people, write JSON.
 
-    python recipes/conversation.py --model demo --data people-benchmark --out results/conversation
+    python recipes/conversation.py --model demo --data BENCHMARK --out results
+    python recipes/conversation_page.py
 
-Hardware and time: four cores without an accelerator; about ten minutes for the frozen benchmark (3,000 photographs to
-embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of accuracy on
+Hardware and time: four cores without an accelerator; six minutes, the drawing of the benchmark not counted (11,000
+photographs to embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of accuracy on
 real people. The choice is written as `composition.json`: the value of "composition" in the model's config.json.
 """
 

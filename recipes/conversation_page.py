@@ -88,7 +88,7 @@ def absences(found: dict[str, Any]) -> str:
         )
     first = next(iter(found["absence"].values()))
     low, high = first["binomial interval of 5 %"]
-    note = f"Calibrated on {first['calibrated on']:,} other people in galleries of the same size."
+    note = f"Calibrated on {first['calibrated on']:,} other people; all galleries here hold 500 people."
     note += f" The binomial interval of 5 % in these many probes is {low:.1f} to {high:.1f} %."
     return "\n".join(lines) + f"\n\n{note}"
 

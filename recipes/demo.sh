@@ -39,7 +39,7 @@ train "$WORK/stage0" baseline --data "$WORK/people" --from random --image-size 9
   --set end_lr=5e-4 --set drop_last=true --set bias_rule=false
 
 SMALL="--set text_dropout=0 --set mapping_hidden=256 --set mapping_dropout=0 --set back_translation=0"
-train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 3 --lr 1e-3 $SMALL $MUON \
+train "$WORK/stage1" interactreid --stage 1 --data "$WORK/people" --from "$WORK/stage0" --epochs 5 --lr 1e-3 $SMALL $MUON \
   --set composed=1 --set sketch_text=0.5 --set alpha=0 --set reverse_kl=0 --set temperature=0.04 --set train_patches=true \
   --set warmup_epochs=0.05 --set warmup_from=1e-4 --set end_lr=1e-5
 

@@ -29,10 +29,14 @@ def calibrate(
     again with its whole track left out. That calibrates searches by photograph. Sketches and words need --queries.
 
     Args:
-        gallery: a gallery folder. queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or
-        "image", and "ids": the items that show the person. alpha: the share of people in the gallery of whom absence
-        may be said wrongly. limit: most queries used. model: another way to the model. seed: of the split in two
-        halves. json_: print JSON.
+        gallery: a folder made by descry index.
+        queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image", and "ids", the items
+            that show the person.
+        alpha: the share of people in the gallery of whom absence may be said wrongly, above 0 and below 0.5.
+        limit: most queries or tracks used.
+        model: where the gallery's model now lies, if it was moved.
+        seed: of the split in two halves.
+        json_: print JSON.
     """
     from ..gallery import Gallery
     from ..interact import absence

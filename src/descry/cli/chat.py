@@ -44,9 +44,13 @@ def chat(
     """Search by talking: say what you know, answer questions, mark leads. Rounds are kept as an inquiry.
 
     Args:
-        gallery: a gallery folder. name: of the inquiry, begun or gone on with. sketch, image: pictures to begin with.
-        k: leads to show. model: another way to the model. sheet: where the contact sheet is written, for terminals
-        that show no pictures; a temporary file otherwise.
+        gallery: a folder made by descry index.
+        name: of the inquiry, begun or gone on with.
+        sketch: a drawing of the person to begin with; may be repeated.
+        image: a photograph of the person to begin with; may be repeated.
+        k: how many leads to show.
+        model: where the gallery's model now lies, if it was moved.
+        sheet: where the contact sheet is written, for terminals that show no pictures; left out, a temporary file.
     """
     from ..interact.store import InquiryStore
     from .inquiry import opened

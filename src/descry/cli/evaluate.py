@@ -64,6 +64,8 @@ def evaluate(
 ) -> int:
     """Rank metrics with 95 % intervals: of a model, in every way it can answer, or of any method's score matrix.
 
+    What is measured of a run folder is also written down in its ledger.jsonl.
+
     Args:
         run: a run folder, a CLIP folder or hub name, or demo; nothing with --scores.
         data: a data set folder, or NAME and its folder.
@@ -72,8 +74,6 @@ def evaluate(
         leaks: a list that descry data leaks wrote; results without its identities are given beside the others.
         image_size: height and width, for a plain CLIP; a run has its own.
         allow_download: a hub name may be fetched from the network.
-
-    What is measured of a run folder is also written down in its ledger.jsonl.
     """
     from ..checkpoint import DEMO
     from ..studies.results import remember, row_of

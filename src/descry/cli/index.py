@@ -46,15 +46,23 @@ def index(
     """Index folders of crops (pictures cut out around one person each); repeat it to bring the gallery up to date.
 
     Args:
-        folders: with crops, also in folders below. out: the gallery; made where there is none. model: demo, a run
-        folder or a CLIP; "demo" for a new gallery, else the one it was made by. camera_from: dirname, exif, csv, or a
-        regular expression over the path with a group. time_from: exif, mtime, csv, or a regular expression.
-        track_from: dirname, csv, or a regular expression. table: CSV file with a column path and any of camera, time,
-        track. exclude: glob of names or paths to leave out; may be repeated. max_mp: most million pixels of a
-        picture. shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge. encoder:
-        auto (the fastest route measured here), torch, compiled, onnx, openvino, or int8 (not exact: see
-        docs/scale.md). dry_run: count, write nothing. strict: exit with 3 when files were skipped. large: allow more
-        than 5 million items. quiet: no progress. json_: print the report as JSON.
+        folders: folders of crops; those below them are read too.
+        out: the gallery's folder; made where there is none.
+        model: demo, a run folder or a CLIP; left out, demo for a new gallery, else the one it was made by.
+        camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam(\d+)'.
+        time_from: exif, mtime, csv, or a regular expression; left out, csv where there is a --table.
+        track_from: dirname, csv, or a regular expression.
+        table: a CSV file with a column path and any of camera, time, track; what it says goes first.
+        exclude: glob of names or paths to leave out; may be repeated.
+        max_mp: most million pixels of a picture; larger ones are skipped.
+        shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.
+        encoder: auto (the fastest route measured here), torch, autocast, bf16, compiled, onnx, openvino, or int8 (not
+            exact, see docs/scale.md); on a GPU auto or torch.
+        dry_run: count, write nothing.
+        strict: exit with 3 when files were skipped.
+        large: allow more than 5 million items.
+        quiet: no progress.
+        json_: print the report as JSON.
     """
     from .. import audit, images
     from ..gallery import Gallery

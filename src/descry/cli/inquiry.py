@@ -54,13 +54,25 @@ def inquiry(
 
     Args:
         action: new, refine, mark, answer, ask, undo, redo, go, show, list, why, replay, export or delete.
-        gallery: a gallery folder. name: of the inquiry. sketch, image, text, not_: for new: what to begin with; for
-        refine: text in free words, "red jacket, no backpack", and not_ for single phrases that must not hold.
-        replace: for refine: let new phrases stand for old ones that contradict them. like, unlike, clear: for mark:
-        item ids. closest: for mark: the item that is the closest of those shown. answer: for answer: key=yes, key=no or
-        key=unknown, for questions of ask. round_: for go and delete: a round's number. ranks: for why: two ranks of the
-        round on show. k: leads to show. model: another way to the model. sheet: write a contact sheet here. json_:
-        print JSON.
+        gallery: a folder made by descry index.
+        name: of the inquiry; list needs none.
+        sketch: for new, a drawing of the person; may be repeated.
+        image: for new, a photograph of the person; may be repeated.
+        text: for new and refine, free words such as "red jacket, no backpack"; may be repeated.
+        not_: for new and refine, a phrase that must not hold, without a negation, as --not backpack; may be repeated.
+        replace: for refine, let new phrases stand for old ones that contradict them.
+        like: for mark, id of an item that is close; may be repeated.
+        unlike: for mark, id of an item that is not the person; may be repeated.
+        clear: for mark, id of an item that is no longer liked or unliked; may be repeated.
+        closest: for mark, id of the item that is the closest of those shown.
+        answer: for answer, key=yes, key=no or key=unknown, with a key that ask shows; may be repeated.
+        round_: for go, the number of the round to show; for delete, of the round to remove with all that was made from it.
+            Left out, delete removes the whole inquiry.
+        ranks: for why, two ranks of the round on show.
+        k: how many leads to show.
+        model: where the gallery's model now lies, if it was moved.
+        sheet: also write a contact sheet to this picture.
+        json_: print JSON.
     """
     if action not in ACTIONS:
         raise UsageError(f"there is no action {action!r}; {nearest(action, ACTIONS)}")

@@ -57,7 +57,7 @@ def search(
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
         path: only paths of this glob.
-        composition: how sketch and words are joined, instead of what the model's validation chose.
+        composition: early, late, sum, slerp, ranks, early+late or pseudo; left out, what the model's validation chose.
         model: where the gallery's model now lies, if it was moved.
         json_: print JSON.
         csv_: also write a table to this file.

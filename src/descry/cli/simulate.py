@@ -34,12 +34,22 @@ def simulate(
 
     Args:
         data: a folder of synthetic people, or a folder in which the frozen benchmark is written when it is not there.
-        model: demo or a run folder. part: test, or val for choosing anything. policy: none, sentence, feedback, gain,
-        random, fixed, closest or all; may be repeated; all of them when left out. rounds: after the start. seeds:
-        witnesses per person. forget, err, vague, contradict: rates per answer. questions: a table of your own.
-        withhold: share of the attributes left out of the table. probes: only the first so many people; 0 for all.
-        truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling. out:
-        write all ranks here as JSON.
+        model: demo or a run folder.
+        part: of the frozen benchmark, test (1,000 people), val (500, for choosing anything) or calibration (4,000).
+        policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed (questions by
+            gain, at random, or in one order), closest (of those shown), or all (feedback, gain and closest in turn); may be
+            repeated; left out, each of them.
+        rounds: how many after the start.
+        seeds: how many witnesses of each person.
+        forget: share of the answers that are "don't know", 0 to 1.
+        err: share of the answers that are the opposite of the record, 0 to 1.
+        vague: share of the answers that know no colours, 0 to 1.
+        contradict: how often an earlier answer is taken back, 0 to 1.
+        questions: a JSON table of your own, with key, question and phrase in each row; left out, the package's.
+        withhold: share of the attributes left out of the table.
+        probes: only the first so many people; 0 for all.
+        truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.
+        out: write all ranks to this file, as JSON.
     """
     from ..embed import load
     from ..interact import simulate as simulation

@@ -61,7 +61,7 @@ def train(
     Args:
         method: interactreid, propot, vfe_tps, baseline, vit_bert.
         data: a data set folder, or NAME and its folder.
-        from_: what to start from: a run folder, a CLIP folder or hub name, a file ViT-B-16.pt, or "random".
+        from_: what to start from: a run folder, demo, a CLIP folder or hub name, a file ViT-B-16.pt, or random.
         out: the run folder to write.
         preset: paper, released or recommended.
         stage: 1 or 2, for methods with two stages.

@@ -18,6 +18,7 @@ from .papers import TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
 SHOWN = ("small", "full")
+KEPT = {"last": "the last", "nothing (as given)": "none, the model as given"}
 SYNTHETIC = "Synthetic people: no evidence of accuracy on real people."
 
 
@@ -76,13 +77,14 @@ def _said(found: Sequence[Entry], alone: bool = False) -> str:
     if not found:
         return "The paper's figures only: nothing was run here at this scale."
     seeds = sorted({s for e in found for s in e.config.get("seeds", [e.seed])})  # a line may speak of several
+    seconds = sum(e.seconds for e in found)
     parts = [
         *([] if alone else ["paper · **ours**"]),
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
         "split " + ", ".join(sorted({e.split for e in found})),
-        "epoch selected on " + ", ".join(sorted({e.selection for e in found})),
+        "epoch kept: " + ", ".join(sorted({KEPT.get(e.selection, e.selection) for e in found})),
         "; ".join(sorted({e.hardware for e in found})),
-        f"{sum(e.seconds for e in found):,.0f} s in all",
+        *([f"{seconds:,.0f} s in all"] if seconds >= 1 else []),
         "commit " + ", ".join(sorted({e.commit[:10] or "unknown" for e in found})),
     ]
     label = f"**{SYNTHETIC}** " if any(e.synthetic for e in found) else ""
