@@ -1,4 +1,4 @@
-"""`make tables`: every marked table in docs/ and the README made anew from results/ledger.jsonl.
+"""`make tables`: every marked table in docs/ made anew from results/ledger.jsonl.
 
 python recipes/tables.py            writes the documents that differ
 python recipes/tables.py --check    only says which differ, and exits with 1 when one does

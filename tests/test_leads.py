@@ -64,6 +64,32 @@ def test_closest_of_these_moves_its_neighbours_up(space: Arrays) -> None:
         search(space, text(), Query(wanted="red"), choices=[(1, (2, 4))])
 
 
+def test_what_left_the_gallery_is_left_out_of_what_was_said_before(space: Arrays) -> None:
+    said = Query(wanted="red", liked=(4, 5), unliked=(7,), closest=(8, 9))
+    choices = [(8, (8, 10, 11)), (9, (9, 8))]
+    with pytest.raises(UsageError, match="holds no item 5"):
+        search(space, text(), said, choices=choices)
+    leads = search(space, text(), said, k=400, choices=choices, kept=True)
+    assert leads.note.startswith("4 of the 7 items ")
+    left = search(space, text(), Query(wanted="red", liked=(4,), closest=(8,)), k=400, choices=[(8, (8, 10))])
+    assert leads.ids.tolist() == left.ids.tolist()
+    np.testing.assert_array_equal(leads.scores, left.scores)
+    assert left.note == search(space, text(), Query(wanted="red"), kept=True).note == ""
+    with pytest.raises(UsageError, match="nothing to rank by"):
+        search(space, [], Query(liked=(5,)), kept=True)
+
+
+def test_leads_say_whether_they_are_all_there_are(space: Arrays) -> None:
+    unliked = Query(wanted="red", unliked=(200,))
+    hidden = 2  # the item and its double
+    for query, there in ((Query(wanted="red"), 400), (unliked, 400 - hidden)):
+        for k in (10, there - 1, there, 400):
+            leads = search(space, text(), query, k=k)
+            assert (len(leads.ids), leads.whole) == (min(k, there), k >= there)
+    marked = Query(wanted="red", liked=(4, 8), filters=Filters(marked=True))
+    assert [search(space, text(), marked, k=k).whole for k in (1, 2, 3)] == [False, True, True]
+
+
 def test_filters_narrow_what_is_ranked_but_not_the_scores(space: Arrays) -> None:
     full = search(space, text(), Query(wanted="red", liked=(4, 8)), k=400)
     marked = search(space, text(), Query(wanted="red", liked=(4, 8), filters=Filters(marked=True)), k=400)

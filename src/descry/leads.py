@@ -77,7 +77,8 @@ class Leads:
 
     ids: (k,). scores: (k,). names: (kind, label) of each part. shares: (P, k), the part of the score each one gives;
     columns sum to scores. pinned: how many at the top are there because they were liked. everything: (N,) float32,
-    all scores in the order of the gallery, for questions and for the decision that nobody is here.
+    all scores in the order of the gallery, for questions and for the decision that nobody is here. whole: whether
+    these are all that can be shown, however many are asked for. note: what must be said beside them, "" for nothing.
     """
 
     ids: np.ndarray
@@ -87,6 +88,8 @@ class Leads:
     pinned: int
     everything: np.ndarray
     fit: Fit
+    whole: bool = False
+    note: str = ""
 
     def why(self, a: int, b: int) -> list[tuple[str, str, float]]:
         """Why the item at rank a (from 1) stands above the one at b: (kind, label, difference), largest difference
@@ -107,15 +110,20 @@ def search(
     formula: Formula | None = None,
     choices: Sequence[Choice] = (),
     hide: bool = True,
+    kept: bool = False,
 ) -> Leads:
     """Rank a space by the terms of a query (`compose.terms`), its marks and its filters.
 
     choices: answers to "closest of these" whose rivals are known; ids of `query.closest` not among them count as plain
-    likes that fade with age. hide: leave out unliked items and what is as good as the same picture. Liked items that
-    the filters let through stand first. Raises UsageError for an empty query, an empty gallery or an id it does not
-    hold.
+    likes that fade with age. hide: leave out unliked items and what is as good as the same picture. kept: marks and
+    choices were made before, perhaps in another state of the gallery; items that are gone since count for nothing, and
+    the note says how many. Liked items that the filters let through stand first. Raises UsageError for an empty query,
+    an empty gallery or, unless kept, an id it does not hold.
     """
     formula = formula or Formula()
+    note = ""
+    if kept:
+        query, choices, note = _held(space, query, choices)
     everyone = [*terms, *_marks(space, query, choices)]
     vectors = stack(everyone)
     if not len(space.ids):
@@ -146,7 +154,8 @@ def search(
     ids = space.ids[few][shown]
     order = top(total, ids, k, pinned=query.liked)
     pinned = int(np.isin(ids[order], np.asarray(query.liked, np.int64)).sum())
-    return Leads(ids[order], total[order], tuple(names), shares[:, order], pinned, scores, fitted)
+    whole = len(shown) <= k and len(few) == (len(scores) if allowed is None else int(allowed.sum()))
+    return Leads(ids[order], total[order], tuple(names), shares[:, order], pinned, scores, fitted, whole, note)
 
 
 def _undecided(scores: np.ndarray, k: int, margin: float, allowed: np.ndarray | None) -> np.ndarray:
@@ -170,13 +179,33 @@ def _slope(fitted: Fit) -> float:
 
 
 def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
-    """Where the wanted ids stand among the rising ids; UsageError names those that are not there."""
+    """Where the wanted ids stand among the rising ids; UsageError names the first that is not there."""
+    gone = missing(ids, wanted)
+    if len(gone):
+        raise UsageError(f"the gallery holds no item {gone[0]}; ids are shown beside every result")
+    return np.searchsorted(ids, np.asarray(wanted, np.int64))
+
+
+def missing(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    """Those of the wanted ids that are not among the rising ids, in the order given."""
     asked = np.asarray(wanted, np.int64)
-    at = np.minimum(np.searchsorted(ids, asked), max(len(ids) - 1, 0))
-    missing = asked[ids[at] != asked] if len(ids) else asked
-    if len(missing):
-        raise UsageError(f"the gallery holds no item {missing[0]}; ids are shown beside every result")
-    return at
+    if not len(ids):
+        return asked
+    at = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
+    return asked[ids[at] != asked]
+
+
+def _held(space: Space, query: Query, choices: Sequence[Choice]) -> tuple[Query, list[Choice], str]:
+    """Query and choices without the items that a space does not hold, and what is to be said of these."""
+    marks = {name: getattr(query, name) for name in ("liked", "unliked", "closest")}
+    named = {i for ids in (*marks.values(), *(shown for _, shown in choices)) for i in ids}
+    gone = set(missing(space.ids, sorted(named)).tolist())
+    if not gone:
+        return query, list(choices), ""
+    query = query.replace(**{name: tuple(i for i in ids if i not in gone) for name, ids in marks.items()})
+    left = [(c, tuple(i for i in shown if i not in gone)) for c, shown in choices if c not in gone]
+    counted = f"{len(gone)} of the {len(named)} items that marks and choices name"
+    return query, left, f"{counted} left the gallery; what left has no effect"
 
 
 def _marks(space: Space, query: Query, choices: Sequence[Choice]) -> list[Term]:

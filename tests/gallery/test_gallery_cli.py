@@ -97,6 +97,36 @@ def test_search_filters_and_says_what_they_keep_out(gallery, capsys):
     assert "cameras keeps out 24" in capsys.readouterr().err
 
 
+def test_indexing_says_what_the_model_is_good_for_once(run, crops, tmp_path, capsys):
+    command = ["index", str(crops), "--model", str(run), "--out", str(tmp_path / "g"), "--encoder", "torch", "--json"]
+    for _ in range(2):  # a new gallery, and one that is there
+        assert main(command) == 0
+        shown = capsys.readouterr()
+        assert shown.err.count("note: a toy, no evidence of anything") == 1
+        assert json.loads(shown.out)["items"] == 24
+
+
+def test_a_dry_run_leaves_nothing_behind(run, crops, gallery, tmp_path, capsys):
+    out = tmp_path / "folder" / "new"
+    command = ["index", str(crops), "--model", str(run), "--encoder", "torch", "--dry-run", "--out"]
+    assert main([*command, str(out)]) == 0
+    assert f"would be added 24, changed 0, moved 0, removed 0, unchanged 0, skipped 0; {out} holds 0 items" in (
+        capsys.readouterr().out
+    )
+    assert not out.parent.exists()
+    (tmp_path / "empty").mkdir()
+    assert main([*command, str(tmp_path / "empty")]) == 0
+    assert not any((tmp_path / "empty").iterdir())
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "a.txt").write_text("x")
+    assert main([*command, str(tmp_path / "full")]) == 2
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["a.txt"]
+    before = {p.name: p.read_bytes() for p in gallery.iterdir()}
+    draw(crops / "more.png", 99)
+    assert main([*command, str(gallery)]) == 0
+    assert {p.name: p.read_bytes() for p in gallery.iterdir()} == before
+
+
 def test_unknown_words_are_shown(gallery, capsys):
     assert main(["search", str(gallery), "--text", "a zebra top"]) == 0
     assert "does not know 'zebra'" in capsys.readouterr().err
@@ -185,6 +215,12 @@ def test_shards_are_merged_and_compared(run, crops, gallery, tmp_path, capsys):
         assert ours == {i.path: (i.sha256, i.camera, i.look) for i in whole.listed()}
         assert merged.verify() == []
     assert main(["merge", *parts, parts[0], "--out", str(tmp_path / "again")]) == 0
+    few = tmp_path / "few"
+    draw(few / "a.png", 1)
+    for i in (1, 2):  # one of the two holds nothing
+        command = ["index", str(few), "--model", str(run), "--out", f"{few}{i}", "--shard", f"{i}/2"]
+        assert main([*command, "--encoder", "torch"]) == 0
+    assert main(["merge", f"{few}1", f"{few}2", "--out", f"{few}-whole"]) == 0
     other = tmp_path / "other"
     main(
         ["index", str(crops), "--model", str(write_run(tmp_path / "m2", 3)), "--out", str(other), "--encoder", "torch"]

@@ -113,6 +113,48 @@ def test_a_picture_that_went_bad_does_not_answer_any_more(gallery, crops):
     assert (report.removed, len(report.skipped), len(gallery)) == (1, 1, 23)
 
 
+def rename_by(folder: Path, step: int) -> None:
+    """Every file takes the name of the one `step` places further on, in a circle."""
+    names = sorted(folder.iterdir())
+    contents = [name.read_bytes() for name in names]
+    for i, name in enumerate(names):
+        name.write_bytes(contents[i - step])
+
+
+@pytest.mark.parametrize("step", [1, 4])
+def test_names_that_rotate_among_files_take_their_vectors_along(gallery, tmp_path, model, monkeypatch, step):
+    """A commit replaces the content that a later file brings again: the stored vector is another picture's by then."""
+    from descry.gallery import indexing
+
+    monkeypatch.setattr(indexing, "MOST_PENDING", 6)
+    monkeypatch.setattr(indexing, "COMMIT_ITEMS", 1)
+    for i in range(20):
+        draw(tmp_path / "c" / f"{i:02d}.png", i)
+    gallery.index(tmp_path / "c", batch_size=3)
+    draw(tmp_path / "c" / "00.png", 500)
+    rename_by(tmp_path / "c", step)
+    assert gallery.index(tmp_path / "c", batch_size=3).changed == 20
+    with Gallery.create(tmp_path / "anew", model) as anew:
+        anew.index(tmp_path / "c")
+        assert content(gallery) == content(anew)
+
+
+def test_the_content_of_a_file_that_went_bad_turns_up_under_another_name(gallery, tmp_path, model, monkeypatch):
+    from descry.gallery import indexing
+
+    monkeypatch.setattr(indexing, "COMMIT_ITEMS", 1)
+    names = [draw(tmp_path / "c" / f"{i}.png", i) for i in range(8)]
+    gallery.index(tmp_path / "c", batch_size=1)
+    names[7].write_bytes(names[0].read_bytes())
+    names[0].write_bytes(b"gone bad")
+    draw(names[1], 900)  # fills a batch, so that the loss of the first is committed
+    report = gallery.index(tmp_path / "c", batch_size=1)
+    assert (report.changed, report.removed) == (2, 1)
+    with Gallery.create(tmp_path / "anew", model) as anew:
+        anew.index(tmp_path / "c")
+        assert content(gallery) == content(anew)
+
+
 def test_stopped_and_resumed_equals_never_stopped(tmp_path, crops, model, monkeypatch):
     from descry.gallery import indexing
 
@@ -179,6 +221,49 @@ def test_shards_share_the_files_among_them(tmp_path, crops, model):
     assert sum(counts) == len(paths) == 24
     with Gallery.create(tmp_path / "x", model) as x, pytest.raises(UsageError, match="shard 4/3"):
         x.index(crops, shard=(4, 3))
+
+
+def test_a_shard_leaves_the_items_of_the_others_alone(gallery, crops):
+    gallery.index(crops)
+    first = gallery.index(crops, shard=(1, 2))
+    second = gallery.index(crops, shard=(2, 2))
+    assert (first.removed, second.removed, len(gallery)) == (0, 0, 24)
+    assert first.unchanged + second.unchanged == 24
+    for path in crops.rglob("p00[0-7].png"):
+        path.unlink()
+    (crops / "cam0" / "p008.png").write_bytes(b"gone bad")
+    assert sum(gallery.index(crops, shard=(i, 2)).removed for i in (1, 2)) == 9
+    assert [len(gallery.index(crops, shard=(i, 2)).skipped) for i in (1, 2)] in ([0, 1], [1, 0])
+    assert len(gallery.skipped()) == 1
+
+
+@pytest.mark.parametrize("parts", [2, 4])
+def test_shards_divide_numbered_names_evenly(parts):
+    """A checksum that is linear in the bits of a name puts names that differ in a digit into one part."""
+    from descry.gallery.walk import in_shard
+
+    names = [f"/data/crops/{i:04d}.jpg" for i in range(400)]
+    counts = [sum(in_shard(name, (i + 1, parts)) for name in names) for i in range(parts)]
+    assert sum(counts) == 400
+    assert min(counts) > 0.8 * 400 / parts
+    few = [sum(in_shard(f"/data/crops/{i}.jpg", (part, 2)) for i in range(8)) for part in (1, 2)]
+    assert min(few) > 0
+
+
+def test_an_empty_shard_is_a_gallery_that_merge_takes(tmp_path, crops, model):
+    from descry.gallery.merge import merge
+
+    one = crops / "cam0" / "p000.png"
+    for path in crops.rglob("*.png"):
+        if path != one:
+            path.unlink()
+    counts = []
+    for i in (1, 2):
+        with Gallery.create(tmp_path / f"part{i}", model) as part:
+            counts.append(part.index(crops, shard=(i, 2)).added)
+            assert part.index(crops, shard=(i, 2)).unchanged == counts[-1]
+    assert sorted(counts) == [0, 1]
+    assert merge([tmp_path / "part1", tmp_path / "part2"], tmp_path / "whole") == 1
 
 
 def test_another_model_is_refused(gallery, crops):

@@ -93,6 +93,26 @@ def test_partitions_and_quantised_indexes_answer_alike(tmp_path, crops, model, l
         milvus(tmp_path / "g", there, layout=Layout("day" if layout.partition_by != "day" else "camera"))
 
 
+@pytest.mark.parametrize("everything", [remote.ALL, 0])
+def test_marks_that_the_filters_keep_out_are_not_shown(tmp_path, crops, model, local, milvus, monkeypatch, everything):
+    monkeypatch.setattr(remote, "ALL", everything)
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    cameras = {item.id: item.camera for item in local.listed()}
+    inside, outside = ([i for i, camera in cameras.items() if camera == name] for name in ("cam1", "cam0"))
+    photo = str(next((crops / "cam1").iterdir()))
+    query = Query(photos=photo, liked=(inside[5], outside[0]), unliked=(outside[1],), closest=(outside[2],))
+    query = query.replace(filters=Filters(cameras=("cam1",)))
+    with Gallery.open(there, model) as distant:
+        found, expected = distant.search(query, 24), local.search(query, 24)
+        assert {cameras[i] for i in found.ids} == {"cam1"}
+        assert found.ids[0] == expected.ids[0] == inside[5]
+        assert (set(found.ids), found.considered) == (set(expected.ids), expected.considered)
+        assert {kind for kind, _ in found.parts} == {kind for kind, _ in expected.parts}
+        none = distant.search(query.replace(filters=Filters(cameras=("cam9",))), 24)
+        assert (len(none), none.removed) == (0, {"cameras": 24})
+
+
 def test_the_index_grows_with_the_gallery_and_partitions_are_chosen(tmp_path, local, milvus, monkeypatch):
     from descry.gallery import milvus_schema
 

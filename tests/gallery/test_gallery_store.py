@@ -269,6 +269,51 @@ def test_growing_and_reloading_give_the_same_snapshot(store, monkeypatch):
         assert grown.rows is None or (grown.rows == fresh.rows).all()
 
 
+@pytest.mark.parametrize("later", [0, 3])
+def test_a_reader_from_before_a_compaction_sees_what_a_fresh_one_sees(store, monkeypatch, later):
+    """A segment whose rows are all dead goes without any item moving; the segments behind it stand elsewhere then."""
+    from descry.gallery import segments
+
+    monkeypatch.setattr(segments, "capacity", lambda _: 8)
+    rows = unit_rows(35)
+    ids = store.add(entries(32), rows[:32])
+    store.delete(ids[:8])
+    reader = LocalStore(store.folder)
+    reader.snapshot()
+    store.compact()
+    if later:
+        ids += store.add(entries(later, start=32), rows[32 : 32 + later])
+    shot = reader.snapshot()
+    assert shot.ids.tolist() == ids[8:]
+    half = rows[8 : 32 + later].astype(np.float16)
+    np.testing.assert_array_equal(shot.vectors(np.arange(len(shot))), half)
+    assert reader.nearest(half[-1:], 1)[0][0, 0] == ids[-1]
+    reader.close()
+
+
+def test_a_view_from_before_another_threads_snapshot_stays_as_it_was(store):
+    from threading import Thread
+
+    rows = unit_rows(9)
+    ids = store.add(entries(8), rows[:8])
+    store.release()
+
+    def write() -> None:
+        store.add(entries(1, start=8), rows[8:])
+        store.snapshot()
+
+    with store.database.reading():
+        assert store.count() == 8
+        other = Thread(target=write)
+        other.start()
+        other.join()
+        assert store.snapshot().ids.tolist() == ids
+        latest = store._last
+        assert store.snapshot().ids.tolist() == ids
+    assert len(store.snapshot()) == 9
+    assert store.snapshot() is latest  # the older view did not push the newer one out
+
+
 def test_compact_removes_every_byte(store, monkeypatch):
     from descry.gallery import segments
 

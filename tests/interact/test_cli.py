@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from descry.cli import main
+from descry.cli.inquiry import opened
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +99,25 @@ def test_refusals(place, capsys, args, says) -> None:
     assert says in err
 
 
+def test_a_chat_that_another_process_goes_on_with(place, capsys, monkeypatch) -> None:
+    root, _ = place
+    said = iter(["red top", "blue hat", "/tree", "/quit"])
+
+    def line() -> str:
+        now = next(said)
+        if now == "blue hat":
+            with opened(root / "gallery", "shared") as other:
+                other.refine("no bag")
+        return now
+
+    monkeypatch.setattr("descry.cli.chat._line", line)
+    status, out, err = run(capsys, "chat", root / "gallery", "shared")
+    assert status == 0, err
+    assert "another process went on with this inquiry" in err
+    assert "→   2. NOT bag" in out, "nothing was asked of a round that was not seen"
+    assert "blue hat" not in out
+
+
 def test_a_chat(place, capsys, monkeypatch) -> None:
     root, sketch = place
     lines = ["red top, no hat", "/nonsense", "yes", "/like 2", "/chips", "/flip 2", "/why 1 3", "/off 9", "/tree"]
@@ -167,4 +187,7 @@ def test_simulate_on_synthetic_people(place, capsys, tmp_path) -> None:
     )
     result = json.loads(out_file.read_text())
     assert result["courses"][0]["answerer"]["habits"]["err"] == 0.1
+    few = ("--model", root / "run", "--rounds", 1, "--seeds", 1, "--policy", "none", "--json")
+    told = json.loads(run(capsys, "simulate", people, *few)[1])
+    assert [(c["policy"], len(c["ranks"])) for c in told["courses"]] == [("none", 8)]
     assert run(capsys, "simulate", people, "--model", root / "run", "--part", "tset")[0] == 2

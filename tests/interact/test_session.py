@@ -19,6 +19,7 @@ from descry.interact.chips import Chip
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
+from descry.leads import Arrays
 from descry.query import Query
 from descry.ranking import Formula
 
@@ -49,6 +50,33 @@ def test_a_conversation_from_sketch_to_marks(session: Session) -> None:
     assert rounds.difference(second, third)["gone"] >= 1
     kinds = {kind for kind, _ in session.leads.names}
     assert {"not", "liked", "unliked"} <= kinds
+
+
+def test_items_that_left_stop_no_conversation_and_strangers_are_refused(session: Session, space) -> None:
+    first = session.ask(Query(wanted="red jacket"))
+    second = session.mark(like=[first.ids[1]], unlike=[first.ids[2]])
+    third = session.closest(second.ids[3])
+    gone = {first.ids[1], first.ids[2], third.choices[0][0]}
+    stay = [i for i in space.ids.tolist() if i not in gone]
+    session.space = Arrays(np.array(stay), space.vectors(stay), "later")
+    made = session.refine("no hat")
+    assert not gone & set(made.ids)
+    assert session.leads.note.startswith("3 of the ")
+    assert len(session.replay()) == 4
+    session.go(2)
+    assert session.ask(session.query.replace(wanted=["a coat"])).query.liked == (first.ids[1],)
+    session.go(1)
+    assert session.ask(third.query).query.closest == third.query.closest, "another branch has these marks"
+    stranger = int(space.ids.max()) + 1
+    for query in (Query(wanted="hat", liked=(stranger,)), Query(wanted="hat", closest=(stranger,))):
+        with pytest.raises(UsageError, match=f"holds no item {stranger}"):
+            session.ask(query)
+    with pytest.raises(UsageError, match=f"holds no item {first.ids[1]}"):
+        session.mark(like=[first.ids[1]])
+    session.go(2)
+    with pytest.raises(UsageError, match=f"holds no item {first.ids[1]}"):
+        session.closest(first.ids[1])
+    assert session.mark(clear=[first.ids[1], first.ids[2]]).query.liked == ()
 
 
 def test_answers_become_chips_and_do_not_know_only_a_note(session: Session) -> None:

@@ -5,8 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import threading
+from dataclasses import replace
 
 import pytest
+
+from descry.web.limits import LIMITS
+from descry.web.line import Line
+from descry.web.safety import Safety
+from descry.web.tokens import Tokens
 
 from .in_process import HOST, HOSTS, Server, ask, png, upload
 
@@ -87,7 +94,7 @@ def test_every_route_is_refused_without_with_a_wrong_and_with_an_expired_token(s
         "wrong": {"Authorization": "Bearer 66f0c3a1." + "0" * 64},
         "expired": {"Authorization": f"Bearer {old}"},
     }
-    jars = {"wrong": "descry=abc.def", "expired": f"descry={old}"}
+    jars = {"wrong": "descry_8642=abc.def", "expired": f"descry_8642={old}"}
     tried = 0
     for method, path in operations(server):
         if path in OPEN:
@@ -105,7 +112,7 @@ def test_every_route_is_refused_without_with_a_wrong_and_with_an_expired_token(s
 
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_other_origins_change_nothing_and_read_nothing(server, origin):
-    jar = {"Cookie": f"descry={server.token}", "Origin": origin}
+    jar = {"Cookie": f"descry_8642={server.token}", "Origin": origin}
     for method, path in operations(server):
         if method in ("POST", "PUT", "DELETE"):
             answer = server.client(**jar).request(method, filled(path), json={})
@@ -118,15 +125,15 @@ def test_other_origins_change_nothing_and_read_nothing(server, origin):
 def test_other_sites_are_refused_even_without_an_origin(server, site):
     for method, path in operations(server):
         if path.startswith("/api"):
-            headers = {"Cookie": f"descry={server.token}", "Sec-Fetch-Site": site}
+            headers = {"Cookie": f"descry_8642={server.token}", "Sec-Fetch-Site": site}
             assert server.client(**headers).request(method, filled(path)).status_code == 403, (method, path)
     assert server.client(**{"Sec-Fetch-Site": site}).get("/").status_code == 200, "a link to the page may be followed"
 
 
 def test_a_cookie_alone_changes_nothing(server):
-    answer = server.client(Cookie=f"descry={server.token}").post("/api/v1/inquiries", json={})
+    answer = server.client(Cookie=f"descry_8642={server.token}").post("/api/v1/inquiries", json={})
     assert answer.status_code == 403
-    page = {"Cookie": f"descry={server.token}", "Sec-Fetch-Site": "same-origin"}
+    page = {"Cookie": f"descry_8642={server.token}", "Sec-Fetch-Site": "same-origin"}
     assert server.client(**page).post("/api/v1/inquiries", json={}).status_code == 201
 
 
@@ -163,24 +170,34 @@ def test_the_login_gives_a_cookie_that_scripts_cannot_read(server):
     cookie = made.headers["set-cookie"]
     assert all(word in cookie for word in ("HttpOnly", "SameSite=Strict", "Path=/"))
     value = cookie.split(";")[0].split("=", 1)[1]
-    assert server.client(Cookie=f"descry={value}").get("/api/v1/inquiries").status_code == 200
+    assert server.client(Cookie=f"descry_8642={value}").get("/api/v1/inquiries").status_code == 200
     wrong = server.client(**own).post("/api/v1/login", json={"token": "x"})
     assert (wrong.status_code, wrong.json()["code"]) == (401, "token_wrong")
     assert (
-        server.client(**own, Cookie=f"descry={value}")
+        server.client(**own, Cookie=f"descry_8642={value}")
         .post("/api/v1/logout")
         .headers["set-cookie"]
-        .startswith("descry=;")
+        .startswith("descry_8642=;")
     )
 
 
 def test_a_cookie_in_use_is_renewed(server):
     server.now += 3600
-    answer = server.client(Cookie=f"descry={server.token}").get("/api/v1/inquiries")
+    answer = server.client(Cookie=f"descry_8642={server.token}").get("/api/v1/inquiries")
     assert answer.status_code == 200
-    assert answer.headers["set-cookie"].startswith("descry=")
+    assert answer.headers["set-cookie"].startswith("descry_8642=")
     server.now += 11.5 * 3600
-    assert server.client(Cookie=f"descry={server.token}").get("/api/v1/inquiries").status_code == 401
+    assert server.client(Cookie=f"descry_8642={server.token}").get("/api/v1/inquiries").status_code == 401
+
+
+def test_servers_of_one_host_have_cookies_of_their_own(server):
+    """A browser sends the cookies of a host to all its ports."""
+    other = Safety(None, Tokens(b"o" * 32), lambda: frozenset({"127.0.0.1:9000", "localhost:9000"}))
+    both = f"{other.cookie().split(';')[0]}; descry_8642={server.token}"
+    answer = server.client(Cookie=both).get("/api/v1/inquiries")
+    assert answer.status_code == 200
+    assert "set-cookie" not in answer.headers
+    assert server.client(Cookie=f"descry_9000={server.token}").get("/api/v1/inquiries").status_code == 401
 
 
 def test_every_answer_carries_the_headers(server):
@@ -273,11 +290,58 @@ def test_too_often_and_too_many_are_told_when_to_come_back(client, server, inqui
     answers = [client.post(f"/api/v1/inquiries/{inquiry}/rounds", json=ask) for _ in range(3)]
     assert [a.status_code for a in answers][-1] == 429
     assert answers[-1].headers["retry-after"] == "1"
-    server.desk.waiting = server.desk.limits.queue
+    server.desk.searches.waiting = server.desk.limits.queue
     full = client.get("/api/v1/inquiries")
-    server.desk.waiting = 0
+    server.desk.searches.waiting = 0
     assert (full.status_code, full.json()["code"]) == (503, "busy")
     assert full.headers["retry-after"] == "2"
+
+
+def test_pictures_are_decoded_few_at_a_time_and_wait_in_a_line(client, server, inquiry):
+    item = "/api/v1/galleries/gallery/items/1"
+
+    def asked():
+        return [
+            client.post("/api/v1/assets", files={"file": ("a.png", png(), "image/png")}),
+            client.get(f"{item}/thumb"),
+            client.get(f"{item}/image"),
+            client.post(f"{item}/asset"),
+        ]
+
+    server.desk.pictures.waiting = server.desk.limits.queue
+    for full in asked():
+        assert (full.status_code, full.json()["code"]) == (503, "busy")
+        assert full.headers["retry-after"] == "2"
+    assert client.get("/api/v1/inquiries").status_code == 200, "searches have a line of their own"
+    server.desk.pictures.waiting = 0
+    assert [a.status_code for a in asked()] == [201, 200, 200, 201]
+    assert "descry_refused_busy_total 4" in client.get("/api/v1/metrics").text
+
+
+def test_a_line_works_on_so_many_at_once_and_no_more():
+    pair, guard, now, most = threading.Barrier(2, timeout=20), threading.Lock(), 0, 0
+
+    def work(number):
+        nonlocal now, most
+        with guard:
+            now += 1
+            most = max(most, now)
+        pair.wait()
+        with guard:
+            now -= 1
+        pair.wait()
+        return number
+
+    async def many():
+        line = Line("pictures", 2, replace(LIMITS, queue=6))
+        answers = await asyncio.gather(*(line.do(work, n) for n in range(7)), return_exceptions=True)
+        line.close()
+        return answers, line
+
+    answers, line = asyncio.run(many())
+    assert answers[:6] == list(range(6))
+    assert (answers[6].status, answers[6].code, line.refused, line.waiting) == (503, "busy", 1, 0)
+    assert most == 2
 
 
 def test_no_refusal_shows_a_path_or_a_trace(client, server, inquiry, folder, monkeypatch):

@@ -78,6 +78,26 @@ def test_the_secret_is_the_owners_and_outlives_a_restart(tmp_path):
     assert Tokens.beside(tmp_path).check(token) == "wrong"
 
 
+def test_a_secret_in_steady_use_outlives_a_restart_after_13_hours(tmp_path):
+    now = time.time()
+    first = Tokens.beside(tmp_path, clock=lambda: now)
+    for _ in range(13):
+        now += 3600
+        token = first.make()
+        assert first.check(token) == "ok"
+    written = (tmp_path / FILE).stat().st_mtime
+    now += 60
+    first.check(token)
+    assert (tmp_path / FILE).stat().st_mtime == written, "not with every request"
+    assert first.check("1." + "0" * 64) == "wrong"
+    assert Tokens.beside(tmp_path, clock=lambda: now).check(token) == "ok"
+    now += 12.5 * 3600
+    assert first.check(token) == "expired"
+    assert Tokens.beside(tmp_path, clock=lambda: now).check(first.make()) == "wrong"
+    (tmp_path / FILE).unlink()
+    assert first.check(first.make()) == "ok", "a page goes on when its gallery was purged"
+
+
 @pytest.mark.parametrize("token", ["", ".", "x", "66f0c3a1.", "zz.zz", "é.é", "1." + "0" * 64, " ", "." + "0" * 64])
 def test_what_is_no_token_is_wrong(token):
     assert Tokens(b"k" * 32).check(token) == "wrong"

@@ -13,7 +13,7 @@ from typing import Any
 
 import tyro
 
-from ..errors import DescryError, UsageError
+from ..errors import DescryError, Locked, UsageError
 
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
@@ -45,7 +45,7 @@ def chat(
 
     Args:
         gallery: a folder made by descry index.
-        name: of the inquiry, begun or gone on with.
+        name: name of the inquiry, begun or gone on with.
         sketch: a drawing of the person to begin with; may be repeated.
         image: a photograph of the person to begin with; may be repeated.
         k: how many leads to show.
@@ -102,6 +102,11 @@ class Chat:
             return True
         if line in ("/quit", "/exit", "/q"):
             return False
+        if self.session.refresh():
+            self.question = None
+            if self.session.inquiry.current:
+                self.show()
+            raise Locked("another process went on with this inquiry; its newest round is shown: say it again")
         answer = ANSWERS.get(line.lower().rstrip(".!"))
         if self.question and answer:
             question, self.question = self.question, None

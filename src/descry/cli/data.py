@@ -83,7 +83,7 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
     return 0
 
 
-def miniature(name: Name, out: Folder, /, variant: str = "", seed: int = 0) -> int:
+def miniature(name: Name, out: Folder, /, variant: str = "", seed: int = 0, json_: Json = False) -> int:
     """Write a tiny, valid tree of a data set's format from synthetic people, to try its reader without any agreement.
 
     Args:
@@ -91,18 +91,33 @@ def miniature(name: Name, out: Folder, /, variant: str = "", seed: int = 0) -> i
         out: a new folder.
         variant: which circulating form; the first of the set's variants when left out.
         seed: other synthetic people.
+        json_: print JSON.
     """
     from ..data import DATASETS
+    from ..data.check import MARKER
     from ..data.miniature import write_miniature
 
+    told = []
     for one in DATASETS if name == "all" else (name,):
-        folder = out / one if name == "all" else out
-        print(write_miniature(one, folder, variant or None, seed))
+        made = write_miniature(one, out / one if name == "all" else out, variant or None, seed)
+        if not json_:
+            print(made)
+        about = json.loads((made / MARKER).read_text("utf-8"))
+        told.append({"name": one, "folder": str(made), "variant": about["variant"], "counts": about["counts"]})
+    if json_:
+        print(json.dumps(told, indent=2))
     return 0
 
 
 def import_(
-    table: Folder, root: Folder, /, name: str = "", val_share: float = 0.0, test_share: float = 0.0, seed: int = 0
+    table: Folder,
+    root: Folder,
+    /,
+    name: str = "",
+    val_share: float = 0.0,
+    test_share: float = 0.0,
+    seed: int = 0,
+    json_: Json = False,
 ) -> int:
     """Make a data set of your own from one table (.csv or .jsonl) and the folder of its pictures.
 
@@ -116,11 +131,15 @@ def import_(
         val_share: share of the people without a split who become val.
         test_share: share of the people without a split who become test.
         seed: of that choice.
+        json_: print JSON.
     """
     from ..data.check import counts
     from ..data.own import import_table
 
     made = import_table(table, root, name, val_share, test_share, seed)
+    if json_:
+        print(json.dumps({"name": made.name, "root": str(root), "counts": counts(made)}, indent=2))
+        return 0
     print(f"{made.name}: " + ", ".join(f"{n:,} {what}" for what, n in counts(made).items()))
     print(f"use it as: --data {root}")
     return 0
@@ -199,6 +218,7 @@ def sketch(
     distortion: float = 0.0,
     seed: int = 0,
     threads: int = 4,
+    json_: Json = False,
 ) -> int:
     """Draw a sketch of every photograph of a folder into a mirror tree; an interrupted run goes on where it was.
 
@@ -211,32 +231,44 @@ def sketch(
         distortion: how far strokes wander, as a share of the height; 0.02 is a shaky hand.
         seed: of dropout, distortion and paper grain.
         threads: how many are drawn at once.
+        json_: print JSON.
     """
     from ..data.sketches import Drawing, draw_sketches
 
-    with progress("drawing") as tick:
+    with progress("drawing", quiet=json_) as tick:
         drawn = draw_sketches(root, Drawing(style, dropout, distortion, seed), photos, sketches, threads, tick)
+    if json_:
+        skipped = [{"path": path, "reason": reason} for path, reason in drawn.skipped]
+        print(json.dumps(asdict(drawn) | {"skipped": skipped}, indent=2))
+        return 3 if skipped else 0
     print(f"{drawn.made:,} sketches drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}")
     for path, reason in drawn.skipped[:20]:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     return 3 if drawn.skipped else 0
 
 
-def splits(root: Folder, out: Folder, /) -> int:
+def splits(root: Folder, out: Folder, /, json_: Json = False) -> int:
     """Write the ten generated splits of PKU-Sketch in the circulating form (idx/…), each with its hash.
 
     Args:
         root: the data set.
         out: a folder; idx/ is written into it.
+        json_: print JSON.
     """
     from ..data.pku_sketch import find_root, generate_split, read_styles, split_hash, write_splits
 
     folder = find_root(root)
     styles = read_styles(folder)
     write_splits(folder, out, styles)
+    told = []
     for split in range(1, 11):
         train, test = generate_split(styles, split)
-        print(f"split {split}: {len(train)} train, {len(test)} test, sha256 {split_hash(train, test)}")
+        told.append({"split": split, "train": len(train), "test": len(test), "sha256": split_hash(train, test)})
+    if json_:
+        print(json.dumps(told, indent=2))
+        return 0
+    for row in told:
+        print(f"split {row['split']}: {row['train']} train, {row['test']} test, sha256 {row['sha256']}")
     return 0
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -86,6 +87,7 @@ def delete(
     until: str = "",
     everything: Flag = False,
     confirm: str = "",
+    json_: Json = False,
 ) -> int:
     """Remove items and every byte of them, or a whole gallery with its inquiries and its account (descry audit export
     keeps a copy). The pictures themselves are not touched.
@@ -97,6 +99,7 @@ def delete(
         until: all items up to this time.
         everything: the whole gallery.
         confirm: with --everything, the name of the gallery's folder or collection.
+        json_: print JSON.
     """
     from .. import purge as removing
     from ..gallery import Gallery
@@ -107,8 +110,9 @@ def delete(
         if confirm != name:
             raise UsageError(f"to remove the whole gallery repeat its name: --confirm {name}")
         with Gallery.open(gallery) as opened:
+            count = len(opened) if json_ else 0
             removing.everything(opened)
-        print(f"removed {gallery}")
+        print(json.dumps({"removed": count, "items": 0}) if json_ else f"removed {gallery}")
         return 0
     if not (item or path or until):
         raise UsageError("nothing was named; give --item ID, --path GLOB, --until TIME, or --everything")
@@ -116,7 +120,8 @@ def delete(
         ids = set(item)
         if path or until:
             ids |= {i.id for i in opened.listed(Filters(until=moment(until, "--until", end=True), path=path))}
-        print(f"removed {removing.items(opened, ids)} items; {gallery} holds {len(opened)}")
+        count, left = removing.items(opened, ids), len(opened)
+    print(json.dumps({"removed": count, "items": left}) if json_ else f"removed {count} items; {gallery} holds {left}")
     return 0
 
 
@@ -133,6 +138,7 @@ def relocate(
     old: tyro.conf.Positional[Path],
     new: tyro.conf.Positional[Path],
     /,
+    json_: Json = False,
 ) -> int:
     """Follow pictures whose folder was moved or mounted elsewhere: paths change, numbers and vectors stay.
 
@@ -140,6 +146,7 @@ def relocate(
         gallery: a folder made by descry index.
         old: the folder as it was; it need not be there any more.
         new: the folder that holds the same files now.
+        json_: print JSON.
     """
     from .. import audit
     from ..gallery import Gallery
@@ -147,6 +154,9 @@ def relocate(
     with Gallery.open(gallery) as opened:
         report = opened.relocate(old, new)
         audit.changed(opened, "relocate", moved=report.moved, absent=report.absent, joined=report.joined)
+    if json_:
+        print(json.dumps(asdict(report)))
+        return 0
     print(f"{report.moved} items moved; nothing was encoded again")
     if report.joined:
         print(f"{report.joined} of them had been indexed at the new place too; they are one again")

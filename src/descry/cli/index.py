@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -46,18 +47,18 @@ def index(
     """Index folders of crops (pictures cut out around one person each); repeat it to bring the gallery up to date.
 
     Args:
-        folders: folders of crops; those below them are read too.
+        folders: folders of crops, with all folders below them; at least one.
         out: the gallery's folder; made where there is none.
         model: demo, a run folder or a CLIP; left out, demo for a new gallery, else the one it was made by.
-        camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam(\d+)'.
+        camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam([0-9]+)'.
         time_from: exif, mtime, csv, or a regular expression; left out, csv where there is a --table.
         track_from: dirname, csv, or a regular expression.
         table: a CSV file with a column path and any of camera, time, track; what it says goes first.
         exclude: glob of names or paths to leave out; may be repeated.
         max_mp: most million pixels of a picture; larger ones are skipped.
         shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.
-        encoder: auto (the fastest route measured here), torch, autocast, bf16, compiled, onnx, openvino, or int8 (not
-            exact, see docs/scale.md); on a GPU auto or torch.
+        encoder: auto (the fastest route measured here), torch, autocast, bf16, compiled, onnx, openvino, or int8
+            (not exact, see docs/scale.md); on a GPU auto or torch.
         dry_run: count, write nothing.
         strict: exit with 3 when files were skipped.
         large: allow more than 5 million items.
@@ -72,7 +73,13 @@ def index(
     machine.settle()
     sources = Sources(camera_from, time_from or ("csv" if table else ""), track_from, table)
     limits = replace(images.GALLERY, pixels=int(max_mp * 1e6))
-    with _opened_or_new(Gallery, Path(out), model, machine, encoder, folders) as gallery, _stopping() as stop:
+    with (
+        _place(Path(out), dry_run) as place,
+        _opened_or_new(Gallery, place, model, machine, "torch" if dry_run else encoder, folders) as gallery,
+        _stopping() as stop,
+    ):
+        if gallery.model.note:
+            print(f"note: {gallery.model.note}", file=sys.stderr)
         with progress("indexing", quiet=quiet) as tick:
             report = gallery.index(
                 folders,
@@ -103,6 +110,18 @@ def _refuse_distributed(out: str, folders: tuple[str, ...]) -> None:
             f"{out} is a distributed store, and indexing needs a local gallery (what was seen, skipped and moved). "
             f"Repeat these two: descry index {' '.join(folders)} --out gallery && descry migrate gallery --to {out}"
         )
+
+
+@contextmanager
+def _place(out: Path, dry_run: bool) -> Iterator[Path]:
+    """Where the gallery is: for a dry run without one, a folder that goes when the count is done. A folder that holds
+    something else is named as it is, so that it is refused.
+    """
+    if not dry_run or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+        yield out
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
 
 
 @contextmanager

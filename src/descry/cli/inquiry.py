@@ -55,7 +55,7 @@ def inquiry(
     Args:
         action: new, refine, mark, answer, ask, undo, redo, go, show, list, why, replay, export or delete.
         gallery: a folder made by descry index.
-        name: of the inquiry; list needs none.
+        name: name of the inquiry; list needs none.
         sketch: for new, a drawing of the person; may be repeated.
         image: for new, a photograph of the person; may be repeated.
         text: for new and refine, free words such as "red jacket, no backpack"; may be repeated.
@@ -63,11 +63,11 @@ def inquiry(
         replace: for refine, let new phrases stand for old ones that contradict them.
         like: for mark, id of an item that is close; may be repeated.
         unlike: for mark, id of an item that is not the person; may be repeated.
-        clear: for mark, id of an item that is no longer liked or unliked; may be repeated.
+        clear: for mark, id of an item whose mark is taken back; may be repeated.
         closest: for mark, id of the item that is the closest of those shown.
         answer: for answer, key=yes, key=no or key=unknown, with a key that ask shows; may be repeated.
-        round_: for go, the number of the round to show; for delete, of the round to remove with all that was made from it.
-            Left out, delete removes the whole inquiry.
+        round_: for go, number of the round to show; for delete, of the round to remove with all that was made from it,
+            and the whole inquiry when left out.
         ranks: for why, two ranks of the round on show.
         k: how many leads to show.
         model: where the gallery's model now lies, if it was moved.
@@ -263,12 +263,16 @@ def _export(session: Any, name: str, round_: int, ranks: tuple[int, int], as_jso
 
 def _delete(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
     if round_:
-        print(f"deleted rounds {', '.join(map(str, session.delete(round_)))}")
+        gone = session.delete(round_)
+        told = {"inquiry": name, "rounds": gone}
+        print(json.dumps(told) if as_json else f"deleted rounds {', '.join(map(str, gone))}")
     else:
         from .. import purge
 
-        purge.run(session.gallery, session.store, purge.plan(session.gallery, session.store, [name]))
-        print(f"deleted inquiry {name!r} with its pictures and its key, for good")
+        done = purge.run(session.gallery, session.store, purge.plan(session.gallery, session.store, [name]))
+        told = {"inquiry": name, "removed": done.to_json()}
+        said = f"deleted inquiry {name!r} with its pictures and its key, for good"
+        print(json.dumps(told, indent=1) if as_json else said)
     return 0
 
 

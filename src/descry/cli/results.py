@@ -79,16 +79,17 @@ def copy_pictures(folder: Path, found: Any) -> None:
 
 def contact_sheet(path: Path, found: Any, columns: int = 5, tile: tuple[int, int] = (128, 256)) -> None:
     """A picture of the leads in rows, each with rank, score and id, under the line that says what they are."""
-    from PIL import Image, ImageDraw
+    from PIL import Image, ImageDraw, ImageFont
 
     from .. import images
     from ..errors import ImageRejected
 
-    width, height, label = *tile, 30
+    width, height, label = *tile, 38
     rows = max(1, -(-len(found) // columns))
     sheet = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + label + 8) + 28), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((8, 8), "Search leads - not an identification", fill="black")
+    draw.font = ImageFont.load_default(14)
+    draw.text((8, 5), "Search leads - not an identification", fill="black")
     for j, item in enumerate(found.items):
         x, y = 8 + j % columns * (width + 8), 28 + j // columns * (height + label + 8)
         try:

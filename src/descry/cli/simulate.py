@@ -29,27 +29,29 @@ def simulate(
     probes: int = 0,
     truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     out: Path | None = None,
+    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
     """Rank of the person after every round, for witnesses who know a record of the person and never a picture.
 
     Args:
         data: a folder of synthetic people, or a folder in which the frozen benchmark is written when it is not there.
         model: demo or a run folder.
-        part: of the frozen benchmark, test (1,000 people), val (500, for choosing anything) or calibration (4,000).
-        policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed (questions by
-            gain, at random, or in one order), closest (of those shown), or all (feedback, gain and closest in turn); may be
-            repeated; left out, each of them.
+        part: test (1,000 people of the frozen benchmark), val (500, for choosing anything) or calibration (4,000).
+        policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed
+            (questions by gain, at random, or in one order), closest (of those shown), or all (feedback, gain and
+            closest in turn); may be repeated; left out, each of them.
         rounds: how many after the start.
         seeds: how many witnesses of each person.
         forget: share of the answers that are "don't know", 0 to 1.
         err: share of the answers that are the opposite of the record, 0 to 1.
-        vague: share of the answers that know no colours, 0 to 1.
+        vague: how often a colour is not known, 0 to 1.
         contradict: how often an earlier answer is taken back, 0 to 1.
         questions: a JSON table of your own, with key, question and phrase in each row; left out, the package's.
         withhold: share of the attributes left out of the table.
         probes: only the first so many people; 0 for all.
         truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.
         out: write all ranks to this file, as JSON.
+        json_: print the same JSON.
     """
     from ..embed import load
     from ..interact import simulate as simulation
@@ -87,11 +89,11 @@ def simulate(
         for name in policy or simulation.POLICIES
         for seed in range(seeds)
     ]
+    rows = [simulation.to_json(c) for c in courses]
+    told = json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows})
     if out:
-        rows = [simulation.to_json(c) for c in courses]
-        out.write_text(json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows}) + "\n", "utf-8")
-    for line in simulation.table(courses):
-        print(line)
+        out.write_text(told + "\n", "utf-8")
+    print(told if json_ else "\n".join(simulation.table(courses)))
     if loaded.note:
         print(loaded.note, file=sys.stderr)
     return 0

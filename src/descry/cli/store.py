@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -11,12 +13,15 @@ import tyro
 from ..errors import UsageError, nearest
 from .progress import progress
 
+Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
-def verify(gallery: tyro.conf.Positional[Path], /) -> int:
+
+def verify(gallery: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     """Read every byte that an answer depends on and compare it with what was written. Exit status 5 when one differs.
 
     Args:
         gallery: a folder made by descry index.
+        json_: print JSON.
     """
     from ..errors import IndexCorrupt
     from ..gallery import Gallery
@@ -24,6 +29,10 @@ def verify(gallery: tyro.conf.Positional[Path], /) -> int:
     with Gallery.open(gallery) as opened:
         faults = opened.verify()
         count = 0 if faults else len(opened)
+    if json_:
+        found = [asdict(fault) for fault in faults]
+        print(json.dumps({"ok": not faults, "items": None if faults else count, "faults": found}, indent=1))
+        return IndexCorrupt.exit_status if faults else 0
     for fault in faults:
         print(f"{fault.where}: {fault.what}")
     if faults:
@@ -32,34 +41,40 @@ def verify(gallery: tyro.conf.Positional[Path], /) -> int:
     return 0
 
 
-def compact(gallery: tyro.conf.Positional[Path], /) -> int:
+def compact(gallery: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     """Give back the space of removed items, so that none of their bytes is left.
 
     Args:
         gallery: a folder made by descry index.
+        json_: print JSON.
     """
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
-        print(f"{opened.compact():,} bytes given back")
+        given = opened.compact()
+    print(json.dumps({"bytes": given}) if json_ else f"{given:,} bytes given back")
     return 0
 
 
-def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path) -> int:
+def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Json = False) -> int:
     """Join galleries that were indexed in shards into a new one, and compare every vector with its part.
 
     Args:
         parts: galleries of one model.
         out: the new gallery.
+        json_: print JSON.
     """
     from .. import audit
     from ..gallery import Gallery
     from ..gallery.merge import merge as join
 
-    with progress("merging") as tick:
+    with progress("merging", quiet=json_) as tick:
         count = join(parts, out, tick)
     with Gallery.open(out) as made:
         audit.changed(made, "merge", parts=len(parts))
+    if json_:
+        print(json.dumps({"out": str(out), "items": count, "galleries": len(parts)}))
+        return 0
     print(f"{out} holds {count} items of {len(parts)} galleries; every vector was compared")
     return 0
 
@@ -71,6 +86,7 @@ def migrate(
     name: str = "",
     partition_by: str = "",
     index_type: str = "auto",
+    json_: Json = False,
 ) -> int:
     """Copy a gallery into a distributed store and compare counts and checksums; can be repeated and goes on where it
     stopped.
@@ -81,16 +97,20 @@ def migrate(
         name: of the collection; the folder's name if left out.
         partition_by: camera, day or none, of a new collection; left out, cameras where there are several, else days.
         index_type: flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
+        json_: print JSON.
     """
     from .. import audit
     from ..gallery import Gallery
     from ..gallery.migrate import Layout
     from ..gallery.migrate import migrate as copy
 
-    with progress("migrating") as tick:
+    with progress("migrating", quiet=json_) as tick:
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
     with Gallery.open(gallery) as opened:
         audit.changed(opened, "migrate", "export", copied=report.copied, present=report.present)
+    if json_:
+        print(json.dumps({"to": to} | asdict(report), indent=1))
+        return 0
     print(
         f"{report.total} items in {to}: {report.copied} copied, {report.present} were there; counts and checksums agree"
     )
@@ -104,6 +124,7 @@ def export(
     out: Path,
     format_: Annotated[str, tyro.conf.arg(name="format")] = "onnx",
     precision: str = "fp32",
+    json_: Json = False,
 ) -> int:
     """Write a model's encoders as files that others can run, with their preprocessing and a parity check.
 
@@ -112,6 +133,7 @@ def export(
         out: a new folder.
         format_: onnx or openvino.
         precision: fp32, fp16 (openvino), or int8.
+        json_: print JSON.
     """
     from ..embed import load
     from ..export import export as write
@@ -119,5 +141,11 @@ def export(
     if format_ not in ("onnx", "openvino"):
         raise UsageError(f"there is no format {format_!r}; {nearest(format_, ['onnx', 'openvino'])}")
     report = write(load(run, "cpu"), out, format_, precision)
-    print(json.dumps(report, indent=1))
+    if json_:
+        print(json.dumps(report, indent=1))
+        return 0
+    agreement = ", ".join(f"{part} {cosine:.4f}" for part, cosine in report["least_cosine_to_fp32"].items())
+    print(f"{out}: {', '.join(report['files'])} in {report['precision']}; least cosine to fp32: {agreement}")
+    if report["note"]:
+        print(f"note: {report['note']}", file=sys.stderr)
     return 0

@@ -13,7 +13,8 @@ from .rows import ITEM, columns, seal_of
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Where the gallery stands. generation: commits so far. layout: grows when a stored row dies or moves."""
+    """Where the gallery stands. generation: commits so far. layout: grows when a stored row dies or moves, or a segment
+    goes."""
 
     generation: int = 0
     layout: int = 0
@@ -86,7 +87,7 @@ class Change:
         old = self.connection.execute("SELECT seal FROM segments WHERE id = ?", (number,)).fetchone()
         if old:
             self.connection.execute("DELETE FROM segments WHERE id = ?", (number,))
-            self._digest(old[0])
+            self._digest(old[0], layout=int(rows is None))
         if rows is not None:
             seal = seal_of("segment", number, rows)
             self.connection.execute("INSERT INTO segments VALUES (?, ?, ?)", (number, rows, seal))

@@ -10,15 +10,16 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DescryError, IndexCorrupt, Locked
+from ..errors import IndexCorrupt
 from .changes import Change, State
 from .contract import Item
 from .files import read_sealed, write_sealed
 from .rows import PUBLIC, chunks, item_of, seal_of
+from .transactions import transaction, translated
 
 NAME, HEAD = "items.db", "head"
 
@@ -78,20 +79,8 @@ class Database:
             self._open.clear()
         self._local = threading.local()
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.OperationalError as error:
-            if "malformed" in str(error):
-                raise self._corrupt(str(error)) from None
-            if "locked" in str(error):
-                raise Locked(f"{self.path} is busy in another process; try again when it has ended") from None
-            raise DescryError(
-                f"{self.path}: {error}; what was committed before is kept. Free space or mend the disk, then repeat"
-            ) from None
-        except sqlite3.DatabaseError as error:
-            raise self._corrupt(str(error)) from None
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self.path, self._corrupt)
 
     def _corrupt(self, what: str) -> IndexCorrupt:
         return IndexCorrupt(
@@ -108,20 +97,15 @@ class Database:
             if connection.in_transaction:
                 yield connection
                 return
-            connection.execute("BEGIN")
-            try:
+            with transaction(connection):
                 yield connection
-            finally:
-                if connection.in_transaction:
-                    connection.execute("COMMIT")
 
     @contextmanager
     def writing(self) -> Iterator[Change]:
         """All changes inside become durable together when the block ends, or none of them."""
         with self._translated():
             connection = self.connection()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
+            with transaction(connection, "BEGIN IMMEDIATE"):
                 change = Change(connection, self.state())
                 yield change
                 after = replace(change.state, generation=change.state.generation + 1)
@@ -129,11 +113,6 @@ class Database:
                     "UPDATE state SET generation=?, layout=?, next_id=?, count=?, digest=?, seal=?",
                     (*after.values(), seal_of(*after.values())),
                 )
-                connection.execute("COMMIT")
-            except BaseException:
-                if connection.in_transaction:
-                    connection.execute("ROLLBACK")
-                raise
         self.write_head(after)
 
     def state(self) -> State:

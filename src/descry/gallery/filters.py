@@ -52,10 +52,17 @@ def allowed_ids(
     return ids, True
 
 
-def removed_by(connection: sqlite3.Connection, filters: Filters) -> dict[str, int]:
-    """How many items each filter would keep out by itself: what a page says when nothing is left."""
-    total = connection.execute("SELECT count(*) FROM items").fetchone()[0]
-    return {
-        name: total - connection.execute(f"SELECT count(*) FROM items WHERE {sql}", values).fetchone()[0]
-        for name, (sql, values) in clauses(filters).items()
-    }
+def removed_by(connection: sqlite3.Connection, filters: Filters, marked: Iterable[int] = ()) -> dict[str, int]:
+    """How many items each filter would keep out by itself: what a page says when nothing is left. marked: ids that
+    count as marked.
+    """
+
+    def count(condition: str, values: Iterable[Any] = ()) -> int:
+        return int(connection.execute(f"SELECT count(*) FROM items WHERE {condition}", list(values)).fetchone()[0])
+
+    total = count("1")
+    out = {name: total - count(sql, values) for name, (sql, values) in clauses(filters).items()}
+    if filters.marked is not None:
+        held = sum(count("id = ?", [int(i)]) for i in set(marked))
+        out["marked"] = total - held if filters.marked else held
+    return out

@@ -114,8 +114,8 @@ class Gallery:
         """Bring the gallery up to date with folders of crops: new, changed, moved and deleted files; can be repeated.
 
         sources: where camera, time and track come from. exclude: globs of names or paths. shard: (i, n), only the
-        i-th of n parts of the files, for indexing on many machines. batch_size: pictures at a time; 0 for 32, or 256
-        on a GPU. dry_run: count, write nothing. large: more than 5 million items.
+        i-th of n parts of the files, for indexing on many machines; it may be empty. batch_size: pictures at a time; 0
+        for 32, or 256 on a GPU. dry_run: count, write nothing. large: more than 5 million items.
         """
         self._needs_local(
             "be indexed into directly", f"descry index DIR --out GALLERY, then descry migrate GALLERY --to {self._name}"
@@ -133,7 +133,7 @@ class Gallery:
             added = len(work.fresh) - changed
             return IndexReport(added, changed, 0, len(work.gone), work.unchanged, skipped=work.still, dry=True)
         warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
-        if not work.fresh and not work.unchanged and not work.gone:
+        if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone:
             raise DataError(f"nothing to index in {', '.join(roots)}")
         total = len(work.fresh)
 

@@ -114,9 +114,13 @@ class Indexer:
         return self.report
 
     def _read(self, plan: Plan) -> Iterator[Loaded]:
+        """Every fresh file, with its pixels unless a stored vector stands for its content."""
         if plan.fresh:  # without fresh files no model is needed, and none is given
             reader = Reader(self.model.image_size, self.limits, self.sources, self.known)
-            yield from reader.ahead(plan.fresh, 3 * self.batch_size)
+            for loaded in reader.ahead(plan.fresh, 3 * self.batch_size):
+                while loaded.entry and not self._known(loaded.entry.sha) and loaded.pixels is None:
+                    loaded = reader.read(loaded.found)  # its content was known when it was read, and is not any more
+                yield loaded
 
     def _learn(self, plan: Plan) -> None:
         """Which contents are known, and which of them lost their file: those may turn up elsewhere."""
@@ -126,6 +130,13 @@ class Indexer:
                 self.known[sha] = number
                 if number in lost:
                     self.gone.setdefault(sha, []).append(number)
+
+    def _known(self, sha: bytes) -> bool:
+        """Whether an item holds this content now: the one that did may have been replaced or removed by a commit."""
+        number = self.known.get(sha)
+        if number is not None and not self._is(number, sha):
+            del self.known[sha]
+        return sha in self.known
 
     # ------------------------------------------------------------------ taking one file
 
@@ -140,8 +151,7 @@ class Indexer:
                 self.batch.removed.append(found.number)
                 self.report.removed += 1
             return
-        same = self.known.get(entry.sha)
-        if found.number and same and self._is(found.number, entry.sha):
+        if found.number and self._is(found.number, entry.sha):
             self._update(found.number, entry)
             self.report.unchanged += 1
         elif not found.number and self.gone.get(entry.sha):
@@ -211,7 +221,7 @@ class Indexer:
     def _commit(self) -> None:
         ids = self.store.commit(self.batch)
         for number, entry in zip(ids, self.batch.added, strict=True):
-            self.known.setdefault(entry.sha, number)
+            self.known[entry.sha] = number
         self.batch = Batch()
         self.fresh.clear()
         self.committed = time.monotonic()

@@ -104,6 +104,8 @@ class LocalStore:
         for _ in range(5):
             with self.database.reading():
                 state, old = self.database.state(), self._last
+                if old and old.generation > state.generation:  # of another thread, whose view is newer than ours
+                    old = None
                 if old and old.generation == state.generation:
                     return old
                 try:
@@ -115,7 +117,9 @@ class LocalStore:
                 raise IndexCorrupt(
                     f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
                 )
-            self._last = made
+            last = self._last
+            if last is None or last.generation <= made.generation:
+                self._last = made
             return made
         raise IndexCorrupt(
             f"{self.folder} lacks a vectors file that its database names; restore it from a copy, or index again"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,10 +23,10 @@ def mapped(store: LocalStore, state: State) -> Snapshot:
     """The rows of the database's current state, read anew."""
     with store.database.reading() as connection:
         blocks, starts, total = _blocks(store, connection)
-        rows = connection.execute("SELECT segment, row, id FROM items INDEXED BY items_place ORDER BY segment, row")
-        table = _table(rows, 3)
+        found = connection.execute("SELECT segment, row, id FROM items INDEXED BY items_place ORDER BY segment, row")
+        table = _table(found, 3)
     if not len(table):
-        return Snapshot(state.generation, state.layout, EMPTY, blocks, EMPTY)
+        return Snapshot(state.generation, state.layout, EMPTY, blocks, EMPTY, tuple(starts))
     numbers = np.array(sorted(starts) or [0])
     at = np.minimum(np.searchsorted(numbers, table[:, 0]), len(numbers) - 1)
     place = np.array([starts.get(int(n), total) for n in numbers])[at] + table[:, 1]
@@ -33,7 +34,8 @@ def mapped(store: LocalStore, state: State) -> Snapshot:
         raise IndexCorrupt(f"{store.folder}: items point outside the vectors; run descry verify")
     ids, order = table[:, 2].copy(), np.argsort(table[:, 2], kind="stable")
     straight = len(ids) == total and bool((np.diff(ids) > 0).all())
-    return Snapshot(state.generation, state.layout, ids[order], blocks, None if straight else place[order])
+    rows = None if straight else place[order]
+    return Snapshot(state.generation, state.layout, ids[order], blocks, rows, tuple(starts))
 
 
 def grown(store: LocalStore, old: Snapshot, state: State) -> Snapshot:
@@ -42,20 +44,23 @@ def grown(store: LocalStore, old: Snapshot, state: State) -> Snapshot:
         last = int(old.ids[-1]) if len(old) else 0
         found = connection.execute("SELECT id FROM items WHERE id > ? ORDER BY id", (last,))
         new = np.fromiter((row[0] for row in found), np.int64)
-        blocks, _, total = _blocks(store, connection, old.blocks)
+        blocks, starts, total = _blocks(store, connection, dict(zip(old.segments, old.blocks, strict=True)))
     rows = None
     if old.rows is not None:
         rows = np.concatenate([old.rows, np.arange(total - len(new), total)])
-    return Snapshot(state.generation, old.layout, np.concatenate([old.ids, new]), blocks, rows)
+    return Snapshot(state.generation, old.layout, np.concatenate([old.ids, new]), blocks, rows, tuple(starts))
 
 
 def _blocks(
-    store: LocalStore, connection: Any, kept: Sequence[np.ndarray] = ()
+    store: LocalStore, connection: Any, kept: Mapping[int, np.ndarray] = MappingProxyType({})
 ) -> tuple[tuple[np.ndarray, ...], dict[int, int], int]:
+    """Segments as arrays, where each begins by its number, and the rows of all. kept: arrays at hand, by number."""
     blocks, starts, total = [], {}, 0
-    for i, (number, rows) in enumerate(connection.execute("SELECT id, rows FROM segments ORDER BY id")):
-        same = i < len(kept) and len(kept[i]) == rows
-        blocks.append(kept[i] if same else segments.view(store.folder, number, rows, store.binding.dimension))
+    for number, rows in connection.execute("SELECT id, rows FROM segments ORDER BY id"):
+        block = kept.get(number)
+        if block is None or len(block) != rows:
+            block = segments.view(store.folder, number, rows, store.binding.dimension)
+        blocks.append(block)
         starts[number] = total
         total += rows
     return tuple(blocks), starts, total

@@ -92,13 +92,14 @@ class MilvusStore:
         rows = {row["id"]: row for row in self.rows(ids, PUBLIC)}
         return [item_of(rows[i]) for i in map(int, ids) if i in rows]
 
-    def rows(self, ids: Sequence[int], fields: list[str]) -> list[dict[str, Any]]:
-        """Some fields of items, in no order; unknown ids left out."""
+    def rows(self, ids: Sequence[int], fields: list[str], condition: str = "") -> list[dict[str, Any]]:
+        """Some fields of items, in no order; unknown ids, and those that a condition keeps out, left out."""
         out: list[dict[str, Any]] = []
         plain = [int(i) for i in ids]
         with self._translated():
             for i in range(0, len(plain), STEP):
-                out += self.client.query(self.name, filter=f"id in {plain[i : i + STEP]}", output_fields=fields)
+                asked = _all(f"id in {plain[i : i + STEP]}", condition)
+                out += self.client.query(self.name, filter=asked, output_fields=fields)
         return out
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:

@@ -15,6 +15,19 @@ from .results import Results
 LEAST, FACTOR, ALL = 1000, 20, 4000
 
 
+class Candidates(leads.Arrays):
+    """A Space of the items that may be shown; those that may not, such as marks outside the filters, lend their
+    vectors and nothing else. ids: (N,) rising; vectors: (N, D); shown: (N,) bool.
+    """
+
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, shown: np.ndarray):
+        super().__init__(ids[shown], vectors[shown])
+        self.all = leads.Arrays(ids, vectors)
+
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        return self.all.vectors(ids)
+
+
 def answer(
     store: MilvusStore,
     terms: Sequence[ranking.Term],
@@ -34,25 +47,27 @@ def answer(
     pulls = [t.vector for t in terms if ranking.SHAPES[t.shape] > 0]
     if query.liked or query.closest:
         pulls.append(ranking.unit(store.vectors([*query.liked, *query.closest]).astype(np.float32).mean(axis=0)))
-    ids = set(marks)
-    passing = store.count(expression(query.filters, store.partition_by))
+    condition = expression(query.filters, store.partition_by)
+    passing = store.count(condition)
     if passing <= ALL:
-        ids |= {number for part in store.matching(query.filters) for number in part}
+        ids = {number for part in store.matching(query.filters) for number in part}
     else:
+        ids = {int(row["id"]) for row in store.rows(marks, ["id"], condition)}
         for vector in pulls:
             ids |= set(store.nearest(vector[None], wanted, query.filters)[0].ravel().tolist())
-    order = np.array(sorted(ids), np.int64)
     total = store.count()
-    if not len(order):
+    if not ids:
         removed = removed_by(store, query.filters, total)
         return Results((), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note)
+    order = np.array(sorted(ids.union(marks)), np.int64)
     vectors = store.vectors(order.tolist()).astype(np.float32)
-    found = leads.search(leads.Arrays(order, vectors), terms, query.replace(filters=type(query.filters)()), k, formula)
+    space = Candidates(order, vectors, np.isin(order, list(ids)))
+    found = leads.search(space, terms, query, k, formula)
     items = store.items(found.ids.tolist())
     first = found.fit.terms[0].vector
     cosines = vectors[np.searchsorted(order, found.ids)] @ first
     whom = "all" if passing <= ALL else "the nearest"
-    said = f"approximate: ranked among {len(order)} candidates of {total} items ({whom} that the filters let through)"
+    said = f"approximate: ranked among {len(ids)} candidates of {total} items ({whom} that the filters let through)"
     return Results(
         ids=tuple(int(i) for i in found.ids),
         paths=tuple(i.path for i in items),
@@ -61,7 +76,7 @@ def answer(
         cosines=cosines.astype(np.float32),
         parts=found.names,
         contributions=found.shares,
-        considered=len(order),
+        considered=len(ids),
         total=total,
         exact=False,
         note=f"{note}; {said}" if note else said,

@@ -64,7 +64,7 @@ def answer(
         allowed = space.allowed(query.filters, marks)
         considered = len(rows) if allowed is None else int(allowed.sum())
         if len(rows) and not considered:
-            removed = removed_by(connection, query.filters)
+            removed = removed_by(connection, query.filters, {*marks, *space.marked})
             empty = np.zeros(0, np.float32)
             return Results((), (), empty, total=len(rows), removed=removed, generation=rows.generation, note=note)
         found = leads.search(space, terms, query, k, formula)

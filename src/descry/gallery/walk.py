@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -82,18 +82,26 @@ def inside(path: str, root: str) -> bool:
     return path == root or path.startswith(root.rstrip(os.sep) + os.sep)
 
 
+def in_shard(path: str, shard: tuple[int, int]) -> bool:
+    """Whether a file belongs to the i-th of n parts: by a hash of its path, the same on every machine."""
+    if shard[1] == 1:
+        return True
+    number = int.from_bytes(hashlib.sha256(os.fsencode(path)).digest()[:8], "big")
+    return number % shard[1] == shard[0] - 1
+
+
 def plan(store: LocalStore, roots: Sequence[str], exclude: Sequence[str] = (), shard: tuple[int, int] = (1, 1)) -> Plan:
     """Compare the folders with the store. DataError when a folder holds no picture file at all.
 
-    shard: (i, n), only the i-th of n parts of the files; which part a file belongs to depends on its path alone.
+    shard: (i, n), only the i-th of n parts of the files, which may be none; items of the other parts stay as they are.
 
     A file counts as unchanged when size and time are the same and the time is older than the moment it was read by more
     than the clock's grain; otherwise its content decides.
     """
-    known = _known(store, "items", "id", roots)
-    skipped = _known(store, "skipped", "reason", roots)
     if not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"shard {shard[0]}/{shard[1]} was given; the first number runs from 1 to the second")
+    known = _known(store, "items", "id", roots, shard)
+    skipped = _known(store, "skipped", "reason", roots, shard)
     out = Plan()
     for root in roots:
         seen = 0
@@ -102,7 +110,7 @@ def plan(store: LocalStore, roots: Sequence[str], exclude: Sequence[str] = (), s
                 out.foreign += 1
                 continue
             seen += 1
-            if zlib.crc32(os.fsencode(entry.path)) % shard[1] == shard[0] - 1:
+            if in_shard(entry.path, shard):
                 _sort(entry, known, skipped, out)
         if not seen:
             raise DataError(
@@ -132,12 +140,15 @@ def _sort(entry: os.DirEntry[str], known: dict[str, tuple], skipped: dict[str, t
     out.fresh.append(Found(entry.path, stat.st_size, stat.st_mtime_ns, int(old[0]) if old else 0))
 
 
-def _known(store: LocalStore, table: str, column: str, roots: Sequence[str]) -> dict[str, tuple]:
+def _known(
+    store: LocalStore, table: str, column: str, roots: Sequence[str], shard: tuple[int, int]
+) -> dict[str, tuple]:
     out: dict[str, tuple] = {}
     with store.database.reading() as connection:
         for root in roots:
             prefix = os.fsencode(root.rstrip(os.sep) + os.sep)
             sql = f"SELECT path, {column}, size, mtime, checked FROM {table} WHERE path >= ? AND path < ?"
             rows = connection.execute(sql, (prefix, prefix[:-1] + bytes([prefix[-1] + 1])))
-            out |= {os.fsdecode(path): tuple(rest) for path, *rest in rows}
+            named = ((os.fsdecode(path), tuple(rest)) for path, *rest in rows)
+            out |= {path: rest for path, rest in named if in_shard(path, shard)}
     return out

@@ -4,7 +4,6 @@ that held it."""
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Collection, Sequence
 from typing import Any
 
@@ -21,31 +20,35 @@ def abouts(store: InquiryStore) -> list[About]:
 
 def days_before(store: InquiryStore, day: str) -> int:
     """How many days before this one (ISO) still hold a key for searches outside inquiries."""
-    return int(store._db.execute("SELECT count(*) FROM days WHERE day < ?", (day,)).fetchone()[0])
+    with store._reading():
+        return int(store._db.execute("SELECT count(*) FROM days WHERE day < ?", (day,)).fetchone()[0])
 
 
 def findings_on(store: InquiryStore, refs: Collection[str], items: Collection[int]) -> int:
     """How many findings go with these inquiries and items."""
-    rows = store._db.execute("SELECT key, item FROM findings JOIN inquiries ON inquiries.id = findings.inquiry")
-    return sum(1 for key, item in rows if item in items or ref_of(key) in refs)
+    with store._reading():
+        rows = store._db.execute("SELECT key, item FROM findings JOIN inquiries ON inquiries.id = findings.inquiry")
+        return sum(1 for key, item in rows if item in items or ref_of(key) in refs)
 
 
 def pictures(store: InquiryStore) -> list[tuple[str, Any]]:
     """Every picture that was searched with: (SHA-256, bytes, image or array)."""
-    return [(sha, store.picture(sha)) for (sha,) in store._db.execute("SELECT sha256 FROM pictures").fetchall()]
+    with store._reading():
+        return [(sha, store.picture(sha)) for (sha,) in store._db.execute("SELECT sha256 FROM pictures").fetchall()]
 
 
 def rounds_with(store: InquiryStore, shas: Collection[str]) -> list[tuple[str, int]]:
     """(inquiry, round) of every round asked with one of these pictures, and of those made from it."""
     found: list[tuple[str, int]] = []
-    for number, name in store._db.execute("SELECT id, name FROM inquiries ORDER BY id").fetchall():
-        gone: set[int] = set()
-        for (data,) in store._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,)):
-            made = json.loads(data)
-            used = {row["sha256"] for row in (*made["query"]["sketches"], *made["query"]["photos"])}
-            if made["parent"] in gone or used & set(shas):
-                gone.add(made["number"])
-        found += [(name, n) for n in sorted(gone)]
+    with store._reading():
+        for number, name in store._db.execute("SELECT id, name FROM inquiries ORDER BY id").fetchall():
+            gone: set[int] = set()
+            for (data,) in store._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,)):
+                made = json.loads(data)
+                used = {row["sha256"] for row in (*made["query"]["sketches"], *made["query"]["photos"])}
+                if made["parent"] in gone or used & set(shas):
+                    gone.add(made["number"])
+            found += [(name, n) for n in sorted(gone)]
     return found
 
 
@@ -81,6 +84,7 @@ def scrub(store: InquiryStore) -> None:
     """Write the file anew, so that no page of it holds what was removed. Raises Locked while another process uses
     it."""
     try:
-        store._db.execute("VACUUM")
-    except sqlite3.OperationalError as error:
-        raise Locked(f"{store.path} is used by another process ({error}); purge again when it has ended") from None
+        with store._translated():
+            store._db.execute("VACUUM")
+    except Locked:
+        raise Locked(f"{store.path} is used by another process; purge again when it has ended") from None

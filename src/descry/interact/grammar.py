@@ -12,6 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from .nouns import adjectives, completed, language, nouns, split, words_of
+from .reach import parted
 
 
 class Phrase(NamedTuple):
@@ -22,19 +23,20 @@ class Phrase(NamedTuple):
     weight: float
 
 
-# What turns the sign, longest first: "+" to wanted, "-" to unwanted; "~" unwanted, but wanted where it already is.
+# What turns the sign, longest first: "+" to wanted, "-" to unwanted; "~" unwanted, but wanted where it already is;
+# "--" unwanted with all that "and" adds ("hide the hat and the bag").
 _TURNS: tuple[tuple[str, str], ...] = (
     *((words, "+") for words in ("not only", "not just", "not merely")),
     *((words, "+") for words in ("nothing but", "nothing except", "nothing other than")),
-    *((words, "-") for words in ("anything but", "anything except", "no longer", "not any longer", "no more(?! than)")),
-    *((words, "-") for words in ("no signs? of", "no trace of", "none of", "hardly any", "barely any")),
-    *(
-        (words, "-")
-        for words in ("instead of", "rather than", "as opposed to", "other than", "except for", "apart from")
-    ),
-    *((words, "-") for words in ("remove", "exclude", "hide", "get rid of", "filter out")),
+    *((words, "--") for words in ("anything but", "anything except", "none of")),
+    *((words, "-") for words in ("no longer", "not any longer", "no more(?! than)")),
+    *((words, "-") for words in ("no signs? of", "no trace of", "hardly any", "barely any")),
+    *((words, "-") for words in ("instead of", "rather than", "as opposed to")),
+    *((words, "--") for words in ("other than", "except for", "apart from")),
+    *((words, "--") for words in ("remove", "exclude", "hide", "get rid of", "filter out")),
     *((words, "~") for words in ("without", "lacks?", "lacking", "missing")),
-    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely", "except")),
+    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely")),
+    ("except", "--"),
     ("nothing", "- something"),
 )
 _TURN = re.compile(r"(?<![\w-])(?:" + "|".join(f"({words})" for words, _ in _TURNS) + r")(?![\w-])")
@@ -149,12 +151,13 @@ def _scoped(clauses: list[str]) -> list[str]:
     """A NOT list that closes with "or" stays NOT: "no hat, glasses or bag"."""
     out = list(clauses)
     for i, clause in enumerate(clauses):
-        first = _TURN.search(clause)
-        if not first or _TURNS[first.lastindex - 1][1] == "+" or out[i] != clause:  # type: ignore[operator]
+        signs = _signed(clause)
+        if not _TURN.search(clause) or (signs and signs[-1][0]) or out[i] != clause:
             continue
+        bare = re.search(r"\bno (?!(?:an?|the)\b)", clause)  # "no hat, a bag or gloves": no "a" stands under "no"
         for j in range(i + 1, len(clauses)):
-            words = clauses[j].split()
-            if _TURN.search(clauses[j]) or set(words) & words_of("verbs"):
+            words = parted(clauses[j])[0].split()
+            if _TURN.search(clauses[j]) or set(words) & words_of("verbs") or (bare and words[:1] in (["a"], ["an"])):
                 break
             if "or" in words and "and" not in words:
                 out[i + 1 : j + 1] = [f"no {c.removeprefix('or ')}" for c in clauses[i + 1 : j + 1]]
@@ -197,9 +200,15 @@ def _signed(clause: str) -> list[tuple[bool, str]]:
     """The clause cut where its sign turns. Two negations in a row are one ("ain't got no hat"), but "not without" is
     none."""
     out: list[tuple[bool, str]] = []
-    wanted, at, subject = True, 0, ""
-    for found in _TURN.finditer(clause):
-        before = clause[at : found.start()].strip()
+    wanted, reaches, at, subject = True, False, 0, ""
+    for found in [*_TURN.finditer(clause), None]:
+        before = clause[at : found.start() if found else None].strip()
+        taken, rest = parted(before) if reaches else (before, "")
+        if rest:
+            out.append((False, f"{subject} {taken}".strip()))
+            wanted, subject, before = True, "", rest
+        if not found:
+            break
         turn = _TURNS[found.lastindex - 1][1]  # type: ignore[operator]
         at = found.end()
         if _says_something(before):
@@ -208,12 +217,12 @@ def _signed(clause: str) -> list[tuple[bool, str]]:
             else:
                 out.append((wanted, f"{subject} {before}".strip()))
         elif not wanted and turn == "~":
-            wanted = True
+            wanted, reaches = True, False
             continue
-        wanted = turn == "+"
+        wanted, reaches = turn == "+", turn not in ("+", "--")
         if turn.endswith("something"):
             subject = "something"
-    out.append((wanted, f"{subject} {clause[at:]}".strip()))
+    out.append((wanted, f"{subject} {before}".strip()))
     return [(sign, piece) for sign, piece in out if piece]
 
 

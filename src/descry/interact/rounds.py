@@ -8,7 +8,8 @@ here knows a gallery, a model or a file; `session.py` ranks, `store.py` saves.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -75,6 +76,16 @@ class Inquiry:
     def current(self) -> Round | None:
         """The round on show."""
         return self.rounds.get(self.head)
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Everything done to the inquiry inside, or, when an error leaves the block, nothing of it."""
+        before = dict(self.rounds), self.head, self.last, dict(self.visited)
+        try:
+            yield
+        except BaseException:
+            self.rounds, self.head, self.last, self.visited = before
+            raise
 
     def add(self, **what: Any) -> Round:
         """A new round below the head, which moves there. Raises LimitExceeded beyond 500 rounds or 500 marks."""

@@ -11,6 +11,8 @@ import sqlite3
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..gallery.transactions import transaction
+
 VERSION = 2
 _FIRST = (
     "CREATE TABLE inquiries (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL, "
@@ -42,8 +44,7 @@ def prepare(db: sqlite3.Connection, path: Path) -> int:
     if version >= VERSION:
         return version
     written = datetime.fromtimestamp(path.stat().st_mtime, UTC).isoformat(timespec="seconds")
-    db.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(db, "BEGIN IMMEDIATE"):
         version = int(db.execute("PRAGMA user_version").fetchone()[0])  # another process may have been quicker
         if version < VERSION:
             for statement in (*(_FIRST if not version else ()), *_SECOND):
@@ -51,8 +52,4 @@ def prepare(db: sqlite3.Connection, path: Path) -> int:
             for (number,) in db.execute("SELECT id FROM inquiries").fetchall():
                 db.execute("UPDATE inquiries SET key = ?, touched = ? WHERE id = ?", (new_key(), written, number))
             db.execute(f"PRAGMA user_version = {VERSION}")
-    except BaseException:
-        db.execute("ROLLBACK")
-        raise
-    db.execute("COMMIT")
     return VERSION if version < VERSION else version

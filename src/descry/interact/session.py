@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from ..compose import Composition, Curves, Encoder, Memo, composition_of, curves_of, formula_of, terms
 from ..errors import UsageError, nearest
-from ..leads import Leads, Space, search
+from ..leads import Leads, Space, missing, search
 from ..query import Query
 from ..ranking import Formula, Term, fit, stack
 from . import chips as chipping
@@ -23,8 +24,8 @@ class Session:
     """Ranks rounds and keeps them.
 
     space: the gallery at one moment. model: `descry.embed.Model` or what acts like it. store: where rounds are saved;
-    None for nowhere. k: how many leads a round shows. composition, formula: the model's own unless given. A round
-    made by words or marks embeds no picture again: vectors of pictures are remembered.
+    None for nowhere; what cannot be saved is not done. k: how many leads a round shows. composition, formula: the
+    model's own unless given. A round made by words or marks embeds no picture again: vectors of pictures are kept.
     """
 
     def __init__(
@@ -47,9 +48,15 @@ class Session:
 
     # ------------------------------------------------------------------ making rounds
 
-    def ask(self, query: Query, change: str = "new query") -> Round:
-        """A round with this query below the head."""
-        return self._add(query, change)
+    def ask(self, query: Query, change: str = "new query", below: int | None = None) -> Round:
+        """A round with this query below the head, or below another round (0: a first round)."""
+        if below is None:
+            return self._add(query, change)
+        with self.inquiry.whole():
+            self.inquiry.head = 0
+            if below:
+                self.inquiry.go(below)
+            return self._add(query, change)
 
     def refine(self, text: str, replace: Sequence[Chip] = ()) -> Round:
         """A round with what the text says added. replace: held chips that the new ones stand for (see `conflicts`).
@@ -86,8 +93,10 @@ class Session:
         return self._add(marked(self.query, like, unlike, clear), "; ".join(said), choices=self._still(clear))
 
     def closest(self, item: int) -> Round:
-        """A round after "of those shown, this one is the closest"."""
+        """A round after "of those shown, this one is the closest". Raises UsageError for an item that was not shown, or
+        that left the gallery since."""
         query, choices = chosen(self._current(), item)
+        self.space.vectors([item])
         return self._add(query, f"closest: {item}", choices=choices)
 
     def answer(self, question: Any, answer: str) -> Round:
@@ -123,11 +132,12 @@ class Session:
         return terms(self.model, query, composition or self.composition, self.memo, curves)
 
     def rank(self, made: Round) -> Leads:
-        """A round ranked again, by its own formula and composition."""
+        """A round ranked again, by its own formula and composition. What left the gallery since counts for nothing."""
         composition = Composition.from_json(made.composition) if made.composition else self.composition
         curves = {p: (float(a), float(b)) for p, (a, b) in made.composition.get("curves", {}).items()}
         parts = self.terms(made.query, composition, curves if made.composition else None)
-        return search(self.space, parts, made.query, max(self.k, len(made.results)), made.formula, made.choices)
+        k = max(self.k, len(made.results))
+        return search(self.space, parts, made.query, k, made.formula, made.choices, kept=True)
 
     def notice(self, calibrations: Mapping[str, Calibration]) -> str:
         """What may be said about whether the person is in this gallery at all, by what is wanted; marks and NOT left
@@ -140,23 +150,33 @@ class Session:
         one = profile(fit(made, similarity, self.formula).scores(similarity), similarity[0])
         return notice(calibrations.get(query.kind), one)
 
+    def refresh(self) -> bool:
+        """Go on with the inquiry as it is stored, where another process changed it; whether it did. Raises UsageError
+        for one that was deleted."""
+        if self.store is None or not self.store.changed(self.inquiry):
+            return False
+        self.inquiry, self._leads = self.store.load(self.inquiry.name), {}
+        return True
+
     def undo(self) -> Round:
         """Show the parent again."""
-        return self._moved(self.inquiry.undo())
+        with self._saving():
+            return self.inquiry.undo()
 
     def redo(self) -> Round:
         """Show the child last seen."""
-        return self._moved(self.inquiry.redo())
+        with self._saving():
+            return self.inquiry.redo()
 
     def go(self, number: int) -> Round:
         """Show any round; the next one made branches off there."""
-        return self._moved(self.inquiry.go(number))
+        with self._saving():
+            return self.inquiry.go(number)
 
     def delete(self, number: int) -> list[int]:
         """Remove a round and all that was made from it; → their numbers."""
-        gone = self.inquiry.delete(number)
-        self._saved()
-        return gone
+        with self._saving():
+            return self.inquiry.delete(number)
 
     def replay(self) -> list[tuple[Round, bool]]:
         """Every round ranked again → whether it shows the same items in the same order as when it was made."""
@@ -182,21 +202,33 @@ class Session:
     ) -> Round:
         current = self.inquiry.current
         choices = (current.choices if current else ()) if choices is None else choices
-        leads = search(self.space, self.terms(query), query, self.k, self.formula, choices)
-        made = self.inquiry.add(
-            query=query,
-            change=change,
-            formula=self.formula,
-            composition=self.composition.to_json() | {"curves": self._used(query)},
-            snapshot=self.space.snapshot,
-            model=getattr(self.model, "fingerprint", ""),
-            results=tuple(zip(leads.ids.tolist(), leads.scores.tolist(), strict=True)),
-            choices=choices,
-            asked=dict(current.asked if current else {}) if asked is None else dict(asked),
-        )
+        self._marked_before(query)
+        leads = search(self.space, self.terms(query), query, self.k, self.formula, choices, kept=True)
+        with self._saving():
+            made = self.inquiry.add(
+                query=query,
+                change=change,
+                formula=self.formula,
+                composition=self.composition.to_json() | {"curves": self._used(query)},
+                snapshot=self.space.snapshot,
+                model=getattr(self.model, "fingerprint", ""),
+                results=tuple(zip(leads.ids.tolist(), leads.scores.tolist(), strict=True)),
+                choices=choices,
+                asked=dict(current.asked if current else {}) if asked is None else dict(asked),
+            )
         self._keep(made.number, leads)
-        self._saved()
         return made
+
+    def _marked_before(self, query: Query) -> None:
+        """UsageError for a mark on an item that the gallery does not hold, unless an earlier round has it: an item may
+        leave the gallery, and the inquiry goes on without it."""
+
+        def marks(of: Query) -> set[int]:
+            return {*of.liked, *of.unliked, *of.closest}
+
+        gone = set(missing(self.space.ids, sorted(marks(query))).tolist())
+        if gone:
+            self.space.vectors(sorted(gone.difference(*(marks(r.query) for r in self.inquiry.rounds.values()))))
 
     def _used(self, query: Query) -> dict[str, list[float]]:
         """The curves that this query's phrases have: kept with the round, so that a replay reads them alike."""
@@ -206,10 +238,10 @@ class Session:
     def _keep(self, number: int, leads: Leads) -> None:
         self._leads = {**dict(list(self._leads.items())[-3:]), number: leads}
 
-    def _moved(self, made: Round) -> Round:
-        self._saved()
-        return made
-
-    def _saved(self) -> None:
-        if self.store is not None:
-            self.store.save(self.inquiry)
+    @contextmanager
+    def _saving(self) -> Iterator[None]:
+        """What is done inside is saved, or not done."""
+        with self.inquiry.whole():
+            yield
+            if self.store is not None:
+                self.store.save(self.inquiry)

@@ -4,15 +4,15 @@ A round is one row of JSON and never changes; the head is a column. The searcher
 their digest, because a replay needs them; deleting an inquiry deletes those that no other inquiry uses, and the freed
 pages are overwritten (secure_delete). Each new round adds a line to the account beside the file (`audit.py`) before it
 is committed: no search is kept that was not accounted for.
+
+Several processes may work at one inquiry in turns. Nobody writes over what he has not seen: `save` refuses when rounds
+were added or deleted since, and whoever stays long asks `changed` first and loads again.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -23,133 +23,131 @@ from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
 from ..query import Query, digest
 from . import rounds
 from .account import ref_of, searched
+from .file import FILE as FILE
+from .file import InquiryFile
 from .findings import MAX_FINDINGS, About, Finding, now
 from .freezing import frozen, thawed
 from .rounds import Inquiry, Round
-from .schema import VERSION, new_key, prepare
-
-FILE = "inquiries.db"
+from .schema import new_key
 
 
-class InquiryStore:
+@dataclass(frozen=True, slots=True)
+class _State:
+    """An inquiry in the file: its ref, its place, and the rounds it has, by number."""
+
+    ref: str
+    head: int
+    last: int
+    visited: str
+    numbers: frozenset[int]
+
+
+class InquiryStore(InquiryFile):
     """The inquiries of one gallery. Open it where it is used, by one thread; several processes may."""
 
     def __init__(self, path: str | Path):
         """path: the file, or a folder that holds (or will hold) inquiries.db. Raises DataError for another kind of
         file."""
-        path = Path(path)
-        self.path = path / FILE if path.is_dir() else path
-        try:
-            self._db = sqlite3.connect(self.path, timeout=10, isolation_level=None)
-            self._db.execute("PRAGMA foreign_keys = ON")
-            self._db.execute("PRAGMA secure_delete = ON")
-            self._db.execute("PRAGMA temp_store = MEMORY")  # nothing of it goes to a file elsewhere
-            version = prepare(self._db, self.path)
-        except sqlite3.DatabaseError as error:
-            raise DataError(f"{self.path} is not a file of inquiries ({error}); move it away and begin anew") from None
-        if version != VERSION:
-            raise DataError(f"{self.path} has version {version}; this descry reads version {VERSION}; update descry")
+        super().__init__(path)
         self.audit = Audit(self.path.parent)
-        self._seen: WeakKeyDictionary[Inquiry, str] = WeakKeyDictionary()
-
-    def close(self) -> None:
-        """Close the file."""
-        self._db.close()
+        self._seen: WeakKeyDictionary[Inquiry, _State] = WeakKeyDictionary()
 
     def names(self) -> list[str]:
         """All inquiries, oldest first."""
-        return [name for (name,) in self._db.execute("SELECT name FROM inquiries ORDER BY id")]
+        with self._reading():
+            return [name for (name,) in self._db.execute("SELECT name FROM inquiries ORDER BY id")]
 
     def save(self, inquiry: Inquiry) -> None:
         """Write what is new, drop what was deleted, move the head: in one transaction.
 
-        Raises UsageError for an inquiry that was deleted or purged since it was loaded: it is not written anew.
+        Raises UsageError for an inquiry or a round that was deleted or purged since it was loaded (it is not written
+        anew), and for a new inquiry whose name is taken; Locked when another process added rounds since.
         """
         with self._writing():
-            before = self._still_there(inquiry)
-            moment = now()
+            there = self._seen_whole(inquiry)
+            fresh = [inquiry.rounds[n] for n in sorted(set(inquiry.rounds) - there.numbers)]
+            if fresh and fresh[0].number <= there.last:
+                raise _gone(f"round {fresh[0].number} of the inquiry {inquiry.name!r}")
+            moment, visited = now(), json.dumps(list(inquiry.visited.items()))
             self._db.execute(
                 "INSERT INTO inquiries (name, head, last, visited, key, begun, touched) VALUES (?, ?, ?, ?, ?, ?, ?) "
-                "ON CONFLICT (name) DO UPDATE SET head = excluded.head, last = max(last, excluded.last), "
+                "ON CONFLICT (name) DO UPDATE SET head = excluded.head, last = excluded.last, "
                 "visited = excluded.visited, touched = excluded.touched",
-                (
-                    *(inquiry.name, inquiry.head, inquiry.last, json.dumps(list(inquiry.visited.items()))),
-                    *(new_key(), moment, moment),
-                ),
+                (inquiry.name, inquiry.head, inquiry.last, visited, new_key(), moment, moment),
             )
             number, key = self._row(inquiry.name)
-            known = {n for (n,) in self._db.execute("SELECT number FROM rounds WHERE inquiry = ?", (number,))}
-            fresh = [inquiry.rounds[n] for n in sorted(set(inquiry.rounds) - known)]
-            if any(made.number <= before for made in fresh):
-                raise _gone(f"round {fresh[0].number} of the inquiry {inquiry.name!r}")
             for made in fresh:
                 self._insert(number, made)
-            gone = [(number, n) for n in known - set(inquiry.rounds)]
+            gone = [(number, n) for n in there.numbers - set(inquiry.rounds)]
             self._db.executemany("DELETE FROM rounds WHERE inquiry = ? AND number = ?", gone)
             if gone:
                 self._sweep()
             for made in fresh:
                 self.audit.append("search", **searched(key, made))
-        self._seen[inquiry] = ref_of(key)
+        self._seen[inquiry] = _State(ref_of(key), inquiry.head, inquiry.last, visited, frozenset(inquiry.rounds))
 
     def load(self, name: str) -> Inquiry:
         """An inquiry as it was saved. Raises UsageError for an unknown name, DataError for a damaged one."""
-        number = self._number(name)
-        row = self._db.execute("SELECT head, last, visited FROM inquiries WHERE id = ?", (number,)).fetchone()
-        rows = self._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,))
-        try:
-            made = [rounds.from_json(json.loads(data), self.picture) for (data,) in rows]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(
-                f"inquiry {name!r} in {self.path} is damaged ({error}); delete it or restore a copy"
-            ) from None
-        found = Inquiry(name, made, row[0], row[1], dict(json.loads(row[2])))
-        self._seen[found] = ref_of(self.key(name))
+        with self._reading():
+            number, state = self._number(name), self._state(name)
+            assert state is not None
+            rows = self._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,))
+            try:
+                made = [rounds.from_json(json.loads(data), self.picture) for (data,) in rows]
+            except (KeyError, TypeError, ValueError) as error:
+                raise DataError(
+                    f"inquiry {name!r} in {self.path} is damaged ({error}); delete it or restore a copy"
+                ) from None
+        found = Inquiry(name, made, state.head, state.last, dict(json.loads(state.visited)))
+        self._seen[found] = state
         return found
+
+    def changed(self, inquiry: Inquiry) -> bool:
+        """Whether the file holds it otherwise than it was loaded or saved here: another process went on with it."""
+        with self._reading():
+            return self._state(inquiry.name) != self._seen.get(inquiry)
 
     def delete(self, name: str) -> None:
         """Remove an inquiry with its rounds, findings, key and the pictures only it used. `purge` also does it for
         good."""
-        number = self._number(name)
         with self._writing():
-            self._db.execute("DELETE FROM inquiries WHERE id = ?", (number,))
+            self._db.execute("DELETE FROM inquiries WHERE id = ?", (self._number(name),))
             self._sweep()
 
     # ------------------------------------------------------------------ what stands beside the rounds
 
     def about(self, name: str) -> About:
         """Dates and counts of an inquiry. Raises UsageError for an unknown name."""
-        number, key = self._row(name)
-        row = self._db.execute(
-            "SELECT begun, touched, keep_until, (SELECT count(*) FROM rounds WHERE inquiry = id), "
-            "(SELECT count(*) FROM findings WHERE inquiry = id) FROM inquiries WHERE id = ?",
-            (number,),
-        ).fetchone()
+        with self._reading():
+            number, key = self._row(name)
+            row = self._db.execute(
+                "SELECT begun, touched, keep_until, (SELECT count(*) FROM rounds WHERE inquiry = id), "
+                "(SELECT count(*) FROM findings WHERE inquiry = id) FROM inquiries WHERE id = ?",
+                (number,),
+            ).fetchone()
         begun, touched, keep_until, rounds_made, findings_kept = row
         return About(name, begun, touched, keep_until, ref_of(key), rounds_made, findings_kept)
 
     def keep_until(self, name: str, day: date | None) -> None:
         """Set the last day an inquiry is kept (`descry purge --expired` removes it after that), or None for no day."""
-        number = self._number(name)
+        kept = day.isoformat() if day else ""
         with self._writing():
-            self._db.execute(
-                "UPDATE inquiries SET keep_until = ? WHERE id = ?", (day.isoformat() if day else "", number)
-            )
+            self._db.execute("UPDATE inquiries SET keep_until = ? WHERE id = ?", (kept, self._number(name)))
 
     def findings(self, name: str) -> list[Finding]:
         """What was found in an inquiry, by item."""
         columns = "item, verdict, note, round, sha256, at"
-        rows = self._db.execute(
-            f"SELECT {columns} FROM findings WHERE inquiry = ? ORDER BY item", (self._number(name),)
-        )
-        return [Finding(*row) for row in rows]
+        with self._reading():
+            number = self._number(name)
+            rows = self._db.execute(f"SELECT {columns} FROM findings WHERE inquiry = ? ORDER BY item", (number,))
+            return [Finding(*row) for row in rows]
 
     def find(self, name: str, finding: Finding) -> Finding:
         """Keep a finding, in the place of an earlier one about the same item; as it is kept. LimitExceeded beyond
         500."""
-        number = self._number(name)
         kept = replace(finding, at=finding.at or now())
         with self._writing():
+            number = self._number(name)
             others = self._db.execute(
                 "SELECT count(*) FROM findings WHERE inquiry = ? AND item <> ?", (number, kept.item)
             ).fetchone()[0]
@@ -161,18 +159,21 @@ class InquiryStore:
 
     def unfind(self, name: str, item: int) -> bool:
         """Remove a finding; whether there was one."""
-        number = self._number(name)
         with self._writing():
+            number = self._number(name)
             gone = self._db.execute("DELETE FROM findings WHERE inquiry = ? AND item = ?", (number, item)).rowcount
         return bool(gone)
 
     def on_show(self, name: str) -> int:
         """The number of the round on show; 0 before the first."""
-        return int(self._db.execute("SELECT head FROM inquiries WHERE id = ?", (self._number(name),)).fetchone()[0])
+        with self._reading():
+            number = self._number(name)
+            return int(self._db.execute("SELECT head FROM inquiries WHERE id = ?", (number,)).fetchone()[0])
 
     def key(self, name: str) -> bytes:
         """The key under which the account commits to what was searched for."""
-        return self._row(name)[1]
+        with self._reading():
+            return self._row(name)[1]
 
     def key_of_day(self) -> bytes:
         """The key of today's searches (UTC) that belong to no inquiry."""
@@ -184,7 +185,8 @@ class InquiryStore:
 
     def picture(self, sha256: str) -> Any:
         """The picture of a digest: the bytes of a file, or a PIL image."""
-        row = self._db.execute("SELECT kind, data FROM pictures WHERE sha256 = ?", (sha256,)).fetchone()
+        with self._reading():
+            row = self._db.execute("SELECT kind, data FROM pictures WHERE sha256 = ?", (sha256,)).fetchone()
         if row is None:
             raise DataError(f"{self.path} lacks the picture {sha256[:12]}…; its inquiry cannot be opened")
         return thawed(row[0], row[1])
@@ -210,14 +212,29 @@ class InquiryStore:
     def _number(self, name: str) -> int:
         return self._row(name)[0]
 
-    def _still_there(self, inquiry: Inquiry) -> int:
-        """The highest round number ever given to it in this file. Raises UsageError for one deleted since it was
-        loaded."""
-        ref = self._seen.get(inquiry)
-        row = self._db.execute("SELECT key, last FROM inquiries WHERE name = ?", (inquiry.name,)).fetchone()
-        if ref is not None and (row is None or ref_of(row[0]) != ref):
+    def _state(self, name: str) -> _State | None:
+        row = self._db.execute("SELECT id, key, head, last, visited FROM inquiries WHERE name = ?", (name,)).fetchone()
+        if row is None:
+            return None
+        number, key, head, last, visited = row
+        numbers = self._db.execute("SELECT number FROM rounds WHERE inquiry = ?", (number,))
+        return _State(ref_of(key), head, last, visited, frozenset(n for (n,) in numbers))
+
+    def _seen_whole(self, inquiry: Inquiry) -> _State:
+        """What the file holds of it, none of which is unknown to it. Raises UsageError and Locked as `save`."""
+        seen, there = self._seen.get(inquiry), self._state(inquiry.name)
+        if seen is None:
+            if there is not None:
+                raise UsageError(f"there is an inquiry {inquiry.name!r} already; load it, or choose another name")
+            return _State("", 0, 0, "", frozenset())
+        if there is None or there.ref != seen.ref:
             raise _gone(f"the inquiry {inquiry.name!r}")
-        return int(row[1]) if row and ref is not None else 0
+        if there.last != seen.last:
+            raise Locked(
+                f"the inquiry {inquiry.name!r} was changed by another process, which made round {there.last}; nothing "
+                "was done and nothing is lost: load the inquiry again, then repeat"
+            )
+        return there
 
     def _row(self, name: str) -> tuple[int, bytes]:
         row = self._db.execute("SELECT id, key FROM inquiries WHERE name = ?", (name,)).fetchone()
@@ -226,19 +243,6 @@ class InquiryStore:
             hint = nearest(name, names) if names else "there is none yet; begin one with descry inquiry new"
             raise UsageError(f"there is no inquiry {name!r}; {hint}")
         return int(row[0]), bytes(row[1])
-
-    @contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            self._db.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            raise Locked(f"{self.path} is being written by another process ({error}); try again") from None
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
 
 def _gone(what: str) -> UsageError:

@@ -1,27 +1,23 @@
 """The desk: gallery, model and inquiries, worked at by one thread, in the order asked.
 
 Ranking uses every core by itself, SQLite connections belong to a thread, and an inquiry must not change under a
-round: one
-worker makes all three simple. Others wait in a line of stated length. Pictures are read outside it.
+round: one worker makes all three simple. Others wait in a line of stated length. Pictures are decoded in a line of
+their own, few at a time: one of the largest takes a quarter of a gigabyte while it is decoded.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from .. import leads as ranked
 from .. import purge as purging
 from ..compose import Composition, Memo
-from ..errors import DescryError
+from ..errors import DescryError, UsageError
 from ..gallery import Gallery
 from ..gallery.searching import Rows
 from ..interact import absence
@@ -33,6 +29,7 @@ from ..leads import Leads
 from .folders import Folders
 from .indexing import Indexing
 from .limits import LIMITS, Limits
+from .line import Line
 from .pictures import KEPT, Least
 from .problems import Refusal
 
@@ -43,7 +40,7 @@ class Desk:
     """Everything the server works with. gallery: open. limits: see limits.py. folders: what may be indexed from the
     page, with all below.
 
-    `do` is called from the event loop; every other method runs in the worker.
+    `do`, `pictures.do` and `paced` are called from the event loop; every other method runs in the worker.
     """
 
     def __init__(self, gallery: Gallery, limits: Limits = LIMITS, folders: Sequence[str | Path] = ()):
@@ -55,15 +52,15 @@ class Desk:
         self.example: dict[str, str] = {}
         self.assets = Least(KEPT * 4_000_000)
         self.thumbs = Least(64_000_000)
-        self.counts: dict[str, float] = {"rounds": 0, "round_seconds": 0.0, "refused_busy": 0}
+        self.counts: dict[str, float] = {"rounds": 0, "round_seconds": 0.0}
         self.statuses: dict[int, int] = {}
         self.started = time.time()
-        self.waiting = 0
         self.trouble: DescryError | None = None
         self.loaded = False
         self.done: OrderedDict[tuple[str, str], int] = OrderedDict()
         self._tokens, self._filled = float(limits.burst), time.monotonic()
-        self._worker = ThreadPoolExecutor(1, "desk")
+        self.searches = Line("searches", 1, limits)
+        self.pictures = Line("pictures", limits.decoding, limits)
         self._store: InquiryStore | None = None
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._deep: OrderedDict[tuple[str, int], Leads] = OrderedDict()
@@ -75,19 +72,8 @@ class Desk:
     # ------------------------------------------------------------------ the line
 
     async def do(self, work: Callable[..., Any], *args: Any, patience: float = 0.0) -> Any:
-        """Run it in the worker. patience: seconds it may take, else as the limits say. Raises Refusal 503 when the line
-        is full, 504 when it takes too long."""
-        if self.waiting >= self.limits.queue:
-            self.counts["refused_busy"] += 1
-            raise Refusal(503, "busy", f"{self.waiting} searches are waiting; try again in a moment", retry_after=2)
-        self.waiting += 1
-        try:
-            future = asyncio.wrap_future(self._worker.submit(work, *args))
-            return await asyncio.wait_for(future, patience or self.limits.request_seconds)
-        except TimeoutError:
-            raise Refusal(504, "too_slow", "the search took too long; try again, or search a smaller gallery") from None
-        finally:
-            self.waiting -= 1
+        """Run it in the worker; see `Line.do`."""
+        return await self.searches.do(work, *args, patience=patience)
 
     def paced(self) -> None:
         """Take one search from the allowance. Raises Refusal 429."""
@@ -115,8 +101,8 @@ class Desk:
         if not self._shut:
             self._shut = True
             self.indexing.close()
-            self._worker.submit(self._closed).result()
-            self._worker.shutdown()
+            self.pictures.close()
+            self.searches.close(self._closed)
 
     def _closed(self) -> None:
         if self._store is not None:
@@ -147,11 +133,15 @@ class Desk:
         return self._remember(identity(chosen), session)
 
     def session(self, number: str) -> Session:
-        """The conversation of an inquiry. Raises Refusal 404."""
-        if number in self._sessions:
-            self._sessions.move_to_end(number)
-            return self._sessions[number]
-        return self._remember(number, self._session(self.store.load(self.named(number))))
+        """The conversation of an inquiry as the file holds it: another process may have gone on with it. Raises
+        Refusal 404."""
+        held = self._sessions.pop(number, None)
+        name = self.named(number)
+        if held is None:
+            held = self._session(self.store.load(name))
+        elif held.refresh():
+            self.dropped(number)
+        return self._remember(number, held)
 
     def named(self, number: str) -> str:
         """The name of an inquiry. Raises Refusal 404."""
@@ -192,6 +182,7 @@ class Desk:
 
     def _session(self, inquiry: Inquiry) -> Session:
         session = Session(self.space(), self.gallery.model, inquiry, self.store, self.limits.page)
+        self.dropped(identity(inquiry.name))  # an earlier inquiry of that name may have left its rankings
         session.memo = self._memo
         return session
 
@@ -229,8 +220,9 @@ class Desk:
         """Whether the rows that the round was ranked among are still there to be read."""
         return made.snapshot in self._spaces or made.snapshot == self.space().snapshot
 
-    def deep(self, number: str, which: int) -> Leads:
-        """A round ranked to the deepest rank, on the rows it was made of (those of now, when these are gone)."""
+    def deep(self, number: str, which: int) -> Leads | None:
+        """A round ranked to the deepest rank, on the rows it was made of (those of now, when these are gone). None when
+        nothing is left that it could be ranked by, or among."""
         key = (number, which)
         if key not in self._deep:
             session, made = self.session(number), self.round(number, which)
@@ -238,28 +230,31 @@ class Desk:
             space = self._spaces.get(made.snapshot) or self.space()
             terms = session.terms(made.query, composition)
             depth = min(self.limits.depth, max(1, len(space.ids)))
-            self._deep[key] = ranked.search(space, terms, made.query, depth, made.formula, made.choices)
+            try:
+                found = ranked.search(space, terms, made.query, depth, made.formula, made.choices, kept=True)
+            except UsageError:  # it was ranked once, so it is no longer the searcher's to mend
+                return None
+            self._deep[key] = found
             while len(self._deep) > 12:
                 self._deep.popitem(last=False)
         return self._deep[key]
 
-    def dropped(self, number: str, rounds: list[int]) -> None:
-        """Forget the rankings of deleted rounds."""
-        for which in rounds:
-            self._deep.pop((number, which), None)
+    def dropped(self, number: str) -> None:
+        """Forget the rankings of an inquiry: its rounds are not what they were."""
+        for key in [key for key in self._deep if key[0] == number]:
+            del self._deep[key]
 
-    def scores(self, number: str, which: int) -> np.ndarray:
-        """(N,) scores of the whole gallery in a round."""
+    def ranking(self, number: str, which: int, count: int = 0) -> Leads | None:
+        """A round with its shares and all scores: the ranking at hand where it holds `count` leads or all there are,
+        else the deepest. None when nothing is left that it could be ranked by, or among."""
         session = self.session(number)
         current = session.inquiry.current
-        if (
-            current
-            and current.number == which
-            and (number, which) not in self._deep
-            and current.snapshot == session.space.snapshot
-        ):
-            return session.leads.everything
-        return self.deep(number, which).everything
+        at_hand = current is not None and current.number == which and current.snapshot == session.space.snapshot
+        if at_hand and (number, which) not in self._deep:
+            found = session.leads
+            if found.whole or len(found.ids) >= count:
+                return found
+        return self.deep(number, which)
 
     def asker(self) -> Asker:
         """The questions over the gallery as it is now."""

@@ -14,9 +14,10 @@ class Limits:
     """upload_bytes, upload_pixels, upload_side: of a sketch or photograph. json_bytes: of any other body.
 
     characters, parts: of one text, of one query. marks, rounds: of one inquiry. page, page_most: results per answer.
-    depth: deepest rank that can be reached. pictures: of one query. queue: searches that may wait. request_seconds: for
-    sending a request, and for answering it. searches_per_minute, burst: rounds made; drawing with "search as I draw"
-    makes about one a second, so more than a person clicking needs. token_hours: without use.
+    depth: deepest rank that can be reached. pictures: of one query. queue: searches that may wait, and pictures.
+    decoding: pictures decoded at once. request_seconds: for sending a request, and for answering it.
+    searches_per_minute, burst: rounds made; drawing with "search as I draw" makes about one a second, so more than a
+    person clicking needs. token_hours: without use.
     """
 
     upload_bytes: int = UPLOAD.bytes
@@ -32,6 +33,7 @@ class Limits:
     page_most: int = 200
     depth: int = 2000
     queue: int = 32
+    decoding: int = 2
     request_seconds: float = 30.0
     searches_per_minute: int = 120
     burst: int = 30

@@ -2,8 +2,7 @@
 
 1. Host must be this server's own name (421), so that a name that is rebound to 127.0.0.1 gets nowhere.
 2. A page of another origin may not ask (403): judged by Sec-Fetch-Site where the browser sends it, and by Origin. A
-cookie
-   alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
+   cookie alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
 3. Everything under /api but the login needs a token that holds (401).
 4. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
 """
@@ -21,7 +20,6 @@ from .limits import LIMITS, Limits
 from .problems import problem
 from .tokens import Tokens
 
-COOKIE = "descry"
 OPEN = ("/healthz", "/readyz", "/api/v1/login")
 SAFE = ("GET", "HEAD")
 HEADERS = {
@@ -89,10 +87,16 @@ class Safety:
         if late and not started:
             await _refuse(out, late.pop(), number)
 
+    @property
+    def cookie_name(self) -> str:
+        """The port is part of it: browsers send a host's cookies to all its ports, and each gallery has a secret of its
+        own."""
+        return f"descry_{min(self.hosts()).rpartition(':')[2]}"
+
     def cookie(self) -> str:
         """A Set-Cookie line with a fresh token."""
         age = int(self.tokens.seconds)
-        return f"{COOKIE}={self.tokens.make()}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
+        return f"{self.cookie_name}={self.tokens.make()}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
 
     def check_origin(self, scope: Any, headers: dict[str, str]) -> None:
         """Refuse other hosts and other origins."""
@@ -122,7 +126,8 @@ class Safety:
             jar = SimpleCookie(headers.get("cookie", ""))
         except CookieError:
             jar = SimpleCookie()
-        given = shown.strip() if bearer else jar[COOKIE].value if COOKIE in jar else ""
+        name = self.cookie_name
+        given = shown.strip() if bearer else jar[name].value if name in jar else ""
         state = self.tokens.check(given) if given else "missing"
         if state in ("ok", "old"):
             return state == "old" and not bearer

@@ -218,7 +218,7 @@ class Difference(BaseModel):
 class RoundOut(BaseModel):
     """A round. levels: lines that may be drawn through its ranking; level: the one drawn at first. newer: items that
     were indexed since. replayable: whether the rows it was ranked among can still be read. removed: how many items each
-    filter keeps out, when nothing was left."""
+    filter keeps out, when nothing was left. note: what must be said beside the leads, "" for nothing."""
 
     inquiry: str
     number: int
@@ -234,6 +234,7 @@ class RoundOut(BaseModel):
     newer: int
     replayable: bool
     removed: dict[str, int]
+    note: str
     results: Results | None
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import APIRouter, File, Path, Response, UploadFile
-from fastapi.concurrency import run_in_threadpool
 
 from ..desk import Desk
 from ..pictures import rewritten
@@ -43,7 +42,7 @@ def _png(image: object) -> bytes:
 @router.post("", status_code=201)
 async def upload(desk: TheDesk, file: Annotated[UploadFile, File(description="PNG, JPEG or WebP")]) -> Asset:
     """Take a picture. What it is called and what else the file holds is not kept."""
-    name, data, (width, height) = await run_in_threadpool(rewritten, await file.read())
+    name, data, (width, height) = await desk.pictures.do(lambda: rewritten(file.file.read()))
     desk.assets.put(name, data)
     return Asset(id=name, width=width, height=height)
 

@@ -44,11 +44,11 @@ async def metrics(desk: TheDesk) -> str:
     """Numbers in the format of Prometheus."""
     rows: list[tuple[str, str, dict[str, float]]] = [
         ("descry_up_seconds", "gauge", {"": time.time() - desk.started}),
-        ("descry_waiting", "gauge", {"": desk.waiting}),
+        ("descry_waiting", "gauge", {"": desk.searches.waiting + desk.pictures.waiting}),
         ("descry_items", "gauge", {"": await desk.do(lambda: len(desk.gallery))}),
         ("descry_rounds_total", "counter", {"": desk.counts["rounds"]}),
         ("descry_round_seconds_total", "counter", {"": desk.counts["round_seconds"]}),
-        ("descry_refused_busy_total", "counter", {"": desk.counts["refused_busy"]}),
+        ("descry_refused_busy_total", "counter", {"": desk.searches.refused + desk.pictures.refused}),
         ("descry_answers_total", "counter", {f'{{status="{s}"}}': n for s, n in sorted(desk.statuses.items())}),
     ]
     lines = [
@@ -78,8 +78,7 @@ def login_router(safety: Safety) -> APIRouter:
     @made.post("/api/v1/logout", status_code=204)
     async def logout() -> Response:
         """Forget the cookie."""
-        return Response(
-            status_code=204, headers={"Set-Cookie": "descry=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict"}
-        )
+        gone = f"{safety.cookie_name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict"
+        return Response(status_code=204, headers={"Set-Cookie": gone})
 
     return made

@@ -99,7 +99,8 @@ async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> Inqui
 
     def work() -> InquiryOut:
         desk.round(inquiry, number)
-        desk.dropped(inquiry, desk.session(inquiry).delete(number))
+        desk.session(inquiry).delete(number)
+        desk.dropped(inquiry)
         return tree(desk, inquiry)
 
     made: Any = await desk.do(work)

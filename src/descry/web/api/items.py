@@ -111,7 +111,7 @@ async def _picture(desk: Desk, request: Request, gallery: str, number: int, heig
         return Response(status_code=304, headers=headers)
     data = desk.thumbs.get((found.id, found.sha256, height))
     if data is None:
-        data = await run_in_threadpool(small, found, height)
+        data = await desk.pictures.do(small, found, height)
         desk.thumbs.put((found.id, found.sha256, height), data)
     return Response(data, media_type="image/jpeg", headers=headers)
 
@@ -134,6 +134,6 @@ async def thumb(
 async def as_asset(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Asset:
     """Make the item a picture that a query can use as an example."""
     found = await run_in_threadpool(one, desk, gallery, item)
-    name, data, (width, height) = await run_in_threadpool(as_upload, found)
+    name, data, (width, height) = await desk.pictures.do(as_upload, found)
     desk.assets.put(name, data)
     return Asset(id=name, width=width, height=height)

@@ -21,10 +21,10 @@ def _next(desk: Desk, inquiry: str) -> Questions:
     current = session.inquiry.current
     if current is None or not current.results or "text" not in session.model.answers:
         return Questions(question=None, asked=dict(current.asked) if current else {})
-    scores = desk.scores(inquiry, current.number)
-    if current.snapshot != desk.space().snapshot:
+    ranked = desk.ranking(inquiry, current.number)
+    if ranked is None or current.snapshot != desk.space().snapshot:
         return Questions(question=None, asked=dict(current.asked))
-    found = desk.asker().next(scores, current.query, current.asked)
+    found = desk.asker().next(ranked.everything, current.query, current.asked)
     made = QuestionOut(key=found[0][0].key, text=found[0][0].text, phrase=found[0][0].phrase) if found else None
     return Questions(question=made, asked=dict(current.asked))
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
 from ... import query as asking
-from ...errors import DescryError, UsageError
+from ...errors import UsageError
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
 from ...interact.rounds import Round, difference
@@ -21,6 +21,7 @@ from .assets import resolve
 from .depends import REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
 from .items import shown
 
+STORED = "nothing that this round was ranked by is left in the gallery; it is shown as it was stored"
 router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/rounds", tags=["rounds"], responses=REFUSALS)
 
 
@@ -79,9 +80,7 @@ def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, 
         raise UsageError("a parent of 0 was given; leave it out for a first round")
     before = parent.query if parent else None
     query = query_of(desk, body, before or asking.Query())
-    if parent and session.inquiry.head != parent.number:
-        session.go(parent.number)
-    made = _asked(desk, number, query, body.change.strip() or change_of(before, query), body.replace)
+    made = _asked(desk, number, query, body.change.strip() or change_of(before, query), parent, body.replace)
     desk.counts["rounds"] += 1
     desk.counts["round_seconds"] += time.perf_counter() - started
     if key:
@@ -91,26 +90,24 @@ def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, 
     return view(desk, number, made), True
 
 
-def _asked(desk: Desk, number: str, query: asking.Query, change: str, replace: int | None) -> Round:
-    """A round below the one on show, or in its place when it is `replace` and nothing was made from it."""
+def _asked(
+    desk: Desk, number: str, query: asking.Query, change: str, parent: Round | None, replace: int | None
+) -> Round:
+    """A round below `parent`, or in its place when it is `replace` and nothing was made from it."""
     session = desk.session(number)
-    inquiry = session.inquiry
-    head = inquiry.head
-    instead = replace is not None and head == replace and not inquiry.children(head)
-    if instead:
-        inquiry.head = inquiry.rounds[head].parent
+    below = parent.number if parent else 0
+    instead = parent is not None and below == replace and not session.inquiry.children(below)
+    if parent and instead:
+        below = parent.parent
     try:
-        made = session.ask(query, change)
+        made = session.ask(query, change, below)
     except UsageError as error:
-        inquiry.head = head
         if "empty" in str(error) or "nothing to rank" in str(error):
             raise Refusal(422, "empty_query", "draw something, say something, or give a picture first") from None
         raise
-    except DescryError:
-        inquiry.head = head
-        raise
-    if instead:
-        desk.dropped(number, session.delete(head))
+    if parent and instead:
+        session.delete(parent.number)
+        desk.dropped(number)
     return made
 
 
@@ -118,13 +115,14 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
     """A round as the API tells of it, with its first page."""
     session = desk.session(number)
     space = desk.space()
-    empty = not made.results
-    scores = np.zeros(0) if empty else desk.scores(number, made.number)
+    found = desk.ranking(number, made.number) if made.results else None
+    scores = found.everything if found else np.zeros(0)
     removed: dict[str, int] = {}
-    allowed = space.allowed(made.query.filters, [*made.query.liked, *made.query.unliked, *made.query.closest])
-    if empty:
+    marks = [*made.query.liked, *made.query.unliked, *made.query.closest]
+    allowed = space.allowed(made.query.filters, marks)
+    if not made.results:
         with desk.gallery.store.database.reading() as connection:
-            removed = removed_by(connection, made.query.filters)
+            removed = removed_by(connection, made.query.filters, marks)
     then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
     newer = 0 if made.snapshot == space.snapshot else max(1, space.rows.generation - then)
     return RoundOut(
@@ -142,44 +140,40 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
         newer=newer,
         replayable=desk.fresh(made),
         removed=removed,
+        note=found.note if found else STORED * bool(made.results),
         results=page(desk, number, made, 0, desk.limits.page) if leads else None,
     )
 
 
 def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Results:
-    """Leads start + 1 … start + limit. The first fifty are those the round keeps; deeper ones are ranked again."""
-    session = desk.session(number)
-    first = start + limit <= len(made.results) or len(made.results) < desk.limits.page
-    current = session.inquiry.current
-    at_hand = (
-        first and current is not None and current.number == made.number and current.snapshot == session.space.snapshot
-    )
+    """Leads start + 1 … start + limit. The first are those the round keeps; deeper ones are ranked again. Where nothing
+    is left to rank by, those it keeps are all there are, without shares."""
     if not made.results:
         return Results(round=made.number, leads=[], parts=[], cursor="", available=0, snapshot=made.snapshot)
-    found = session.leads if at_hand else desk.deep(number, made.number)
-    names, parts = merged(found)
-    where = {int(i): at for at, i in enumerate(found.ids)}
+    found = desk.ranking(number, made.number, start + limit)
+    names, parts = merged(found) if found else ([], np.zeros((0, 0)))
+    again = found.ids.tolist() if found else []
+    where = {i: at for at, i in enumerate(again)}
     kept = dict(made.results)
-    ids = [*made.ids, *(int(i) for i in found.ids if int(i) not in kept)] if not first else list(made.ids)
+    ids = [*made.ids, *(i for i in again if i not in kept)]
     whole = {i.id: i for i in desk.gallery.items(ids)}
     groups = _groups(ids, whole)
     rows = []
     for rank, item in list(enumerate(ids, 1))[start : start + limit]:
         shares = [round(float(s), 4) for s in parts[:, where[item]]] if item in where else []
-        score = kept[item] if item in kept else float(found.scores[where[item]])
+        score = kept[item] if item in kept or found is None else float(found.scores[where[item]])
         mark: Literal["like", "unlike", ""] = (
             "like" if item in made.query.liked else "unlike" if item in made.query.unliked else ""
         )
         if item in whole:
             told = shown(whole[item])
             rows.append(Lead(rank=rank, item=told, score=round(score, 4), shares=shares, group=groups[item], mark=mark))
-    reach = min(desk.limits.depth, _reach(desk, made)) if len(made.results) >= desk.limits.page else len(ids)
-    end = start + limit >= min(len(ids) if not first else reach, reach)
+    reach = len(ids) if found is None or found.whole else max(len(made.ids), min(desk.limits.depth, _reach(desk, made)))
     return Results(
         round=made.number,
         leads=rows,
         parts=[PartName(kind=kind, label=label) for kind, label in names],
-        cursor="" if end else str(start + limit),
+        cursor="" if start + limit >= reach else str(start + limit),
         available=reach,
         snapshot=made.snapshot,
     )

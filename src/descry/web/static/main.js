@@ -204,7 +204,7 @@ class Page {
     const { round } = this;
     const { query } = round;
     this.banner.hidden = !query.sketches.some((s) => s.on);
-    const notes = [T.leads, sentence(this.gallery.note), sentence(absence), round.newer ? T.newer : ""];
+    const notes = [T.leads, sentence(this.gallery.note), sentence(absence), sentence(round.note), round.newer ? T.newer : ""];
     this.note.textContent = notes.filter(Boolean).join(" ");
     this.count.textContent = T.found(round);
     this.toolbar.hidden = !this.leads.length;

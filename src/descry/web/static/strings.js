@@ -93,7 +93,7 @@ export const T = {
   discard: "Discard",
   missing: "file missing",
   none: "Nothing passes the filters.",
-  removed: { cameras: "Cameras", since: "From", until: "Until" },
+  removed: { cameras: "Cameras", since: "From", until: "Until", marked: "Marks" },
   removedBy: (name, n) => `${name}: keeps out ${n.toLocaleString("en")}`,
   removeFilter: "Remove this filter",
   newer: "The gallery has changed since this round; search again to include what is new.",

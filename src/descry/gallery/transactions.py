@@ -1,0 +1,44 @@
+"""SQLite in words of descry: a transaction that ends in any case, and errors that say what to do next."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ..errors import DescryError, Locked
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
+    """All statements inside become durable together, or none of them. begin: "BEGIN IMMEDIATE" to write."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has taken it back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[None]:
+    """Raises Locked while another process holds the file, what `damaged` makes of SQLite's words when its bytes are not
+    what they should be, and DescryError for a full or unwilling disk."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if "locked" in str(error):
+            raise Locked(f"{path} is busy in another process; try again when it has ended") from None
+        if "malformed" in str(error) or getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":  # tables are missing
+            raise damaged(str(error)) from None
+        raise DescryError(
+            f"{path}: {error}; what was committed before is kept. Free space, allow writing or mend the disk, then "
+            "repeat"
+        ) from None
+    except sqlite3.ProgrammingError:
+        raise  # closed, or another thread's: a mistake in the program, not in the file
+    except sqlite3.DatabaseError as error:
+        raise damaged(str(error)) from None
