@@ -18,7 +18,9 @@ def test_the_recipe_says_what_the_shipped_model_was_trained_with() -> None:
         line += " " + " ".join(re.findall(rf'^{name}="(.*)"$', script, re.MULTILINE))
     (common,) = re.findall(r"--batch-size .*$", script, re.MULTILINE)
     said = dict(re.findall(r"--set (\w+)=([^\s\"]+)", f"{line} {common}"))
-    said |= {name.replace("-", "_"): value for name, value in re.findall(r"--(epochs|lr|batch-size) (\S+)", line + common)}
+    said |= {
+        name.replace("-", "_"): value for name, value in re.findall(r"--(epochs|lr|batch-size) (\S+)", line + common)
+    }
     assert {"epochs", "lr", "batch_size", "optimiser", "composed", "sketch_text", "augment"} <= set(said)
     shipped = config | config["stage1"]
     for name, value in said.items():
