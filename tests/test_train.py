@@ -371,3 +371,17 @@ def test_back_translation_only_where_the_partner_exists(words):
 def test_mixing_seeds():
     assert mix(1, 2) == mix(1, 2)
     assert len({mix(a, b) for a in range(30) for b in range(30)}) == 900
+
+
+def test_one_process_trains_in_the_precision_that_was_asked_for(toy, tmp_path, monkeypatch):
+    """An unwrapped module enters no autocast by itself."""
+    seen = set()
+    losses = InteractReID.losses
+
+    def watched(self, batch, at):
+        seen.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return losses(self, batch, at)
+
+    monkeypatch.setattr(InteractReID, "losses", watched)
+    run(toy, tmp_path / "run", replace(CPU, precision="bf16"))
+    assert seen == {torch.bfloat16}

@@ -188,7 +188,8 @@ def _step(
     shown: dict[str, float] = {}
     optimiser.zero_grad()
     for part in _split(batch, settings.accumulate):
-        losses: dict[str, Tensor] = model.losses(part, at)
+        with fabric.autocast():  # an unwrapped module enters no autocast of its own
+            losses: dict[str, Tensor] = model.losses(part, at)
         share = len(part["pid"]) / len(batch["pid"])
         for key, value in losses.items():
             shown[key] = shown.get(key, 0.0) + float(value.detach()) * share
