@@ -8,6 +8,7 @@ import torch
 from conftest import quick, toy_clip, toy_words
 from descry.checkpoint import read_tensors, save_model
 from descry.cli.starting import start
+from descry.errors import UsageError
 from descry.methods import method_class, preset
 
 EARLIER = {
@@ -97,3 +98,11 @@ def test_stage_2_after_stage_1_freezes_what_it_should_and_keeps_the_mapping(then
     held = method.state_dict()
     assert any(k.startswith("mapping.") for k in lent)
     assert all(torch.equal(held[k], v) for k, v in lent.items())
+
+
+def test_a_run_without_a_clip_is_refused_as_a_start(toy, tmp_path):
+    words = toy_words()
+    config = replace(preset("vit_bert", "paper"), width=32, layers=1, heads=4)
+    save_model(tmp_path / "run", method_class("vit_bert")(toy_clip(words), words, config, 4), "vit_bert", "paper", {})
+    with pytest.raises(UsageError, match="no CLIP to begin with"):
+        later("propot", str(tmp_path / "run"), toy, tmp_path / "out")
