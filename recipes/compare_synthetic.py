@@ -11,7 +11,7 @@ of two stages shares them between the two. No validation: the last epoch counts.
 compared with the start as it is and with the row that a row extends, by the paired sign-flip test over people; p-values
 are corrected for the number of rows (Holm). Finished runs are kept, so an interrupted comparison goes on.
 
-Hardware and time: one thread a run, one to two minutes each where the processor has bf16; the ledger keeps the seconds.
+Hardware and time: one thread a run, in float32, one to two minutes each; the ledger keeps the seconds.
 Expected: docs/results.md. Synthetic people are no evidence of accuracy on real people; what the table can show is
 whether a part does what its paper says, and how far seeds lie apart.
 """
@@ -50,7 +50,7 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-SMOKE = Scale(12, 2, 8, (16, 32), Budget(epochs=1, batch=6, precision="fp32"), (0, 1))
+SMOKE = Scale(12, 2, 8, (16, 32), Budget(epochs=1, batch=6), (0, 1))
 
 
 def rows(rivals: bool = True) -> dict[str, Row]:

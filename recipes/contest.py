@@ -49,7 +49,7 @@ class Budget:
     batch: int = 64
     lr: float = 2e-4
     warmup: float = 0.2
-    precision: str = "bf16"
+    precision: str = "fp32"
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,7 @@ class Scale:
     seeds: tuple[int, ...] = (0, 1, 2)
 
 
-SMOKE = Scale(12, 8, (16, 32), Budget(epochs=2, batch=6, precision="fp32"), (0,))
+SMOKE = Scale(12, 8, (16, 32), Budget(epochs=2, batch=6), (0,))
 
 
 def rows(like: dict[str, Any]) -> dict[str, Row]:

@@ -58,10 +58,10 @@ class Scale:
     width: int = 192
     layers: int = 6
     asked: int | None = None
-    precision: str = "bf16"
+    precision: str = "fp32"
 
 
-SMOKE = Scale(12, 1, 8, (32, 16), 8, 64, 1, 6, "fp32")
+SMOKE = Scale(12, 1, 8, (32, 16), 8, 64, 1, 6)
 
 
 def run(name: str, seed: int, scale: Scale, work: Path) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Clip against the library it stands on, and against what it must refuse."""
 
 import json
+import math
 
 import numpy as np
 import pytest
@@ -239,6 +240,31 @@ def test_frozen_patches_dropout_and_gradient_checkpointing(square):
     again.sum().backward()
     assert torch.allclose(plain, again, atol=1e-6)
     assert square.model.visual_projection.weight.grad is not None
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_temperature_is_bounded_and_moves_at_its_bound(square, dtype):
+    square.to(dtype)
+    for given, held, value in ((4.0, 4.0, math.exp(-4)), (math.log(100), math.log(100), 0.01), (9.0, 4.60517, 0.01)):
+        square.logit_scale.data.fill_(given)
+        assert square.temperature.item() == pytest.approx(value)
+        square.hold_temperature()
+        assert square.logit_scale.item() == pytest.approx(held)
+        gradient = torch.autograd.grad(square.temperature, square.logit_scale)[0]
+        assert gradient.item() == pytest.approx(-value)
+    square.logit_scale.requires_grad_(False).fill_(9.0)
+    square.hold_temperature()  # a temperature that is not trained is left alone, and read as the lowest
+    assert square.logit_scale.item() == 9.0
+    assert square.temperature.item() == pytest.approx(0.01)
+
+
+def test_thawing_undoes_what_methods_freeze_and_drop(square):
+    square.freeze_patches()
+    square.logit_scale.requires_grad_(False)
+    square.set_text_dropout(0.5)
+    square.thaw()
+    assert all(p.requires_grad for p in square.parameters())
+    assert {layer.self_attn.dropout for layer in square.model.text_model.encoder.layers} == {0.0}
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])

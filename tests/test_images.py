@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from descry.augment import AUGMENTATIONS, augmentation, erase, flip, pad_crop, resized_crop, rotate
+from descry.clip import CLIP_MEAN, CLIP_STD
 from descry.errors import ImageRejected, UsageError
 from descry.images import GALLERY, Limits, load, read
 
@@ -108,6 +109,18 @@ def test_augmentations_keep_shape_range_and_input(name):
     assert torch.equal(out, augmentation(name)(images, torch.Generator().manual_seed(0)))
     if name != "none":
         assert not torch.equal(out, augmentation(name)(images, torch.Generator().manual_seed(1)))
+
+
+def test_erasing_fills_with_what_clips_mean_is_after_normalisation():
+    """Erasing after normalisation writes the mean's value m: before it, that is m · std + mean = mean · (1 + std)."""
+    black = torch.zeros(50, 3, 32, 16)
+    out = augmentation("flip-crop-erase")(black, torch.Generator().manual_seed(0))
+    found = out.permute(0, 2, 3, 1).reshape(-1, 3).unique(dim=0)
+    mean, std = np.array(CLIP_MEAN), np.array(CLIP_STD)
+    assert torch.equal(found[0], torch.zeros(3))
+    assert found[1].numpy() == pytest.approx(mean * (1 + std), abs=1e-6)
+    assert len(found) == 2
+    assert found[1].tolist() == pytest.approx([0.6108, 0.5775, 0.5208], abs=5e-5)
 
 
 def test_what_each_augmentation_does():

@@ -257,10 +257,43 @@ def test_caching_gradients_changes_no_step(toy, tmp_path):
         run(toy, tmp_path / "none", replace(CPU, cache_gradients=-1))
 
 
-def test_accumulation_and_its_refusals(toy, tmp_path):
-    assert run(toy, tmp_path / "a", replace(CPU, accumulate=2))[1]["epochs"] == 2
-    with pytest.raises(UsageError, match="equal parts"):
-        run(toy, tmp_path / "b", replace(CPU, accumulate=3))
+def heard_by(method, seen):
+    """The method with one loss that is a mean over rows; what it is given is written into `seen`."""
+
+    def losses(self, batch, at):
+        seen.append(batch["pid"].tolist())
+        return {"loss": self.clip.image_features(batch["image"]).square().mean()}
+
+    method.losses = types.MethodType(losses, method)
+    return method
+
+
+def test_micro_batches_may_be_uneven_and_weigh_by_their_rows(toy, tmp_path):
+    """32 rows in batches of 6: the last holds 2, fewer than there are parts."""
+    seen, shown = {1: [], 4: []}, {}
+    for accumulate in seen:
+        method, out = heard_by(toy_method(), seen[accumulate]), tmp_path / str(accumulate)
+        method.config = quick(method.config, batch_size=6, drop_last=False, augment="none", epochs=1)
+        run(toy, out, replace(CPU, accumulate=accumulate), method)
+        shown[accumulate] = [json.loads(x).get("loss") for x in (out / "log.jsonl").read_text().splitlines()]
+    assert [len(x) for x in seen[1]] == [6] * 5 + [2]
+    assert [len(x) for x in seen[4]] == [2, 2, 1, 1] * 5 + [1, 1]
+    assert [pid for part in seen[4] for pid in part] == [pid for whole in seen[1] for pid in whole]
+    assert shown[4][:6] == pytest.approx(shown[1][:6], rel=1e-4)
+
+
+def test_micro_batches_keep_the_people_of_the_identity_sampler_together(toy, tmp_path):
+    seen = []
+    method = heard_by(toy_method(), seen)
+    method.config = quick(method.config, epochs=1, sampler="identity", instances=2)
+    run(toy, tmp_path / "run", replace(CPU, accumulate=4), method)
+    assert len(seen) == 16
+    assert all(a == b for a, b in seen)
+
+
+def test_fewer_than_one_micro_batch_is_refused_before_the_first_step(toy, tmp_path):
+    with pytest.raises(UsageError, match=r"accumulate=0.*1 or more"):
+        run(toy, tmp_path / "run", replace(CPU, accumulate=0))
 
 
 def test_resuming_refuses_another_shape(toy, tmp_path):
@@ -289,6 +322,33 @@ def test_batches_depend_on_the_seed_alone(toy, words):
     assert torch.equal(torch.cat(halves), first[0]["pid"])
 
 
+@pytest.mark.parametrize(
+    ("rows", "instances", "drop_last", "steps"), [(32, 4, True, 8), (26, 2, False, 4), (26, 4, False, 7)]
+)
+def test_an_epoch_of_the_identity_sampler_is_as_long_as_its_order(toy, words, rows, instances, drop_last, steps):
+    """Two photographs of each person: filled up to four rows, an epoch is twice as long as the data set."""
+    recipe = Recipe(1, 8, 1e-3, sampler="identity", instances=instances, drop_last=drop_last)
+    batches = Batches(toy.train[:rows], words, (32, 16), recipe, frozenset(), 0, threads=1)
+    assert batches.steps == steps
+    for epoch in (0, 1):
+        read = [b["image_id"] for b in batches.epoch(epoch)]
+        assert len(read) == steps
+        assert set(torch.cat(read).tolist()) == set(range(rows))
+
+
+def test_several_processes_take_whole_batches_only(toy, words):
+    recipe = Recipe(1, 8, 1e-3, drop_last=False)
+
+    def batches(rows, world, recipe=recipe):
+        return Batches(toy.train[:rows], words, (32, 16), recipe, frozenset(), 0, 0, world, 1)
+
+    assert [batches(20, world).steps for world in (1, 2)] == [3, 2]
+    assert batches(5, 1).steps == 1
+    for drop_last in (True, False):
+        with pytest.raises(UsageError, match="5 rows do not fill a batch of 8, which 2 processes share"):
+            batches(5, 2, replace(recipe, drop_last=drop_last))
+
+
 def test_batches_refuse_what_cannot_be(toy, words):
     recipe = Recipe(1, 8, 1e-3)
     with pytest.raises(UsageError, match="cannot be shared by 3"):
@@ -311,3 +371,17 @@ def test_back_translation_only_where_the_partner_exists(words):
 def test_mixing_seeds():
     assert mix(1, 2) == mix(1, 2)
     assert len({mix(a, b) for a in range(30) for b in range(30)}) == 900
+
+
+def test_one_process_trains_in_the_precision_that_was_asked_for(toy, tmp_path, monkeypatch):
+    """An unwrapped module enters no autocast by itself."""
+    seen = set()
+    losses = InteractReID.losses
+
+    def watched(self, batch, at):
+        seen.add(torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else torch.float32)
+        return losses(self, batch, at)
+
+    monkeypatch.setattr(InteractReID, "losses", watched)
+    run(toy, tmp_path / "run", replace(CPU, precision="bf16"))
+    assert seen == {torch.bfloat16}

@@ -9,15 +9,17 @@ the released codes'. Where erasing after normalisation fills with the mean's val
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
+from .clip import CLIP_MEAN, CLIP_STD
 from .errors import UsageError, nearest
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
+ERASED = tuple(m * (1 + s) for m, s in zip(CLIP_MEAN, CLIP_STD, strict=True))  # 0.6108, 0.5775, 0.5208
 
 
 def _draw(images: Tensor, g: Generator, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -43,7 +45,7 @@ def erase(
     g: Generator,
     share: float = 0.5,
     scale: tuple[float, float] = (0.02, 0.4),
-    fill: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    fill: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Tensor:
     """Fill a random rectangle of this share of the area (sides' ratio 0.3 to 3.3), with this probability."""
     _, _, height, width = images.shape
@@ -126,7 +128,7 @@ def two_of_six(images: Tensor, g: Generator) -> Tensor:
 def irra(images: Tensor, g: Generator, erasing: bool = True) -> Tensor:
     """Flip, random crop with padding of 10, erasing with CLIP's mean · (1 + std): IRRA's, VFE-TPS's and Propot's."""
     images = pad_crop(flip(images, g), g, pad=10)
-    return erase(images, g, fill=(0.6109, 0.5775, 0.5215)) if erasing else images
+    return erase(images, g, fill=ERASED) if erasing else images
 
 
 AUGMENTATIONS: dict[str, Augmentation] = {

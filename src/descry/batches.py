@@ -31,6 +31,7 @@ def mix(*numbers: int) -> int:
 class Batches:
     """Batches of a data set for one process of `world`, in an order that the seed alone decides.
 
+    steps: batches of an epoch. In one process the last may be incomplete, where drop_last is off or none is complete.
     needs: which of "text" and "sketch" a batch holds beside image, pid and image_id. Rows without them are left out.
     "caption" instead of "text" keeps rows without one: their text is empty, and told (B,) is 0 there and 1 elsewhere.
     """
@@ -60,10 +61,17 @@ class Batches:
         self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
         self.seed, self.rank, self.world, self.threads, self.device = seed, rank, world, threads, device
         self.augment = augmentation(recipe.augment)
-        full = len(self.rows) // recipe.batch_size
-        self.steps = full if (recipe.drop_last or world > 1) and full else -(-len(self.rows) // recipe.batch_size)
-        if not self.steps:
+        if not self.rows:
             raise DataError("there are no training rows")
+        count = len(self.order(0))  # the same in every epoch
+        full, rest = divmod(count, recipe.batch_size)
+        if world > 1 and not full:  # processes must hold equally many rows of a batch
+            raise UsageError(
+                f"{count} rows do not fill a batch of {recipe.batch_size}, which {world} processes share; "
+                "choose a smaller --batch-size, or train in one process"
+            )
+        whole = bool(full) and (recipe.drop_last or world > 1)
+        self.steps = full if whole else full + bool(rest)
         self._kept: dict[str, np.ndarray] = {}
 
     def order(self, epoch: int) -> np.ndarray:
@@ -77,8 +85,7 @@ class Batches:
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
         """The batches of an epoch from the one numbered `skip`; the next is decoded while one is being used."""
-        order, size = self.order(epoch), self.recipe.batch_size
-        steps = min(self.steps, -(-len(order) // size))
+        order, size, steps = self.order(epoch), self.recipe.batch_size, self.steps
         with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as ahead:
             coming: Future[Batch] | None = None
             for step in range(skip, steps):

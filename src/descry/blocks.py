@@ -105,11 +105,14 @@ class CrossFormer(nn.Module):
         initialise(self.attention, width**-0.5 * (2 * layers) ** -0.5)
         self.blocks = nn.ModuleList(Block(width, heads, layers) for _ in range(layers))
 
-    def forward(self, queries: Tensor, keys: Tensor, hidden: Tensor | None = None) -> Tensor:
-        """(B, L, D), (B, S, D) → (B, L, D). hidden: (B, S) bool, keys that are not read."""
+    def forward(
+        self, queries: Tensor, keys: Tensor, hidden: Tensor | None = None, pads: Tensor | None = None
+    ) -> Tensor:
+        """(B, L, D), (B, S, D) → (B, L, D). hidden: (B, S) bool, keys that are not read. pads: (B, L) bool, queries
+        that the others do not read."""
         x = self.attention(self.norm_queries(queries), self.norm_keys(keys), hidden)
         for block in self.blocks:
-            x = block(x)
+            x = block(x, hidden=pads)
         return self.norm_out(x)
 
 
@@ -129,7 +132,11 @@ class IdentityHead(nn.Module):
 
 
 class MaskedWordHead(nn.Module):
-    """Masked language modelling of IRRA: captions with masked words ask the photograph's tokens what the words were."""
+    """Masked language modelling of IRRA: captions with masked words ask the photograph's tokens what the words were.
+
+    Words read one another, and never the padding, so that the loss of a caption does not depend on how long the others
+    of its batch are. IRRA's code reads 77 tokens of each.
+    """
 
     def __init__(self, dim: int, vocabulary: int, heads: int = 8, layers: int = 4):
         super().__init__()
@@ -141,14 +148,16 @@ class MaskedWordHead(nn.Module):
         for layer in (self.dense, self.words):
             nn.init.zeros_(layer.bias)
 
-    def forward(self, text_tokens: Tensor, image_tokens: Tensor, labels: Tensor, count: Tensor | None = None) -> Tensor:
-        """Cross-entropy at the masked words. (B, L, D), (B, 1 + P, D), labels (B, L): 0 = not masked.
+    def forward(
+        self, text_tokens: Tensor, image_tokens: Tensor, labels: Tensor, pads: Tensor, count: Tensor | None = None
+    ) -> Tensor:
+        """Cross-entropy at the masked words. (B, L, D), (B, 1 + P, D), labels (B, L): 0 = not masked; pads (B, L) bool.
 
         count: what the sum is divided by; left out, the number of masked words. Words that are not masked never reach
         the vocabulary's matrix, which is most of the cost. 0 where none is masked.
         """
         masked = labels != 0
-        states = self.cross(text_tokens, image_tokens)[masked]
+        states = self.cross(text_tokens, image_tokens, pads=pads)[masked]
         logits = self.words(self.norm(self.activation(self.dense(states)))).float()
         total = F.cross_entropy(logits, labels[masked], reduction="sum")
         return total / (masked.sum().clamp(min=1) if count is None else count)

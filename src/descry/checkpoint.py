@@ -2,8 +2,8 @@
 
 config.json           method, preset, config, CLIP's shape, fingerprint, where it comes from
 model.safetensors     what inference needs, at the selected epoch
-training.safetensors  what resuming needs: all weights that move, optimiser, generators, position; one file, so that it
-                      is always of one step
+training.safetensors  what resuming needs: all weights, optimiser, what a method remembers, position; one file, so that
+                      it is always of one step
 tokenizer.json, words.json   the vocabulary
 log.jsonl, metrics.json      what happened, what was measured
 """

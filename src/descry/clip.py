@@ -28,6 +28,7 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SHORT = 64  # tokens of an image up to which plain attention trains faster on a processor than the fused kernel
 OPENAI_PLACEHOLDER = 265  # "*" in the vocabulary of OpenAI's CLIP
+SHARPEST = math.log(100)  # logit_scale of the lowest τ, 0.01; OpenAI's CLIP ended its training there
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,17 @@ class Clip(nn.Module):
 
     @property
     def temperature(self) -> Tensor:
-        """τ = exp(−logit_scale), never below 0.01 (OpenAI's clamp)."""
-        return torch.exp(-self.logit_scale).clamp(min=0.01)
+        """τ = exp(−logit_scale), never below 0.01 (OpenAI's clamp). At the bound its gradient lives, beyond it not."""
+        return torch.exp(-self.logit_scale.clamp(max=SHARPEST))
+
+    def hold_temperature(self) -> None:
+        """Put a trained logit_scale that went beyond the bound back onto it, so that τ can rise again at once.
+
+        For each training step before τ is read, as OpenAI's clamp; one that is not trained stays as it is.
+        """
+        if self.logit_scale.requires_grad:
+            with torch.no_grad():
+                self.logit_scale.clamp_(max=SHARPEST)
 
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
@@ -147,6 +157,15 @@ class Clip(nn.Module):
                 f"a text has no end-of-text token (id {self.spec.end}); make ids with the model's own Words"
             )
         return ends.int().argmax(dim=1)
+
+    def text_pads(self, ids: Tensor) -> Tensor:
+        """(B, L) token ids → (B, L) bool, True behind the end of a text; UsageError for a text without an end."""
+        return torch.arange(ids.shape[1], device=ids.device) > self.text_end(ids)[:, None]
+
+    def thaw(self) -> None:
+        """Undo what a method froze and how it dropped: all moves, and the text encoder has no dropout."""
+        self.requires_grad_(True)
+        self.set_text_dropout(0.0)
 
     def freeze_patches(self) -> None:
         """Freeze the patch convolution, as the released InteractReID does."""

@@ -36,9 +36,14 @@ def cosine_logits(a: Any, b: Any, temperature: float | Tensor) -> Tensor:
 
     In 32 bits even under autocast: with τ = 0.02, bfloat16 would round a logit of 50 to the next quarter.
     """
+    return projections(F.normalize(_wide(a), dim=-1), b) / temperature
+
+
+def projections(a: Any, b: Any) -> Tensor:
+    """(B, D), (C, D) → (B, C): a on the unit directions of b. In 32 bits even under autocast."""
     a, b = _wide(a), _wide(b)
     with torch.autocast(a.device.type, enabled=False):
-        return F.normalize(a, dim=-1) @ F.normalize(b, dim=-1).T / temperature
+        return a @ F.normalize(b, dim=-1).T
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -32,29 +32,51 @@ class Kept:
             self.epoch, self.best = epoch, score
 
 
-def save_state(path: Path, method: Any, optimiser: Any, step: int, kept: Kept) -> None:
-    """Write all weights, the optimiser's state by the names of its parameters, and the position: after `step` steps."""
+def save_state(path: Path, method: Any, optimiser: Any, step: int, kept: Kept, precision: Any = None) -> None:
+    """Write all weights, the optimiser's state by the names of its parameters, and the position: after `step` steps.
+
+    Also what a method with a memory remembers, and how precision (Fabric's) scales losses, where it does.
+    """
     tensors = {f"method.{k}": v for k, v in method.state_dict().items()}
     names = {id(p): n for n, p in method.named_parameters()}
     for parameter, state in optimiser.state.items():
         for key, value in state.items():
             tensors[f"optimiser.{names[id(parameter)]}|{key}"] = torch.as_tensor(value)
-    save_training(path, tensors, {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores})
+    if hasattr(method, "memory"):
+        tensors |= {f"memory.{k}": v for k, v in method.memory.state().items()}
+    position = {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores}
+    scaling = precision.state_dict() if precision else {}
+    save_training(path, tensors, position | ({"scaling": scaling} if scaling else {}))
 
 
-def load_state(path: Path, method: Any, optimiser: torch.optim.Optimizer) -> tuple[int, Kept]:
+def load_state(path: Path, method: Any, optimiser: torch.optim.Optimizer, precision: Any = None) -> tuple[int, Kept]:
     """Put back what `save_state` wrote; how many steps were done, and which epoch is kept.
 
-    Raises ModelMissing where there is nothing to resume and ModelRefused for a method of another shape.
+    What a file does not hold (it is older, or of another precision) begins anew. Raises ModelMissing where there is
+    nothing to resume and ModelRefused for a method of another shape.
     """
     tensors, position = load_training(path)
     device = next(method.parameters()).device
-    weights = {k.removeprefix("method."): v for k, v in tensors.items() if k.startswith("method.")}
+    weights = _part(tensors, "method.")
     check_fit(method, weights, str(path))
     method.load_state_dict(weights, strict=True)
-    parameters = dict(method.named_parameters())
-    for key, value in tensors.items():
-        if key.startswith("optimiser."):
-            name, _, kind = key.removeprefix("optimiser.").rpartition("|")
-            optimiser.state[parameters[name]][kind] = value if kind == "step" else value.to(device)
+    parameters, fused = dict(method.named_parameters()), _fused(optimiser)
+    for key, value in _part(tensors, "optimiser.").items():
+        name, _, kind = key.rpartition("|")
+        stays = kind == "step" and id(parameters[name]) not in fused  # torch counts such steps on the processor
+        optimiser.state[parameters[name]][kind] = value if stays else value.to(device)
+    if hasattr(method, "memory"):
+        method.memory.restore({k: v.to(device) for k, v in _part(tensors, "memory.").items()})
+    if precision and "scaling" in position:
+        precision.load_state_dict(position["scaling"])
     return position["step"], Kept(position["epoch"], position["best"], position["scores"])
+
+
+def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """The tensors whose names begin so, without it."""
+    return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+
+
+def _fused(optimiser: torch.optim.Optimizer) -> set[int]:
+    """The ids of the parameters that a fused kernel moves; it wants all of their state on their device."""
+    return {id(p) for group in optimiser.param_groups if group.get("fused") for p in group["params"]}

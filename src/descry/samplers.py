@@ -16,8 +16,9 @@ def identity_order(pids: np.ndarray, batch_size: int, instances: int, seed: int)
     """Row numbers in an order whose consecutive batches hold batch_size / instances people with `instances` rows each.
 
     pids: (rows,) identity of each row. Every row comes at least once; a person whose rows are no multiple of
-    `instances` has some of them twice. A batch repeats a person only when no other is left. The same seed gives the
-    same order. Raises UsageError when the batch cannot be shared equally.
+    `instances` has some of them twice, so an order may be longer than `pids`; its length does not depend on the seed. A
+    batch repeats a person only when no other is left. The same seed gives the same order. Raises UsageError when the
+    batch cannot be shared equally.
     """
     pids = np.asarray(pids)
     if instances < 1 or batch_size % instances:

@@ -1,7 +1,8 @@
 """Words: cleaning captions, turning them into token ids, saying what is cut or unknown, masking.
 
-A vocabulary is plain JSON of the tokenizers library. Ids of a batch are cut at its longest text: the encoder reads at
-the end-of-text token and attends only backwards, so padding changes nothing and costs half the time.
+A vocabulary is plain JSON of the tokenizers library. Ids of a batch are cut at its longest text, which halves the time:
+the encoder reads at the end-of-text token and attends only backwards, and what attends both ways hides the padding. A
+loss that reads the padding on purpose asks for all of it (`Words.padded`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from typing import Any
 import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 from torch import Tensor
+from torch.nn import functional as F
 
 from .errors import ModelMissing, ModelRefused
 
@@ -61,6 +63,10 @@ class Words:
         for i, row in enumerate(rows):
             out[i, : len(row) + 2] = torch.tensor([self.start, *row, self.end])
         return out
+
+    def padded(self, ids: Tensor) -> Tensor:
+        """(B, L) ids → (B, length): with all the padding that a text can have."""
+        return F.pad(ids, (0, max(0, self.length - ids.shape[1])), value=self.pad)
 
     def cut(self, text: str) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is."""
@@ -178,7 +184,7 @@ def mask_tokens(ids: Tensor, words: Words, generator: torch.Generator, share: fl
     """Masked-word augmentation of IRRA, VFE-TPS and Propot: (B, L) ids → masked ids and labels (0 = not masked).
 
     Each ordinary token is chosen with probability `share`; of the chosen, 80 % become the mask, 10 % a random token,
-    10 % stay. A row in which none was chosen has its first word masked. The input is left as it was.
+    10 % stay. A row in which none was chosen has its first word masked, whatever the draw. The input is left as it was.
     """
     kinds = (words.pad, words.start, words.end, words.mask)
     ordinary = ~torch.isin(ids, torch.tensor(kinds, device=ids.device)) & (ids != words.placeholder)
@@ -187,6 +193,7 @@ def mask_tokens(ids: Tensor, words: Words, generator: torch.Generator, share: fl
     empty = ~chosen.any(dim=1) & ordinary[:, 1]
     chosen[empty, 1] = True
     how = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device)
+    how[empty, 1] = 0.0
     low, high = (1, words.mask) if words.mask > words.placeholder else (words.placeholder + 1, words.end)
     random = torch.randint(low, high, ids.shape, generator=generator, device=generator.device).to(ids.device)
     masked = torch.where(chosen & (how < 0.8), torch.full_like(ids, words.mask), ids)

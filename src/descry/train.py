@@ -40,10 +40,10 @@ class Settings:
     """How a run is carried out; nothing here changes what is learnt but seed, precision and accumulate.
 
     device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate:
-    micro-batches of one step; each has its own negatives. select_on_test: choose the epoch on the test split; stamped
-    on the result. threads: for decoding. half: store the model as fp16. cache_gradients: rows that are encoded at a
-    time, 0 for all: a batch that memory does not hold keeps all its negatives. tensorboard: also write what TensorBoard
-    shows.
+    micro-batches of one step, of neighbouring rows; each has its own negatives. select_on_test: choose the epoch on the
+    test split; stamped on the result. threads: for decoding. half: store the model as fp16. cache_gradients: rows that
+    are encoded at a time, 0 for all: a batch that memory does not hold keeps all its negatives. tensorboard: also write
+    what TensorBoard shows.
     """
 
     seed: int = 0
@@ -111,7 +111,7 @@ def train(
     optimiser = optimiser_of(method, recipe)
     state, start, kept = out / "training.safetensors", 0, Kept()
     if settings.resume:
-        start, kept = load_state(state, method, optimiser)
+        start, kept = load_state(state, method, optimiser, fabric.strategy.precision)
     model, optimiser = fabric.setup(method, optimiser)
     model.mark_forward_method("losses")
     rates = learning_rates(recipe, batches.steps)
@@ -121,7 +121,7 @@ def train(
 
     def save(step: int) -> None:
         if fabric.is_global_zero:
-            save_state(state, method, optimiser, step, kept)
+            save_state(state, method, optimiser, step, kept, fabric.strategy.precision)
 
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()
@@ -170,6 +170,8 @@ def _fabric(settings: Settings) -> Fabric:
 
 def _ready(method: Any, settings: Settings, batches: Batches, device: torch.device) -> None:
     """What a method needs once, before its first step."""
+    if settings.accumulate < 1:
+        raise UsageError(f"accumulate={settings.accumulate} was given; allowed: 1 or more micro-batches of a step")
     if settings.checkpoint_gradients:
         method.clip.checkpoint_gradients()
     if settings.cache_gradients:
@@ -182,21 +184,22 @@ def _ready(method: Any, settings: Settings, batches: Batches, device: torch.devi
 def _step(
     fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings
 ) -> dict[str, float]:
-    """One optimiser step; the losses as numbers, mean over micro-batches."""
-    parts = [batch] if settings.accumulate == 1 else _split(batch, settings.accumulate)
+    """One optimiser step; the losses as numbers, means over micro-batches that count by their rows."""
     shown: dict[str, float] = {}
     optimiser.zero_grad()
-    for part in parts:
-        losses: dict[str, Tensor] = model.losses(part, at)
+    for part in _split(batch, settings.accumulate):
+        with fabric.autocast():  # an unwrapped module enters no autocast of its own
+            losses: dict[str, Tensor] = model.losses(part, at)
+        share = len(part["pid"]) / len(batch["pid"])
         for key, value in losses.items():
-            shown[key] = shown.get(key, 0.0) + float(value.detach()) / len(parts)
+            shown[key] = shown.get(key, 0.0) + float(value.detach()) * share
         bad = [key for key, value in shown.items() if not math.isfinite(value)]
         if bad:
             raise TrainingStopped(
                 f"the loss {bad[0]!r} became {shown[bad[0]]} at step {at.step}; the last saved state is kept. "
                 "Resume with a smaller learning rate (--lr) or in fp32 (--precision fp32)"
             )
-        fabric.backward(torch.stack(list(losses.values())).sum() / len(parts))
+        fabric.backward(torch.stack(list(losses.values())).sum() * share)
     clip = getattr(model.config.recipe, "clip_gradient", 0.0)
     if clip:
         fabric.clip_gradients(model, optimiser, max_norm=clip)
@@ -205,12 +208,10 @@ def _step(
 
 
 def _split(batch: Batch, parts: int) -> list[Batch]:
-    rows = len(batch["pid"])
-    if rows % parts:
-        raise UsageError(
-            f"a batch of {rows} cannot be taken in {parts} equal parts; choose --accumulate that divides it"
-        )
-    return [{k: v[i::parts] for k, v in batch.items()} for i in range(parts)]
+    """Neighbouring rows, as the sampler put them; uneven where they must be, and fewer parts than asked for at most."""
+    parts = min(parts, len(batch["pid"]))
+    cut = {k: v.tensor_split(parts) for k, v in batch.items()}
+    return [{k: v[i] for k, v in cut.items()} for i in range(parts)]
 
 
 def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:

@@ -98,12 +98,39 @@ def test_masked_words_only_count_where_masked(words):
     model = make(words, mlm=True).eval()
     batch = make_batch(words)
     head = model.word_head
-    states = head.cross(model.clip.text_tokens(batch["masked_text"]), model.clip.image_tokens(batch["image"]))
+    text, image = model.clip.text_tokens(batch["masked_text"]), model.clip.image_tokens(batch["image"])
+    states = head.cross(text, image, pads=model.clip.text_pads(batch["masked_text"]))
     logits = head.words(head.norm(head.activation(head.dense(states))))
     expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch["token_labels"].flatten(), ignore_index=0)
     assert model.losses(batch, AT)["mlm"].item() == pytest.approx(expected.item(), rel=1e-5)
     none = batch | {"token_labels": torch.zeros_like(batch["text"])}
     assert model.losses(none, AT)["mlm"].item() == 0.0
+
+
+def test_rates_of_irra(words):
+    """Rules by parts of the released names, in their order: "cross", then "bias", then "classifier" and "mlm_head"."""
+    model = make(words, mlm=True)
+    names = {id(p): n for n, p in model.named_parameters()}
+    rate = {names[id(p)]: (g["lr_scale"], g["weight_decay"]) for g in model.param_groups() for p in g["params"]}
+    for part in ("word_head.cross.attention.in_proj", "word_head.cross.blocks.0.norm1", "word_head.cross.blocks.3.fc"):
+        assert (rate[f"{part}.weight"], rate[f"{part}.bias"]) == ((5.0, 4e-5), (2.0, 0.0))
+    for part in ("queries", "keys", "out"):
+        assert rate[f"word_head.cross.norm_{part}.weight"] == (1.0, 4e-5)
+        assert rate[f"word_head.cross.norm_{part}.bias"] == (2.0, 0.0)
+    for part in ("id_head.classifier", "word_head.dense", "word_head.norm", "word_head.words"):
+        assert (rate[f"{part}.weight"], rate[f"{part}.bias"]) == ((5.0, 4e-5), (5.0, 0.0))
+    plain = make(words, mlm=True, bias_rule=False, new_rate=10.0)  # Propot's: every new module at ten times the rate
+    assert {g["lr_scale"] for g in plain.param_groups()} == {1.0, 10.0}
+    new = sum(p.numel() for n, p in plain.named_parameters() if not n.startswith("clip."))
+    assert sum(p.numel() for g in plain.param_groups() if g["lr_scale"] == 10.0 for p in g["params"]) == new
+
+
+def test_cmpm_keeps_its_precision_under_autocast():
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(cmpm(I, T, PID)) == pytest.approx(21.142117, rel=1e-4)
+        rounded = float(cmpm(I.bfloat16(), T.bfloat16(), PID))
+    exact = float(cmpm(I.bfloat16().float(), T.bfloat16().float(), PID))
+    assert rounded == pytest.approx(exact, rel=1e-6)
 
 
 def test_refusals(words):

@@ -1,6 +1,7 @@
 """InteractReID: both stages, the presets, Table IV's counts, and what stage 2 may not do."""
 
 import hashlib
+import math
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from conftest import quick, toy_clip
 from descry.clip import Clip, ClipSpec
 from descry.errors import UsageError
 from descry.losses import info_nce, reverse_kl, soft_contrastive
-from descry.methods import Progress
+from descry.methods import Progress, interactreid
 from descry.methods.interactreid import PRESETS, InteractReID, Mapping
 
 
@@ -229,6 +230,38 @@ def test_it_learns_the_toy(words):
         first, last = first or total.item(), total.item()
     assert last < first / 2
     assert quick(method.config).recipe.batch_size == 8
+
+
+def test_a_temperature_at_its_floor_comes_back_and_never_drifts_beyond(clip, words, monkeypatch):
+    """CLIP starts at the floor. Twenty steps that ask for a lower τ, then twenty that ask for a higher one."""
+    method = stage(clip, words, 1, text_dropout=0.0, alpha=0.0, reverse_kl=0.0).train()
+    clip.logit_scale.data.fill_(math.log(100))
+    asked = iter([1.0] * 40 + [-1.0] * 40)  # two losses a step
+    monkeypatch.setattr(interactreid, "soft_contrastive", lambda i, t, pids, tau, *more: next(asked) * tau)
+    optimiser = torch.optim.AdamW([clip.logit_scale], lr=1e-2, weight_decay=0.0)
+    read, scales = [], []
+    for step in range(40):
+        optimiser.zero_grad()
+        losses = method.losses(batch(words), at(step))
+        sum(losses.values()).backward()
+        read.append(abs(losses["image-text"].item()))
+        optimiser.step()
+        scales.append(clip.logit_scale.item())
+    assert read[:20] == pytest.approx([0.01] * 20)
+    assert max(scales) < math.log(100) + 0.011  # one step of the optimiser at most
+    assert scales[-1] < math.log(100) - 0.05
+    assert read[-1] > 0.0104
+
+
+def test_hard_pairs_raise_the_temperature_that_clip_starts_with(clip, words):
+    method = stage(clip, words, 1, text_dropout=0.0).train()
+    clip.logit_scale.data.fill_(math.log(100))
+    optimiser = torch.optim.AdamW([clip.logit_scale], lr=1e-2)
+    for step in range(3):
+        sum(method.losses(batch(words), at(step)).values()).backward()
+        optimiser.step()
+        optimiser.zero_grad()
+    assert clip.temperature.item() > 0.0101
 
 
 @pytest.mark.parametrize("preset", PRESETS)

@@ -224,7 +224,13 @@ def test_parameter_groups(clip, words):
     model = make(clip, words)
     assert held == sum(p.requires_grad for p in model.parameters())
     assert not clip.logit_scale.requires_grad
-    assert {g["lr_scale"] for g in make(clip, words, bias_rule=True).param_groups()} == {1.0, 2.0, 10.0}
+    model = make(clip, words, bias_rule=True)
+    names = {id(p): n for n, p in model.named_parameters()}
+    rate = {names[id(p)]: (g["lr_scale"], g["weight_decay"]) for g in model.param_groups() for p in g["params"]}
+    for part in ("id_head.classifier", "word_head.dense", "word_head.norm", "word_head.words"):
+        assert rate[f"{part}.bias"] == (10.0, 0.0)  # IRRA's rule for its heads comes after that for biases
+    assert rate["word_head.cross.attention.in_proj.bias"] == rate["dpp.sae.0.fc.bias"] == (2.0, 0.0)
+    assert rate["clip.model.text_model.final_layer_norm.bias"] == (2.0, 0.0)
 
 
 def test_inference_needs_no_training_parts(clip, words):

@@ -21,6 +21,16 @@ def test_triplet_slow_loop():
     assert float(triplet(X, PID)) == pytest.approx(total, rel=1e-4)
 
 
+def test_triplet_keeps_its_precision_under_autocast():
+    near = 1 + torch.randn(8, 64, generator=torch.Generator().manual_seed(0)) / 50  # cosines near 1: √ of next to 0
+    pids = torch.arange(8) // 2
+    exact = float(triplet(near, pids))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert float(triplet(near, pids)) == pytest.approx(exact, rel=1e-5)
+        rounded = float(triplet(near.bfloat16(), pids))
+    assert rounded == pytest.approx(float(triplet(near.bfloat16().float(), pids)), rel=1e-5)
+
+
 def test_triplet_without_partners_or_without_others_is_zero_with_finite_gradient():
     for pids in (torch.arange(6), torch.zeros(6)):
         features = X.clone().requires_grad_()

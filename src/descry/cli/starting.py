@@ -85,6 +85,12 @@ def _weights(
     if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
         method: Any
         method, saved, _ = load_any(origin if origin == "demo" else folder)
+        if "clip" not in dict(method.named_children()):
+            raise UsageError(
+                f"{origin} is a run of {saved['method']}, which has no CLIP to begin with; give a CLIP, a run of another "
+                "method, demo or random"
+            )
+        method.clip.thaw()  # weights alone are taken over; what is frozen and dropped is the new method's to say
         mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
         if saved["method"] == "zero_shot":  # CLIP as it was published: the method decides about its pixels
             clip = respecified(method.clip, image_size=image_size or config.image_size, **pixels)

@@ -81,7 +81,8 @@ class Method(Protocol):
 
     image (B, 3, H, W) in [0, 1] and pid (B,) always; text (B, L) ids, sketch (B, 3, H, W), masked_text and token_labels
     (B, L), image_id (B,), patch_mask (B, P) where the method asks for them. Losses come already weighted, named as in
-    the paper; the total is their sum.
+    the paper; the total is their sum. What a method remembers between steps beside its weights is its `memory`, with
+    `state` and `restore` (vfe_tps.Memory), if it has one.
     """
 
     clip: Clip

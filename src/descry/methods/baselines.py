@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from ..blocks import IdentityHead, MaskedWordHead
 from ..clip import Clip
 from ..errors import UsageError, nearest
-from ..losses import info_nce, sdm
+from ..losses import info_nce, projections, sdm
 from ..text import Words
 from . import Batch, Progress, Recipe, gather, per_process
 
@@ -30,8 +30,9 @@ class Config:
     temperature: τ = 0.02 of SDM and InfoNCE, fixed. identity, mlm: also classify identities, also predict masked words.
     probe: CLIP stays as it is and one linear map after each encoder is trained; it begins as the identity.
     mask_captions: all losses read the masked caption, as IRRA's code does by a shared buffer.
-    heads: of the masked-word head. new_rate: learning rate of new parts, relative. bias_rule: IRRA's biases at twice
-    the rate and without weight decay.
+    heads: of the masked-word head. new_rate: learning rate of new parts, relative. bias_rule: as in IRRA's code, biases
+    without weight decay and, outside the heads, at twice the rate; the three norms around the cross-modal blocks at
+    CLIP's rate.
     """
 
     recipe: Recipe
@@ -80,14 +81,15 @@ def cmpm(v: Any, t: Any, pids: Any, epsilon: float = 1e-8) -> Tensor:
     a row are divided by their Euclidean norm, not their sum.
     """
     v, t, pids = (torch.as_tensor(x) for x in (v, t, pids))
-    labels = (pids[:, None] == pids[None, :]).to(v)
+    forward, backward = projections(v, t), projections(t, v)
+    labels = (pids[:, None] == pids[None, :]).to(forward)
     log_q = torch.log(labels / labels.norm(dim=1, keepdim=True) + epsilon)
 
-    def one_way(a: Tensor, b: Tensor) -> Tensor:
-        log_p = F.log_softmax(a @ F.normalize(b, dim=-1).T, dim=1)
+    def one_way(logits: Tensor) -> Tensor:
+        log_p = F.log_softmax(logits, dim=1)
         return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
 
-    return one_way(v, t) + one_way(t, v)
+    return one_way(forward) + one_way(backward)
 
 
 class Baseline(nn.Module):
@@ -135,8 +137,9 @@ class Baseline(nn.Module):
             out["id"] = self.id_head(batch["pid"], v, t)
         if c.mlm:
             masked = text_tokens if c.mask_captions else self.clip.text_tokens(batch["masked_text"])
-            labels = batch["token_labels"]
-            out["mlm"] = self.word_head(masked, image_tokens, labels, per_process((labels != 0).sum()))
+            labels, pads = batch["token_labels"], self.clip.text_pads(batch["masked_text"])
+            count = per_process((labels != 0).sum())
+            out["mlm"] = self.word_head(masked, image_tokens, labels, pads, count)
         return out
 
     def _alignment(self, v: Tensor, t: Tensor, pids: Tensor) -> Tensor:
@@ -158,6 +161,8 @@ class Baseline(nn.Module):
                 new, bias = not name.startswith("clip."), c.bias_rule and name.endswith("bias")
                 head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
                 scale = c.new_rate if new else 1.0
+                if c.bias_rule and name.startswith("word_head.cross.norm_"):
+                    scale = 1.0
                 if bias and not head:
                     scale = 2.0
                 groups.setdefault((scale, 0.0 if bias else c.recipe.weight_decay), []).append(parameter)

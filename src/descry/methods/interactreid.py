@@ -223,6 +223,7 @@ class InteractReID(nn.Module):
 
     def _adaptation(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """Stage 1: L_CM of eq. (4) between photograph and caption and between photograph and sketch."""
+        self.clip.hold_temperature()
         c, pids, tau = self.config, gather(batch["pid"]), self.temperature()
         i, own_s = self._photo_and_sketch(batch)
         i, s = gather(i), gather(own_s)

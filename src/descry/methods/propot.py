@@ -66,7 +66,8 @@ class Config:
         probability".
     mask_captions: all losses read the masked caption (§4.1: texts are "augmented by randomly masking out some tokens").
     new_rate: learning rate of everything that is not CLIP, relative to the recipe's: 1e-4 to 1e-5 (§4.1).
-    bias_rule: IRRA's biases at twice the rate and without weight decay. Silent.
+    bias_rule: IRRA's biases without weight decay and, outside the identity and masked-word heads, at twice the rate.
+        Silent.
     """
 
     recipe: Recipe
@@ -331,8 +332,9 @@ class Propot(nn.Module):
             out["id"] = self.id_head(batch["pid"], v, t)
         if c.mlm:
             masked = text_tokens if c.mask_captions else self.clip.text_tokens(batch["masked_text"])
-            labels = batch["token_labels"]
-            out["mlm"] = c.mlm_weight * self.word_head(masked, image_tokens, labels, per_process((labels != 0).sum()))
+            labels, pads = batch["token_labels"], self.clip.text_pads(batch["masked_text"])
+            count = per_process((labels != 0).sum())
+            out["mlm"] = c.mlm_weight * self.word_head(masked, image_tokens, labels, pads, count)
         pids, v, t = gather(batch["pid"]), gather(v), gather(t)
         labels = pids if c.labels == "identity" else gather(batch["image_id"])
         out = {"sdm": sdm(v, t, labels, c.temperature)} | out  # eq. 7-9
@@ -360,8 +362,9 @@ class Propot(nn.Module):
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 scale, decay = 1.0 if name.startswith("clip.") else c.new_rate, c.recipe.weight_decay
+                head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
                 if c.bias_rule and name.endswith("bias"):
-                    scale, decay = 2.0, 0.0
+                    scale, decay = scale if head else 2.0, 0.0
                 groups.setdefault((scale, decay), []).append(parameter)
         return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
 

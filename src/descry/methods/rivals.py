@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from ..blocks import Block
 from ..clip import Clip
 from ..errors import UsageError, nearest
+from ..losses import cosine_logits
 
 AGGREGATIONS = ("sum", "mean", "mlp", "learned")
 
@@ -61,8 +62,8 @@ def triplet(features: Any, pids: Any, margin: float = 0.3) -> Tensor:
 
     For each row: the farthest row of its identity against the nearest of another; 0 for a row that lacks either.
     """
-    features, pids = F.normalize(torch.as_tensor(features), dim=-1), torch.as_tensor(pids)
-    squared = (2 - 2 * features @ features.T).clamp(min=1e-12)
+    features, pids = torch.as_tensor(features), torch.as_tensor(pids)
+    squared = (2 - 2 * cosine_logits(features, features, 1.0)).clamp(min=1e-12)
     distance = squared.sqrt()
     same = pids[:, None] == pids[None, :]
     self_pair = torch.eye(len(pids), dtype=torch.bool, device=pids.device)

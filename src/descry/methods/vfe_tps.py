@@ -51,14 +51,16 @@ class Config:
     mask_ratio: share of hidden squares, rounded up; the paper's best is 0.5 to 0.6 (Fig. 6a), released 0.6.
     heads, layers: 8 heads and four encoder layers (§3.2.1, §4.3). The width is D = 512; the paper prints d = 768.
     attention_scale: eq. (2) divides by √d ("width"); standard multi-head attention by √d_h ("head").
-    mask_pads: the padding of a caption is not read as a key. Paper: not stated; the released code has no such mask.
+    mask_pads: the padding of a caption is not read as a key. Paper: zero-padded to M = 77 tokens (§4.3), no mask
+        stated; the released code has none. Where padding is read, every caption has the vocabulary's full length.
     gvfc: calibration. "sampled": C images of the batch (paper); "batch": all; "memory": all, and features of the same
         people from earlier in the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet";
         "off".
     pairs: C = 20 (§4.3). gvfc_weight: 1 (eq. 10). margin: of the triplet rival; not stated.
     mask_captions: the losses read masked captions, as the released code does by a shared buffer. Paper: not mentioned.
-    cross_rate, head_rate: learning rates of the cross-modal module and the classifier, relative to the recipe's. Paper:
-        one rate; released 5. bias_rule: biases at twice the rate and without weight decay, as released.
+    cross_rate, head_rate: learning rates of the cross-modal module (without its three outer norms) and the classifier,
+        relative to the recipe's. Paper: one rate; released 5. bias_rule: biases at twice the rate and without weight
+        decay, as released.
     """
 
     recipe: Recipe
@@ -218,6 +220,20 @@ class Memory:
         more = torch.stack([x for x, _ in extra]).to(features)
         return torch.cat([features, more]), torch.cat([pids, pids.new_tensor([pid for _, pid in extra])])
 
+    def state(self) -> dict[str, Tensor]:
+        """What resuming inside an epoch needs: epoch (), pids (N,), features (N, D), of one person in their order."""
+        rows = [(pid, row) for pid, kept in self.kept.items() for row in kept]
+        if not rows:
+            return {}
+        pids, features = torch.tensor([pid for pid, _ in rows]), torch.stack([row for _, row in rows])
+        return {"epoch": torch.tensor(self.epoch), "pids": pids, "features": features}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Remember what `state` returned; {} is an empty memory."""
+        self.epoch, self.kept = int(state["epoch"]) if state else -1, {}
+        for pid, row in zip(state["pids"].tolist(), state["features"], strict=True) if state else ():
+            self.kept.setdefault(pid, []).append(row)
+
 
 class PixelHead(nn.Module):
     """One convolution and a pixel shuffle: (B, P, D) patch tokens → (B, 3, H, W) pixels (Algorithm 1, line 9)."""
@@ -310,6 +326,8 @@ class VfeTps(nn.Module):
                 "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
             )
         read = batch["masked_text"] if c.mask_captions else batch["text"]
+        if c.mim == "text" and not c.mask_pads:
+            read = self.words.padded(read)
         text = self.clip.text_tokens(read)
         end = self.clip.text_end(read)
         local_v, t = self.clip.image_features(batch["image"]), text[torch.arange(len(end), device=end.device), end]
@@ -317,7 +335,7 @@ class VfeTps(nn.Module):
         out = {"cmpm": sdm(v, t, pids, c.temperature, epsilon=c.epsilon)}  # eq. 6-9
         if c.mim != "off":
             mask = batch["patch_mask"] if "patch_mask" in batch else self._mask(len(read), at.generator).to(v.device)
-            pads = torch.arange(read.shape[1], device=v.device) > end[:, None] if c.mask_pads else None
+            pads = self.clip.text_pads(read) if c.mask_pads else None
             out["tg-mim" if c.mim == "text" else "mim"] = c.mim_weight * self.mim(
                 self.clip, batch["image"], mask, text, pads
             )
@@ -347,14 +365,15 @@ class VfeTps(nn.Module):
         return calibration(v, pids, c.temperature, c.epsilon)
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """CLIP, mask token and pixel head at the recipe's rate; cross-modal module, classifier and biases as
-        configured."""
+        """CLIP, mask token, outer norms and pixel head at the recipe's rate; cross-modal module, classifier and biases
+        as configured."""
         c = self.config
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             if parameter.requires_grad:
                 bias, head = name.endswith("bias"), name.startswith("id_head.")
-                scale = c.head_rate if head else c.cross_rate if name.startswith("mim.cross.") else 1.0
+                cross = name.startswith("mim.cross.") and not name.startswith("mim.cross.norm_")
+                scale = c.head_rate if head else c.cross_rate if cross else 1.0
                 if c.bias_rule and bias and not head:
                     scale = 2.0  # the released rule for biases comes after that for "cross"
                 decay = 0.0 if c.bias_rule and bias else c.recipe.weight_decay

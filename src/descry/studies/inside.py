@@ -57,8 +57,9 @@ def hidden(model: Model, run: Path, bench: Benchmark, rows: int = 32) -> Hidden:
     generator = torch.Generator().manual_seed(0)
     mask = random_mask(len(photos), held.clip.grid, max(1, c.mask_unit // patch), c.mask_ratio, generator)
     ids = held.words.ids([str(p.query.wanted[0].value) for p in asked])
+    ids = ids if c.mask_pads else held.words.padded(ids)
     with torch.inference_mode():
-        pads = torch.arange(ids.shape[1]) > held.clip.text_end(ids)[:, None] if c.mask_pads else None
+        pads = held.clip.text_pads(ids) if c.mask_pads else None
         text = held.clip.text_tokens(ids) if c.mim == "text" else None
         predicted = held.mim.predict(held.clip, photos, mask, text, pads).float()
     return Hidden(photos, predicted, mask, patch)

@@ -1,0 +1,123 @@
+"""What a run remembers beside its weights: the optimiser's state, a memory of the epoch, the scale of its losses."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
+
+from conftest import quick, toy_clip, toy_words
+from descry import train as training
+from descry.checkpoint import load_training
+from descry.methods import method_class, preset
+from descry.optimisers import optimiser_of
+from descry.resuming import Kept, load_state, save_state
+from descry.train import Settings, train
+
+CPU = Settings(device="cpu", threads=1)
+
+
+def made(name="baseline", optimiser="adamw", **changes):
+    """A tiny method, the same each time."""
+    words = toy_words()
+    torch.manual_seed(0)
+    config = replace(preset(name, "recommended"), image_size=(32, 16), **changes)
+    return method_class(name)(toy_clip(words), words, quick(config, optimiser=optimiser), 16)
+
+
+def memorising():
+    """VFE-TPS that remembers the features of an epoch."""
+    return made("vfe_tps", gvfc="memory", mim="off")
+
+
+def run(method, data, out, settings=CPU, steps=None):
+    left = iter([False] * (steps - 1) + [True]) if steps else iter(lambda: False, True)
+    name = "vfe_tps" if hasattr(method, "memory") else "baseline"
+    train(method, name, "recommended", replace(data, val={}), out, settings, stop=lambda: next(left))
+    return method
+
+
+def same_weights(a, b):
+    return all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values(), strict=True))
+
+
+@pytest.mark.filterwarnings("ignore:.*which is a no-op")  # weights on the meta device have no values
+@pytest.mark.parametrize(("optimiser", "fused"), [("adamw", True), ("adam", True), ("muon", True), ("adamw", False)])
+def test_an_optimisers_state_comes_back_where_torch_wants_it(toy, tmp_path, optimiser, fused):
+    """The meta device stands in for a GPU: nothing is computed on it, but every tensor says that it is there."""
+    run(made(optimiser=optimiser), toy, tmp_path / "run", steps=1)
+    method = made(optimiser=optimiser).to("meta")
+    restored = optimiser_of(method, method.config.recipe)
+    for group in restored.param_groups:
+        if "fused" in group:
+            group["fused"] = fused
+    assert load_state(tmp_path / "run" / "training.safetensors", method, restored)[0] == 1
+    places = {(key, value.device.type) for state in restored.state.values() for key, value in state.items()}
+    assert {place for key, place in places if key != "step"} == {"meta"}
+    assert {place for key, place in places if key == "step"} == {"meta" if fused else "cpu"}
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("optimiser", ["adamw", "adam", "muon"])
+def test_resuming_on_a_gpu_takes_the_next_step(toy, tmp_path, optimiser):
+    settings = Settings(device="cuda", threads=1)
+    run(made(optimiser=optimiser), toy, tmp_path / "run", settings, steps=3)
+    run(made(optimiser=optimiser), toy, tmp_path / "run", replace(settings, resume=True))
+    assert load_training(tmp_path / "run" / "training.safetensors")[1]["step"] == 8
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4, 6])
+def test_a_memory_of_the_epoch_is_not_lost(toy, tmp_path, steps):
+    whole = run(memorising(), toy, tmp_path / "whole")
+    run(memorising(), toy, tmp_path / "parts", steps=steps)
+    resumed = run(memorising(), toy, tmp_path / "parts", replace(CPU, resume=True))
+    assert same_weights(whole, resumed)
+    files = [(tmp_path / part / "training.safetensors").read_bytes() for part in ("whole", "parts")]
+    assert files[0] == files[1]
+
+
+def test_a_training_written_without_a_memory_goes_on_with_an_empty_one(toy, tmp_path):
+    method = memorising()
+    optimiser = optimiser_of(method, method.config.recipe)
+    save_state(tmp_path / "a", method, optimiser, 1, Kept())  # before the first step: nothing to remember yet
+    assert not [name for name in load_training(tmp_path / "a")[0] if name.startswith("memory.")]
+    method.memory.extend(torch.ones(2, 4), torch.tensor([3, 3]), 0)
+    load_state(tmp_path / "a", method, optimiser)
+    assert (method.memory.epoch, method.memory.kept) == (-1, {})
+
+
+def scaling(scale):
+    """From settings to Fabric with a scaler of losses on a processor: its scale doubles after three good steps."""
+
+    def fabric(settings):
+        scaler = torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=3)
+        made = Fabric(accelerator="cpu", devices=1, plugins=[MixedPrecision("16-mixed", "cpu", scaler)])
+        made.launch()
+        return made
+
+    return fabric
+
+
+@pytest.mark.parametrize("steps", [2, 4, 5])
+@pytest.mark.parametrize("scale", [2.0**10, 2.0**124])  # with the second the first steps overflow and are left out
+def test_the_scale_of_16_bit_losses_is_not_lost(toy, tmp_path, monkeypatch, scale, steps):
+    monkeypatch.setattr(training, "_fabric", scaling(scale))
+    whole = run(made(), toy, tmp_path / "whole")
+    run(made(), toy, tmp_path / "parts", steps=steps)
+    resumed = run(made(), toy, tmp_path / "parts", replace(CPU, resume=True))
+    assert same_weights(whole, resumed)
+    first, second = (load_training(tmp_path / part / "training.safetensors")[1] for part in ("whole", "parts"))
+    assert first["scaling"] == second["scaling"]
+    assert first["scaling"]["scale"] != scale
+
+
+def test_a_training_of_another_precision_scales_anew(toy, tmp_path, monkeypatch):
+    run(made(), toy, tmp_path / "run", steps=2)
+    assert "scaling" not in load_training(tmp_path / "run" / "training.safetensors")[1]
+    monkeypatch.setattr(training, "_fabric", scaling(1.0))
+    run(made(), toy, tmp_path / "run", replace(CPU, resume=True), steps=1)  # from 32 bits to 16
+    assert load_training(tmp_path / "run" / "training.safetensors")[1]["scaling"]
+    monkeypatch.undo()
+    run(made(), toy, tmp_path / "run", replace(CPU, resume=True))  # and back
+    assert load_training(tmp_path / "run" / "training.safetensors")[1]["step"] == 8
