@@ -4,8 +4,9 @@
     python recipes/conversation_page.py
 
 Hardware and time: four cores without an accelerator; six minutes, the drawing of the benchmark not counted (11,000
-photographs to embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of accuracy on
-real people. The choice is written as `composition.json`: the value of "composition" in the model's config.json.
+photographs to embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of
+accuracy on real people. The choice is written as `composition.json`: the value of "composition" in the model's
+config.json.
 """
 
 from __future__ import annotations

@@ -83,9 +83,10 @@ def test_the_small_scale_says_what_it_begins_with(tmp_path, monkeypatch):
     worlds = sys.modules["worlds"]
     few = worlds.Budget((96, 48), 2, 1, 2, 1, 2)
     monkeypatch.setitem(worlds.BUDGETS, "small", few)
-    with pytest.raises(UsageError, match=r"recipes/demo\.sh"):
-        worlds.worlds("small", tmp_path, "", [], None, "cpu")
-    world = worlds.worlds("small", tmp_path, "demo", [], None, "cpu")
+    assert worlds.worlds("small", tmp_path, "elsewhere", [], None, "cpu").start == "elsewhere"
+    world = worlds.worlds("small", tmp_path, "", [], None, "cpu")
+    assert world.start == "demo"
+    assert "world 1" in world.data[0].source, "cameras that the model which ships has not seen"
     assert set(world.data[0].test) == {"text", "sketch", "sketch+text"}
     assert world.adapt["PEDES"].identities == 3
 

@@ -87,8 +87,8 @@ def _weights(
         method, saved, _ = load_any(origin if origin == "demo" else folder)
         if "clip" not in dict(method.named_children()):
             raise UsageError(
-                f"{origin} is a run of {saved['method']}, which has no CLIP to begin with; give a CLIP, a run of another "
-                "method, demo or random"
+                f"{origin} is a run of {saved['method']}, which has no CLIP to begin with; give a CLIP, a run of "
+                "another method, demo or random"
             )
         method.clip.thaw()  # weights alone are taken over; what is frozen and dropped is the new method's to say
         mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
