@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from descry.errors import DataError
+from descry.interact import absence
 from descry.interact.absence import (
     FEATURES,
     auroc,
@@ -113,3 +114,15 @@ def test_tpir_at_a_stated_fpir() -> None:
     present = np.array([94.0, 94.5, 95.5, 200.0, 300.0])
     found = np.array([True, True, True, True, False])
     assert tpir_at(present, found, absent, 0.05) == pytest.approx(3 / 5)
+
+
+@pytest.mark.parametrize("text", ["{", '{"text": {"format": 0}}'])
+def test_an_old_or_broken_file_stops_no_search_and_is_replaced(tmp_path, fitted, text) -> None:
+    (tmp_path / absence.FILE).write_text(text)
+    with pytest.raises(DataError, match="descry gallery calibrate again"):
+        absence.load(tmp_path)
+    found, fault = absence.readable(tmp_path)
+    assert found == {}
+    assert "descry gallery calibrate again" in fault
+    absence.save(tmp_path, {"text": fitted})
+    assert absence.readable(tmp_path) == ({"text": fitted}, "")

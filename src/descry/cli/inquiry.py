@@ -215,7 +215,8 @@ def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
 def _notice(session: Any) -> str:
     from ..interact import absence
 
-    return str(session.notice(absence.load(session.gallery.path)))
+    found, fault = absence.readable(session.gallery.path)
+    return f"uncalibrated: {fault}" if fault else str(session.notice(found))
 
 
 class Shown:

@@ -224,8 +224,8 @@ def from_json(data: Mapping[str, Any]) -> Calibration:
 
 
 def save(folder: str | Path, calibrations: Mapping[str, Calibration]) -> None:
-    """Write absence.json of a gallery: one calibration for each kind of query. Others that are there stay."""
-    kept = load(folder) | dict(calibrations)
+    """Write absence.json of a gallery: one calibration for each kind of query. Others that can be read stay."""
+    kept = readable(folder)[0] | dict(calibrations)
     data = json.dumps({kind: to_json(c) for kind, c in sorted(kept.items())}, indent=1) + "\n"
     partial = Path(folder) / f"{FILE}.partial"
     partial.write_text(data, "utf-8")
@@ -241,6 +241,14 @@ def load(folder: str | Path) -> dict[str, Calibration]:
         return {kind: from_json(data) for kind, data in json.loads(path.read_text("utf-8")).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete it and run descry gallery calibrate again") from None
+
+
+def readable(folder: str | Path) -> tuple[dict[str, Calibration], str]:
+    """`load`, or nothing and the reason: a file that cannot be read, or is of another version, stops no search."""
+    try:
+        return load(folder), ""
+    except DataError as error:
+        return {}, str(error)
 
 
 def _digest(person: str) -> str:

@@ -266,8 +266,8 @@ class Desk:
     def notice(self, number: str) -> tuple[str, bool]:
         """What may be said about absence, and whether anything was calibrated for this kind of query."""
         session = self.session(number)
-        found = absence.load(self.gallery.path)
-        return session.notice(found), session.query.kind in found
+        found, fault = absence.readable(self.gallery.path)
+        return f"uncalibrated: {fault}" if fault else session.notice(found), session.query.kind in found
 
 
 def identity(name: str) -> str:
