@@ -244,11 +244,11 @@ def load(folder: str | Path) -> dict[str, Calibration]:
 
 
 def readable(folder: str | Path) -> tuple[dict[str, Calibration], str]:
-    """`load`, or nothing and the reason: a file that cannot be read, or is of another version, stops no search."""
+    """`load`, or nothing and the reason, without the folder's path: a file that cannot be read stops no search."""
     try:
         return load(folder), ""
     except DataError as error:
-        return {}, str(error)
+        return {}, str(error).replace(str(Path(folder) / FILE), FILE)
 
 
 def _digest(person: str) -> str:
