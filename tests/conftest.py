@@ -10,7 +10,9 @@ import pytest
 import torch
 from PIL import Image
 
+from descry.checkpoint import save_model
 from descry.clip import Clip, random_clip
+from descry.methods import method_class, preset
 from descry.query import Query
 from descry.records import Benchmark, Dataset, Example, Photo, Probe
 from descry.text import Words, word_level
@@ -38,6 +40,14 @@ def words() -> Words:
 @pytest.fixture
 def clip(words: Words) -> Clip:
     return toy_clip(words)
+
+
+def write_run(folder: Path, seed: int = 0) -> Path:
+    """A run folder that searches with a toy's random weights."""
+    words = toy_words()
+    method = method_class("zero_shot")(toy_clip(words, seed), words, preset("zero_shot", "recommended"), 0)
+    save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
+    return folder
 
 
 def write_toy(root: Path, people: int = 16, photos: int = 2) -> Dataset:

@@ -8,19 +8,14 @@ from pathlib import Path
 import pytest
 
 from account import crop
-from conftest import toy_clip, toy_words
+from conftest import write_run
 from descry.audit import Audit
-from descry.checkpoint import save_model
 from descry.cli import main
-from descry.methods import method_class, preset
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    folder, words = tmp_path_factory.mktemp("model") / "run", toy_words()
-    method = method_class("zero_shot")(toy_clip(words), words, preset("zero_shot", "recommended"), 0)
-    save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
-    return folder
+    return write_run(tmp_path_factory.mktemp("model") / "run")
 
 
 @pytest.fixture

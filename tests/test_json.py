@@ -8,12 +8,10 @@ from pathlib import Path
 import pytest
 
 from account import crop
-from conftest import toy_clip, toy_words
-from descry.checkpoint import save_model
+from conftest import write_run
 from descry.cli import VERBS, main
 from descry.data.miniature import write_miniature
 from descry.gallery.migrate import MigrationReport
-from descry.methods import method_class, preset
 from docs.reading import options
 
 # they write one file and print its name, or talk with a person
@@ -22,10 +20,7 @@ SILENT = {"plot", "model card", "serve", "chat"}
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    folder, words = tmp_path_factory.mktemp("model") / "run", toy_words()
-    method = method_class("zero_shot")(toy_clip(words), words, preset("zero_shot", "recommended"), 0)
-    save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
-    return folder
+    return write_run(tmp_path_factory.mktemp("model") / "run")
 
 
 @pytest.fixture

@@ -9,20 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from conftest import toy_clip, toy_words
-from descry.checkpoint import save_model
+from conftest import write_run
 from descry.cli import main
 from descry.gallery import Gallery
-from descry.methods import method_class, preset
 
 from .plain_model import draw
-
-
-def write_run(folder: Path, seed: int = 0) -> Path:
-    words = toy_words()
-    method = method_class("zero_shot")(toy_clip(words, seed), words, preset("zero_shot", "recommended"), 0)
-    save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import DataError, UsageError
+from .progress import progress
 
 
 def calibrate(
@@ -44,10 +45,10 @@ def calibrate(
     if not 0 < alpha < 0.5:
         raise UsageError(f"--alpha {alpha} was given; allowed is a share above 0 and below 0.5, such as 0.05")
     with Gallery.open(gallery, model or None) as opened:
-        asked = _asked(opened, queries, limit) if queries else _tracks(opened, limit)
+        asked = _asked(opened, queries, limit, json_) if queries else _tracks(opened, limit)
         kinds: dict[str, absence.Calibration] = {}
         for kind, rows in asked.items():
-            present, absent, people = _profiles(opened, rows)
+            present, absent, people = _profiles(opened, kind, rows, json_)
             source = "queries with known answers" if queries else "one picture of a track against the others"
             kinds[kind] = absence.calibrate(kind, present, absent, people, alpha, seed, source)
     absence.save(gallery, kinds)
@@ -80,29 +81,34 @@ def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], li
     }
 
 
-def _asked(gallery: Any, path: Path, limit: int) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
+def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
     from ..compose import terms
     from ..query import Part, Query
 
     rows: dict[str, list[tuple[Any, list[int], list[int], str]]] = defaultdict(list)
-    for number, line in enumerate(path.read_text("utf-8").splitlines()[:limit], 1):
-        try:
-            row = json.loads(line)
-            ids = [int(i) for i in row["ids"]]
-        except (ValueError, KeyError, TypeError) as error:
-            raise DataError(
-                f"line {number} of {path} cannot be read ({error}); a row has text, sketch or image, and ids"
-            ) from None
-        query = Query(
-            sketches=tuple(Part(Path(row[name])) for name in ("sketch",) if name in row),
-            photos=tuple(Part(Path(row[name])) for name in ("image",) if name in row),
-            wanted=tuple(Part(row[name]) for name in ("text",) if name in row),
-        )
-        rows[query.kind].append((terms(gallery.model, query), [], ids, f"line {number} {ids}"))
+    lines = path.read_text("utf-8").splitlines()[:limit]
+    with progress("encoding queries", len(lines), quiet) as tick:
+        for number, line in enumerate(lines, 1):
+            try:
+                row = json.loads(line)
+                ids = [int(i) for i in row["ids"]]
+            except (ValueError, KeyError, TypeError) as error:
+                raise DataError(
+                    f"line {number} of {path} cannot be read ({error}); a row has text, sketch or image, and ids"
+                ) from None
+            query = Query(
+                sketches=tuple(Part(Path(row[name])) for name in ("sketch",) if name in row),
+                photos=tuple(Part(Path(row[name])) for name in ("image",) if name in row),
+                wanted=tuple(Part(row[name]) for name in ("text",) if name in row),
+            )
+            rows[query.kind].append((terms(gallery.model, query), [], ids, f"line {number} {ids}"))
+            tick(number)
     return dict(rows)
 
 
-def _profiles(gallery: Any, rows: list[tuple[Any, list[int], list[int], str]]) -> tuple[Any, Any, list[str]]:
+def _profiles(
+    gallery: Any, kind: str, rows: list[tuple[Any, list[int], list[int], str]], quiet: bool
+) -> tuple[Any, Any, list[str]]:
     import numpy as np
 
     from ..gallery.searching import Rows
@@ -113,11 +119,13 @@ def _profiles(gallery: Any, rows: list[tuple[Any, list[int], list[int], str]]) -
     space = Rows(gallery.store, gallery.snapshot())
     present: list[Any] = []
     absent: list[Any] = []
-    for terms, left_out, ids, _ in rows:
-        similarity = space.scores(stack(terms))
-        for gone, into in ((left_out, present), (ids, absent)):
-            seen = np.ones(len(space.ids), bool)
-            seen[positions(space.ids, gone)] = False
-            kept = similarity[:, seen]
-            into.append(profile(fit(terms, kept).scores(kept), kept[0]))
+    with progress(f"searching with and without, {kind}", len(rows), quiet) as tick:
+        for done, (terms, left_out, ids, _) in enumerate(rows, 1):
+            similarity = space.scores(stack(terms))
+            for gone, into in ((left_out, present), (ids, absent)):
+                seen = np.ones(len(space.ids), bool)
+                seen[positions(space.ids, gone)] = False
+                kept = similarity[:, seen]
+                into.append(profile(fit(terms, kept).scores(kept), kept[0]))
+            tick(done)
     return np.array(present), np.array(absent), [who for *_, who in rows]
