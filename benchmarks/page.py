@@ -38,7 +38,7 @@ from descry.gallery import Gallery
 from descry.gallery.contract import Entry
 from descry.gallery.gallery import binding_of
 from descry.gallery.local import LocalStore
-from descry.ranking import unit
+from descry.search import unit
 from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS

@@ -30,7 +30,7 @@ from descry.gallery.searching import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session
 from descry.query import Query
-from descry.ranking import unit
+from descry.search import unit
 
 
 class Stub:

@@ -203,7 +203,7 @@ def main() -> None:
     results = [measure(rows, args.repeat) for rows in args.rows]
     print(
         f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, routes "
-        f"{scan.routes(DIMENSION, torch.get_num_threads())}, load {os.getloadavg()[0]:.1f}"
+        f"{scan.routes()}, load {os.getloadavg()[0]:.1f}"
     )
     print(markdown(results) if args.markdown else table(results))
     if args.json:

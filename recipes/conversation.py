@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from descry.embed import load
+from descry.evaluate import Embedded
 from descry.interact import absence
 from descry.interact.choosing import Line, chipped, compare, compositions, negation, tuned
 from descry.interact.gains import paired, share_of_gain
@@ -30,17 +31,11 @@ from descry.interact.rerank import reranker
 from descry.interact.simulate import POLICIES, Course, World, simulate
 from descry.interact.witness import FAITHFUL, Habits
 from descry.interact.wordings import best_readings
-from descry.interact.worlds import (
-    Embedded,
-    absence_profiles,
-    base_scores,
-    reading_curves,
-    sharpness_of,
-    withheld,
-    world_of,
-)
+from descry.interact.worlds import absence_profiles, reading_curves, sharpness_of, withheld, world_of
 from descry.metrics import rank
 from descry.people.benchmark import PARTS, benchmark, held_in, records_of
+from descry.ranking import Ranking
+from descry.search import terms_of
 
 HARD = Habits(err=0.2, forget=0.2)
 GRID = {"answer_yes": (0.2, 0.35, 0.5, 0.75), "answer_no": (0.03, 0.06, 0.1, 0.15), "error": (0.05, 0.1, 0.15, 0.2)}
@@ -63,22 +58,18 @@ class Part:
 
 
 def choose(model: Any, val: Part) -> dict[str, Any]:
-    """Composition, wordings, reading curves, sharpness and constants on validation people, set in the configuration."""
+    """Composition, prompts, answer curves, sharpness and constants on validation people: the model's ranking."""
     words = val.benches["sketch+text"]
     whole = compare(model, words, val.photos, compositions())
     best = whole[0].composition
-    model.config["composition"] = {"readings": best_readings(model, val.photos, val.people, vocabulary())}
-    readings = model.config["composition"]["readings"]
+    model.ranking = Ranking(prompts=best_readings(model, val.photos, val.people, vocabulary()))
     curves = reading_curves(model, val.photos, val.people, vocabulary())
-    model.config["composition"] = {"curves": curves, "readings": readings}
+    model.ranking = replace(model.ranking, curves=curves)
     split = compare(model, chipped(words), val.photos, [replace(best, phrases=p) for p in ("one", "each", "both")])
-    composition = replace(best, phrases=split[0].composition.phrases)
-    served: dict[str, Any] = composition.to_json() | {"curves": curves, "readings": readings}
-    model.config["composition"] = served
-    world = val.world(model)
-    served["sharpness"] = sharpness_of(world)
+    model.ranking = model.ranking.using(replace(best, phrases=split[0].composition.phrases))
+    model.ranking = replace(model.ranking, sharpness=sharpness_of(val.world(model)))
     formula, table = tuned(val.world(model), GRID)
-    served["formula"] = asdict(formula)
+    model.ranking = replace(model.ranking, formula=formula)
     return {"sentences": _lines(whole), "sentences read into chips": _lines(split), "constants": table[:10]}
 
 
@@ -165,8 +156,7 @@ def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
     """Re-rankers for text and sketch queries, with the bank taken from validation people."""
     out: dict[str, Any] = {}
     for kind in ("text", "sketch"):
-        scores = base_scores(model, test.benches[kind], test.photos)[1]
-        bank = base_scores(model, val.benches[kind], test.photos)[1]
+        scores, bank = (_cosines(model, part.benches[kind], test.photos) for part in (test, val))
         relevant = np.array([p.pid for p in test.benches[kind].probes])[:, None] == test.photos.pids[None, :]
         plain = rank(scores, relevant)
         for name in ("none", "hubness", "k-reciprocal"):
@@ -177,6 +167,12 @@ def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
             figures = got.as_dict() | {"ms a query": round(took, 2), "cost": tool.cost}
             out[f"{kind}, {name}"] = figures | {"AP against none": paired(got.ap, plain.ap, 2000)}
     return out
+
+
+def _cosines(model: Any, bench: Any, photos: Embedded) -> np.ndarray:
+    """(Q, N) cosines of each query's first term."""
+    terms = terms_of(model, [p.query for p in bench.probes])
+    return np.stack([made[0].vector for made in terms]) @ photos.vectors.T
 
 
 def _hits(courses: Sequence[Course], step: int, k: int) -> np.ndarray:
@@ -214,10 +210,9 @@ def main() -> None:
     result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
     if not args.keep:
         result["validation"] = choose(model, val)
-        result["chosen on validation"] = {
-            k: v for k, v in model.config["composition"].items() if k not in ("curves", "readings")
-        }
-        served = json.dumps(model.config["composition"], indent=1)
+        served = model.ranking.to_json()
+        result["chosen on validation"] = {k: v for k, v in served.items() if k not in ("curves", "prompts")}
+        served = json.dumps(served, indent=1)
         (args.out / "composition.json").write_text(served + "\n", "utf-8")
     steps = {
         "compositions on test": lambda: _lines(
@@ -225,9 +220,7 @@ def main() -> None:
         ),
         "questions": lambda: questions(model, test, args.seeds),
         "policies": lambda: policies(model, test, args.seeds),
-        "NOT": lambda: negation(
-            model, test.benches["sketch"], test.photos, test.people, vocabulary(), test.world(model).formula
-        ),
+        "NOT": lambda: negation(model, test.benches["sketch"], test.photos, test.people, vocabulary()),
         "absence": lambda: absences(model, known, test),
         "re-ranking": lambda: reranked(model, val, test),
     }

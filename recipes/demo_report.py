@@ -10,18 +10,18 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from descry.compose import Composition
 from descry.embed import load
-from descry.evaluate import judged
+from descry.evaluate import Embedded, Evaluation, evaluate
 from descry.gallery.contract import Binding
 from descry.interact.choosing import SHARES
-from descry.interact.worlds import Embedded, base_scores
 from descry.people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
+from descry.ranking import Composition
 from descry.records import Benchmark
 from descry.report.known import about_model
 from descry.report.known import markdown as known_errors
@@ -34,9 +34,8 @@ MARKS = ("<!-- figures: recipes/demo_report.py -->", "<!-- end of figures -->")
 KNOWN = ("<!-- known errors: recipes/demo_report.py -->", "<!-- end of known errors -->")
 
 
-def row(bench: Benchmark, scores: np.ndarray) -> tuple[dict[str, Any], np.ndarray]:
+def row(found: Evaluation) -> tuple[dict[str, Any], np.ndarray]:
     """R@1, mAP and mINP with their intervals, and R@1 of each query."""
-    found = judged(bench, scores)
     values = measures(found.ranks)
     spans = intervals({k: values[k] for k in ("R@1", "mAP", "mINP")}, found.identities)
     return {k: [round(v.mean, 2), round(v.low, 2), round(v.high, 2)] for k, v in spans.items()}, values["R@1"]
@@ -47,15 +46,15 @@ def measured(model: Any, benches: dict[str, Benchmark], late: float) -> tuple[di
     photos = Embedded.of(model, benches["text"])
     table, each = {}, {}
     asked = [("text", "text", None), ("sketch", "sketch", None), ("photo", "photo", None)]
+    composition: Composition = model.ranking.composition
     both = [
-        ("early", Composition("early")),
-        ("late", Composition("late", text=late)),
-        ("pseudo", Composition("pseudo")),
+        ("early", replace(composition, how="early")),
+        ("late", replace(composition, how="late", text=late)),
+        ("pseudo", replace(composition, how="pseudo")),
     ]
     asked += [(f"sketch+text, {name}", "sketch+text", how) for name, how in [*both, ("served", None)]]
     for name, kind, how in asked:
-        scores, _ = base_scores(model, benches[kind], photos, how)
-        table[name], each[name] = row(benches[kind], scores)
+        table[name], each[name] = row(evaluate(model, benches[kind], how, photos))
     return table, each
 
 
@@ -63,7 +62,8 @@ def tuned_late(model: Any, bench: Benchmark) -> float:
     """The words' share with which late fusion has the best mean average precision on validation."""
     photos = Embedded.of(model, bench)
     found = {
-        s: judged(bench, base_scores(model, bench, photos, Composition("late", text=s))[0]).ranks.map for s in SHARES
+        s: evaluate(model, bench, replace(model.ranking.composition, how="late", text=s), photos).ranks.map
+        for s in SHARES
     }
     return max(found, key=lambda s: found[s])
 

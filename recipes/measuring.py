@@ -16,7 +16,7 @@ from worlds import World
 from descry import figures, images
 from descry.cost import parts, report
 from descry.embed import load
-from descry.evaluate import similarity
+from descry.evaluate import Embedded, scores_of
 from descry.methods.vfe_tps import average_distance, silhouette
 from descry.metrics import rank_people
 from descry.studies.inside import drawn, hidden
@@ -74,7 +74,7 @@ def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, 
     def draw(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
         bench = world.data[0].test[asked]
         models = {row: load(runs[row], world.device) for row in rows if row in runs}
-        scores = {row: similarity(m, bench) for row, m in models.items()}
+        scores = {row: scores_of(m, bench.probes, Embedded.of(m, bench)) for row, m in models.items()}
         lines = []
         for q in range(min(QUERIES_SHOWN, len(bench.probes))):
             lines += [answered(bench, bench.probes[q], s[q], row, PHOTOS_SHOWN) for row, s in scores.items()]

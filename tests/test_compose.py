@@ -7,12 +7,16 @@ import zlib
 import numpy as np
 import pytest
 
-from descry.compose import HOW, Composition, Memo, composition_of, formula_of, terms, terms_of
 from descry.errors import UsageError
 from descry.query import Part, Query
-from descry.ranking import fit, stack, unit
+from descry.ranking import COMPOSITIONS, Composition, ranking_of
+from descry.search import Memo, fit, stack, terms_of, unit
 
 D = 16
+
+
+def terms(model, query, composition=None, memo=None):
+    return terms_of(model, [query], ranking_of(model).using(composition), memo)[0]
 
 
 class Encoder:
@@ -41,7 +45,7 @@ class Encoder:
 QUERY = Query(sketches=b"drawing", wanted=("red jacket", "hat"), unwanted=("bag",))
 
 
-@pytest.mark.parametrize("how", HOW)
+@pytest.mark.parametrize("how", COMPOSITIONS)
 @pytest.mark.parametrize("phrases", ["one", "each", "both"])
 def test_every_composition_ranks_and_shares_out_exactly(how: str, phrases: str) -> None:
     model = Encoder()
@@ -138,9 +142,9 @@ def test_batches_give_what_single_queries_give() -> None:
 def test_what_won_on_validation_is_served() -> None:
     chosen = Composition("slerp", "both", text=0.7)
     model = Encoder(config={"composition": chosen.to_json() | {"formula": {"version": 1, "negation": 2.0}, "R@1": 3}})
-    assert composition_of(model) == chosen
-    assert formula_of(model).negation == 2.0
-    assert composition_of(Encoder()) == Composition()
+    assert ranking_of(model).composition == chosen
+    assert ranking_of(model).formula.negation == 2.0
+    assert ranking_of(Encoder()).composition == Composition()
 
 
 def test_refusals() -> None:

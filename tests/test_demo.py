@@ -33,9 +33,7 @@ def test_it_loads_without_a_network(monkeypatch):
 
 def test_its_figures_hold_on_a_slice(tmp_path):
     """R@1 on the first 100 people of the benchmark, recomputed; one query more or less may fall to rounding."""
-    from descry.compose import Composition
-    from descry.evaluate import judged
-    from descry.interact.worlds import Embedded, base_scores
+    from descry.evaluate import Embedded, evaluate
     from descry.people.benchmark import benchmark
 
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
@@ -44,10 +42,11 @@ def test_its_figures_hold_on_a_slice(tmp_path):
     benches = benchmark(tmp_path, 100).test
     photos = Embedded.of(model, benches["text"])
     asked = {"text": ("text", None), "sketch": ("sketch", None)}
-    asked["sketch+text, early"] = ("sketch+text", Composition("early"))
+    asked["sketch+text, early"] = ("sketch+text", "early")
     for name, (kind, how) in asked.items():
-        scores, _ = base_scores(model, benches[kind], photos, how)
-        assert judged(benches[kind], scores).ranks.r1 == pytest.approx(said["first 100 people"][name], abs=1.01), name
+        assert evaluate(model, benches[kind], how, photos).ranks.r1 == pytest.approx(
+            said["first 100 people"][name], abs=1.01
+        ), name
 
 
 def test_its_page_shows_the_figures_that_were_measured():

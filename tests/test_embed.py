@@ -4,9 +4,10 @@ from PIL import Image
 
 from descry.embed import Model, choose_device
 from descry.errors import ImageRejected, UsageError
-from descry.evaluate import evaluate, evaluate_all, similarity, ways
+from descry.evaluate import Embedded, evaluate, evaluate_all, scores_of, ways
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.query import Part, Query
+from descry.search import terms_of
 
 
 @pytest.fixture
@@ -40,30 +41,30 @@ def test_progress_is_told(model, toy):
     assert seen == [2, 4, 5]
 
 
-def test_queries_are_composed(model, toy):
+def test_queries_become_vectors_of_the_same_encoder(model, toy):
     probe = toy.test["sketch+text"].probes[3].query
     sketch, text = probe.sketches[0].value, probe.wanted[0].value
     s, t = model.embed_images([sketch])[0], model.embed_texts([text])[0]
-    late = model.embed_queries([probe], "late")[0]
-    assert np.allclose(late, unit(s + t), atol=1e-5)
-    early = model.embed_queries([probe], "early")[0]
-    assert np.allclose(early, model.compose([sketch], [text])[0], atol=1e-5)
-    assert np.allclose(model.embed_queries([probe], "pseudo")[0], model.compose([sketch], [""])[0], atol=1e-5)
-    assert np.allclose(model.embed_queries([Query(sketches=sketch)])[0], s, atol=1e-5)
-    assert np.allclose(model.embed_queries([Query(wanted=text)])[0], t, atol=1e-5)
-    weighted = Query(sketches=Part(sketch, 0.5), wanted=Part(text, 2.0))
-    assert np.allclose(model.embed_queries([weighted], "late")[0], unit(0.5 * s + 2 * t), atol=1e-5)
-    mixed = model.embed_queries([Query(wanted=text), probe, Query(sketches=sketch)])
-    assert np.allclose(mixed, np.stack([t, early, s]), atol=1e-5)
+
+    def vectors(query, how=None):
+        return [term.vector for term in terms_of(model, [query], model.ranking.using(how))[0]]
+
+    assert np.allclose(vectors(probe, "late"), [s, t], atol=1e-5)
+    assert np.allclose(vectors(probe, "early"), model.compose([sketch], [text]), atol=1e-5)
+    assert np.allclose(vectors(probe, "pseudo")[0], model.compose([sketch], [""])[0], atol=1e-5)
+    assert np.allclose(vectors(Query(sketches=sketch)), [s], atol=1e-5)
+    assert np.allclose(vectors(Query(wanted=text)), [t], atol=1e-5)
     two = Query(wanted=("a red top", Part("a hat", on=False), "blue trousers"))
-    assert np.allclose(model.embed_queries([two])[0], model.embed_texts(["a red top, blue trousers"])[0], atol=1e-5)
+    assert np.allclose(vectors(two), model.embed_texts(["a red top, blue trousers"]), atol=1e-5)
+    mixed = terms_of(model, [Query(wanted=text), probe, Query(sketches=sketch)], model.ranking.using("late"))
+    assert [len(terms) for terms in mixed] == [1, 2, 1]
 
 
 def test_what_cannot_be_asked(model):
     with pytest.raises(UsageError, match="empty"):
-        model.embed_queries([Query(unwanted="a hat")])
+        terms_of(model, [Query()])
     with pytest.raises(UsageError, match="did you mean 'early'"):
-        model.embed_queries([Query(wanted="a")], "erly")
+        model.ranking.using("erly")
     with pytest.raises(UsageError, match="did you mean 'cpu'"):
         choose_device("cpus")
     with pytest.raises(UsageError, match="bf16"):
@@ -88,11 +89,11 @@ def test_evaluation_asks_in_every_way_the_model_can(model, toy):
     assert photo.ranks.queries == 16
     again = evaluate(model, toy.test["photo"])
     assert again.ranks.r1 == photo.ranks.r1
-    assert similarity(model, toy.test["photo"]).shape == (16, 32)
+    photos = Embedded.of(model, toy.test["photo"])
+    assert scores_of(model, toy.test["photo"].probes, photos).shape == (16, 32)
 
 
 def test_a_model_without_pseudo_words_answers_by_late_fusion(clip, words, toy):
     one = Model(InteractReID(clip, words, PRESETS["recommended"], 0).eval(), {}, "toy", device="cpu")
     assert ways(one, toy.test["sketch+text"]) == ["late"]
-    assert one.composition() == "late"
     assert evaluate(one, toy.test["sketch+text"]).composition == "late"

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from descry.errors import UsageError
-from descry.leads import Arrays, search
 from descry.query import Filters, Query
-from descry.ranking import Formula, Term, unit
+from descry.ranking import Formula
+from descry.search import Arrays, Term, unit
+from descry.search import rank as search
 
 
 @pytest.fixture
@@ -123,6 +124,6 @@ def test_candidates_beyond_the_closer_look_do_not_change_the_order(
 ) -> None:
     shown = tuple(search(space, text(), Query(wanted="red"), k=8).ids.tolist())
     whole = search(space, text(), Query(wanted="red"), k=10, choices=[(shown[2], shown)], formula=Formula(closest=0.1))
-    monkeypatch.setattr("descry.leads.CANDIDATES", 150)
+    monkeypatch.setattr("descry.search.CANDIDATES", 150)
     part = search(space, text(), Query(wanted="red"), k=10, choices=[(shown[2], shown)], formula=Formula(closest=0.1))
     assert whole.ids.tolist() == part.ids.tolist()

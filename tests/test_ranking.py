@@ -10,20 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.errors import UsageError
-from descry.ranking import (
-    FORMULA,
-    Formula,
-    Term,
-    choice_evidence,
-    evidence,
-    fit,
-    formula_from_json,
-    mark_terms,
-    near_duplicates,
-    stack,
-    top,
-    unit,
-)
+from descry.ranking import FORMULA, Formula
+from descry.search import Term, choice_evidence, evidence, fit, mark_terms, near_duplicates, stack, top, unit
 
 
 def gallery(n: int = 200, d: int = 8, seed: int = 0) -> np.ndarray:
@@ -180,11 +168,11 @@ def test_refusals_say_what_is_allowed() -> None:
 
 
 def test_formula_goes_through_json_and_refuses_another_version() -> None:
-    assert formula_from_json(asdict(Formula(error=0.2))) == Formula(error=0.2)
+    assert Formula.from_json(asdict(Formula(error=0.2))) == Formula(error=0.2)
     with pytest.raises(UsageError, match="version"):
-        formula_from_json(asdict(FORMULA) | {"version": 99})
+        Formula.from_json(asdict(FORMULA) | {"version": 99})
     with pytest.raises(UsageError, match="steepness"):
-        formula_from_json(asdict(FORMULA) | {"stepness": 1})
+        Formula.from_json(asdict(FORMULA) | {"stepness": 1})
 
 
 def test_a_constant_term_changes_nothing() -> None:

@@ -1,4 +1,4 @@
-"""The one path from a picture or a query to a vector: indexing, search and evaluation all take it.
+"""The one path from a picture or a text to a vector: indexing, search and evaluation all take it.
 
 A Model is a method with its weights at work: it reads pictures safely, runs them in batches on a device, and returns
 NumPy float32 rows of unit length.
@@ -6,10 +6,12 @@ NumPy float32 rows of unit length.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -19,9 +21,7 @@ from torch import Tensor
 from . import images
 from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
-from .query import Query
-
-COMPOSITIONS = ("early", "late", "pseudo")
+from .ranking import Ranking
 
 
 def load(
@@ -60,7 +60,7 @@ class Model:
     def __init__(
         self,
         method: Any,
-        config: dict[str, Any],
+        config: Mapping[str, Any],
         name: str,
         folder: Path | None = None,
         device: str = "auto",
@@ -69,12 +69,20 @@ class Model:
         self.device = choose_device(device, precision)
         self.method = method.to(self.device)
         self.clip, self.words = method.clip, method.words
-        self.config, self.name, self.folder, self.precision = config, name, folder, precision
+        self.config = MappingProxyType(dict(config))
+        self.ranking = Ranking.from_config(config)
+        self.name, self.folder, self.precision = name, folder, precision
         self.fingerprint: str = config.get("fingerprint", "")
         self.dimension: int = self.clip.dim
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
+
+    def with_ranking(self, ranking: Ranking) -> Model:
+        """The same model, weights shared, that ranks in another way."""
+        other = copy.copy(self)
+        other.ranking = ranking
+        return other
 
     @property
     def answers(self) -> frozenset[str]:
@@ -154,62 +162,6 @@ class Model:
                 part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
                 rows.append(_numpy(self.method.compose_words(part, list(texts[i : i + batch_size]))))
         return np.concatenate(rows)
-
-    # ------------------------------------------------------------------ queries
-
-    def composition(self) -> str:
-        """How one vector joins sketch and words unless asked otherwise: as served where that is one vector, else early
-        where it is learnt, else late. What a gallery serves, with weights and several terms, is made by `compose.py`.
-        """
-        chosen = self.config.get("composition", {}).get("default")
-        return chosen if chosen in COMPOSITIONS else "early" if "sketch+text" in self.answers else "late"
-
-    def embed_queries(self, queries: Sequence[Query], composition: str | None = None) -> np.ndarray:
-        """Queries → (N, D) float32 unit rows of their wanted parts. NOT, marks and filters are the ranking's, not a
-        vector's.
-
-        composition: "early" (one prompt with the pseudo-word), "late" (weighted sum of unit vectors) or "pseudo" (the
-        pseudo-word without the words). Raises UsageError for an empty query or one this model cannot answer.
-        """
-        how = composition or self.composition()
-        if how not in COMPOSITIONS:
-            raise UsageError(f"there is no composition {how!r}; {nearest(how, COMPOSITIONS)}")
-        out = np.zeros((len(queries), self.dimension), np.float32)
-        texts = [", ".join(p.value for p in q.wanted if p.on) for q in queries]
-        pictures = [[p for p in (*q.sketches, *q.photos) if p.on] for q in queries]
-        for i, (text, parts) in enumerate(zip(texts, pictures, strict=True)):
-            if not text and not parts:
-                raise UsageError(f"query {i} is empty: give a sketch, a photograph or words")
-        fused = [
-            (bool(p) and how == "pseudo") or (bool(p and t) and how == "early")
-            for p, t in zip(pictures, texts, strict=True)
-        ]
-        self._add(
-            out,
-            fused,
-            pictures,
-            lambda sources, rows: self.compose(sources, ["" if how == "pseudo" else texts[r] for r in rows]),
-        )
-        self._add(out, [not f for f in fused], pictures, lambda sources, rows: self.embed_images(sources))
-        words = [i for i, (text, f) in enumerate(zip(texts, fused, strict=True)) if text and not f]
-        weight = [
-            sum(p.weight for p in queries[i].wanted if p.on) / max(1, sum(p.on for p in queries[i].wanted))
-            for i in words
-        ]
-        if words:
-            out[words] += self.embed_texts([texts[i] for i in words]) * np.asarray(weight, np.float32)[:, None]
-        return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-12)
-
-    def _add(
-        self, out: np.ndarray, chosen: list[bool], pictures: list[list[Any]], embed: Callable[..., np.ndarray]
-    ) -> None:
-        """Add the weighted mean of the embedded pictures to the rows that are chosen."""
-        flat = [(i, part) for i, parts in enumerate(pictures) if chosen[i] for part in parts]
-        if flat:
-            rows = [i for i, _ in flat]
-            vectors = embed([part.value for _, part in flat], rows)
-            weights = np.array([part.weight / len(pictures[i]) for i, part in flat], np.float32)
-            np.add.at(out, rows, vectors * weights[:, None])
 
     # ------------------------------------------------------------------ machinery
 

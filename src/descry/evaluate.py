@@ -1,8 +1,6 @@
-"""Benchmark → similarity → metrics. The queries are embedded by the path of a searcher's.
+"""Benchmark → ranks → metrics, by the ranking that is served: `search` makes the terms and the scores.
 
-"early", "late" and "pseudo" join sketch and words into one vector; "served" is what a gallery of it does: terms,
-weights and formula included. Nothing of size probes × photographs is kept but for "served": similarities are formed and
-ranked a block of rows at a time.
+Nothing of size probes × photographs is kept: scores are formed and ranked a block of probes at a time.
 """
 
 from __future__ import annotations
@@ -15,10 +13,11 @@ import numpy as np
 
 from .data.leaks import Leaks, without_leaks
 from .embed import Model
-from .errors import UsageError
-from .interact.worlds import Embedded, base_scores
+from .errors import DataError, UsageError
 from .metrics import Ranks, rank_people, summarise
-from .records import Benchmark
+from .ranking import SERVED, Composition, Ranking, ranking_of
+from .records import Benchmark, Probe
+from .search import Memo, score_all, stored, terms_of, usable
 
 
 @dataclass(frozen=True)
@@ -50,51 +49,103 @@ class Evaluation:
         )
 
 
-def similarity(
-    model: Model, bench: Benchmark, composition: str | None = None, photos: np.ndarray | None = None
-) -> np.ndarray:
-    """(probes, photos) float32 cosine of each probe's query with each photograph. photos: their embeddings, if at
-    hand.
+@dataclass(frozen=True, eq=False)
+class Embedded:
+    """The photographs of a benchmark, embedded once, as a gallery stores them.
+
+    Attributes:
+        vectors: (N, D) float32, of the precision that a gallery keeps.
+        pids: (N,) whose photograph each is.
     """
-    gallery = model.embed_images([p.path for p in bench.photos]) if photos is None else photos
-    queries = model.embed_queries([p.query for p in bench.probes], composition)
-    return queries @ gallery.T
+
+    vectors: np.ndarray
+    pids: np.ndarray
+
+    @classmethod
+    def of(cls, model: Any, bench: Benchmark, progress: Callable[[int], None] | None = None) -> Embedded:
+        """Embed the photographs of a benchmark. progress: called with the number done."""
+        paths = [p.path for p in bench.photos]
+        vectors = model.embed_images(paths, progress=progress) if progress else model.embed_images(paths)
+        return cls.from_vectors(vectors, bench)
+
+    @classmethod
+    def from_vectors(cls, vectors: np.ndarray, bench: Benchmark) -> Embedded:
+        """From (N, D) embeddings in the benchmark's order."""
+        return cls(stored(vectors), np.array([p.pid for p in bench.photos]))
 
 
-def relevance(bench: Benchmark) -> tuple[np.ndarray, np.ndarray]:
-    """(probes, photos) bool, twice: photographs of the probe's person, and those that do not count for it."""
-    people = np.array([p.pid for p in bench.photos])
-    relevant = np.array([p.pid for p in bench.probes])[:, None] == people[None, :]
-    ignored = np.zeros_like(relevant)
-    for i, probe in enumerate(bench.probes):
-        ignored[i, list(probe.ignore)] = True
-    return relevant, ignored
+def scores_of(
+    model: Any,
+    probes: Sequence[Probe],
+    photos: Embedded,
+    ranking: Ranking | None = None,
+    memo: Memo | None = None,
+    verbatim: bool = False,
+) -> np.ndarray:
+    """(Q, N) scores of every probe with every photograph, those that a gallery of the photographs ranks by.
+
+    ranking: the model's own unless given. memo: for vectors that several calls share. verbatim: captions as they are,
+    negations included (the papers' protocol).
+    """
+    ranking = ranking or ranking_of(model)
+    queries = [replace(p.query, verbatim=True) if verbatim else p.query for p in probes]
+    return score_all(photos.vectors, terms_of(model, queries, ranking, memo), ranking.formula)
+
+
+def probes_of(bench: Benchmark, pids: Sequence[int]) -> list[Probe]:
+    """The first probe of each person, in the order of pids; DataError when someone has none."""
+    first = {p.pid: p for p in reversed(bench.probes)}
+    missing = [pid for pid in pids if pid not in first]
+    if missing:
+        raise DataError(f"the benchmark {bench.name!r} has no probe of {len(missing)} people, such as {missing[0]}")
+    return [first[pid] for pid in pids]
 
 
 def evaluate(
-    model: Model,
+    model: Any,
     bench: Benchmark,
-    composition: str | None = None,
-    photos: np.ndarray | None = None,
+    composition: Composition | str | None = None,
+    photos: Embedded | np.ndarray | None = None,
     missing: Any = "miss",
+    verbatim: bool = False,
+    memo: Memo | None = None,
+    formula: Any = None,
 ) -> Evaluation:
     """Rank metrics of a model on one benchmark. A query without a relevant photograph counts as a miss in R@k.
 
-    composition: "early", "late", "pseudo" or "served". photos: (G, D) embeddings of the benchmark's photographs, if at
-    hand. missing: as in `metrics.rank`.
+    composition: how pictures and words are joined, by name or as a value; None or "served" for what the model serves.
+    photos: the benchmark's photographs, or their (N, D) embeddings, if at hand. missing: as in `metrics.rank`.
+    verbatim, memo: as in `scores_of`. formula: other constants than the model's.
     """
-    gallery = model.embed_images([p.path for p in bench.photos]) if photos is None else photos
-    if composition == "served":
-        scores, _ = base_scores(model, bench, Embedded(gallery, np.array([p.pid for p in bench.photos])))
-        return judged(bench, scores, composition, missing)
-    queries = model.embed_queries([p.query for p in bench.probes], composition)
-    how = composition or (model.composition() if "+" in bench.probes[0].query.kind else "")
-    return judged(bench, (queries, gallery), how, missing)
+    served = composition is None or composition == SERVED
+    ranking = ranking_of(model).using(None if served else composition)
+    ranking = replace(ranking, formula=formula) if formula else ranking
+    if photos is None:
+        photos = Embedded.of(model, bench)
+    elif not isinstance(photos, Embedded):
+        photos = Embedded.from_vectors(photos, bench)
+    memo = memo or Memo()
+    known = photos
+
+    def block(start: int, stop: int) -> np.ndarray:
+        return scores_of(model, bench.probes[start:stop], known, ranking, memo, verbatim)
+
+    return judged(bench, block, _named(model, bench, ranking, served), missing)
+
+
+def _named(model: Any, bench: Benchmark, ranking: Ranking, served: bool) -> str:
+    """What the way of composing is called in a result: "served" where the model's own was chosen on validation."""
+    if "+" not in bench.probes[0].query.kind:
+        return ""
+    if served and model.config.get("composition"):
+        return SERVED
+    return usable(model, ranking).composition.how
 
 
 def judged(bench: Benchmark, scores: Any, composition: str = "", missing: Any = "miss") -> Evaluation:
     """The metrics of any method's scores: (probes, photographs), larger is nearer, in the benchmark's order; or as a
-    pair of (probes, D) and (photographs, D) vectors. Raises UsageError for another shape.
+    pair of (probes, D) and (photographs, D) vectors, or a function of rows (see `metrics.rank_people`). Raises
+    UsageError for another shape.
     """
     asked = np.array([p.pid for p in bench.probes])
     people = np.array([p.pid for p in bench.photos])
@@ -133,8 +184,8 @@ def ways(model: Model, bench: Benchmark) -> list[str | None]:
         return [None] if kind in model.answers else []
     if not set(kind.split("+")) <= model.answers:
         return []
-    one_vector: list[str | None] = ["early", "late", "pseudo"] if kind in model.answers else ["late"]
-    return [*one_vector, "served"] if model.config.get("composition") else one_vector
+    named: list[str | None] = ["early", "late", "pseudo"] if kind in model.answers else ["late"]
+    return [*named, SERVED] if model.config.get("composition") else named
 
 
 def evaluate_all(

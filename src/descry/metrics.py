@@ -13,7 +13,7 @@ Equal similarities keep the gallery's order (stable), so a result never depends 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -94,22 +94,16 @@ def rank_people(
     """`rank` where relevance is "the same identity", in bounded memory: no (Q, G) array but the similarity's own is
     made.
 
-    similarity: (Q, G), which may be a memory map, or a pair of (Q, D) queries and (G, D) photographs whose products
-    are then formed a block of rows at a time. query_pids: (Q,), photo_pids: (G,). ignored: for each query, the row
-    numbers of the photographs that it may not be compared with. cells: entries of the similarity held at once. Raises
-    as `rank`.
+    similarity: (Q, G), which may be a memory map; or a pair of (Q, D) queries and (G, D) photographs, whose products
+    are formed a block of rows at a time; or a function (start, stop) → (stop - start, G). query_pids: (Q,), photo_pids:
+    (G,). ignored: for each query, the row numbers of the photographs that it may not be compared with. cells: entries
+    of the similarity held at once. Raises as `rank`.
     """
-    product = isinstance(similarity, tuple)
-    left, right = (_array(x) for x in similarity) if product else (_array(similarity), None)
     asked, people = _array(query_pids), _array(photo_pids)
-    photos = left.shape[-1] if right is None else len(right)
-    if (
-        left.ndim != 2
-        or (right is not None and right.shape[1:] != left.shape[1:])
-        or (len(left), photos) != (len(asked), len(people))
-    ):
-        shapes = [x.shape for x in (left, right) if x is not None]
-        raise UsageError(f"scores of shape {shapes} were given for {len(asked)} queries and {len(people)} photographs")
+    photos = len(people)
+    block, shape = _blocks(similarity, (len(asked), photos))
+    if shape != (len(asked), photos):
+        raise UsageError(f"scores of shape {shape} were given for {len(asked)} queries and {photos} photographs")
     if missing not in ("miss", "drop"):
         raise UsageError(f"missing={missing!r} was given; allowed: 'miss' (counts as a miss), 'drop' (is left out)")
     if not len(asked) or not photos:
@@ -117,21 +111,38 @@ def rank_people(
     order = np.argsort(people, kind="stable")
     begin, end = (np.searchsorted(people[order], asked, side) for side in ("left", "right"))
     rows, parts = max(1, cells // photos), []
-    held = np.empty((min(rows, len(asked)), photos), np.result_type(left, right)) if right is not None else None
     for i in range(0, len(asked), rows):
-        scores = left[i : i + rows]
-        if right is not None and held is not None:
-            scores = np.matmul(scores, right.T, out=held[: len(scores)])
+        scores = block(i, min(i + rows, len(asked)))
         _check_finite(scores)
         numbers = range(i, i + len(scores))
         wanted = [np.sort(order[begin[q] : end[q]]) for q in numbers]
         if ignored is not None and any(len(ignored[q]) for q in numbers):
-            scores = np.array(scores) if right is None else scores
+            scores = np.array(scores)
             for row, q in enumerate(numbers):
                 scores[row, list(ignored[q])] = -np.inf
                 wanted[row] = np.setdiff1d(wanted[row], np.asarray(ignored[q], np.int64), assume_unique=True)
         parts.append(_rank_rows(scores, wanted))
     return _joined(parts, photos, missing)
+
+
+def _blocks(similarity: Any, shape: tuple[int, int]) -> tuple[Callable[[int, int], np.ndarray], tuple[int, ...]]:
+    """A function that gives rows of scores, and the shape of all of them."""
+    if callable(similarity):
+        return similarity, shape
+    if not isinstance(similarity, tuple):
+        scores = _array(similarity)
+        return lambda start, stop: scores[start:stop], scores.shape
+    left, right = map(_array, similarity)
+    if left.ndim != 2 or right.ndim != 2 or left.shape[1] != right.shape[1]:
+        raise UsageError(f"scores of shape {left.shape} x {right.shape} cannot be formed; both must be (rows, D)")
+    held: list[np.ndarray] = []
+
+    def product(start: int, stop: int) -> np.ndarray:
+        if not held:
+            held.append(np.empty((stop - start, len(right)), np.result_type(left, right)))
+        return np.matmul(left[start:stop], right.T, out=held[0][: stop - start])
+
+    return product, (len(left), len(right))
 
 
 def summarise(first: np.ndarray, ap: np.ndarray, inp: np.ndarray, photos: int, missing: str = "miss") -> Ranks:

@@ -70,7 +70,8 @@ class Query:
 
     sketches: drawings of the person. photos: photographs of the person. wanted: phrases that hold. unwanted: phrases
     that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
-    closest: item ids the searcher chose as the nearest of those shown, oldest first.
+    closest: item ids the searcher chose as the nearest of those shown, oldest first. verbatim: wanted texts go to the
+    encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`).
 
     >>> Query(sketches="drawing.png", wanted="a red jacket").kind
     'sketch+text'
@@ -84,6 +85,7 @@ class Query:
     unliked: tuple[int, ...] = ()
     closest: tuple[int, ...] = ()
     filters: Filters = field(default_factory=Filters)
+    verbatim: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sketches", "photos", "wanted", "unwanted"):
@@ -120,7 +122,7 @@ class Query:
             "path": f.path,
             "marked": f.marked,
         }
-        return out
+        return out | ({"verbatim": True} if self.verbatim else {})
 
     @classmethod
     def from_json(cls, data: dict[str, Any], picture: Callable[[str], Any] | None = None) -> Query:
@@ -152,6 +154,7 @@ class Query:
             unliked=tuple(data.get("unliked", ())),
             closest=tuple(data.get("closest", ())),
             filters=filters,
+            verbatim=bool(data.get("verbatim", False)),
         )
 
 

@@ -1,46 +1,47 @@
-"""The one formula: terms of a query, their similarities to a gallery, and what follows from them. Pure arrays.
+"""How a model ranks: everything that is chosen or measured on validation, as one frozen value.
 
-Letters: D dimension, N items of a gallery, T terms, R rows (terms, then the parts of composed terms), k items on show.
-
-Similarities of different kinds do not compare (a drawing lies farther from every photograph than a sentence does), so
-each term is first put on one scale, z = (s − mean) / spread over the whole gallery, filters or not. Then, with
-weights w ≥ 0:
-
-    base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
-    score(i) = base(i) + Σ w f e(z(i)) + Σ w n e(−z(i))        phrases as evidence; NOT
-               + w l z(i) − w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
-    e(z)     = log(ε + (1 − 2ε) / (1 + exp(−a z − b)))         evidence of one answer that is wrong with probability ε,
-               less its value at z = 0                         so that the average item gets nothing
-
-A NOT phrase is scored by itself and never put to the encoder as negated English, which CLIP reads as the thing
-itself. Both kinds of evidence saturate: one wrong answer can push a person down, never bury one. Evaluation,
-gallery, conversation and page use this module, so what is measured is what is served. Numbers here are scores, not
-probabilities.
+Made from a model's configuration, checked when it is loaded, saved by merging. `search` turns it into leads.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cached_property, lru_cache
+from types import MappingProxyType
 from typing import Any
 
-import numpy as np
+from .errors import ModelRefused, UsageError, nearest
 
-from .errors import UsageError, nearest
+COMPOSITIONS = ("early", "late", "sum", "slerp", "ranks", "early+late", "pseudo")
+PHRASES = ("one", "each", "both")
+SERVED = "served"
+"""The name of the composition that a model serves, beside the names of COMPOSITIONS."""
 
-SHAPES = {"linear": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
-"""How a term counts, and its sign. A shape is chosen by `compose`; "linear" terms make the base."""
+
+def _number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 @dataclass(frozen=True, slots=True)
 class Formula:
-    """The constants of the formula. version changes whenever the same constants would rank differently.
+    """The constants of the formula.
 
-    evidence (f), negation (n), like (l), unlike (u): strengths in units of the base's spread. answer_yes, answer_no:
-    weight of a phrase that only answers a question; less than one said unasked, because witnesses err more often
-    where they did not choose to speak. steepness (a): of the answer curve. error (ε): how often an answer is wrong.
-    closest: strength of "closest of these"; temperature: of that choice, in cosine. fusion: "z" adds standardised
-    similarities, "ranks" adds reciprocal ranks 1 / (60 + rank), standardised.
+    Attributes:
+        version: changes whenever the same constants would rank differently.
+        evidence: strength f of a phrase that is scored by itself, in units of the base's spread.
+        negation: strength n of a NOT phrase.
+        answer_yes: weight of a phrase that only answers a question with yes; less than one said unasked, because
+            witnesses err more often where they did not choose to speak.
+        answer_no: the same for no.
+        like: strength l of liked items.
+        unlike: strength u of unliked items.
+        steepness: a of the answer curve of a phrase whose curve was not measured; above 0.
+        error: ε, how often an answer is wrong; above 0 and below 0.5.
+        closest: strength of "closest of these".
+        temperature: of that choice, in cosine; above 0.
+        fusion: "z" adds standardised similarities, "ranks" adds standardised reciprocal ranks 1 / (60 + rank).
     """
 
     version: int = 1
@@ -59,242 +60,229 @@ class Formula:
     def __post_init__(self) -> None:
         if self.fusion not in ("z", "ranks"):
             raise UsageError(f"fusion={self.fusion!r} was given; {nearest(self.fusion, ['z', 'ranks'])}")
+        for name, value in asdict(self).items():
+            if name != "fusion" and not (_number(value) and value >= 0):
+                raise UsageError(f"{name}={value!r} was given in the formula; it must be a finite number, 0 or more")
         if not 0.0 < self.error < 0.5 or self.steepness <= 0 or self.temperature <= 0:
             raise UsageError(f"error must lie in (0, 0.5), steepness and temperature above 0; got {asdict(self)}")
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Formula:
+        """The formula of `dataclasses.asdict`; UsageError for another version or an unknown constant."""
+        if data.get("version") != FORMULA.version:
+            raise UsageError(
+                f"a formula of version {data.get('version')!r} was given; this descry ranks with version "
+                f"{FORMULA.version}"
+            )
+        known = set(asdict(FORMULA))
+        for name in data:
+            if name not in known:
+                raise UsageError(f"the formula has no constant {name!r}; {nearest(name, sorted(known))}")
+        return cls(**data)
 
 
 FORMULA = Formula()
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Term:
-    """One vector that is compared with every item.
+@dataclass(frozen=True, slots=True)
+class Composition:
+    """How the pictures and phrases of a query become terms.
 
-    kind: what it came from, for the reader: "sketch", "photo", "text", "sketch+text", "not", "liked", "unliked",
-    "closest". label: the phrase or file. weight: ≥ 0. vector: (D,). shape: one of SHAPES. parts: (kind, label,
-    vector) of a composition; the vectors sum to `vector`, so that its score can be shared out among them exactly.
-    curve: (a, b) of the answer curve 1 / (1 + exp(−(a z + b))) where it was measured for this phrase; the formula's
-    steepness otherwise.
+    Learned composition (a pseudo-word inside a prompt, InteractReID §III-D) and the training-free ones stand side by
+    side, since only validation can say which is better.
+
+    Attributes:
+        how: "early", one prompt with a pseudo-word for the picture; "late", the scores of picture and words side by
+            side; "sum" and "slerp", one vector on the line or the great circle between the two; "ranks", reciprocal
+            ranks of the two; "early+late", all three; "pseudo", the picture's pseudo-word, with the words side by
+            side. Without a pseudo-word in the model, "early", "early+late" and "pseudo" become "late".
+        phrases: "one" prompt of all wanted phrases, "each" by itself as evidence, or "both". A phrase whose weight is
+            not 1 is always scored by itself, because a prompt knows no weights; so is one whose answer curve was
+            measured.
+        text: share of the words in late, sum, slerp and ranks, 0 to 1.
+        early: share of the composed prompt in "early+late", 0 to 1.
+        neutral: what a phrase that is scored by itself is compared with ("a person"); "" for nothing.
+        joiner: what stands between the phrases of one prompt.
     """
 
-    kind: str
-    label: str
-    weight: float
-    vector: np.ndarray
-    shape: str = "linear"
-    parts: tuple[tuple[str, str, np.ndarray], ...] = ()
-    curve: tuple[float, float] | None = None
+    how: str = "early"
+    phrases: str = "one"
+    text: float = 0.5
+    early: float = 0.5
+    neutral: str = "a person"
+    joiner: str = ", "
+
+    def __post_init__(self) -> None:
+        if self.how not in COMPOSITIONS:
+            raise UsageError(f"there is no composition {self.how!r}; {nearest(str(self.how), COMPOSITIONS)}")
+        if self.phrases not in PHRASES:
+            raise UsageError(f"phrases={self.phrases!r} was given; {nearest(str(self.phrases), PHRASES)}")
+        for name in ("text", "early"):
+            value = getattr(self, name)
+            if not (_number(value) and 0.0 <= value <= 1.0):
+                raise UsageError(f"{name}={value!r} was given; a share lies between 0 and 1")
+        for name in ("neutral", "joiner"):
+            if not isinstance(getattr(self, name), str):
+                raise UsageError(f"{name}={getattr(self, name)!r} was given; it must be text")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in a model's configuration; `how` is called "default" there."""
+        data = asdict(self)
+        return {"default": data.pop("how")} | data
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Composition:
+        """The composition of `to_json`; other keys are left."""
+        known = {f.name for f in fields(cls)} & set(data)
+        how = {"how": data["default"]} if "default" in data else {}
+        return cls(**({name: data[name] for name in known} | how))
 
 
-@dataclass(frozen=True, eq=False, slots=True)
-class Fit:
-    """A formula fitted to a gallery: the terms with the mean and spread of each row. Made by `fit`."""
+Curve = tuple[float, float]
+Prompts = tuple[tuple[str, ...], tuple[str, ...]]
 
-    terms: tuple[Term, ...]
-    formula: Formula
-    mean: np.ndarray
-    spread: np.ndarray
-    base_spread: float
-    ladders: tuple[np.ndarray, ...] = field(default=())
 
-    def scores(self, similarity: np.ndarray) -> np.ndarray:
-        """(R, N) similarities of `stack(terms)` → (N,) float32 scores. The N may be any items of the gallery."""
-        total = np.zeros(similarity.shape[1], np.float32)
-        for row in range(len(self.terms)):
-            total += self._term(row, similarity[row])
-        return total
+@dataclass(frozen=True)
+class Ranking:
+    """How a model ranks: all that is chosen or measured on validation, in one value that every caller takes.
 
-    def contributions(self, similarity: np.ndarray) -> tuple[list[tuple[str, str]], np.ndarray]:
-        """(R, k) similarities → the (kind, label) of each part and (P, k) shares whose columns sum to the scores.
+    Attributes:
+        composition: how pictures and phrases become terms.
+        formula: the constants that turn terms into scores. Its `fusion` follows from the composition.
+        curves: phrase → (a, b) of its answer curve 1 / (1 + exp(-(a z + b))), for phrases where it was measured.
+        prompts: phrase → (texts that stand for it, texts it is told apart from), where validation found better words
+            than the phrase itself.
+        sharpness: factor from scores to log-odds in the posterior that chooses questions; above 0.
+    """
 
-        A composed term is shared out among its parts, measured from the average item. What the composition adds beyond
-        its parts stands under the label "together".
+    composition: Composition = field(default_factory=Composition)
+    formula: Formula = field(default_factory=Formula)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    prompts: Mapping[str, Prompts] = field(default_factory=dict)
+    sharpness: float = 1.0
+
+    def __post_init__(self) -> None:
+        fusion = "ranks" if self.composition.how == "ranks" else "z"
+        object.__setattr__(self, "formula", replace(self.formula, fusion=fusion))
+        curves = {str(phrase): _curve(phrase, curve) for phrase, curve in self.curves.items()}
+        prompts = {str(phrase): _prompts(phrase, texts) for phrase, texts in self.prompts.items()}
+        object.__setattr__(self, "curves", MappingProxyType(curves))
+        object.__setattr__(self, "prompts", MappingProxyType(prompts))
+        if not (_number(self.sharpness) and self.sharpness > 0):
+            raise UsageError(f"a sharpness of {self.sharpness!r} was given; it must be a number above 0")
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Ranking:
+        """The ranking in a run's configuration, under "composition"; the default one where nothing stands there.
+
+        Raises ModelRefused for values that cannot be meant.
         """
-        names: list[tuple[str, str]] = []
-        rows: list[np.ndarray] = []
-        at = len(self.terms)
-        for row, term in enumerate(self.terms):
-            whole = self._term(row, similarity[row])
-            if not term.parts or self.formula.fusion == "ranks":
-                names.append((term.kind, term.label))
-                rows.append(whole)
-            else:
-                scale = term.weight / (self.spread[row] * self.base_spread)
-                for part, (kind, label, _) in enumerate(term.parts, at):
-                    names.append((kind, label))
-                    rows.append(((similarity[part] - self.mean[part]) * scale).astype(np.float32))
-            at += len(term.parts)
-        return names, np.stack(rows) if rows else np.zeros((0, similarity.shape[1]), np.float32)
+        data = config.get("composition") or {}
+        try:
+            return cls.from_json(data)
+        except (UsageError, TypeError, ValueError, AttributeError) as error:
+            raise ModelRefused(
+                f"the model's configuration says how it ranks, but {error}; train or convert it again"
+            ) from None
 
-    def _term(self, row: int, s: np.ndarray) -> np.ndarray:
-        term, f = self.terms[row], self.formula
-        z = _standard(s, self, row)
-        w = np.float32(term.weight)
-        if term.shape == "linear":
-            return w * z / np.float32(self.base_spread)
-        if term.shape == "like":
-            return w * np.float32(f.like) * z
-        if term.shape == "unlike":
-            return -w * np.float32(f.unlike) * np.maximum(z, 0)
-        yes = term.shape == "evidence"
-        return w * np.float32(f.evidence if yes else f.negation) * evidence(z, f, yes, term.curve)
-
-
-def evidence(
-    z: np.ndarray, formula: Formula = FORMULA, yes: bool = True, curve: tuple[float, float] | None = None
-) -> np.ndarray:
-    """e(z) of the module's text: log-likelihood of "yes" (or "no") for an item with standard score z; 0 for the
-    average.
-
-    curve: (a, b) of the answer curve, where it is known; (steepness, 0) otherwise.
-
-    >>> [round(float(v), 2) for v in evidence(np.array([-9.0, 0.0, 9.0]))]
-    [-2.3, 0.0, 0.64]
-    """
-    a, b = curve or (formula.steepness, 0.0)
-    sign = 1.0 if yes else -1.0
-
-    def seen(x: Any) -> Any:
-        return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
-
-    return np.log(seen(a * z + b) / seen(b)).astype(np.float32)
-
-
-def stack(terms: Sequence[Term]) -> np.ndarray:
-    """(R, D) float32: the vectors of the terms, then those of their parts: what a gallery is asked to compare."""
-    rows = [t.vector for t in terms] + [vector for t in terms for _, _, vector in t.parts]
-    if not rows:
-        raise UsageError("there is nothing to rank by: give a sketch, a photograph, a phrase or a mark")
-    return np.stack(rows).astype(np.float32)
-
-
-def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> Fit:
-    """The formula fitted to a gallery. similarity: (R, N) of `stack(terms)` with every item that could be ranked.
-
-    Raises UsageError when the rows do not fit the terms or a value is not finite.
-    """
-    similarity = np.asarray(similarity)
-    wanted = len(terms) + sum(len(t.parts) for t in terms)
-    if similarity.ndim != 2 or len(similarity) != wanted or not similarity.shape[1]:
-        raise UsageError(f"similarity must be ({wanted} rows of stack(terms), N ≥ 1 items); got {similarity.shape}")
-    for term in terms:
-        if term.shape not in SHAPES:
-            raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
-    mean = similarity.mean(axis=1, dtype=np.float64)
-    spread = np.maximum(similarity.std(axis=1, dtype=np.float64), 1e-6)
-    if not np.isfinite(spread).all():
-        raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
-    ladders: tuple[np.ndarray, ...] = ()
-    if formula.fusion == "ranks":
-        ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
-    draft = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
-    linear = [draft._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
-    base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
-    return Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
-
-
-def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
-    if not fitted.ladders:
-        return ((s - fitted.mean[row]) / fitted.spread[row]).astype(np.float32)
-    ladder = fitted.ladders[row]
-    steps = 1.0 / (61.0 + np.arange(len(ladder)))
-    ranks = len(ladder) - np.searchsorted(ladder, s, side="right")
-    return ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
-
-
-def mark_terms(liked: np.ndarray, unliked: np.ndarray, closest: np.ndarray | None = None) -> list[Term]:
-    """Rocchio's terms (Rocchio 1971) from the vectors of marked items: their mean direction, to be added or taken away.
-
-    liked: (L, D); unliked: (U, D); closest: (C, D) choices of "closest of these", oldest first, each counting half as
-    much as the one after it; only for choices whose rivals are unknown (`choice_evidence` takes those into account).
-    """
-    terms = []
-    for kind, shape, vectors in (("liked", "like", liked), ("unliked", "unlike", unliked)):
-        if len(vectors):
-            terms.append(Term(kind, f"{len(vectors)} {kind}", 1.0, unit(np.mean(vectors, axis=0)), shape))
-    if closest is not None and len(closest):
-        ages = 0.5 ** np.arange(len(closest))[::-1]
-        terms.append(Term("closest", f"{len(closest)} chosen", 1.0, unit(ages @ closest), "like"))
-    return terms
-
-
-def choice_evidence(
-    items: np.ndarray, choices: Sequence[tuple[np.ndarray, np.ndarray]], formula: Formula = FORMULA
-) -> np.ndarray:
-    """Bayesian update of "closest of these" (PicHunter, Cox et al. 2000, its softmax user model): (C,) log-likelihoods.
-
-    items: (C, D) unit candidates. choices: (chosen (D,), shown (S, D) with the chosen one among them) for each
-    answer. If item i were the person, a searcher takes a with probability exp(cos(i, a) / t) / Σ over the shown of
-    exp(cos(i, b) / t). The same ε as for answers keeps one slip from deciding. The mean over the candidates is taken
-    away.
-    """
-    total = np.zeros(len(items), np.float64)
-    if not len(items):
-        return total.astype(np.float32)
-    for chosen, shown in choices:
-        if len(shown) < 2:
-            continue
-        logits = (items @ shown.T).astype(np.float64) / formula.temperature
-        top = logits.max(axis=1)
-        log_all = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
-        taken = np.exp((items @ chosen) / formula.temperature - log_all)
-        total += np.log(formula.error / len(shown) + (1 - formula.error) * taken)
-    return (formula.closest * (total - total.mean())).astype(np.float32)
-
-
-def near_duplicates(similarity: np.ndarray, threshold: float = 0.97) -> np.ndarray:
-    """(U, N) cosines of unliked items to all → (N,) bool: the unliked ones and what is as good as the same picture."""
-    return np.any(np.asarray(similarity) >= threshold, axis=0)
-
-
-def top(
-    scores: np.ndarray,
-    ids: np.ndarray,
-    k: int,
-    *,
-    allowed: np.ndarray | None = None,
-    pinned: Sequence[int] = (),
-    hidden: np.ndarray | None = None,
-) -> np.ndarray:
-    """Positions (≤ k,) best first: pinned ids, then by falling score; equal scores by rising id, so the order is one.
-
-    scores, ids: (N,). allowed: (N,) bool, what filters let through. hidden: (N,) bool, left out unless pinned.
-    Raises UsageError for k < 1.
-    """
-    if k < 1:
-        raise UsageError(f"k={k} results were asked for; ask for at least 1")
-    keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
-    first = (
-        np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep
-        if len(pinned)
-        else np.zeros(len(ids), bool)
-    )
-    if hidden is not None:
-        keep &= ~hidden
-    ahead = np.flatnonzero(first)
-    rest = np.flatnonzero(keep & ~first)
-    wanted = k - len(ahead)
-    if 0 < wanted < len(rest):
-        values = scores[rest]
-        rest = rest[values >= np.partition(values, len(values) - wanted)[len(values) - wanted]]
-    blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, rest)]
-    return np.concatenate(blocks)[:k]
-
-
-def unit(vectors: np.ndarray) -> np.ndarray:
-    """Vectors of length 1 along the last axis, float32; a zero vector stays zero."""
-    vectors = np.asarray(vectors, np.float32)
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12)
-
-
-def formula_from_json(data: dict[str, Any]) -> Formula:
-    """The formula of `dataclasses.asdict`; UsageError for another version or an unknown constant."""
-    if data.get("version") != FORMULA.version:
-        raise UsageError(
-            f"a formula of version {data.get('version')!r} was given; this descry ranks with version {FORMULA.version}"
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Ranking:
+        """The ranking of `to_json`; keys that say something else (figures, where it was chosen) are left."""
+        return cls(
+            composition=Composition.from_json(data),
+            formula=Formula.from_json(data["formula"]) if data.get("formula") else Formula(),
+            curves=data.get("curves") or {},
+            prompts=data.get("prompts") or data.get("readings") or {},
+            sharpness=data.get("sharpness", 1.0),
         )
-    known = set(asdict(FORMULA))
-    for name in data:
-        if name not in known:
-            raise UsageError(f"the formula has no constant {name!r}; {nearest(name, sorted(known))}")
-    return Formula(**data)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as they stand in a model's configuration under "composition"."""
+        return self.composition.to_json() | {
+            "formula": asdict(self.formula),
+            "curves": {phrase: list(curve) for phrase, curve in self.curves.items()},
+            "prompts": {phrase: [list(like), list(unlike)] for phrase, (like, unlike) in self.prompts.items()},
+            "sharpness": self.sharpness,
+        }
+
+    def saved(self, config: Mapping[str, Any], **notes: Any) -> dict[str, Any]:
+        """A run's configuration with this ranking: only what differs from the one that stands there is written.
+
+        notes: further plain values to keep beside it, such as where it was chosen.
+        """
+        before, kept = Ranking.from_config(config).to_json(), dict(config.get("composition") or {})
+        changed = {key: value for key, value in self.to_json().items() if value != before[key]}
+        if "prompts" in changed:
+            kept.pop("readings", None)
+        return dict(config) | {"composition": kept | changed | notes}
+
+    def using(self, composition: Composition | str | None) -> Ranking:
+        """The same ranking with another composition. A name changes only `how`; None changes nothing."""
+        if composition is None:
+            return self
+        if isinstance(composition, str):
+            composition = replace(self.composition, how=composition)
+        return replace(self, composition=composition)
+
+    def only(self, phrases: Sequence[str]) -> Ranking:
+        """The same ranking with the curves and prompts of these phrases alone: what a round keeps to be repeated."""
+        known = {self.known(p) for p in phrases}
+        curves = {p: c for p, c in self.curves.items() if p in known}
+        prompts = {p: t for p, t in self.prompts.items() if p in known}
+        return replace(self, curves=curves, prompts=prompts)
+
+    def known(self, phrase: str) -> str:
+        """The measured phrase that says the same ("a backpack" for "Backpack"), or the phrase itself.
+
+        Articles, case and spaces do not matter.
+        """
+        if phrase in self.curves or phrase in self.prompts:
+            return phrase
+        return self._by_key.get(phrase_key(phrase), phrase)
+
+    def curve(self, phrase: str) -> Curve | None:
+        """The measured answer curve of a phrase, if there is one."""
+        return self.curves.get(self.known(phrase))
+
+    def texts(self, phrase: str) -> Prompts:
+        """The texts whose mean stands for a phrase, and those whose mean is taken away."""
+        known = self.known(phrase)
+        like, unlike = self.prompts.get(known, ((known,), ()))
+        return like, unlike or ((self.composition.neutral,) if self.composition.neutral else ())
+
+    @cached_property
+    def _by_key(self) -> dict[str, str]:
+        return {phrase_key(p): p for p in reversed([*self.curves, *(p for p in self.prompts if p not in self.curves)])}
+
+
+@lru_cache(maxsize=4096)
+def phrase_key(phrase: str) -> str:
+    """A phrase without case, articles and doubled spaces: what measured phrases are looked up by.
+
+    >>> phrase_key("A red  Jacket")
+    'red jacket'
+    """
+    words = phrase.casefold().split()
+    return " ".join(w for w in words if w not in ("a", "an", "the", "some", "any"))
+
+
+def ranking_of(model: Any) -> Ranking:
+    """The model's own ranking: its `ranking`, or what its configuration says."""
+    found = getattr(model, "ranking", None)
+    return found if isinstance(found, Ranking) else Ranking.from_config(getattr(model, "config", {}))
+
+
+def _curve(phrase: str, curve: Any) -> Curve:
+    if not (isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(_number, curve))):
+        raise UsageError(f"the answer curve of {phrase!r} is {curve!r}; it must be two numbers, slope and offset")
+    return float(curve[0]), float(curve[1])
+
+
+def _prompts(phrase: str, texts: Any) -> Prompts:
+    sides = texts if isinstance(texts, (list, tuple)) and len(texts) == 2 else ((), ())
+    like, unlike = (tuple(side) if isinstance(side, (list, tuple)) else () for side in sides)
+    if not like or not all(isinstance(text, str) and text.strip() for text in (*like, *unlike)):
+        raise UsageError(
+            f"the prompts of {phrase!r} are {texts!r}; they must be two lists of texts, the first not empty"
+        )
+    return like, unlike

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from descry.leads import Arrays
-from descry.ranking import unit
+from descry.search import Arrays, unit
 
 from .toy import D, ToyModel
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.errors import LimitExceeded
-from descry.interact.chips import Chip, added, chips_of, conflicts, parse, with_chips
+from descry.language import Chip, added, chips_of, conflicts, parse, with_chips
 from descry.query import Part, Query
 
 TABLE = [

@@ -15,13 +15,14 @@ import pytest
 
 from descry.embed import load
 from descry.errors import ModelMissing
+from descry.evaluate import Embedded
 from descry.interact import absence
 from descry.interact.choosing import negation
 from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import vocabulary
 from descry.interact.simulate import simulate
 from descry.interact.witness import FAITHFUL, Habits
-from descry.interact.worlds import Embedded, absence_profiles, withheld, world_of
+from descry.interact.worlds import absence_profiles, withheld, world_of
 from descry.people.benchmark import PARTS, benchmark, held_in, records_of
 
 pytestmark = pytest.mark.long
@@ -97,8 +98,7 @@ def test_gain_needs_fewer_rounds(courses, other) -> None:
 
 def test_not_lowers_the_share_by_half(model, parts) -> None:
     benches, photos, people = parts["test"]
-    world = world_of(model, benches["sketch"], people, vocabulary(), photos)
-    rows = negation(model, benches["sketch"], photos, people, vocabulary(), world.formula)
+    rows = negation(model, benches["sketch"], photos, people, vocabulary())
     assert rows
     failing = {r["key"]: round(r["left"], 2) for r in rows if r["left"] > 0.5}
     assert not failing, f"the share of these is not halved: {failing}"

@@ -37,8 +37,8 @@ def test_gain_is_the_mutual_information_written_out() -> None:
         joint[:, 1] = p - joint[:, 0]
         marginal = np.outer(joint.sum(axis=1), joint.sum(axis=0))
         want.append(float((joint * np.log2(joint / marginal)).sum()))
-    asker = Asker([Question(str(i), "?", str(i)) for i in range(3)], yes, error)
-    np.testing.assert_allclose(asker.gains(scores, 1.0), want, atol=1e-5)
+    asker = Asker([Question(str(i), "?", str(i)) for i in range(3)], yes, 1.0, error)
+    np.testing.assert_allclose(asker.gains(scores), want, atol=1e-5)
 
 
 def test_a_sure_half_split_gains_one_bit_and_a_settled_one_nothing() -> None:

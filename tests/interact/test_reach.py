@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from descry.interact.chips import parse
+from descry.language import parse
 
 ENDS = {
     "a man without a hat in a red jacket": "man, NOT hat, red jacket",

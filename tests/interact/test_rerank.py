@@ -7,7 +7,7 @@ import pytest
 
 from descry.errors import UsageError
 from descry.interact.rerank import bank_sums, inverted_softmax, k_reciprocal, reranker
-from descry.ranking import unit
+from descry.search import unit
 
 
 def test_inverted_softmax_is_a_softmax_over_queries() -> None:

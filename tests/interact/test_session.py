@@ -12,16 +12,15 @@ import pytest
 import torch
 from PIL import Image
 
-from descry.compose import Composition
 from descry.errors import DataError, LimitExceeded, UsageError
 from descry.interact import rounds
-from descry.interact.chips import Chip
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
-from descry.leads import Arrays
+from descry.language import Chip
 from descry.query import Query
-from descry.ranking import Formula
+from descry.ranking import Composition, Formula, Ranking
+from descry.search import Arrays
 
 
 @pytest.fixture
@@ -149,9 +148,9 @@ def test_replay_gives_the_same_order_also_after_reopening_and_on_four_threads(
 
 
 def test_replay_uses_the_formula_of_the_round(session: Session, space, model) -> None:
-    session.formula = Formula(negation=0.3)
+    session.ranking = Ranking(formula=Formula(negation=0.3))
     session.ask(Query(wanted="red", unwanted="bag"))
-    other = Session(space, model, session.inquiry, k=20, formula=Formula(negation=5.0), composition=Composition("late"))
+    other = Session(space, model, session.inquiry, k=20, ranking=Ranking(Composition("late"), Formula(negation=5.0)))
     assert all(same for _, same in other.replay())
 
 

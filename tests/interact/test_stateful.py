@@ -19,13 +19,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from descry.compose import Composition
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
-from descry.leads import Arrays
 from descry.query import Query
-from descry.ranking import unit
+from descry.ranking import Composition, Ranking
+from descry.search import Arrays, unit
 
 from .toy import D, ToyModel
 
@@ -76,7 +75,7 @@ class Searcher(RuleBasedStateMachine):
     def begin(self) -> None:
         self.folder = Path(tempfile.mkdtemp())
         self.store = InquiryStore(self.folder)
-        self.session = Session(SPACE, ToyModel(), Inquiry("i"), self.store, k=8, composition=Composition("late"))
+        self.session = Session(SPACE, ToyModel(), Inquiry("i"), self.store, k=8, ranking=Ranking(Composition("late")))
         self.small = Small()
 
     def teardown(self) -> None:
@@ -166,7 +165,9 @@ class Searcher(RuleBasedStateMachine):
     def reopen(self) -> None:
         self.store.close()
         self.store = InquiryStore(self.folder)
-        session = Session(SPACE, ToyModel(), self.store.load("i"), self.store, k=8, composition=Composition("late"))
+        session = Session(
+            SPACE, ToyModel(), self.store.load("i"), self.store, k=8, ranking=Ranking(Composition("late"))
+        )
         if session.inquiry.head:
             made = session.inquiry.current
             assert tuple(session.rank(made).ids[: len(made.results)].tolist()) == made.ids, (

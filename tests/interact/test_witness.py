@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from descry.compose import Composition, phrase_vectors
 from descry.errors import UsageError
 from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import Question, beliefs
@@ -13,7 +12,8 @@ from descry.interact.session import Session
 from descry.interact.simulate import POLICIES, World, fit_sharpness, simulate, to_json
 from descry.interact.witness import Habits, Witness, answerer_card
 from descry.query import Query
-from descry.ranking import FORMULA, fit, stack, unit
+from descry.ranking import FORMULA, Composition, Ranking
+from descry.search import fit, phrase_vectors, stack, unit
 
 QUESTIONS = tuple(Question(f"q{i}", f"Is it {i}?", f"thing{i}", "", f"a{i}", ("yes",)) for i in range(6))
 
@@ -114,7 +114,7 @@ def test_true_attributes_gain_at_least_as_much_and_errors_cost() -> None:
 
 def test_the_simulation_counts_what_a_session_counts(space, model) -> None:
     """Base terms, a yes and a no through both paths: the same scores."""
-    session = Session(space, model, composition=Composition("late", "each"))
+    session = Session(space, model, ranking=Ranking(Composition("late", "each")))
     query = Query(sketches=b"s")
     session.ask(query)
     hat, bag = Question("a", "?", "hat"), Question("b", "?", "bag")
@@ -177,4 +177,4 @@ def test_the_card_lists_what_the_answerer_knows() -> None:
 
 def test_formula_constants_reach_the_simulation() -> None:
     world = toy_world()
-    assert world.formula == FORMULA
+    assert world.ranking.formula == FORMULA

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from descry.compose import Composition, phrase_vectors, readings_of, terms
+from descry.evaluate import Embedded
 from descry.interact.questions import vocabulary
 from descry.interact.wordings import area, best_readings, candidates, words_of
-from descry.interact.worlds import Embedded
 from descry.people.person import make_person, values_of
 from descry.query import Query
-from descry.ranking import unit
+from descry.ranking import ranking_of
+from descry.search import phrase_vectors, terms_of, unit
 
 
 class Speaker:
@@ -79,7 +79,7 @@ def test_a_reading_changes_the_direction_of_the_phrase_wherever_it_is_scored_by_
     plain = phrase_vectors(model, [SLEEVES.phrase])
     like, unlike = ["a long sleeve shirt", "a long sleeve top"], ["a tank top"]
     model.config["composition"]["readings"] = {SLEEVES.phrase: [like, unlike]}
-    assert readings_of(model) == {SLEEVES.phrase: (tuple(like), tuple(unlike))}
+    assert ranking_of(model).prompts == {SLEEVES.phrase: (tuple(like), tuple(unlike))}
     got = phrase_vectors(model, [SLEEVES.phrase, "a red hat"])
     rows = model.embed_texts([*like, *unlike])
     assert np.allclose(got[0], unit((rows[:2].mean(axis=0) - rows[2])[None])[0], atol=1e-6)
@@ -87,6 +87,6 @@ def test_a_reading_changes_the_direction_of_the_phrase_wherever_it_is_scored_by_
     model.config["composition"]["readings"] = {}
     assert np.allclose(phrase_vectors(model, ["a red hat"])[0], got[1])
     model.config["composition"]["readings"] = {SLEEVES.phrase: [like, unlike]}
-    made = terms(model, Query(wanted="a hat", unwanted=(SLEEVES.phrase,)), Composition("late"))
+    made = terms_of(model, [Query(wanted="a hat", unwanted=(SLEEVES.phrase,))], ranking_of(model).using("late"))[0]
     assert np.allclose(next(t for t in made if t.kind == "not").vector, got[0])
     assert phrase_vectors(model, []).shape == (0, 4)

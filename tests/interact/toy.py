@@ -6,7 +6,7 @@ import hashlib
 
 import numpy as np
 
-from descry.ranking import unit
+from descry.search import unit
 
 D = 24
 

@@ -15,7 +15,7 @@ from descry.cli import main
 from descry.data.leaks import Leaks, Pair
 from descry.embed import load
 from descry.errors import DataError
-from descry.evaluate import averaged, evaluate, evaluate_all, judged, similarity
+from descry.evaluate import Embedded, averaged, evaluate, evaluate_all, judged, scores_of
 from descry.people.read import read_people
 from descry.studies import ledger
 from descry.studies.comparing import compare, differences
@@ -146,7 +146,7 @@ def test_compare_refuses_other_questions(results, tmp_path, capsys):
 def test_foreign_scores_are_judged_as_ours(bench, results, tmp_path, capsys):
     model, data = load(bench.run, device="cpu"), read_people(bench.data)
     for name in ("text", "photo"):  # photo: each query's own photograph is ignored
-        np.save(tmp_path / "s.npy", similarity(model, data.test[name]))
+        np.save(tmp_path / "s.npy", scores_of(model, data.test[name].probes, Embedded.of(model, data.test[name])))
         args = ("evaluate", "--scores", tmp_path / "s.npy", "--json")
         status, out, err = said(capsys, *args, "--data", bench.data, "--benchmark", name)
         assert status == 0, err

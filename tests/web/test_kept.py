@@ -9,8 +9,8 @@ from descry.gallery.searching import Rows
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
-from descry.leads import search
 from descry.query import Filters, Query
+from descry.search import rank as search
 from descry.web.desk import identity
 from served import toy_model
 

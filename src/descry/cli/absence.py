@@ -61,7 +61,7 @@ def calibrate(
 
 def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
     """Rows of (terms, items left out always, items of the person, who), one for each track."""
-    from ..ranking import Term
+    from ..search import Term
 
     tracks: dict[str, list[int]] = defaultdict(list)
     for item in gallery.listed():
@@ -82,8 +82,9 @@ def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], li
 
 
 def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
-    from ..compose import terms
+    from ..interact.absence import wanted_only
     from ..query import Part, Query
+    from ..search import terms_of
 
     rows: dict[str, list[tuple[Any, list[int], list[int], str]]] = defaultdict(list)
     lines = path.read_text("utf-8").splitlines()[:limit]
@@ -101,7 +102,8 @@ def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[
                 photos=tuple(Part(Path(row[name])) for name in ("image",) if name in row),
                 wanted=tuple(Part(row[name]) for name in ("text",) if name in row),
             )
-            rows[query.kind].append((terms(gallery.model, query), [], ids, f"line {number} {ids}"))
+            query = wanted_only(query)
+            rows[query.kind].append((terms_of(gallery.model, [query])[0], [], ids, f"line {number} {ids}"))
             tick(number)
     return dict(rows)
 
@@ -112,10 +114,11 @@ def _profiles(
     import numpy as np
 
     from ..gallery.searching import Rows
-    from ..interact.absence import profile
-    from ..leads import positions
-    from ..ranking import fit, stack
+    from ..interact.absence import profile_of
+    from ..ranking import ranking_of
+    from ..search import positions, stack
 
+    ranking = ranking_of(gallery.model)
     space = Rows(gallery.store, gallery.snapshot())
     present: list[Any] = []
     absent: list[Any] = []
@@ -125,7 +128,6 @@ def _profiles(
             for gone, into in ((left_out, present), (ids, absent)):
                 seen = np.ones(len(space.ids), bool)
                 seen[positions(space.ids, gone)] = False
-                kept = similarity[:, seen]
-                into.append(profile(fit(terms, kept).scores(kept), kept[0]))
+                into.append(profile_of(terms, similarity[:, seen], ranking))
             tick(done)
     return np.array(present), np.array(absent), [who for *_, who in rows]

@@ -195,7 +195,7 @@ class Chat:
         return [ids[n - 1] for n in numbers]
 
     def _chips(self) -> None:
-        from ..interact.chips import chips_of
+        from ..language import chips_of
 
         for n, chip in enumerate(chips_of(self.session.query), 1):
             print(f"  {n}. {chip}{'' if chip.on else '  (off)'}{f'  × {chip.weight:g}' if chip.weight != 1 else ''}")
@@ -203,7 +203,7 @@ class Chat:
     def _edit(self, rest: list[str], how: str) -> Any:
         from dataclasses import replace
 
-        from ..interact.chips import chips_of
+        from ..language import chips_of
 
         chips, chosen = chips_of(self.session.query), set(_numbers(rest))
         if not chosen <= set(range(1, len(chips) + 1)):

@@ -9,9 +9,8 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
+from ..ranking import COMPOSITIONS, SERVED
 from .evaluate import table
-
-WAYS = ("early", "late", "pseudo")
 
 
 def compare(
@@ -28,7 +27,7 @@ def compare(
     Args:
         a: a file that descry evaluate wrote with --per-query (with --json: differences only, no test).
         b: another; or the same, to compare two ways of composing.
-        ways: compose A's queries in the first way and B's in the second: early, late or pseudo.
+        ways: compose A's queries in the first way and B's in the second, such as served and early.
         measure: R@1, R@5, R@10, mAP, mINP; may be repeated; left out, R@1 and mAP.
         json_: print JSON.
         seed: of the exchanges and draws.
@@ -38,8 +37,8 @@ def compare(
     from ..studies.results import read_results
 
     for way in ways or ():
-        if way not in WAYS:
-            raise UsageError(f"there is no composition {way!r}; {nearest(way, WAYS)}")
+        if way not in (SERVED, *COMPOSITIONS):
+            raise UsageError(f"there is no composition {way!r}; {nearest(way, (SERVED, *COMPOSITIONS))}")
     one, other = read_results(a), read_results(b)
     lines = lines_of(one, other, ways, measure or ("R@1", "mAP"), seed=seed)
     said = differences(one, other)

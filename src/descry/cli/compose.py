@@ -30,8 +30,8 @@ def compose(
     """
     from ..checkpoint import load_any, read_config, write_atomically
     from ..embed import load
+    from ..evaluate import Embedded
     from ..interact.choosing import compare, compositions
-    from ..interact.worlds import Embedded
     from .starting import read_data
 
     machine.settle()
@@ -44,8 +44,8 @@ def compose(
     best = lines[0].composition.to_json()
     if keep:
         folder = load_any(run)[2]
-        config = read_config(folder)
-        config["composition"] = best | {"chosen_on": bench.fingerprint()[:16], "R@1": round(lines[0].ranks.r1, 2)}
+        chosen = {"chosen_on": bench.fingerprint()[:16], "R@1": round(lines[0].ranks.r1, 2)}
+        config = model.ranking.using(lines[0].composition).saved(read_config(folder), **chosen)
         write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     rows = [_row(line) for line in lines]
     if json_:

@@ -139,7 +139,7 @@ def _list(gallery: Path, as_json: bool) -> int:
 
 
 def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...], unwanted: tuple[str, ...]) -> Any:
-    from ..interact import chips
+    from .. import language as chips
     from ..query import Part, Query
 
     query = Query(sketches=tuple(Part(Path(p)) for p in sketch), photos=tuple(Part(Path(p)) for p in image))
@@ -148,7 +148,7 @@ def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...
 
 
 def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], replace: bool) -> None:
-    from ..interact import chips
+    from .. import language as chips
 
     if not text and not unwanted:
         raise UsageError("there is nothing to refine with; give --text or --not")

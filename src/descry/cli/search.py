@@ -14,6 +14,7 @@ from .machine import Machine, OnMachine
 from .report import outside
 from .times import moment
 
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
 
@@ -33,6 +34,7 @@ def search(
     since: str = "",
     until: str = "",
     path: str = "",
+    verbatim: Flag = False,
     composition: str = "",
     model: str = "",
     json_: Json = False,
@@ -47,7 +49,7 @@ def search(
         gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.
-        text: a phrase that holds, such as "a red jacket".
+        text: what holds, such as "a red jacket"; "a red jacket, no backpack" is understood.
         not_: a phrase that must not hold, without a negation: --not backpack.
         like: id of an item that is close; it stands first.
         unlike: id of an item that is not the person.
@@ -57,6 +59,7 @@ def search(
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
         path: only paths of this glob.
+        verbatim: give the texts to the encoder as they are; left out, "no backpack" means --not backpack.
         composition: early, late, sum, slerp, ranks, early+late or pseudo; left out, what the model's validation chose.
         model: where the gallery's model now lies, if it was moved.
         json_: print JSON.
@@ -64,7 +67,6 @@ def search(
         sheet: also write a contact sheet to this picture.
         copy_to: also copy the pictures shown to this folder.
     """
-    from ..compose import Composition
     from ..embed import load
     from ..gallery import Gallery
     from ..query import Filters, Query
@@ -74,11 +76,11 @@ def search(
             outside(out, Path(gallery))
     machine.settle()
     filters = Filters(camera, moment(since, "--since"), moment(until, "--until", end=True), path)
-    query = Query(sketch, image, text, not_, like, unlike, closest, filters)
+    query = Query(sketch, image, text, not_, like, unlike, closest, filters, verbatim)
     with Gallery.open(gallery, load(model, machine.device, machine.precision) if model else None) as opened:
-        _tell_words(opened.model, query)
-        found = opened.search(query, k, composition=Composition(composition) if composition else None)
-        account_search(opened, query, found)
+        found = opened.search(query, k, composition=composition or None)
+        account_search(opened, found.query, found)
+        _tell_words(opened.model, query, found.query)
     if found.note:
         print(f"note: {found.note}", file=sys.stderr)
     results.tell(found, json_)
@@ -91,8 +93,11 @@ def search(
     return 0
 
 
-def _tell_words(model: Any, query: Any) -> None:
-    """Say which words the model never saw, and what its limit cuts off."""
+def _tell_words(model: Any, asked: Any, query: Any) -> None:
+    """Say how the words were understood, which of them the model never saw, and what its limit cuts off."""
+    if query != asked:
+        phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]
+        print(f"note: understood as {', '.join(phrases)} (--verbatim keeps the words)", file=sys.stderr)
     for part in (*query.wanted, *query.unwanted):
         unknown = model.words.unknown(part.value)
         if unknown:

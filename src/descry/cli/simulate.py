@@ -54,10 +54,11 @@ def simulate(
         json_: print the same JSON.
     """
     from ..embed import load
+    from ..evaluate import Embedded
     from ..interact import simulate as simulation
     from ..interact.questions import vocabulary
     from ..interact.witness import Habits
-    from ..interact.worlds import Embedded, withheld, world_of
+    from ..interact.worlds import withheld, world_of
     from ..people.benchmark import PARTS, benchmark, held_in, records_of
     from ..people.read import read_people, read_records
 

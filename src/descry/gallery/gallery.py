@@ -21,6 +21,7 @@ from .sources import Sources
 from .walk import plan, roots_of
 
 if TYPE_CHECKING:
+    from ..ranking import Composition
     from .relocation import RelocationReport
 
 LOCALLY = "do it in the local gallery that it was migrated from"
@@ -154,28 +155,31 @@ class Gallery:
         k: int = 20,
         model: Any = None,
         *,
-        composition: Any = None,
+        composition: Composition | str | None = None,
         snapshot: Snapshot | None = None,
         marked: Iterable[int] = (),
     ) -> Results:
-        """The k best items for a query, by the one formula of `descry.ranking`; liked items stand first.
+        """The k best items for a query (see `descry.search`); liked items stand first.
 
-        composition: how sketch and words are put together, else as the model's validation chose. snapshot: search the
+        Negations in wanted texts become NOT phrases, unless the query is verbatim; `Results.query` says how it was
+        understood. composition: how sketch and words are put together, by name or as a value; else as the model's
+        validation chose. snapshot: search the
         rows of an earlier moment; metadata is as of now. marked: further ids that count as marked for the filter.
         Raises UsageError for an empty query or k < 1, IndexMismatch for another model.
         """
-        from .. import compose
+        from ..ranking import ranking_of
+        from ..search import terms_of, understood
         from .searching import answer
 
         if model is not None:
             self._bind(model)
-        terms = compose.terms(self.model, query, composition) if asks(query) else []
+        query, ranking = understood(query), ranking_of(self.model).using(composition)
+        terms = terms_of(self.model, [query], ranking)[0] if asks(query) else []
         if "scores" not in self.store.capabilities:
             from . import remote
 
-            formula = compose.formula_of(self.model)
-            return remote.answer(self.store, terms, query, k, formula, self.model.note)  # type: ignore[arg-type]
-        return answer(self.store, terms, query, k, compose.formula_of(self.model), snapshot, marked, self.model.note)
+            return remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
+        return answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
 
     def nearest(
         self, vectors: np.ndarray, k: int = 20, filters: Filters | None = None

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .. import leads, ranking
+from .. import search
 from ..query import Filters, Query
+from ..ranking import Formula
 from .milvus import MOST, MilvusStore
 from .milvus_rows import expression
 from .results import Results
@@ -15,14 +16,14 @@ from .results import Results
 LEAST, FACTOR, ALL = 1000, 20, 4000
 
 
-class Candidates(leads.Arrays):
+class Candidates(search.Arrays):
     """A Space of the items that may be shown; those that may not, such as marks outside the filters, lend their
     vectors and nothing else. ids: (N,) rising; vectors: (N, D); shown: (N,) bool.
     """
 
     def __init__(self, ids: np.ndarray, vectors: np.ndarray, shown: np.ndarray):
         super().__init__(ids[shown], vectors[shown])
-        self.all = leads.Arrays(ids, vectors)
+        self.all = search.Arrays(ids, vectors)
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         return self.all.vectors(ids)
@@ -30,10 +31,10 @@ class Candidates(leads.Arrays):
 
 def answer(
     store: MilvusStore,
-    terms: Sequence[ranking.Term],
+    terms: Sequence[search.Term],
     query: Query,
     k: int,
-    formula: ranking.Formula,
+    formula: Formula,
     note: str = "",
 ) -> Results:
     """The best k among the nearest candidates of every term that draws people in, by the formula over those candidates.
@@ -44,9 +45,9 @@ def answer(
     """
     wanted = min(MOST, max(LEAST, FACTOR * k))
     marks = [*query.liked, *query.unliked, *query.closest]
-    pulls = [t.vector for t in terms if ranking.SHAPES[t.shape] > 0]
+    pulls = [t.vector for t in terms if search.SHAPES[t.shape] > 0]
     if query.liked or query.closest:
-        pulls.append(ranking.unit(store.vectors([*query.liked, *query.closest]).astype(np.float32).mean(axis=0)))
+        pulls.append(search.unit(store.vectors([*query.liked, *query.closest]).astype(np.float32).mean(axis=0)))
     condition = expression(query.filters, store.partition_by)
     passing = store.count(condition)
     if passing <= ALL:
@@ -58,14 +59,14 @@ def answer(
     total = store.count()
     if not ids:
         removed = removed_by(store, query.filters, total)
-        return Results((), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note)
+        return Results(
+            (), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query
+        )
     order = np.array(sorted(ids.union(marks)), np.int64)
     vectors = store.vectors(order.tolist()).astype(np.float32)
     space = Candidates(order, vectors, np.isin(order, list(ids)))
-    found = leads.search(space, terms, query, k, formula)
+    found = search.rank(space, terms, query, k, formula)
     items = store.items(found.ids.tolist())
-    first = found.fit.terms[0].vector
-    cosines = vectors[np.searchsorted(order, found.ids)] @ first
     whom = "all" if passing <= ALL else "the nearest"
     said = f"approximate: ranked among {len(ids)} candidates of {total} items ({whom} that the filters let through)"
     return Results(
@@ -73,13 +74,14 @@ def answer(
         paths=tuple(i.path for i in items),
         scores=np.asarray(found.scores, np.float32),
         items=tuple(items),
-        cosines=cosines.astype(np.float32),
+        cosines=found.cosines,
         parts=found.names,
         contributions=found.shares,
         considered=len(ids),
         total=total,
         exact=False,
         note=f"{note}; {said}" if note else said,
+        query=query,
     )
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..errors import LimitExceeded
+from ..query import Query
 from .contract import Item
 
 MANY, TOO_MANY = 2_000_000, 5_000_000
@@ -20,7 +21,7 @@ class Results:
     (kind, label) of each part of the query; contributions: (parts, k), whose columns sum to the scores. considered:
     items that passed the filters, of total. removed: how many each filter keeps out by itself, when nothing was left.
     exact: whether every item was compared. generation: the commit that was searched. note: what must be said beside
-    the answer.
+    the answer. query: as it was understood, with negated words as NOT phrases.
     """
 
     ids: tuple[int, ...]
@@ -36,6 +37,7 @@ class Results:
     exact: bool = True
     generation: int = 0
     note: str = ""
+    query: Query = field(default_factory=Query)
 
     def __len__(self) -> int:
         return len(self.ids)

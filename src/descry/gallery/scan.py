@@ -7,15 +7,14 @@ float64.
 Letters: N live rows, D dimension, T query vectors, k results, ε bound on the error of a low-precision cosine.
 
 On a processor, PyTorch's float16 matrix-vector product reads stored rows as fast as memory delivers them; for many
-queries at once a bfloat16 matrix product over cached blocks wins. Where a processor lacks either, a short measurement
-finds out and float32 takes its place.
+queries at once a bfloat16 matrix product over cached blocks wins. Where a processor lacks the instructions for either,
+float32 takes its place (`routes`).
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from functools import lru_cache
+import platform
+from functools import cache
 
 import numpy as np
 import torch
@@ -32,36 +31,17 @@ HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
 Scratch = tuple[Tensor, Tensor]
 
 
-@lru_cache(maxsize=8)
-def routes(dimension: int, threads: int) -> tuple[str, str]:
-    """The fastest product for one query ("half" or "single") and for many ("brain" or "single") on this machine.
+@cache
+def routes() -> tuple[str, str]:
+    """The product for one query ("half" or "single") and for many ("brain" or "single"), by what the processor has.
 
-    Half is taken only if it also sums in more than half precision: its error must be that of rounding. The quickest of
-    several short runs counts, and single precision must win clearly, since a busy machine may delay any of them.
+    Half needs instructions that convert float16 (every x86 processor with AVX2 has them, and every 64-bit ARM), brain
+    those that multiply bfloat16. Nothing is timed. PyTorch sums both in float32, as `half_bound` and `brain_bound` say.
     """
-    generator = torch.Generator().manual_seed(0)
-    block = torch.nn.functional.normalize(torch.randn(8192, dimension, generator=generator)).half()
-    query = torch.nn.functional.normalize(torch.randn(dimension, generator=generator), dim=0)
-    truth = block.double() @ query.double()
-    error = float((torch.mv(block, query.half()).double() - truth).abs().max())
-    one = "single"
-    if error < half_bound(1.0, dimension):
-        one = _clearly(_one, block, query, "half")
-    return one, _clearly(_many, block, query.repeat(64, 1), "brain")
-
-
-def _clearly(product: Callable[[Tensor, Tensor, str], Tensor], block: Tensor, query: Tensor, usual: str) -> str:
-    quick, single = _clock(lambda: product(block, query, usual)), _clock(lambda: product(block, query, "single"))
-    return usual if quick < 1.5 * single else "single"
-
-
-def _clock(work: Callable[[], Tensor]) -> float:
-    times = []
-    for _ in range(9):
-        begin = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - begin)
-    return min(times)
+    capability = torch.backends.cpu.get_cpu_capability()
+    half = capability.startswith(("AVX2", "AVX512")) or platform.machine().lower() in ("aarch64", "arm64")
+    brain = torch.ops.mkldnn._is_mkldnn_bf16_supported() if torch.backends.mkldnn.is_available() else False
+    return "half" if half else "single", "brain" if brain else "single"
 
 
 def half_bound(norm: float, dimension: int) -> float:
@@ -82,7 +62,7 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray) -> np.ndarray:
     out = np.empty((len(queries), len(snapshot)), np.float32)
     if len(snapshot) == 0:
         return out
-    route = routes(queries.shape[1], torch.get_num_threads())[0]
+    route = routes()[0]
     places = None if snapshot.rows is None else torch.from_numpy(snapshot.rows)
     for row, query in zip(out, queries, strict=True):
         scores = torch.cat([_one(torch.from_numpy(b), query, route) for b in snapshot.blocks])
@@ -151,7 +131,7 @@ def _best(
 
 def _fronts(snapshot: Snapshot, queries: Tensor, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
     """For each query the columns that surely hold its best k, from one pass over the vectors."""
-    route = routes(queries.shape[1], torch.get_num_threads())[1]
+    route = routes()[1]
     bound = brain_bound if route == "brain" else half_bound
     margins = torch.tensor([2 * bound(float(q.norm()), len(q)) for q in queries])
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,9 @@ from typing import Any
 import numpy as np
 
 from ..errors import DataError
+from ..query import Query
+from ..ranking import Ranking
+from ..search import Term, fit, understood
 from .logistic import logistic, regress
 
 FEATURES = (
@@ -57,6 +60,19 @@ def profile(scores: np.ndarray, cosine: np.ndarray) -> np.ndarray:
     sums = (float(np.log(np.mean(np.exp(a * (z - top)))) + a * top) for a in (2, 4))
     cosine = np.asarray(cosine, np.float64)
     return np.array([top, top - float(best.min()), *sums, cosine.max(), cosine.mean(), cosine.std()])
+
+
+def wanted_only(query: Query) -> Query:
+    """What absence is judged by: pictures and wanted words. Marks and NOT only change the order among those shown."""
+    return understood(query).replace(unwanted=(), liked=(), unliked=(), closest=())
+
+
+def profile_of(terms: Sequence[Term], similarity: np.ndarray, ranking: Ranking) -> np.ndarray:
+    """(F,) profile of a query over a gallery, for calibration and for the notice alike.
+
+    terms: of the query (`wanted_only`). similarity: (R, N) of `search.stack(terms)` with every item of the gallery.
+    """
+    return profile(fit(terms, similarity, ranking.formula).scores(similarity), similarity[0])
 
 
 @dataclass(frozen=True)

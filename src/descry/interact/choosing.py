@@ -12,17 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import HOW, Composition, Memo, curves_of, phrase_vectors
-from ..metrics import Ranks, rank
+from ..evaluate import Embedded, evaluate, scores_of
+from ..language import added, parse
+from ..metrics import Ranks
 from ..people.person import Person, held
-from ..ranking import Formula, Term, fit, stack
+from ..ranking import COMPOSITIONS, Composition, Formula, ranking_of
 from ..records import Benchmark
-from .chips import added, parse
+from ..search import Memo, Term, fit, phrase_vectors, stack
 from .gains import paired
 from .questions import Question
 from .simulate import World, simulate
 from .witness import FAITHFUL, Habits
-from .worlds import Embedded, base_scores
 
 SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
 TOP = 20
@@ -37,7 +37,7 @@ class Line:
     against: Mapping[str, float] | None = None
 
 
-def compositions(hows: Iterable[str] = HOW) -> list[Composition]:
+def compositions(hows: Iterable[str] = COMPOSITIONS) -> list[Composition]:
     """The compositions worth comparing: each way with its shares."""
     out = []
     for how in hows:
@@ -50,13 +50,11 @@ def compositions(hows: Iterable[str] = HOW) -> list[Composition]:
 def compare(
     model: Any, bench: Benchmark, photos: Embedded, candidates: Sequence[Composition], formula: Formula | None = None
 ) -> list[Line]:
-    """Every candidate on a benchmark of sketch and words, best average precision first."""
-    relevant = np.array([p.pid for p in bench.probes])[:, None] == photos.pids[None, :]
-    lines, memo = [], Memo(limit=1 << 20)
-    for c in candidates:
-        counted = replace(formula or Formula(), fusion="ranks" if c.how == "ranks" else "z")
-        scores, _ = base_scores(model, bench, photos, c, counted, memo=memo)
-        lines.append(Line(c, rank(scores, relevant)))
+    """Every candidate on a benchmark of sketch and words, best average precision first; the photographs that a probe
+    ignores are left out, as in `evaluate`. formula: the model's own unless given.
+    """
+    memo = Memo(limit=1 << 20)
+    lines = [Line(c, evaluate(model, bench, c, photos, memo=memo, formula=formula).ranks) for c in candidates]
     lines.sort(key=lambda line: -line.ranks.map)
     best = lines[0].ranks.ap
     return [lines[0], *(replace(line, against=paired(line.ranks.ap, best, 2000)) for line in lines[1:])]
@@ -88,11 +86,12 @@ def tuned(
     table = []
     for values in product(*grid.values()):
         constants = dict(zip(grid, values, strict=True))
-        tried = replace(world, formula=replace(world.formula, **constants))  # type: ignore[arg-type]
+        formula = replace(world.ranking.formula, **constants)  # type: ignore[arg-type]
+        tried = replace(world, ranking=replace(world.ranking, formula=formula))
         ends = [simulate(tried, "gain", h, rounds, s).ranks[-1] for h in habits for s in range(seeds)]
         table.append((constants, float(np.mean([np.mean(1 / r) for r in ends]))))
     table.sort(key=lambda row: -row[1])
-    return replace(world.formula, **table[0][0]), table  # type: ignore[arg-type]
+    return replace(world.ranking.formula, **table[0][0]), table  # type: ignore[arg-type]
 
 
 def negation(
@@ -101,9 +100,7 @@ def negation(
     photos: Embedded,
     people: Mapping[int, Person],
     questions: Sequence[Question],
-    formula: Formula,
     probes: int = 200,
-    composition: Composition | None = None,
 ) -> list[dict[str, Any]]:
     """What "no X" does to the share of X among the first twenty, for every X that 30 to 70 % of the people hold.
 
@@ -113,20 +110,19 @@ def negation(
     facts = {pid: held(people[pid]) for pid in photos.pids.tolist()}
     asked = [(q, np.array([facts[p].get(q.attribute) in q.values for p in photos.pids.tolist()])) for q in questions]
     asked = [(q, has) for q, has in asked if 0.3 <= has.mean() <= 0.7]
-    few = replace(bench, probes=bench.probes[:probes])
-    start, _ = base_scores(model, few, photos, composition, formula)
+    ranking = ranking_of(model)
+    start = scores_of(model, bench.probes[:probes], photos)
     unwanted = phrase_vectors(model, [q.phrase for q, _ in asked])
-    curves = curves_of(model)
     english = model.embed_texts([_negated(q.phrase) for q, _ in asked])
     rows = []
     for (question, has), no, words in zip(asked, unwanted, english, strict=True):
         shares = {"before": _share(start, has)}
         for name, term in (
-            ("NOT", Term("not", question.phrase, 1.0, no, "not", curve=curves.get(question.phrase))),
+            ("NOT", Term("not", question.phrase, 1.0, no, "not", curve=ranking.curve(question.phrase))),
             ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
         ):
             similarity = stack([term]) @ photos.vectors.T
-            shares[name] = _share(start + fit([term], similarity, formula).scores(similarity), has)
+            shares[name] = _share(start + fit([term], similarity, ranking.formula).scores(similarity), has)
         rows.append({"key": question.key, "held by": float(has.mean()), **_intervals(shares)})
     return rows
 

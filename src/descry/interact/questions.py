@@ -18,14 +18,13 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Curves, curves_of, phrase_vectors
 from ..errors import DataError
-from ..leads import Space
 from ..query import Query
+from ..ranking import Ranking, ranking_of
+from ..search import Space, phrase_vectors
 from .logistic import logistic
 
 SAMPLE = 4096
-SHARPNESS = 1.0
 WITNESS_ERROR = 0.1
 
 
@@ -82,26 +81,31 @@ class Asker:
     Costs A × N × 8 bytes; made once for a snapshot, a question then takes two products of that size.
     """
 
-    def __init__(self, questions: Sequence[Question], yes: np.ndarray, error: float = WITNESS_ERROR):
-        """yes: (A, N) P(yes | item), see `beliefs`. error: share of answers taken to be wrong."""
-        self.questions = tuple(questions)
+    def __init__(
+        self, questions: Sequence[Question], yes: np.ndarray, sharpness: float = 1.0, error: float = WITNESS_ERROR
+    ):
+        """yes: (A, N) P(yes | item), see `beliefs`. sharpness: from scores to log-odds, as `Ranking.sharpness`. error:
+        share of answers taken to be wrong.
+        """
+        self.questions, self.sharpness = tuple(questions), sharpness
         self.yes = np.asarray(yes, np.float32)
         self.seen = np.float32(error) + np.float32(1 - 2 * error) * self.yes
         self.doubt = _entropy(self.seen)
 
     @classmethod
     def of(cls, space: Space, model: Any, questions: Sequence[Question], error: float = WITNESS_ERROR) -> Asker:
-        """For a gallery: phrases are embedded by the model that made its vectors."""
+        """For a gallery: phrases are embedded and read by the model that made its vectors, with its ranking."""
+        ranking = ranking_of(model)
         similarity = space.scores(phrase_vectors(model, [q.phrase for q in questions]))
-        return cls(questions, read(questions, similarity, curves_of(model)), error)
+        return cls(questions, read(questions, similarity, ranking), ranking.sharpness, error)
 
-    def gains(self, scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
-        """(N,) scores of the current round → (A,) expected gains in bits. sharpness: scores to log-odds."""
-        p = posterior(scores, sharpness)
-        return np.maximum(_entropy(self.seen @ p) - self.doubt @ p, 0)
+    def gains(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) or (Q, N) scores of the current round → (A,) or (Q, A) expected gains in bits."""
+        p = posterior(scores, self.sharpness)
+        return np.maximum(_entropy(p @ self.seen.T) - p @ self.doubt.T, 0)
 
     def next(
-        self, scores: np.ndarray, query: Query, asked: Mapping[str, str], k: int = 1, sharpness: float = SHARPNESS
+        self, scores: np.ndarray, query: Query, asked: Mapping[str, str], k: int = 1
     ) -> list[tuple[Question, float]]:
         """The k questions most worth asking now, with their gains; fewer when the vocabulary is used up.
 
@@ -109,7 +113,7 @@ class Asker:
         """
         said = {p.value for p in (*query.wanted, *query.unwanted)}
         settled = {q.group for q in self.questions if q.group and asked.get(q.key) == "yes"}
-        gains = self.gains(scores, sharpness)
+        gains = self.gains(scores)
         open_ = [
             i
             for i, q in enumerate(self.questions)
@@ -119,11 +123,11 @@ class Asker:
         return [(self.questions[i], float(gains[i])) for i in best]
 
 
-def posterior(scores: np.ndarray, sharpness: float = SHARPNESS) -> np.ndarray:
-    """(N,) scores → (N,) float32 weights that sum to 1: what the scores say about where to look, not a probability."""
+def posterior(scores: np.ndarray, sharpness: float = 1.0) -> np.ndarray:
+    """(…, N) scores → (…, N) float32 weights that sum to 1: what the scores say about where to look, no probability."""
     scores = np.asarray(scores, np.float32) * np.float32(sharpness)
-    weights = np.exp(scores - scores.max())
-    return weights / weights.sum()
+    weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+    return np.asarray(weights / weights.sum(axis=-1, keepdims=True))
 
 
 def beliefs(similarity: np.ndarray, rounds: int = 40) -> np.ndarray:
@@ -152,13 +156,13 @@ def beliefs(similarity: np.ndarray, rounds: int = 40) -> np.ndarray:
     return logistic((slope / spread) * similarity + (offset - slope * mean / spread)).astype(np.float32)
 
 
-def read(questions: Sequence[Question], similarity: np.ndarray, curves: Curves) -> np.ndarray:
+def read(questions: Sequence[Question], similarity: np.ndarray, ranking: Ranking) -> np.ndarray:
     """(A, N) P(yes | item): by the curve measured for a phrase where there is one, by `beliefs` elsewhere."""
     yes = beliefs(similarity)
     for row, question in enumerate(questions):
-        if question.phrase in curves:
-            a, b = curves[question.phrase]
-            s = similarity[row]
+        curve = ranking.curve(question.phrase)
+        if curve:
+            (a, b), s = curve, similarity[row]
             yes[row] = logistic(a * (s - s.mean()) / max(float(s.std()), 1e-6) + b)
     return yes
 

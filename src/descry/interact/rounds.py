@@ -7,16 +7,15 @@ here knows a gallery, a model or a file; `session.py` ranks, `store.py` saves.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import LimitExceeded, UsageError
-from ..leads import Choice
 from ..query import Query
-from ..ranking import FORMULA, Formula
+from ..ranking import Ranking
+from ..search import Choice
 
 MAX_ROUNDS = 500
 MAX_MARKS = 500
@@ -27,7 +26,8 @@ ANSWERS = ("yes", "no", "unknown")
 class Round:
     """One step. number: 1, 2, … in the order made, never used twice. parent: 0 for a first round.
 
-    change: what was done, in a few words. composition: `Composition.to_json`. snapshot, model: what it was ranked
+    change: what was done, in a few words. ranking: how it was ranked, with the curves and prompts of its own phrases
+    alone. snapshot, model: what it was ranked
     against. results: (item id, score), best first. choices: "closest of these" so far. asked: question key → answer.
     """
 
@@ -35,8 +35,7 @@ class Round:
     parent: int
     query: Query
     change: str
-    formula: Formula = FORMULA
-    composition: Mapping[str, Any] = field(default_factory=dict)
+    ranking: Ranking = field(default_factory=Ranking)
     snapshot: str = ""
     model: str = ""
     results: tuple[tuple[int, float], ...] = ()
@@ -205,13 +204,14 @@ def difference(before: Round | None, after: Round) -> dict[str, int]:
 
 def to_json(round_: Round) -> dict[str, Any]:
     """A dict of plain values; pictures as digests."""
+    ranking = round_.ranking.to_json()
     return {
         "number": round_.number,
         "parent": round_.parent,
         "change": round_.change,
         "query": round_.query.to_json(),
-        "formula": dataclasses.asdict(round_.formula),
-        "composition": dict(round_.composition),
+        "formula": ranking.pop("formula"),
+        "composition": ranking,
         "snapshot": round_.snapshot,
         "model": round_.model,
         "results": [[i, s] for i, s in round_.results],
@@ -227,8 +227,7 @@ def from_json(data: dict[str, Any], picture: Any = None) -> Round:
         parent=data["parent"],
         query=Query.from_json(data["query"], picture),
         change=data["change"],
-        formula=Formula(**data["formula"]),
-        composition=data["composition"],
+        ranking=Ranking.from_json(data["composition"] | {"formula": data["formula"]}),
         snapshot=data["snapshot"],
         model=data["model"],
         results=tuple((int(i), float(s)) for i, s in data["results"]),

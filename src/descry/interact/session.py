@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Composition, Curves, Encoder, Memo, composition_of, curves_of, formula_of, terms
+from .. import language as chipping
 from ..errors import UsageError, nearest
-from ..leads import Leads, Space, missing, search
+from ..language import Chip, Conflict
 from ..query import Query
-from ..ranking import Formula, Term, fit, stack
-from . import chips as chipping
-from .absence import Calibration, notice, profile
-from .chips import Chip, Conflict
+from ..ranking import Ranking, ranking_of
+from ..search import Encoder, Leads, Memo, Space, Term, missing, rank, stack, terms_of, understood
+from .absence import Calibration, notice, profile_of, wanted_only
 from .rounds import ANSWERS, Inquiry, Round, chosen, marked
 from .store import InquiryStore
 
@@ -24,8 +23,8 @@ class Session:
     """Ranks rounds and keeps them.
 
     space: the gallery at one moment. model: `descry.embed.Model` or what acts like it. store: where rounds are saved;
-    None for nowhere; what cannot be saved is not done. k: how many leads a round shows. composition, formula: the
-    model's own unless given. A round made by words or marks embeds no picture again: vectors of pictures are kept.
+    None for nowhere; what cannot be saved is not done. k: how many leads a round shows. ranking: the model's own unless
+    given. A round made by words or marks embeds no picture again: vectors of pictures are kept.
     """
 
     def __init__(
@@ -35,14 +34,11 @@ class Session:
         inquiry: Inquiry | None = None,
         store: InquiryStore | None = None,
         k: int = 50,
-        composition: Composition | None = None,
-        formula: Formula | None = None,
+        ranking: Ranking | None = None,
     ):
         self.space, self.model, self.store, self.k = space, model, store, k
         self.inquiry = inquiry or Inquiry("inquiry")
-        self.composition = composition or composition_of(model)
-        self.formula = formula or formula_of(model)
-        self.curves = curves_of(model)
+        self.ranking = ranking or ranking_of(model)
         self.memo = Memo()
         self._leads: dict[int, Leads] = {}
 
@@ -105,7 +101,8 @@ class Session:
             raise UsageError(f"{answer!r} is no answer; {nearest(answer, ANSWERS)}")
         query = self.query
         if answer != "unknown":
-            weight = self.formula.answer_yes if answer == "yes" else self.formula.answer_no
+            formula = self.ranking.formula
+            weight = formula.answer_yes if answer == "yes" else formula.answer_no
             query = chipping.added(query, [Chip(question.phrase, answer == "yes", weight)])
         asked = {**self._current().asked, question.key: answer}
         return self._add(query, f"{question.text} {answer}", asked=asked)
@@ -126,28 +123,27 @@ class Session:
             self._keep(current.number, self.rank(current))
         return self._leads[current.number]
 
-    def terms(self, query: Query, composition: Composition | None = None, curves: Curves | None = None) -> list[Term]:
+    def terms(self, query: Query, ranking: Ranking | None = None) -> list[Term]:
         """The terms of a query; only marks are left to the search."""
-        curves = self.curves if curves is None else curves
-        return terms(self.model, query, composition or self.composition, self.memo, curves)
+        return terms_of(self.model, [query], ranking or self.ranking, self.memo)[0]
 
-    def rank(self, made: Round) -> Leads:
-        """A round ranked again, by its own formula and composition. What left the gallery since counts for nothing."""
-        composition = Composition.from_json(made.composition) if made.composition else self.composition
-        curves = {p: (float(a), float(b)) for p, (a, b) in made.composition.get("curves", {}).items()}
-        parts = self.terms(made.query, composition, curves if made.composition else None)
-        k = max(self.k, len(made.results))
-        return search(self.space, parts, made.query, k, made.formula, made.choices, kept=True)
+    def rank(self, made: Round, k: int = 0, space: Space | None = None) -> Leads:
+        """A round ranked again as it was ranked. What left the gallery since counts for nothing.
+
+        k: how many leads at least. space: the gallery at another moment.
+        """
+        k = k or max(self.k, len(made.results))
+        terms = self.terms(made.query, made.ranking)
+        return rank(space or self.space, terms, made.query, k, made.ranking.formula, made.choices, kept=True)
 
     def notice(self, calibrations: Mapping[str, Calibration]) -> str:
         """What may be said about whether the person is in this gallery at all, by what is wanted; marks and NOT left
         out."""
-        query = self.query.replace(unwanted=(), liked=(), unliked=(), closest=())
+        query = wanted_only(self.query)
         if not query.kind:
             return notice(None, np.zeros(0))
         made = self.terms(query)
-        similarity = self.space.scores(stack(made))
-        one = profile(fit(made, similarity, self.formula).scores(similarity), similarity[0])
+        one = profile_of(made, self.space.scores(stack(made)), self.ranking)
         return notice(calibrations.get(query.kind), one)
 
     def refresh(self) -> bool:
@@ -200,16 +196,15 @@ class Session:
     def _add(
         self, query: Query, change: str, choices: tuple[Any, ...] | None = None, asked: Mapping[str, str] | None = None
     ) -> Round:
-        current = self.inquiry.current
+        current, query = self.inquiry.current, understood(query)
         choices = (current.choices if current else ()) if choices is None else choices
         self._marked_before(query)
-        leads = search(self.space, self.terms(query), query, self.k, self.formula, choices, kept=True)
+        leads = rank(self.space, self.terms(query), query, self.k, self.ranking.formula, choices, kept=True)
         with self._saving():
             made = self.inquiry.add(
                 query=query,
                 change=change,
-                formula=self.formula,
-                composition=self.composition.to_json() | {"curves": self._used(query)},
+                ranking=self.ranking.only([p.value for p in (*query.wanted, *query.unwanted)]),
                 snapshot=self.space.snapshot,
                 model=getattr(self.model, "fingerprint", ""),
                 results=tuple(zip(leads.ids.tolist(), leads.scores.tolist(), strict=True)),
@@ -229,11 +224,6 @@ class Session:
         gone = set(missing(self.space.ids, sorted(marks(query))).tolist())
         if gone:
             self.space.vectors(sorted(gone.difference(*(marks(r.query) for r in self.inquiry.rounds.values()))))
-
-    def _used(self, query: Query) -> dict[str, list[float]]:
-        """The curves that this query's phrases have: kept with the round, so that a replay reads them alike."""
-        said = [p.value for p in (*query.wanted, *query.unwanted)]
-        return {text: list(self.curves[text]) for text in said if text in self.curves}
 
     def _keep(self, number: int, leads: Leads) -> None:
         self._leads = {**dict(list(self._leads.items())[-3:]), number: leads}

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from ..compose import Curves
 from ..errors import UsageError, nearest
-from ..ranking import FORMULA, Formula, choice_evidence, evidence
-from .questions import SHARPNESS, WITNESS_ERROR, Question, _entropy
+from ..ranking import Ranking
+from ..search import choice_evidence, evidence
+from .questions import WITNESS_ERROR, Asker, Question, posterior
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 
 POLICIES = ("none", "sentence", "feedback", "gain", "random", "fixed", "closest", "all")
@@ -29,7 +29,8 @@ class World:
     start: (Q, N) base scores of round 0 (a sketch). sentence: (Q, N) base scores with the fixed sentence, or None.
     relevant: (Q, N) bool. vectors: (N, D) of the photographs, or None where no policy marks. z: (A, N) standard
     scores of the photographs for the phrases of the questions. yes: (A, N) P(yes | photograph). records: of the Q
-    people looked for; shown_records: of the N people on the photographs, for witnesses who compare. witness_error: how
+    people looked for; shown_records: of the N people on the photographs, for witnesses who compare. ranking: that of
+    the model. witness_error: how
     often an answer is taken to be wrong.
     """
 
@@ -42,21 +43,19 @@ class World:
     sentence: np.ndarray | None = None
     vectors: np.ndarray | None = None
     shown_records: Sequence[Mapping[str, str]] = ()
-    formula: Formula = FORMULA
-    sharpness: float = SHARPNESS
+    ranking: Ranking = field(default_factory=Ranking)
     witness_error: float = WITNESS_ERROR
     truth: bool = False
-    curves: Curves = field(default_factory=dict)
 
     def contributions(self) -> dict[str, np.ndarray]:
         """(A, N) what a "yes" and a "no" of weight 1 add to the scores. truth: Bayes' rule with P(yes), which is then 0
         or 1, and with the witness's errors; log-odds become scores through the sharpness of the posterior."""
-        f = self.formula
+        f = self.ranking.formula
         if self.truth:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
             whole = {"yes": np.log(2 * seen) / f.answer_yes, "no": np.log(2 * (1 - seen)) / f.answer_no}
-            return {name: (values / self.sharpness).astype(np.float32) for name, values in whole.items()}
-        rows = [(z, self.curves.get(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
+            return {name: (values / self.ranking.sharpness).astype(np.float32) for name, values in whole.items()}
+        rows = [(z, self.ranking.curve(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
         return {
             "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),
             "no": np.stack([np.float32(f.negation) * evidence(z, f, False, curve) for z, curve in rows]),
@@ -134,7 +133,9 @@ class _Play:
         self.weight: list[dict[str, float]] = [{} for _ in world.records]
         self.index = {q.key: i for i, q in enumerate(world.questions)}
         self.parts = world.contributions()
-        self.answered = {"yes": world.formula.answer_yes, "no": world.formula.answer_no}
+        formula = world.ranking.formula
+        self.answered = {"yes": formula.answer_yes, "no": formula.answer_no}
+        self.asker = Asker(world.questions, world.yes, world.ranking.sharpness, world.witness_error)
         self.answers = {"yes": 0, "no": 0, "unknown": 0, "taken back": 0}
         self.order = self.generator.permutation(len(world.questions))
         groups = [q.group or q.key for q in world.questions]
@@ -150,7 +151,7 @@ class _Play:
 
     def ask(self, policy: str) -> None:
         """One question to each witness: by gain, at random, or in one order fixed by the seed."""
-        gains = self._gains() if policy == "gain" else None
+        gains = self.asker.gains(self.scores) if policy == "gain" else None
         for i, witness in enumerate(self.witnesses):
             self._contradict(i, witness)
             open_ = np.flatnonzero(~self._closed(i))
@@ -179,17 +180,8 @@ class _Play:
         for i, witness in enumerate(self.witnesses):
             shown = np.argsort(-self.scores[i], kind="stable")[:SHOWN]
             taken = shown[witness.closest([world.shown_records[j] for j in shown])]
-            self.scores[i] += choice_evidence(
-                world.vectors, [(world.vectors[taken], world.vectors[shown])], world.formula
-            )
-
-    def _gains(self) -> np.ndarray:
-        """(Q, A) expected gains in bits, as `Asker.gains`."""
-        world = self.world
-        weights = np.exp(world.sharpness * (self.scores - self.scores.max(axis=1, keepdims=True)))
-        weights /= weights.sum(axis=1, keepdims=True)
-        seen = world.witness_error + (1 - 2 * world.witness_error) * world.yes
-        return _entropy(weights @ seen.T) - weights @ _entropy(seen).T
+            choice = [(world.vectors[taken], world.vectors[shown])]
+            self.scores[i] += choice_evidence(world.vectors, choice, world.ranking.formula)
 
     def _closed(self, i: int) -> np.ndarray:
         closed = np.zeros(len(self.world.questions), bool)
@@ -218,10 +210,9 @@ class _Play:
 
 def fit_sharpness(scores: np.ndarray, relevant: np.ndarray) -> float:
     """The sharpness of the posterior under which validation targets are least surprising. scores, relevant: (Q, N)."""
-    best, sharpest = np.inf, SHARPNESS
+    best, sharpest = np.inf, 1.0
     for sharpness in np.geomspace(0.25, 8, 26):
-        p = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
-        found = (p * relevant).sum(axis=1) / p.sum(axis=1)
+        found = (posterior(scores, float(sharpness)) * relevant).sum(axis=1)
         loss = float(-np.log(np.maximum(found, 1e-12)).mean())
         if loss < best:
             best, sharpest = loss, float(sharpness)

@@ -8,15 +8,17 @@ are data in the model's configuration ("composition" → "readings"), beside the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from ..compose import phrase_vectors
+from ..evaluate import Embedded
 from ..people.person import Person, held, values_of
 from ..people.vocabulary import NOUNS
+from ..ranking import ranking_of
+from ..search import phrase_vectors
 from .questions import Question
-from .worlds import Embedded
 
 Reading = tuple[tuple[str, ...], tuple[str, ...]]
 
@@ -108,7 +110,8 @@ def best_readings(
         truth = np.array([row.get(question.attribute) in question.values for row in shown])
         tried = list[tuple[float, Reading]]()
         for reading in candidates(question):
-            vector = phrase_vectors(model, [question.phrase], readings={question.phrase: reading})[0]
+            alone = replace(ranking_of(model), curves={}, prompts={question.phrase: reading})
+            vector = phrase_vectors(model, [question.phrase], alone)[0]
             tried.append((area(photos.vectors @ vector, truth), reading))
         best = max(tried, key=lambda pair: pair[0])
         if best[0] > tried[0][0] + GAIN:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..embed import Model
+from ..evaluate import Embedded, scores_of
 from ..records import Benchmark, Probe
 
 
@@ -41,6 +42,5 @@ def shown(
     if before:
         first = next((p for p in before.probes if p.pid == asked.pid), None)
         rows = shown(model, replace(before, probes=(first,)), 0, name, most) if first else []
-    photos = model.embed_images([p.path for p in bench.photos])
-    scores = (model.embed_queries([asked.query]) @ photos.T)[0]
+    scores = scores_of(model, [asked], Embedded.of(model, bench))[0]
     return [*rows, answered(bench, asked, scores, name, most)]

@@ -14,9 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import leads as ranked
 from .. import purge as purging
-from ..compose import Composition, Memo
 from ..errors import DescryError, UsageError
 from ..gallery import Gallery
 from ..gallery.searching import Rows
@@ -25,7 +23,7 @@ from ..interact.questions import Asker, vocabulary
 from ..interact.rounds import Inquiry, Round
 from ..interact.session import Session
 from ..interact.store import InquiryStore
-from ..leads import Leads
+from ..search import Leads, Memo
 from .folders import Folders
 from .indexing import Indexing
 from .limits import LIMITS, Limits
@@ -226,12 +224,10 @@ class Desk:
         key = (number, which)
         if key not in self._deep:
             session, made = self.session(number), self.round(number, which)
-            composition = Composition.from_json(made.composition) if made.composition else session.composition
             space = self._spaces.get(made.snapshot) or self.space()
-            terms = session.terms(made.query, composition)
             depth = min(self.limits.depth, max(1, len(space.ids)))
             try:
-                found = ranked.search(space, terms, made.query, depth, made.formula, made.choices, kept=True)
+                found = session.rank(made, depth, space)
             except UsageError:  # it was ranked once, so it is no longer the searcher's to mend
                 return None
             self._deep[key] = found

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..images import UPLOAD
-from ..interact.chips import MAX_CHARACTERS, MAX_PARTS
 from ..interact.rounds import MAX_MARKS, MAX_ROUNDS
+from ..language import MAX_CHARACTERS, MAX_PARTS
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter
 
-from ...interact import chips as chipping
+from ... import language as chipping
 from ..desk import Desk
 from ..shapes import Chip, Chips, Conflict, Words
 from .depends import REFUSALS, TheDesk

@@ -1,0 +1,541 @@
+"""What a searcher's words mean: sentences → phrases that are wanted, unwanted, or hedged.
+
+No language model: a sentence is put into plain words (contractions, typing slips, signs), cut into clauses, and each
+clause is read from left to right with a sign that negations turn. The words that carry meaning stand in
+language.json. Negated English is never given to the encoder: "no backpack" becomes the phrase "backpack" with a NOT.
+The reading is by rules and may err, which is why phrases are shown as chips before they count.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from typing import Any, NamedTuple
+
+from .errors import LimitExceeded
+from .query import Part, Query
+
+# ---------------------------------------------------------------------------------------------- words and things
+
+
+@cache
+def language() -> dict[str, list[str]]:
+    """The word lists of language.json."""
+    return json.loads(files(__package__).joinpath("language.json").read_text("utf-8"))
+
+
+@cache
+def words_of(*names: str) -> frozenset[str]:
+    """The words of some lists of language.json."""
+    return frozenset(word for name in names for word in language()[name])
+
+
+def adjectives() -> frozenset[str]:
+    """Words that need a noun: colours, lengths, patterns, builds."""
+    return words_of("colours", "shades", "lengths", "patterns", "cuts", "builds")
+
+
+def nouns() -> frozenset[str]:
+    """Clothes, things and people."""
+    return words_of("things", "people")
+
+
+_CARRY = re.compile(
+    r" (?:(?:and |who |that )?(?:is |was )?(?:wearing|carrying|having|wears|carries|has|had|wore|carried)|"
+    r"and dressed in|dressed in|as well as|plus|together with|along with|(?:over|under|underneath) (?=an? )) "
+)
+_PICTURED = re.compile(r"(?:dressed|clad) (?:all |mostly |completely )?in (.+)|all in (.+)")
+
+
+def split(piece: str, wanted: bool) -> list[str]:
+    """The phrases that one piece of a clause names, each stripped to the thing itself.
+
+    "or" keeps wanted things together (one of them holds) and parts unwanted ones (none of them holds).
+    """
+    colours = _PICTURED.search(piece)
+    if colours and set((colours[1] or colours[2]).split()) <= words_of("colours", "shades") | {"and"}:
+        return [colours[0]]
+    out = []
+    for part in _CARRY.split(f"{piece} "):
+        for thing in _listed(part.strip(), wanted):
+            out += [text for text in (stripped(t) for t in _possessions(thing)) if text]
+    return out
+
+
+def _listed(piece: str, wanted: bool) -> list[str]:
+    """Cut at "and" (for unwanted things also at "or"), but not between adjectives that share a noun."""
+    sign = r"\band\b" if wanted else r"\b(?:and|or)\b"
+    parts = [p.strip() for p in re.split(sign, piece)]
+    out = [parts[0]]
+    for part in parts[1:]:
+        left, right = stripped(out[-1]).split(), stripped(part).split()
+        shared = left and right and set(left) <= adjectives() and any(w in nouns() for w in right)
+        if shared and not set(left) <= words_of("builds") - words_of("lengths"):
+            joint = re.search(rf"{re.escape(out[-1])}\s+(and|or)\s+{re.escape(part)}", piece)
+            out[-1] = f"{out[-1]} {joint[1] if joint else 'and'} {part}"
+        else:
+            out.append(part)
+    return [p.removeprefix("either ") for p in out if p]
+
+
+def _possessions(piece: str) -> list[str]:
+    """ "woman with short hair" are two things, "jacket with a hood" is one: a detail belongs to its garment."""
+    found = re.search(
+        r"(?<=\w) (?:with|in) (?!the (?:left|right|background)|his |her |their |a (?:ponytail|bun|hand))", piece
+    )
+    if not found:
+        return [piece]
+    before, after = piece[: found.start()], piece[found.end() :]
+    words = before.split()
+    if not any(w in nouns() or w in words_of("anyone") for w in words):
+        return [piece] if set(words) - words_of("verbs", "starters") else [after]
+    if found[0].strip() == "with" and set(after.split()) & words_of("details") and words[-1] in words_of("things"):
+        return [piece]
+    return [before, *_possessions(after)]
+
+
+def stripped(piece: str) -> str:
+    """Without articles, pronouns, verbs of wearing and degrees at its ends; "the coat is long" turns into "long
+    coat"."""
+    piece = _turned(" ".join(piece.split()))
+    words = piece.split()
+    start, end = 0, len(words)
+    while start < end and words[start] in words_of("starters", "verbs", "degrees"):
+        start += 1
+    while end > start and words[end - 1] in words_of("enders"):
+        end -= 1
+    kept = words[start:end]
+    if kept and kept[-1] in words_of("anyone"):
+        kept = kept[:-1]
+    if kept in (["something"], ["anything"]) and start and words[start - 1].endswith("ing"):
+        kept = [words[start - 1], *kept]
+    kept = ["something" if w == "anything" else w for w in kept]
+    return " ".join(kept) if kept != ["something"] else ""
+
+
+def _turned(piece: str) -> str:
+    found = re.match(
+        r"(?:(?:the|his|her|their|its|a|an|both) )?([\w -]+?) (?:is|was|are|were|should be|must be|could be) (.+)",
+        piece,
+    )
+    if not found or not any(w in words_of("things") for w in found[1].split()):
+        return piece
+    said = [w for w in found[2].split() if w not in words_of("degrees")]
+    if set(said) <= adjectives() | {"and", "or"}:
+        return f"{' '.join(said)} {found[1]}"
+    return f"{found[1]} {found[2]}"
+
+
+def completed(phrase: str, other: str) -> str:
+    """A bare adjective with the noun of the phrase it is set against: "red", against "blue jacket", is "red jacket".
+
+    Only where the other has an adjective of the same list in that place; otherwise the phrase stays as it is.
+    """
+    words, rest = phrase.split(), other.split()
+    if not words or set(words) - adjectives() or not set(rest) & nouns():
+        return phrase
+    for name in ("colours", "shades", "lengths", "patterns"):
+        if set(words) & words_of(name) and set(rest) & words_of(name):
+            kept = [w for w in rest if w not in words_of(name, "shades") or w in words_of("things")]
+            return " ".join([*words, *kept])
+    return phrase
+
+
+# ------------------------------------------------------------------------------------------------- negation scope
+
+# How far a negation reaches: "no hat and a red jacket" takes away the hat and asks for the jacket.
+#
+# It ends at "and a …", "and with …", "and he has …", and where a thing is followed by "in a …" or "wearing …". It does
+# not end inside what describes somebody ("not a man with a hat and a bag"), nor at "and" or "or" before a bare word
+# ("without a hat and gloves"), nor between things of one list that all have their article ("without a hat and a bag").
+
+_VERB = r"(?:wearing|carrying|having|wears|carries|has|had|wore|carried|(?:dressed|clad) in)"
+_BE = r"(?:is|was|are|were)"
+_SIDES = "left|right|back|front|side|middle|background"
+ARTICLES = ("a ", "an ", "the ")
+_DESCRIBES = re.compile(r" (?:with|in|who|that|wearing|carrying|having|holding) ")
+
+
+@cache
+def _ends() -> re.Pattern[str]:
+    """What ends it. Groups: joined, by an "and" that begins a new thing; worn, by clothes; has, by a verb."""
+
+    def one_of(words: frozenset[str]) -> str:
+        return "(?:" + "|".join(map(re.escape, sorted(words))) + ")"
+
+    look = one_of(adjectives() | words_of("degrees") | {"and"})
+    clothes = one_of(words_of("things") - words_of("holders"))
+    named = one_of(adjectives() | nouns())
+    joined = (
+        rf" and (?=(?:with|he|she|they|{_BE}|his [\w-]+ {_BE}|her [\w-]+ {_BE}|their [\w-]+ {_BE}|{_VERB}) "
+        rf"|(?:in )?(?:an?|the) (?!(?:{_SIDES})\b))"
+    )
+    worn = rf" (?=in (?:(?:an?|the) )?(?:{look} )*{clothes}(?![\w-]))"
+    has = rf" (?:who |and who )?(?=(?:{_BE} )?{_VERB} (?:an?|the|his|her|their|some|{named})(?![\w-]))"
+    return re.compile(rf"(?P<joined>{joined})|(?P<worn>{worn})|(?P<has>{has})")
+
+
+def parted(piece: str) -> tuple[str, str]:
+    """What stands after a negation → what it takes away, what is wanted again ("" where it reaches to the end).
+
+    >>> parted("hat and a red jacket")
+    ('hat', 'a red jacket')
+    """
+    piece = " ".join(piece.split())
+    for found in _ends().finditer(piece):
+        before = piece[: found.start()]
+        if _ended(before, found):
+            return before, piece[found.end() :]
+    return piece, ""
+
+
+def _ended(before: str, found: re.Match[str]) -> bool:
+    kept = stripped(before).split()
+    if not kept and not found["joined"]:
+        return False  # "not seen in a red jacket": it has taken nothing away yet
+    somebody = re.search(rf"\b(?:{'|'.join(words_of('people', 'anyone'))})\b", before)
+    if somebody:
+        return bool(found["joined"]) and not _DESCRIBES.search(before[somebody.end() :])
+    if found["joined"]:
+        return not (before.startswith(ARTICLES) and found.string[found.end() :].startswith(ARTICLES))
+    detail = found["worn"] and kept[-1] in words_of("details") and "in the " in found.string[found.start() :][:8]
+    return kept[-1] in words_of("things") | adjectives() and not detail
+
+
+# ---------------------------------------------------------------------------------------------- sentences
+
+
+class Phrase(NamedTuple):
+    """One thing said. weight: 1, or 0.5 where it was hedged ("maybe a scarf")."""
+
+    text: str
+    wanted: bool
+    weight: float
+
+
+# What turns the sign, longest first: "+" to wanted, "-" to unwanted; "~" unwanted, but wanted where it already is;
+# "--" unwanted with all that "and" adds ("hide the hat and the bag").
+_TURNS: tuple[tuple[str, str], ...] = (
+    *((words, "+") for words in ("not only", "not just", "not merely")),
+    *((words, "+") for words in ("nothing but", "nothing except", "nothing other than")),
+    *((words, "--") for words in ("anything but", "anything except", "none of")),
+    *((words, "-") for words in ("no longer", "not any longer", "no more(?! than)")),
+    *((words, "-") for words in ("no signs? of", "no trace of", "hardly any", "barely any")),
+    *((words, "-") for words in ("instead of", "rather than", "as opposed to")),
+    *((words, "--") for words in ("other than", "except for", "apart from")),
+    *((words, "--") for words in ("remove", "exclude", "hide", "get rid of", "filter out")),
+    *((words, "~") for words in ("without", "lacks?", "lacking", "missing")),
+    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely")),
+    ("except", "--"),
+    ("nothing", "- something"),
+)
+_TURN = re.compile(r"(?<![\w-])(?:" + "|".join(f"({words})" for words, _ in _TURNS) + r")(?![\w-])")
+_BREAK = re.compile(
+    r"\s*(?:[,.;!?\n]+|(?<![\w-])(?:but|although|though|however|yet|whereas|while|except that)(?![\w-]))\s*"
+)
+
+
+def read(sentence: str) -> list[Phrase]:
+    """All phrases of a sentence in the order said, each once."""
+    clauses = _scoped([c for c in (_clause(raw) for raw in _clauses(plain(sentence))) if c])
+    out: list[Phrase] = []
+    for clause in _joined(clauses):
+        weight, clause = _hedged(clause)
+        for wanted, piece in _signed(clause):
+            out += [Phrase(text, wanted, weight) for text in split(piece, wanted)]
+    out = [p._replace(text=_against(p, out[:i], out[i + 1 :])) for i, p in enumerate(out)]
+    return list({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
+
+
+def _against(phrase: Phrase, before: list[Phrase], after: list[Phrase]) -> str:
+    """The phrase, completed from its neighbour of the other sign."""
+    for other in (*before[-1:], *after[:1]):
+        if other.wanted != phrase.wanted:
+            text = completed(phrase.text, other.text)
+            if text != phrase.text:
+                return text
+    return phrase.text
+
+
+def plain(sentence: str) -> str:
+    """Lower case, contractions written out, signs as words, typing slips in known words mended."""
+    text = sentence.lower().replace("’", "'").replace("`", "'").replace("\t", " ").replace("\r", "\n")
+    text = re.sub(r"(?m)^\s*[-•*]\s+(?=\w)", "\n" if "+" not in text else ", no ", text)
+    text = re.sub(r"(?:^|(?<=\s))-(?=[a-z])", ", no ", text)
+    text = re.sub(r"\s-\s", ", no " if "+" in text else ", ", text).replace("+", ", ")
+    text = re.sub(r"(?<!\w)w/o(?!\w)", "without", text)
+    text = re.sub(r"(?<!\w)w/\s?", "with ", text).replace("&", " and ")
+    text = re.sub(
+        r"(?<!\w)(do|did|does|is|was|are|were|has|have|had|ca|could|should|must|would|wo|ai)n'?t(?!\w)", _expand, text
+    )
+    text = re.sub(r"(?<!\w)(cannot|can not)(?!\w)", "can not", text)
+    text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
+    text = re.sub(r"([a-z][\w -]*)\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
+    return "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
+
+
+def _expand(found: re.Match[str]) -> str:
+    return {"ca": "can", "wo": "will", "ai": "is"}.get(found[1], found[1]) + " not"
+
+
+def _answered(found: re.Match[str]) -> str:
+    return f"no {found[1]}" if found[2].startswith("n") else found[1]
+
+
+@cache
+def _known() -> dict[str, tuple[str, ...]]:
+    cues = ("without", "wearing", "carrying", "never", "neither", "nothing", "instead", "maybe", "perhaps", "probably")
+    words = {w for w in (*nouns(), *adjectives(), *words_of("details"), *cues) if len(w) > 2}
+    spared = words | words_of("ordinary", "verbs", "starters", "enders", "degrees", "anyone")
+    table: dict[str, tuple[str, ...]] = {}
+    for word in words:
+        for slip in _slips(word) - spared:
+            table[slip] = (*table.get(slip, ()), word)
+    return table
+
+
+def _slips(word: str) -> set[str]:
+    """Common slips of the fingers: two letters swapped, one dropped, one doubled, a wrong vowel. The first letter
+    stays."""
+    if len(word) < 3:
+        return set()
+    cuts = range(1, len(word))
+    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in cuts if i + 1 < len(word)}
+    dropped = {word[:i] + word[i + 1 :] for i in cuts} if len(word) >= 5 else set()
+    doubled = {word[: i + 1] + word[i] + word[i + 1 :] for i in cuts}
+    vowels = (
+        {word[:i] + v + word[i + 1 :] for i in cuts if word[i] in "aeiou" for v in "aeiou"} if len(word) >= 5 else set()
+    )
+    return (swapped | dropped | doubled | vowels) - {word}
+
+
+def mended(word: str) -> str:
+    """The known word that a typing slip stands for; the word itself where there is none or more than one."""
+    found = _known().get(word, ())
+    return found[0] if len(found) == 1 else word
+
+
+def _clauses(text: str) -> list[str]:
+    return [c.strip() for c in _BREAK.split(text)]
+
+
+def _clause(raw: str) -> str:
+    """A clause without references and withdrawn things; "" when nothing is left. "bag: none" → "no bag"."""
+    if ":" in raw:
+        name, _, value = (part.strip() for part in raw.partition(":"))
+        if value in ("none", "no", "nothing"):
+            raw = f"no {name}"
+        else:
+            raw = (
+                f"{value} {name}" if value and set(value.split()) <= adjectives() else value if value != "yes" else name
+            )
+    if any(re.search(pattern, raw) for pattern in language()["withdrawals"]):
+        return ""
+    for pattern in language()["references"]:
+        raw = re.sub(rf"^(?:(?:yes|no|and|ok|okay|so|i think|maybe) )*{pattern}", "", raw).strip()
+    raw = re.sub(r"^no (?=(?:it|he|she|they|that|the [\w-]+) (?:is|was|were|are|had|has|wore)\b)", "", raw)
+    return "" if raw in ("no", "yes", "nope", "yeah", "ok", "nah") else raw
+
+
+def _scoped(clauses: list[str]) -> list[str]:
+    """A NOT list that closes with "or" stays NOT: "no hat, glasses or bag"."""
+    out = list(clauses)
+    for i, clause in enumerate(clauses):
+        signs = _signed(clause)
+        if not _TURN.search(clause) or (signs and signs[-1][0]) or out[i] != clause:
+            continue
+        bare = re.search(r"\bno (?!(?:an?|the)\b)", clause)  # "no hat, a bag or gloves": no "a" stands under "no"
+        for j in range(i + 1, len(clauses)):
+            words = parted(clauses[j])[0].split()
+            if _TURN.search(clauses[j]) or set(words) & words_of("verbs") or (bare and words[:1] in (["a"], ["an"])):
+                break
+            if "or" in words and "and" not in words:
+                out[i + 1 : j + 1] = [f"no {c.removeprefix('or ')}" for c in clauses[i + 1 : j + 1]]
+                break
+    return out
+
+
+def _joined(clauses: list[str]) -> list[str]:
+    """Adjectives set apart by a comma go to their noun: "a tall, thin man"."""
+    out: list[str] = []
+    for clause in clauses:
+        words, before = clause.split(), out[-1].split() if out else []
+        bare = [w for w in before if w not in ("a", "an", "the")]
+        head = next((w for w in words if w in nouns()), "")
+        fitting = (
+            words_of("builds")
+            if head in words_of("people")
+            else adjectives() - (words_of("builds") - words_of("lengths", "cuts"))
+        )
+        if bare and head and not _TURN.search(clause) and set(bare) <= fitting and words[0] in adjectives():
+            out[-1] = f"{out[-1]} {clause}"
+        else:
+            out.append(clause)
+    return out
+
+
+def _hedged(clause: str) -> tuple[float, str]:
+    padded = f" {clause} "
+    padded = re.sub(r" (?:i|we) do not (?:think|believe)(?: that)? ", " not ", padded)
+    weight = 1.0
+    for word in language()["hedges"]:
+        if f" {word} " in padded:
+            weight, padded = 0.5, padded.replace(f" {word} ", " ")
+    for word in language()["emphases"]:
+        padded = padded.replace(f" {word} ", " ")
+    return weight, padded.strip()
+
+
+def _signed(clause: str) -> list[tuple[bool, str]]:
+    """The clause cut where its sign turns. Two negations in a row are one ("ain't got no hat"), but "not without" is
+    none."""
+    out: list[tuple[bool, str]] = []
+    wanted, reaches, at, subject = True, False, 0, ""
+    for found in [*_TURN.finditer(clause), None]:
+        before = clause[at : found.start() if found else None].strip()
+        taken, rest = parted(before) if reaches else (before, "")
+        if rest:
+            out.append((False, f"{subject} {taken}".strip()))
+            wanted, subject, before = True, "", rest
+        if not found:
+            break
+        turn = _TURNS[found.lastindex - 1][1]  # type: ignore[operator]
+        at = found.end()
+        if _says_something(before):
+            if _is_subject(before):
+                subject = re.sub(r" (?:that|which)(?= \w+$)", "", before)
+            else:
+                out.append((wanted, f"{subject} {before}".strip()))
+        elif not wanted and turn == "~":
+            wanted, reaches = True, False
+            continue
+        wanted, reaches = turn == "+", turn not in ("+", "--")
+        if turn.endswith("something"):
+            subject = "something"
+    out.append((wanted, f"{subject} {before}".strip()))
+    return [(sign, piece) for sign, piece in out if piece]
+
+
+def _says_something(text: str) -> bool:
+    return bool(set(text.split()) - words_of("verbs", "starters", "anyone", "degrees"))
+
+
+def _is_subject(text: str) -> bool:
+    """ "the bag is": one thing that a copula says something about, and nothing else."""
+    words = text.split()
+    if len(words) < 2 or words[-1] not in ("is", "was", "are", "were", "be"):
+        return False
+    said = [w for w in words[:-1] if w not in ("should", "must", "that", "which")]
+    return any(w in words_of("things") for w in said) and not set(said) & (words_of("verbs") | {"and", "who", "with"})
+
+
+# ---------------------------------------------------------------------------------------------- phrases as chips
+
+MAX_CHARACTERS = 1000
+MAX_PARTS = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """One phrase. wanted: False for NOT. weight: 0 to 2. cut: what of it lies beyond the encoder's limit, unread."""
+
+    text: str
+    wanted: bool = True
+    weight: float = 1.0
+    on: bool = True
+    cut: str = ""
+
+    def flipped(self) -> Chip:
+        """The same phrase with the other sign."""
+        return dataclasses.replace(self, wanted=not self.wanted)
+
+    def __str__(self) -> str:
+        return self.text if self.wanted else f"NOT {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """Two chips that can hardly both hold; the searcher says whether the new one replaces the old one or both stay."""
+
+    old: Chip
+    new: Chip
+    why: str
+
+
+def parse(sentence: str, words: Any = None) -> list[Chip]:
+    """Free feedback → chips in the order said. words: the model's `Words`, to say what its limit cuts off.
+
+    Raises LimitExceeded beyond 1,000 characters or 32 phrases.
+
+    >>> [str(c) for c in parse("wearing a red jacket, no backpack")]
+    ['red jacket', 'NOT backpack']
+    """
+    if len(sentence) > MAX_CHARACTERS:
+        raise LimitExceeded(
+            f"the text has {len(sentence)} characters, allowed are {MAX_CHARACTERS}; say it in several rounds"
+        )
+    phrases = read(sentence)
+    if len(phrases) > MAX_PARTS:
+        raise LimitExceeded(f"the text names {len(phrases)} things, allowed are {MAX_PARTS}; say it in several rounds")
+    cut = words.cut if words is not None else lambda text: ""
+    return [Chip(p.text, p.wanted, p.weight, cut=cut(p.text)) for p in phrases]
+
+
+def chips_of(query: Query) -> list[Chip]:
+    """The phrases of a query as chips."""
+    rows = [(part, True) for part in query.wanted] + [(part, False) for part in query.unwanted]
+    return [Chip(part.value, wanted, part.weight, part.on) for part, wanted in rows]
+
+
+def conflicts(held: Sequence[Chip], new: Sequence[Chip]) -> list[Conflict]:
+    """What the new chips contradict among those held: the other sign, another colour of one garment, man and woman."""
+    found = []
+    for chip in new:
+        for old in held:
+            why = _contradiction(old, chip) if old.on and chip.on else ""
+            if why:
+                found.append(Conflict(old, chip, why))
+    return found
+
+
+def _contradiction(old: Chip, new: Chip) -> str:
+    if old.wanted != new.wanted:
+        return "wanted and unwanted at once" if old.text == new.text else ""
+    if not new.wanted or old.text == new.text:
+        return ""
+    a, b = set(old.text.split()), set(new.text.split())
+    thing = a & b & nouns()
+    for name in ("colours", "lengths", "patterns"):
+        one, other = a & words_of(name), b & words_of(name)
+        if thing and one and other and not one & other:
+            return f"{' '.join(sorted(one))} or {' '.join(sorted(other))} {' '.join(sorted(thing))}"
+    men, women = {"man", "boy", "guy", "gentleman", "male"}, {"woman", "girl", "lady", "female"}
+    if (a & men and b & women) or (a & women and b & men):
+        return f"{old.text} or {new.text}"
+    return ""
+
+
+def added(query: Query, chips: Sequence[Chip], replace: Sequence[Chip] = ()) -> Query:
+    """The query with more chips. A phrase said again takes the new sign and weight; replace: held chips that go.
+
+    Raises LimitExceeded beyond 32 phrases.
+    """
+    gone = {c.text for c in (*replace, *chips)}
+    kept = [c for c in chips_of(query) if c.text not in gone]
+    return with_chips(query, [*kept, *{c.text: c for c in chips}.values()])
+
+
+def with_chips(query: Query, chips: Sequence[Chip]) -> Query:
+    """The query with exactly these phrases. Raises LimitExceeded beyond 32."""
+    if len(chips) > MAX_PARTS:
+        raise LimitExceeded(f"{len(chips)} phrases were given, allowed are {MAX_PARTS}; switch off or delete some")
+
+    def parts(wanted: bool) -> tuple[Part, ...]:
+        return tuple(Part(c.text, c.weight, c.on) for c in chips if c.wanted == wanted)
+
+    return query.replace(wanted=parts(True), unwanted=parts(False))

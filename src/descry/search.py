@@ -1,0 +1,775 @@
+"""One way to rank: from queries to terms, from terms to scores, from scores to leads.
+
+Gallery, conversation, questions, absence, evaluation, training's validation, figures and simulation all call this
+module, so what is measured is what is served. How a model ranks is one frozen value, `ranking.Ranking`.
+
+Letters: D dimension, N items of a gallery, Q queries, T terms, R rows (terms, then the parts of composed terms), P
+parts with a share of the score, k items shown.
+
+A query becomes *terms*: vectors that are compared with every item. Similarities of different kinds do not compare (a
+drawing lies farther from every photograph than a sentence does), so each term is first standardised over the whole
+gallery, z = (s - mean) / spread, filters or not. Then, with weights w >= 0:
+
+    base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
+    score(i) = base(i) + Σ w f e(z(i)) + Σ w n e(-z(i))        phrases as evidence; NOT
+               + w l z(i) - w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
+    e(z)     = log(ε + (1 - 2ε) / (1 + exp(-a z - b)))         evidence of one answer that is wrong with probability ε,
+               less its value at z = 0                         so that the average item gets nothing
+
+A NOT phrase is scored by itself and never given to the encoder as negated English, which CLIP reads as the thing
+itself. Both kinds of evidence saturate, so one wrong answer cannot bury a person. Scores are not probabilities.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+
+from .errors import UsageError, nearest
+from .language import parse
+from .query import Filters, Part, Query, digest
+from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
+
+SHAPES = {"linear": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
+"""How a term counts, and its sign. "linear" terms make the base."""
+CANDIDATES = 20_000
+MARGIN = 64
+DUPLICATE = 0.97
+CELLS = 4_000_000
+NEGATION = re.compile(
+    r"^\s*-\s?[a-z]|\b(no|not|none|never|neither|nor|nothing|without|except|instead|lacks?|lacking|minus|cannot)\b"
+    r"|w/o|n['’`]?t\b",
+    re.IGNORECASE,
+)
+"""What a text must hold to be read for negations at all; `language.parse` decides what they are."""
+
+Choice = tuple[int, tuple[int, ...]]
+"""An answer to "closest of these": the item chosen, and all items it was chosen from."""
+
+
+# ---------------------------------------------------------------------------------------------- what a query means
+
+
+def understood(query: Query) -> Query:
+    """The query with negated words turned into NOT phrases: "a red top, no backpack" → "red top", NOT "backpack".
+
+    A text without a negation stays as it is, and so does every text of a query that is `verbatim`. Applied twice, it
+    changes nothing more. Raises UsageError for a NOT phrase that holds a negation itself.
+    """
+    if query.verbatim:
+        return query
+    wanted: list[Part] = []
+    unwanted = list(query.unwanted)
+    for part in query.wanted:
+        phrases = parse(part.value) if NEGATION.search(part.value) else []
+        if all(p.wanted for p in phrases):
+            wanted.append(part)
+            continue
+        for phrase in phrases:
+            found = Part(phrase.text, part.weight * phrase.weight, part.on)
+            (wanted if phrase.wanted else unwanted).append(found)
+    for part in query.unwanted:
+        phrases = parse(part.value) if NEGATION.search(part.value) else []
+        if phrases and not any(p.wanted for p in phrases):
+            raise UsageError(
+                f"the NOT phrase {part.value!r} holds a negation itself; name the thing alone: {phrases[0].text!r}"
+            )
+    if len(wanted) == len(query.wanted) and len(unwanted) == len(query.unwanted):
+        return query
+    return query.replace(wanted=_once(wanted), unwanted=_once(unwanted))
+
+
+def _once(parts: Sequence[Part]) -> tuple[Part, ...]:
+    return tuple({p.value: p for p in parts}.values())
+
+
+# ---------------------------------------------------------------------------------------------- terms
+
+
+class Encoder(Protocol):
+    """What is asked of a model: `descry.embed.Model` has it, and so has a small fake in a test.
+
+    A `ranking` of its own, if it has one, says how it ranks.
+    """
+
+    answers: frozenset[str]
+
+    def embed_images(self, pictures: Sequence[Any]) -> np.ndarray: ...
+    def embed_texts(self, texts: Sequence[str]) -> np.ndarray: ...
+    def pseudo_words(self, pictures: Sequence[Any]) -> np.ndarray: ...
+    def compose_words(self, words: np.ndarray, texts: Sequence[str]) -> np.ndarray: ...
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Term:
+    """One vector that is compared with every item.
+
+    Attributes:
+        kind: what it came from, for the reader: "sketch", "photo", "text", "sketch+text", "not", "liked", "unliked",
+            "closest".
+        label: the phrase or file.
+        weight: 0 or more.
+        vector: (D,).
+        shape: one of SHAPES.
+        parts: (kind, label, vector) of a composition; the vectors sum to `vector`, so that its score can be shared out
+            among them exactly.
+        curve: (a, b) of the answer curve where it was measured for this phrase; the formula's steepness otherwise.
+    """
+
+    kind: str
+    label: str
+    weight: float
+    vector: np.ndarray
+    shape: str = "linear"
+    parts: tuple[tuple[str, str, np.ndarray], ...] = ()
+    curve: Curve | None = None
+
+
+class Memo:
+    """Vectors of pictures and texts that were embedded before, so that refining by words re-encodes no picture.
+
+    limit: most entries kept; the oldest go first. One memo belongs to one model and is used by one thread at a time.
+    """
+
+    def __init__(self, limit: int = 4096):
+        self.limit = limit
+        self._rows: dict[tuple[str, ...], np.ndarray] = {}
+
+    def rows(
+        self, keys: Sequence[tuple[str, ...]], embed: Callable[[list[int]], np.ndarray]
+    ) -> dict[tuple[str, ...], np.ndarray]:
+        """The vector of each key; embed(positions) → (len(positions), D) is called once, for the keys not yet known."""
+        new = {key: i for i, key in reversed(list(enumerate(keys))) if key not in self._rows}
+        if new:
+            positions = sorted(new.values())
+            for i, row in zip(positions, embed(positions), strict=True):
+                self._rows[keys[i]] = row
+        found = {key: self._rows[key] for key in keys}
+        while len(self._rows) > self.limit:
+            del self._rows[next(iter(self._rows))]
+        return found
+
+
+def terms_of(
+    model: Encoder, queries: Sequence[Query], ranking: Ranking | None = None, memo: Memo | None = None
+) -> list[list[Term]]:
+    """The terms of queries: pictures, phrases and NOT, embedded in batches. Marks are added by `rank`.
+
+    ranking: the model's own unless given. Raises UsageError when nothing of a query is on, ImageRejected for a picture
+    that cannot be read.
+    """
+    ranking = usable(model, ranking or ranking_of(model))
+    memo = memo or Memo(limit=1 << 40)
+    plans = [_Plan(understood(query), ranking) for query in queries]
+    pictures = {name: part.value for plan in plans for name, part in zip(plan.names, plan.pictures, strict=True)}
+    names = list(pictures)
+    values = [pictures[name] for name in names]
+    rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([values[i] for i in new]))
+    texts = list(dict.fromkeys(text for plan in plans for text in plan.texts()))
+    rows |= memo.rows([("text", t) for t in texts], lambda new: model.embed_texts([texts[i] for i in new]))
+    prompts = list(dict.fromkeys(prompt for plan in plans for prompt in plan.prompts()))
+    drawn = list(dict.fromkeys(name for name, _ in prompts))
+    words = memo.rows([("word", n) for n in drawn], lambda new: model.pseudo_words([pictures[drawn[i]] for i in new]))
+    rows |= memo.rows(
+        [("composed", name, text) for name, text in prompts],
+        lambda new: model.compose_words(
+            np.stack([words["word", prompts[i][0]] for i in new]), [prompts[i][1] for i in new]
+        ),
+    )
+    return [plan.terms(rows) for plan in plans]
+
+
+def usable(model: Encoder, ranking: Ranking) -> Ranking:
+    """The ranking with a composition that the model can make: "late" where it has no pseudo-words."""
+    learnt = ranking.composition.how in ("early", "early+late", "pseudo")
+    return ranking.using("late") if learnt and "sketch+text" not in model.answers else ranking
+
+
+def phrase_vectors(model: Encoder, phrases: Sequence[str], ranking: Ranking | None = None) -> np.ndarray:
+    """(P, D) of phrases that are scored by themselves: the mean of each one's texts less that of what it is told apart
+    from (`Ranking.texts`). ranking: the model's own unless given.
+    """
+    ranking = ranking or ranking_of(model)
+    texts = list(dict.fromkeys(t for p in phrases for side in ranking.texts(p) for t in side))
+    if not texts:
+        return model.embed_texts([])
+    rows = dict(zip(texts, model.embed_texts(texts), strict=True))
+    return np.stack([_direction(ranking.texts(p), rows) for p in phrases])
+
+
+def _direction(texts: Prompts, rows: Mapping[str, np.ndarray]) -> np.ndarray:
+    like, unlike = texts
+    if not unlike and len(like) == 1:
+        return rows[like[0]]
+    mean = np.mean([rows[t] for t in like], axis=0)
+    return unit(mean - np.mean([rows[t] for t in unlike], axis=0) if unlike else mean)
+
+
+class _Plan:
+    """What of one query has to be embedded, and how the vectors become terms."""
+
+    def __init__(self, query: Query, ranking: Ranking):
+        self.ranking, self.how, self.kind = ranking, ranking.composition, query.kind
+        self.pictures = [p for p in (*query.sketches, *query.photos) if p.on]
+        self.names = [digest(p.value) for p in self.pictures]
+        wanted = [p for p in query.wanted if p.on]
+        alone = [p for p in wanted if p.weight != 1.0 or ranking.curve(p.value)]
+        together = [p.value for p in wanted if p not in alone] if self.how.phrases in ("one", "both") else []
+        self.prompt = self.how.joiner.join(together)
+        self.single = wanted if self.how.phrases in ("each", "both") else alone
+        self.unwanted = [p for p in query.unwanted if p.on]
+        if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
+            raise UsageError(
+                "the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on"
+            )
+
+    def texts(self) -> Iterator[str]:
+        if self.prompt:
+            yield self.prompt
+        for part in (*self.single, *self.unwanted):
+            for side in self.ranking.texts(part.value):
+                yield from side
+
+    def prompts(self) -> list[tuple[str, str]]:
+        """(picture, text) of the prompts with a pseudo-word."""
+        if self.how.how == "pseudo":
+            return [(name, "") for name in self.names]
+        if self.how.how in ("early", "early+late") and self.prompt:
+            return [(name, self.prompt) for name in self.names]
+        return []
+
+    def terms(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
+        out = self._base(rows)
+        texts = {key[1]: row for key, row in rows.items() if key[0] == "text"}
+        for shape, kind, parts in (("evidence", "text", self.single), ("not", "not", self.unwanted)):
+            for part in parts:
+                vector = _direction(self.ranking.texts(part.value), texts)
+                out.append(Term(kind, part.value, part.weight, vector, shape, curve=self.ranking.curve(part.value)))
+        return out
+
+    def _base(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
+        how = self.how
+        kind = "+".join(k for k in self.kind.split("+") if k != "text")
+        text = Term("text", self.prompt, 1.0, rows["text", self.prompt]) if self.prompt else None
+        picture = self._mean(kind, [rows["image", n] for n in self.names]) if self.pictures else None
+        prompts = self.prompts()
+        if prompts:
+            vectors = [rows["composed", name, said] for name, said in prompts]
+            if how.how == "pseudo":
+                picture = _shared(self._mean(kind, vectors), [picture] if picture else [])
+            else:
+                composed = _shared(self._mean(f"{kind}+text", vectors), [t for t in (picture, text) if t])
+                if how.how == "early":
+                    return [composed]
+        if picture is None or text is None:
+            return [t for t in (picture, text) if t]
+        a, b = (1 - how.text) * max(p.weight for p in self.pictures), how.text
+        if how.how in ("sum", "slerp"):
+            return [_mixed(picture, text, how.how, b / (a + b) if a + b else 0.5)]
+        if how.how == "early+late":
+            late = 1 - how.early
+            return [
+                replace(composed, weight=how.early),
+                replace(picture, weight=a * late),
+                replace(text, weight=b * late),
+            ]
+        return [replace(picture, weight=a), replace(text, weight=b)]
+
+    def _mean(self, kind: str, vectors: list[np.ndarray]) -> Term:
+        weights = np.array([p.weight for p in self.pictures], np.float32)
+        label = kind.split("+")[0] if len(vectors) == 1 else f"{len(vectors)} pictures"
+        return Term(kind, label, 1.0, unit(weights @ np.stack(vectors)) if weights.any() else vectors[0])
+
+
+def _mixed(picture: Term, text: Term, how: str, share: float) -> Term:
+    """One vector between two: on the line, or on the great circle (Shoemake 1985), `share` of the way to the text."""
+    a, b = 1 - share, share
+    if how == "slerp":
+        angle = float(np.arccos(np.clip(picture.vector @ text.vector, -1, 1)))
+        if angle > 1e-4:
+            a, b = np.sin((1 - share) * angle) / np.sin(angle), np.sin(share * angle) / np.sin(angle)
+    vector = a * picture.vector + b * text.vector
+    length = max(float(np.linalg.norm(vector)), 1e-12)
+    parts = tuple((t.kind, t.label, t.vector * (c / length)) for t, c in ((picture, a), (text, b)))
+    return Term(f"{picture.kind}+text", text.label, 1.0, vector / length, parts=parts)
+
+
+def _shared(composed: Term, known: list[Term]) -> Term:
+    """A composed term with its parts: the nearest mixture of the parts' own vectors, and what goes beyond it."""
+    matrix = np.stack([t.vector for t in known], axis=1).astype(np.float64)
+    shares = np.linalg.lstsq(matrix, composed.vector.astype(np.float64), rcond=None)[0]
+    parts = [(t.kind, t.label, (s * t.vector).astype(np.float32)) for t, s in zip(known, shares, strict=True)]
+    rest = composed.vector - np.sum([vector for _, _, vector in parts], axis=0)
+    label = known[-1].label if known[-1].kind == "text" else composed.label
+    return replace(composed, label=label, parts=(*parts, (composed.kind, "together", rest)))
+
+
+def mark_terms(liked: np.ndarray, unliked: np.ndarray, closest: np.ndarray | None = None) -> list[Term]:
+    """Rocchio's terms (Rocchio 1971) from the vectors of marked items: their mean direction, to be added or taken away.
+
+    liked: (L, D); unliked: (U, D); closest: (C, D) choices of "closest of these", oldest first, each counting half as
+    much as the one after it; only for choices whose rivals are unknown (`choice_evidence` takes those into account).
+    """
+    terms = []
+    for kind, shape, vectors in (("liked", "like", liked), ("unliked", "unlike", unliked)):
+        if len(vectors):
+            terms.append(Term(kind, f"{len(vectors)} {kind}", 1.0, unit(np.mean(vectors, axis=0)), shape))
+    if closest is not None and len(closest):
+        ages = 0.5 ** np.arange(len(closest))[::-1]
+        terms.append(Term("closest", f"{len(closest)} chosen", 1.0, unit(ages @ closest), "like"))
+    return terms
+
+
+def stored(vectors: np.ndarray) -> np.ndarray:
+    """Vectors in the precision that a gallery keeps, float16, as float32 again."""
+    return np.asarray(vectors, np.float32).astype(np.float16).astype(np.float32)
+
+
+def unit(vectors: np.ndarray) -> np.ndarray:
+    """Vectors of length 1 along the last axis, float32; a zero vector stays zero."""
+    vectors = np.asarray(vectors, np.float32)
+    return np.asarray(vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-12))
+
+
+# ---------------------------------------------------------------------------------------------- scores
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Fit:
+    """A formula fitted to a gallery: the terms with the mean and spread of each row. Made by `fit`."""
+
+    terms: tuple[Term, ...]
+    formula: Formula
+    mean: np.ndarray
+    spread: np.ndarray
+    base_spread: float
+    ladders: tuple[np.ndarray, ...] = field(default=())
+
+    def scores(self, similarity: np.ndarray) -> np.ndarray:
+        """(R, N) similarities of `stack(terms)` → (N,) float32 scores. The N may be any items of the gallery."""
+        total = np.zeros(similarity.shape[1], np.float32)
+        for row in range(len(self.terms)):
+            total += self._term(row, similarity[row])
+        return total
+
+    def contributions(self, similarity: np.ndarray) -> tuple[list[tuple[str, str]], np.ndarray]:
+        """(R, k) similarities → the (kind, label) of each part and (P, k) shares whose columns sum to the scores.
+
+        A composed term is shared out among its parts, measured from the average item. What the composition adds beyond
+        its parts stands under the label "together".
+        """
+        names: list[tuple[str, str]] = []
+        rows: list[np.ndarray] = []
+        at = len(self.terms)
+        for row, term in enumerate(self.terms):
+            whole = self._term(row, similarity[row])
+            if not term.parts or self.formula.fusion == "ranks":
+                names.append((term.kind, term.label))
+                rows.append(whole)
+            else:
+                scale = term.weight / (self.spread[row] * self.base_spread)
+                for part, (kind, label, _) in enumerate(term.parts, at):
+                    names.append((kind, label))
+                    rows.append(((similarity[part] - self.mean[part]) * scale).astype(np.float32))
+            at += len(term.parts)
+        return names, np.stack(rows) if rows else np.zeros((0, similarity.shape[1]), np.float32)
+
+    def _term(self, row: int, s: np.ndarray) -> np.ndarray:
+        term, f = self.terms[row], self.formula
+        z = _standard(s, self, row)
+        w = np.float32(term.weight)
+        if term.shape == "linear":
+            return w * z / np.float32(self.base_spread)
+        if term.shape == "like":
+            return w * np.float32(f.like) * z
+        if term.shape == "unlike":
+            return -w * np.float32(f.unlike) * np.maximum(z, 0)
+        yes = term.shape == "evidence"
+        return w * np.float32(f.evidence if yes else f.negation) * evidence(z, f, yes, term.curve)
+
+
+def evidence(
+    z: np.ndarray, formula: Formula = FORMULA, yes: bool = True, curve: tuple[float, float] | None = None
+) -> np.ndarray:
+    """e(z) of the module's text: log-likelihood of "yes" (or "no") for an item with standard score z; 0 for the
+    average.
+
+    curve: (a, b) of the answer curve, where it is known; (steepness, 0) otherwise.
+
+    >>> [round(float(v), 2) for v in evidence(np.array([-9.0, 0.0, 9.0]))]
+    [-2.3, 0.0, 0.64]
+    """
+    a, b = curve or (formula.steepness, 0.0)
+    sign = 1.0 if yes else -1.0
+
+    def seen(x: Any) -> Any:
+        return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
+
+    return np.log(seen(a * z + b) / seen(b)).astype(np.float32)
+
+
+def stack(terms: Sequence[Term]) -> np.ndarray:
+    """(R, D) float32: the vectors of the terms, then those of their parts: what a gallery is asked to compare."""
+    rows = [t.vector for t in terms] + [vector for t in terms for _, _, vector in t.parts]
+    if not rows:
+        raise UsageError("there is nothing to rank by: give a sketch, a photograph, a phrase or a mark")
+    return np.stack(rows).astype(np.float32)
+
+
+def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> Fit:
+    """The formula fitted to a gallery. similarity: (R, N) of `stack(terms)` with every item that could be ranked.
+
+    Raises UsageError when the rows do not fit the terms or a value is not finite.
+    """
+    similarity = np.asarray(similarity)
+    wanted = len(terms) + sum(len(t.parts) for t in terms)
+    if similarity.ndim != 2 or len(similarity) != wanted or not similarity.shape[1]:
+        raise UsageError(f"similarity must be ({wanted} rows of stack(terms), N ≥ 1 items); got {similarity.shape}")
+    for term in terms:
+        if term.shape not in SHAPES:
+            raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
+    mean = similarity.mean(axis=1, dtype=np.float64)
+    spread = np.maximum(similarity.std(axis=1, dtype=np.float64), 1e-6)
+    if not np.isfinite(spread).all():
+        raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
+    ladders: tuple[np.ndarray, ...] = ()
+    if formula.fusion == "ranks":
+        ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
+    draft = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
+    linear = [draft._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
+    base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
+    return Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
+
+
+def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
+    if not fitted.ladders:
+        return ((s - fitted.mean[row]) / fitted.spread[row]).astype(np.float32)
+    ladder = fitted.ladders[row]
+    steps = 1.0 / (61.0 + np.arange(len(ladder)))
+    ranks = np.minimum(len(ladder) - np.searchsorted(ladder, s, side="right"), len(ladder) - 1)
+    return ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
+
+
+def choice_evidence(
+    items: np.ndarray, choices: Sequence[tuple[np.ndarray, np.ndarray]], formula: Formula = FORMULA
+) -> np.ndarray:
+    """Bayesian update of "closest of these" (PicHunter, Cox et al. 2000, its softmax user model): (C,) log-likelihoods.
+
+    items: (C, D) unit candidates. choices: (chosen (D,), shown (S, D) with the chosen one among them) for each
+    answer. If item i were the person, a searcher takes a with probability exp(cos(i, a) / t) / Σ over the shown of
+    exp(cos(i, b) / t). The same ε as for answers keeps one slip from deciding. The mean over the candidates is taken
+    away.
+    """
+    total = np.zeros(len(items), np.float64)
+    if not len(items):
+        return total.astype(np.float32)
+    for chosen, shown in choices:
+        if len(shown) < 2:
+            continue
+        logits = (items @ shown.T).astype(np.float64) / formula.temperature
+        top = logits.max(axis=1)
+        log_all = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
+        taken = np.exp((items @ chosen) / formula.temperature - log_all)
+        total += np.log(formula.error / len(shown) + (1 - formula.error) * taken)
+    return (formula.closest * (total - total.mean())).astype(np.float32)
+
+
+def near_duplicates(similarity: np.ndarray, threshold: float = 0.97) -> np.ndarray:
+    """(U, N) cosines of unliked items to all → (N,) bool: the unliked ones and what is as good as the same picture."""
+    return np.any(np.asarray(similarity) >= threshold, axis=0)
+
+
+def top(
+    scores: np.ndarray,
+    ids: np.ndarray,
+    k: int,
+    *,
+    allowed: np.ndarray | None = None,
+    pinned: Sequence[int] = (),
+    hidden: np.ndarray | None = None,
+) -> np.ndarray:
+    """Positions (≤ k,) best first: pinned ids, then by falling score; equal scores by rising id, so the order is one.
+
+    scores, ids: (N,). allowed: (N,) bool, what filters let through. hidden: (N,) bool, left out unless pinned.
+    Raises UsageError for k < 1.
+    """
+    if k < 1:
+        raise UsageError(f"k={k} results were asked for; ask for at least 1")
+    keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
+    first = (
+        np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep
+        if len(pinned)
+        else np.zeros(len(ids), bool)
+    )
+    if hidden is not None:
+        keep &= ~hidden
+    ahead = np.flatnonzero(first)
+    rest = np.flatnonzero(keep & ~first)
+    wanted = k - len(ahead)
+    if 0 < wanted < len(rest):
+        values = scores[rest]
+        rest = rest[values >= np.partition(values, len(values) - wanted)[len(values) - wanted]]
+    blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, rest)]
+    return np.concatenate(blocks)[:k]
+
+
+# ---------------------------------------------------------------------------------------------- leads
+
+
+class Space(Protocol):
+    """A gallery at one moment: N items of dimension D with unit vectors.
+
+    ids: (N,) int64, rising. snapshot: names the moment; the same name, the same items and vectors. error: how far a
+    cosine of `scores` may lie from the one in double precision.
+    """
+
+    ids: np.ndarray
+    snapshot: str
+    error: float
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """(R, D) → (R, N) float32 cosines with every item."""
+
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        """Item ids → (k, D) float32; UsageError for an unknown id."""
+
+    def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
+        """(N,) bool, what filters let through; None for everything."""
+
+
+class Arrays:
+    """A Space of plain arrays. ids: (N,) rising; vectors: (N, D), unit length."""
+
+    error = 1e-6
+
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, snapshot: str = "arrays"):
+        self.snapshot = snapshot
+        self.ids = np.asarray(ids, np.int64)
+        self._vectors = np.ascontiguousarray(vectors, np.float32)
+        if self._vectors.ndim != 2 or len(self.ids) != len(self._vectors) or (np.diff(self.ids) <= 0).any():
+            raise UsageError(
+                f"ids must rise and go with vectors (N, D); got {self.ids.shape} and {self._vectors.shape}"
+            )
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        return np.asarray(vectors, np.float32) @ self._vectors.T
+
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        return self._vectors[positions(self.ids, ids)]
+
+    def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
+        if filters.marked is None:
+            return None
+        return np.isin(self.ids, np.asarray(marked, np.int64)) == filters.marked
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class Leads:
+    """What a search shows, best first. Never an identification, and no probability of a person.
+
+    Attributes:
+        ids: (k,) of the items shown.
+        scores: (k,) of the formula.
+        names: (kind, label) of each part that has a share of the scores.
+        shares: (P, k), the part of the score each one gives; columns sum to scores.
+        cosines: (k,) float32 of the first term with the items shown.
+        pinned: how many at the top are there because they were liked.
+        everything: (N,) float32, all scores in the order of the gallery, for questions and for absence.
+        fit: the formula as it was fitted to the gallery; None when the filters let nothing through.
+        considered: how many items the filters let through.
+        whole: whether these are all that can be shown, however many are asked for.
+        note: what must be said beside them, "" for nothing.
+    """
+
+    ids: np.ndarray
+    scores: np.ndarray
+    names: tuple[tuple[str, str], ...]
+    shares: np.ndarray
+    cosines: np.ndarray
+    pinned: int
+    everything: np.ndarray
+    fit: Fit | None
+    considered: int
+    whole: bool = False
+    note: str = ""
+
+    def why(self, a: int, b: int) -> list[tuple[str, str, float]]:
+        """Why the item at rank a (from 1) stands above the one at b: (kind, label, difference), largest difference
+        first."""
+        for rank in (a, b):
+            if not 1 <= rank <= len(self.ids):
+                raise UsageError(f"rank {rank} was asked about; shown are 1 to {len(self.ids)}")
+        gap = self.shares[:, a - 1] - self.shares[:, b - 1]
+        order = np.argsort(-np.abs(gap), kind="stable")
+        return [(*self.names[i], float(gap[i])) for i in order]
+
+
+def rank(
+    space: Space,
+    terms: Sequence[Term],
+    query: Query,
+    k: int = 20,
+    formula: Formula | None = None,
+    choices: Sequence[Choice] = (),
+    hide: bool = True,
+    kept: bool = False,
+) -> Leads:
+    """Rank a space by the terms of a query (`terms_of`), its marks and its filters.
+
+    All items are scored; what is shown is then scored again, item by item in double precision, so that the order does
+    not depend on threads or batches. Equal scores stand by rising id.
+
+    choices: answers to "closest of these" whose rivals are known; ids of `query.closest` not among them count as plain
+    likes that fade with age. hide: leave out unliked items and near-duplicates of them. kept: marks and choices were
+    made before, perhaps in another state of the gallery; items that are gone since count for nothing, and the note says
+    how many. Liked items that the filters let through stand first. Raises UsageError for an empty query, an empty
+    gallery, k < 1 or, unless kept, an id it does not hold.
+    """
+    formula = formula or Formula()
+    note = ""
+    if k < 1:
+        raise UsageError(f"k={k} results were asked for; ask for at least 1")
+    if kept:
+        query, choices, note = _held(space, query, choices)
+    everyone = [*terms, *_marks(space, query, choices)]
+    vectors = stack(everyone)
+    if not len(space.ids):
+        raise UsageError("the gallery holds no items; index a folder first (descry index FOLDER --out GALLERY)")
+    allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
+    considered = len(space.ids) if allowed is None else int(allowed.sum())
+    if not considered:
+        none = np.zeros(0, np.float32)
+        return Leads(np.zeros(0, np.int64), none, (), np.zeros((0, 0)), none, 0, none, None, 0, True, note)
+    similarity = _precise(space, vectors) if formula.fusion == "ranks" else space.scores(vectors)
+    fitted = fit(everyone, similarity, formula)
+    scores = fitted.scores(similarity)
+    near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
+    few = top(scores, space.ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
+    few = np.union1d(few, _undecided(scores, k, _slope(fitted) * space.error, allowed))
+    near = space.vectors(space.ids[few].tolist())
+    chosen = _chosen(space, near, choices, formula)
+    scores[few] += chosen
+    if choices and len(few):
+        outside = np.ones(len(scores), bool)
+        outside[few] = False
+        scores[outside] += chosen.min()
+    hidden = np.zeros(len(few), bool)
+    if hide and query.unliked:
+        hidden = near_duplicates(space.vectors(query.unliked) @ near.T, DUPLICATE)
+    shown = top(scores[few], space.ids[few], k + MARGIN, pinned=query.liked, hidden=hidden)
+    exact = similarity[:, few[shown]].astype(np.float64)  # a rank is a place among these very values
+    if formula.fusion != "ranks":
+        exact = np.einsum("rd,kd->rk", vectors.astype(np.float64), near[shown].astype(np.float64))
+    names, shares = fitted.contributions(exact)
+    if choices:
+        names, shares = [*names, ("closest", f"{len(choices)} chosen")], np.vstack([shares, chosen[shown]])
+    total = shares.sum(axis=0, dtype=np.float64)
+    ids = space.ids[few][shown]
+    order = top(total, ids, k, pinned=query.liked)
+    return Leads(
+        ids=ids[order],
+        scores=total[order],
+        names=tuple(names),
+        shares=shares[:, order],
+        cosines=exact[0, order].astype(np.float32),
+        pinned=int(np.isin(ids[order], np.asarray(query.liked, np.int64)).sum()),
+        everything=scores,
+        fit=fitted,
+        considered=considered,
+        whole=len(shown) <= k and len(few) == considered,
+        note=note,
+    )
+
+
+def _precise(space: Space, vectors: np.ndarray, step: int = 16_384) -> np.ndarray:
+    """(R, N) float32 cosines without the rounding of `Space.scores`, which could change places in a rank."""
+    blocks = [space.vectors(space.ids[i : i + step].tolist()) for i in range(0, len(space.ids), step)]
+    return np.concatenate([vectors @ block.T for block in blocks], axis=1)
+
+
+def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: Formula) -> np.ndarray:
+    """(N, D) of a whole gallery and the terms of Q queries → (Q, N) float32 scores, those that `rank` ranks by."""
+    out = np.empty((len(queries), len(vectors)), np.float32)
+    at_once = max(1, CELLS // max(1, len(vectors)))
+    for start in range(0, len(queries), at_once):
+        whole = [[replace(t, parts=()) for t in terms] for terms in queries[start : start + at_once]]
+        rows = [stack(terms) for terms in whole]
+        similarity = np.concatenate(rows) @ vectors.T
+        ends = np.cumsum([len(r) for r in rows])[:-1]
+        for row, terms, block in zip(out[start:], whole, np.split(similarity, ends), strict=False):
+            row[:] = fit(terms, block, formula).scores(block)
+    return out
+
+
+def _undecided(scores: np.ndarray, k: int, margin: float, allowed: np.ndarray | None) -> np.ndarray:
+    """Every item that could be among the best k when each score is off by at most margin."""
+    open_to = scores if allowed is None else np.where(allowed, scores, -np.inf)
+    if k >= len(scores):
+        return np.flatnonzero(open_to > -np.inf)
+    least = np.partition(open_to, len(scores) - k)[len(scores) - k]
+    return np.flatnonzero((open_to >= least - 2 * margin) & (open_to > -np.inf))
+
+
+def _slope(fitted: Fit) -> float:
+    """How far a score moves, at most, when every cosine moves by one. Reciprocal ranks are taken of precise
+    values (`_precise`): 0."""
+    f = fitted.formula
+    if f.fusion == "ranks":
+        return 0.0
+    steepest = {"linear": 1 / fitted.base_spread, "like": f.like, "unlike": f.unlike}
+    steepest |= {"evidence": f.evidence, "not": f.negation}
+    lengths = []
+    for term in fitted.terms:
+        slope = abs(term.curve[0]) if term.curve else f.steepness
+        length = float(np.linalg.norm(term.vector)) * term.weight * steepest[term.shape]
+        lengths.append(length * slope if term.shape in ("evidence", "not") else length)
+    return sum(length / float(fitted.spread[i]) for i, length in enumerate(lengths))
+
+
+def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    """Where the wanted ids stand among the rising ids; UsageError names the first that is not there."""
+    gone = missing(ids, wanted)
+    if len(gone):
+        raise UsageError(f"the gallery holds no item {gone[0]}; ids are shown beside every result")
+    return np.searchsorted(ids, np.asarray(wanted, np.int64))
+
+
+def missing(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
+    """Those of the wanted ids that are not among the rising ids, in the order given."""
+    asked = np.asarray(wanted, np.int64)
+    if not len(ids):
+        return asked
+    at = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
+    return asked[ids[at] != asked]
+
+
+def _held(space: Space, query: Query, choices: Sequence[Choice]) -> tuple[Query, list[Choice], str]:
+    """Query and choices without the items that a space does not hold, and what is to be said of these."""
+    marks = {name: getattr(query, name) for name in ("liked", "unliked", "closest")}
+    named = {i for ids in (*marks.values(), *(shown for _, shown in choices)) for i in ids}
+    gone = set(missing(space.ids, sorted(named)).tolist())
+    if not gone:
+        return query, list(choices), ""
+    query = query.replace(**{name: tuple(i for i in ids if i not in gone) for name, ids in marks.items()})
+    left = [(c, tuple(i for i in shown if i not in gone)) for c, shown in choices if c not in gone]
+    counted = f"{len(gone)} of the {len(named)} items that marks and choices name"
+    return query, left, f"{counted} left the gallery; what left has no effect"
+
+
+def _marks(space: Space, query: Query, choices: Sequence[Choice]) -> list[Term]:
+    weighed = {chosen for chosen, shown in choices if len(shown) > 1}
+    plain = [i for i in query.closest if i not in weighed]
+    return mark_terms(space.vectors(query.liked), space.vectors(query.unliked), space.vectors(plain))
+
+
+def _chosen(space: Space, near: np.ndarray, choices: Sequence[Choice], formula: Formula) -> np.ndarray:
+    pairs = []
+    for chosen, shown in choices:
+        if chosen not in shown:
+            raise UsageError(f"item {chosen} was chosen as the closest of {list(shown)}, but it is not among them")
+        pairs.append((space.vectors([chosen])[0], space.vectors(shown)))
+    return choice_evidence(near, pairs, formula)
