@@ -17,16 +17,18 @@ _WHERE = {
     "Gallery": "gallery",
     "Part": "query",
     "Query": "query",
+    "crop": "footage",
     "load": "embed",
 }
 _MODULES = ("losses", "metrics")
 
-__all__ = ["DescryError", "Filters", "Gallery", "Part", "Query", "load", "losses", "metrics"]
+__all__ = ["DescryError", "Filters", "Gallery", "Part", "Query", "crop", "load", "losses", "metrics"]
 
 if TYPE_CHECKING:
     from . import losses, metrics
     from .embed import load
     from .errors import DescryError
+    from .footage import crop
     from .gallery import Gallery
     from .query import Filters, Part, Query
 

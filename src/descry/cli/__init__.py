@@ -33,6 +33,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "model info": ("model:info", "what a run folder holds and costs"),
     "convert": ("model:convert", "turn a published checkpoint into a run folder"),
     "export": ("store:export", "write the encoders for ONNX Runtime or OpenVINO"),
+    "crop": ("crop:crop", "cut the people out of recorded video or full frames"),
     "index": ("index:index", "index folders of crops"),
     "search": ("search:search", "search a gallery by sketch, photograph, words, or several of them"),
     "serve": ("serve:serve", "open a gallery as a page: draw, say, refine"),

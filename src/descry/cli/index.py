@@ -76,7 +76,7 @@ def index(
     with (
         _place(Path(out), dry_run) as place,
         _opened_or_new(Gallery, place, model, machine, "torch" if dry_run else encoder, folders) as gallery,
-        _stopping() as stop,
+        stopping() as stop,
     ):
         if gallery.model.note:
             print(f"note: {gallery.model.note}", file=sys.stderr)
@@ -175,7 +175,7 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def _stopping() -> Iterator[Callable[[], bool]]:
+def stopping() -> Iterator[Callable[[], bool]]:
     """Ctrl-C once: finish the batch, commit and stop. Twice: stop now."""
     asked = False
 

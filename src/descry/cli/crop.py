@@ -1,0 +1,177 @@
+"""descry crop."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from . import results
+from .index import stopping
+from .machine import Machine, OnMachine
+from .progress import EVERY
+
+Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
+
+
+def crop(
+    sources: tyro.conf.Positional[tuple[str, ...]],
+    /,
+    out: Path = Path("crops"),
+    detector: str = "background",
+    rate: float = 10.0,
+    keep: int = 4,
+    least: int = 64,
+    lost: float = 2.0,
+    sure: float = 0.0,
+    start: str = "",
+    time_from: str = "",
+    camera_from: str = "",
+    rotate: int | None = None,
+    frame_rate: float = 10.0,
+    jobs: int = 0,
+    again: Flag = False,
+    allow_download: Flag = False,
+    strict: Flag = False,
+    quiet: Flag = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    machine: OnMachine = Machine(),
+) -> int:
+    """Cut the people out of recorded video or full frames: a folder of crops with one table, for descry index. A run
+    that was stopped goes on with the same command.
+
+    Args:
+        sources: video files, and folders of videos or of frames; at least one.
+        out: the folder of crops; made where there is none.
+        detector: background (fixed cameras, no weights), the folder of an object detection model of the transformers
+            library, or boxes from elsewhere: a MOT or COCO file, or a folder with one for each source.
+        rate: frames a second that are looked at; 0 takes all.
+        keep: best crops of each track; 0 keeps every box.
+        least: least height of a person, in pixels of the frame.
+        lost: seconds for which somebody may be hidden and keep the track.
+        sure: least score that begins a track; left out, 0.5, and 0.4 for background.
+        start: clock time of the first frame, as 2026-01-31T14:05:09; for one source.
+        time_from: a regular expression over the path with a group that holds that time, such as '([0-9]{8}_[0-9]{6})'.
+        camera_from: dirname, or a regular expression over the path with a group; left out, the source's name.
+        rotate: turn every frame counter-clockwise by 0, 90, 180 or 270 degrees, instead of what the file says.
+        frame_rate: frames a second of folders of frames.
+        jobs: sources at once; left out, one per core, at most 4.
+        again: make the crops of these sources anew.
+        allow_download: take the model from the hub by its name.
+        strict: exit with 3 when a source was skipped.
+        quiet: no progress.
+        json_: print the report as JSON.
+    """
+    from ..footage import Settings
+    from ..footage import crop as cut
+
+    settings = Settings(
+        rate, keep, least, lost, detector, sure, rotate, frame_rate, start, time_from, camera_from
+    )  # fmt: skip
+    with stopping() as stop, _progress(quiet or json_) as tick:
+        report = cut(
+            sources,
+            out,
+            settings,
+            jobs=jobs,
+            again=again,
+            device=machine.device,
+            precision=machine.precision,
+            batch=machine.batch_size,
+            allow_download=allow_download,
+            progress=tick,
+            stop=stop,
+        )
+    _tell(report, json_)
+    if report.interrupted:
+        print("descry: interrupted; what was written is kept. Go on with the same command", file=sys.stderr)
+        return 130
+    return 3 if strict and any(s.skipped for s in report.sources) else 0
+
+
+def _tell(report: Any, as_json: bool) -> None:
+    if as_json:
+        about = {"out": report.out, "table": report.table, "tracks": report.tracks, "crops": report.crops}
+        rows = [asdict(s) | {"path": results.shown(s.path)} for s in report.sources]
+        print(json.dumps(about | {"interrupted": report.interrupted, "sources": rows}, indent=1))
+        return
+    for source in report.sources:
+        path = results.shown(source.path)
+        if source.skipped:
+            print(f"skipped {path}: {source.skipped}", file=sys.stderr)
+            continue
+        for note in source.notes:
+            print(f"note: {path}: {note}", file=sys.stderr)
+        left = ", ".join(f"{n} {_LEFT_OUT[kind]}" for kind, n in source.left_out.items() if n)
+        print(
+            f"{path}: {source.tracks} tracks, {source.crops} crops"
+            f"{f' (left out: {left})' if left else ''}{', done before' if source.before else ''}"
+        )
+    skipped = sum(bool(s.skipped) for s in report.sources)
+    print(f"{report.tracks} tracks, {report.crops} crops in {report.out}; {skipped} sources skipped")
+    if report.crops and not report.interrupted:
+        print(f"to search them: descry index {report.out} --table {report.table} --out GALLERY")
+
+
+_LEFT_OUT = {"short": "too short to be a pass", "still": "that never moved"}
+
+
+@contextmanager
+def _progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
+    """A bar per source with the time that is left on a terminal; elsewhere a line per source every ten seconds."""
+    if quiet:
+        yield None
+    elif not sys.stderr.isatty():
+        yield _Lines()
+    else:
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bars
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed:.0f}/{task.total:.0f} s of footage"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
+        )
+        with Bars(*columns, console=Console(stderr=True)) as bars:
+            tasks: dict[str, Any] = {}
+
+            def tick(step: Any) -> None:
+                if step.source not in tasks:
+                    tasks[step.source] = bars.add_task(step.source, total=None, note="")
+                note = f"{step.tracks} tracks, {step.crops} crops"
+                total = max(step.total, step.seconds)
+                bars.update(tasks[step.source], completed=step.seconds, total=total, note=note)
+
+            yield tick
+
+
+class _Lines:
+    def __init__(self) -> None:
+        self.begun: dict[str, tuple[float, float]] = {}
+        self.told: dict[str, float] = {}
+
+    def __call__(self, step: Any) -> None:
+        now = time.monotonic()
+        begun, first = self.begun.setdefault(step.source, (now, step.seconds))
+        if now - self.told.setdefault(step.source, now) < EVERY:
+            return
+        self.told[step.source] = now
+        speed = (step.seconds - first) / max(1e-6, now - begun)
+        left = f", {max(0.0, step.total - step.seconds) / max(1e-6, speed):.0f} s left" if step.total else ""
+        of = f" of {step.total:.0f}" if step.total else ""
+        print(
+            f"cropping {step.source}: {step.seconds:.0f}{of} s of footage, {speed:.1f} times as fast as it was recorded"
+            f"{left}; {step.tracks} tracks, {step.crops} crops",
+            file=sys.stderr,
+            flush=True,
+        )

@@ -1,0 +1,539 @@
+"""Footage → a folder of crops with one table, which `descry index` reads. Resumable, several sources at once.
+
+A source is worked through in steps that end where nobody is being followed (or after `LONGEST` seconds): then its rows
+and the place in the footage are written down, the tracker begins anew, and a run that was stopped goes on from there
+and gives what an undisturbed run gives.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import os
+import queue
+import re
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..errors import DescryError, UsageError
+from ..gallery.sources import parse_time
+from .detecting import Boxes, Detector, detector_of
+from .reading import FootageError, Frame, Source, sources_of
+from .tracking import Crop, Passes, Track
+
+COLUMNS = (
+    "path", "camera", "time", "track", "source", "frame", "video_time", "clock",
+    "x", "y", "width", "height", "score",
+)  # fmt: skip
+TABLE, STATE = "crops.csv", ".crop"
+OFTEN, LONGEST = 20.0, 600.0  # seconds of footage between two steps: at least, and at most
+QUALITY = 92  # of JPEG
+AHEAD = 8  # frames that are read ahead
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How footage is cropped.
+
+    Attributes:
+        rate: frames a second that are looked at; 0 for all.
+        keep: best crops of each track; 0 for every box.
+        least: least height of a person, in pixels of the frame.
+        lost: seconds for which somebody may be hidden and keep the track.
+        detector: "background", the folder or hub name of a transformers model, or boxes from elsewhere.
+        sure: least score that begins a track; 0 leaves it to the detector.
+        rotate: degrees counter-clockwise for all sources; None follows the files.
+        frame_rate: frames a second of folders of frames.
+        start: clock time of the first frame, for all sources; "" for unknown.
+        time_from: a regular expression over the path with a group that holds the clock time of the first frame.
+        camera_from: dirname, or a regular expression over the path with a group; "" for the source's name.
+    """
+
+    rate: float = 10.0
+    keep: int = 4
+    least: int = 64
+    lost: float = 2.0
+    detector: str = "background"
+    sure: float = 0.0
+    rotate: int | None = None
+    frame_rate: float = 10.0
+    start: str = ""
+    time_from: str = ""
+    camera_from: str = ""
+
+    def __post_init__(self) -> None:
+        for name, low in (("rate", 0.0), ("keep", 0), ("least", 8), ("lost", 0.0), ("sure", 0.0)):
+            value = getattr(self, name)
+            if not low <= value < 1e6:
+                raise UsageError(f"{name} = {value} was given; it must be {low:g} or more")
+        if self.start and parse_time(self.start) is None:
+            raise UsageError(f"start {self.start!r} is not understood; write it as 2026-01-31T14:05:09")
+        for name in ("time_from", "camera_from"):
+            _pattern(name, getattr(self, name))
+
+
+@dataclass
+class SourceReport:
+    """What became of one source.
+
+    Attributes:
+        path: the file or folder.
+        name: its folder among the crops, and the beginning of its tracks.
+        tracks, crops: how many.
+        frames: that were looked at.
+        seconds: of footage that were read.
+        left_out: tracks that were left out: "short" (fewer than 3 boxes), "still" (never moved; background only).
+        notes: damage, gaps, where it ended, and what the detector says, one line each.
+        skipped: why nothing was read; "" when something was.
+        done: read to its end.
+        before: it was done by an earlier run.
+    """
+
+    path: str
+    name: str = ""
+    tracks: int = 0
+    crops: int = 0
+    frames: int = 0
+    seconds: float = 0.0
+    left_out: dict[str, int] = field(default_factory=lambda: {"short": 0, "still": 0})
+    notes: list[str] = field(default_factory=list)
+    skipped: str = ""
+    done: bool = False
+    before: bool = False
+
+
+@dataclass
+class CropReport:
+    """What `crop` did. out: the folder of crops. table: its table. sources: one report each. interrupted: it was asked
+    to stop; the same call goes on."""
+
+    out: str
+    table: str
+    sources: list[SourceReport]
+    interrupted: bool = False
+
+    @property
+    def crops(self) -> int:
+        """Crops in all."""
+        return sum(s.crops for s in self.sources)
+
+    @property
+    def tracks(self) -> int:
+        """Tracks in all."""
+        return sum(s.tracks for s in self.sources)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far one source is: seconds of footage done and in all (0 for unknown), tracks and crops so far."""
+
+    source: str
+    seconds: float
+    total: float
+    tracks: int
+    crops: int
+
+
+def crop(
+    sources: str | Path | Sequence[str | Path],
+    out: str | Path,
+    settings: Settings | None = None,
+    *,
+    jobs: int = 0,
+    again: bool = False,
+    device: str = "auto",
+    precision: str = "fp32",
+    batch: int = 0,
+    allow_download: bool = False,
+    detector: Callable[[Source], Detector] | None = None,
+    progress: Callable[[Progress], None] | None = None,
+    stop: Callable[[], bool] | None = None,
+) -> CropReport:
+    """Cut the people out of recorded footage: one folder of crops and `crops.csv`, which `descry index` reads.
+
+    sources: video files, folders of videos or of frames. out: a folder; what an earlier call did there is kept and gone
+    on with. jobs: sources at once; 0 for one per core, at most 4. again: make the crops of these sources anew.
+    detector: your own, instead of `settings.detector`: called with the source, it gives a `Detector`. progress: called
+    about twice a second per source. stop: asked between frames; True ends the run, and the same call goes on.
+
+    A source that cannot be read is reported in its `SourceReport.skipped`; the rest goes on. Raises UsageError for
+    settings that differ from those of an earlier call, or when the extra `video` is missing.
+    """
+    settings = settings or Settings()
+    paths = [sources] if isinstance(sources, str | Path) else list(sources)
+    if not paths:
+        raise UsageError("no source was given; name video files, or folders of videos or of frames")
+    make = detector or detector_of(
+        settings.detector, settings.least, device, precision, batch, settings.sure, allow_download
+    )
+    place = _Place(Path(out), settings, again)
+    opened = sources_of(paths, settings.rotate, settings.frame_rate)
+    if settings.start and len(opened) > 1:
+        raise UsageError(f"--start was given for {len(opened)} sources; give one source, or --time-from with a pattern")
+    reports: list[SourceReport] = []
+    work: list[_Work] = []
+    names = place.names([s.path for s in opened if not isinstance(s, FootageError)])
+    for found in opened:
+        if isinstance(found, FootageError):
+            path, _, reason = str(found).partition(": ")
+            reports.append(SourceReport(path, skipped=reason))
+        else:
+            work.append(_Work(place, found, names[found.path], settings, make, progress, stop or (lambda: False)))
+            reports.append(work[-1].report)
+    with ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
+        done = [pool.submit(w.run) for w in work]
+        try:
+            finished = [future.result() for future in done]
+        except BaseException:
+            for w in work:
+                w.stop = lambda: True
+            raise
+    place.write_table()
+    return CropReport(str(out), str(place.table), reports, interrupted=not all(finished))
+
+
+class _Place:
+    """The folder of crops: a folder per source, the table, and what is known about each source (`.crop/NAME.json` and
+    the rows of finished steps, `.crop/NAME.csv`)."""
+
+    def __init__(self, out: Path, settings: Settings, again: bool):
+        self.out, self.again, self.table, self.states = out, again, out / TABLE, out / STATE
+        self.settings = settings
+        known = out / STATE / "settings.json"
+        if out.exists() and not out.is_dir():
+            raise UsageError(f"{out} is a file; name a folder for the crops")
+        if out.is_dir() and not known.exists() and any(not p.name.startswith(".") for p in out.iterdir()):
+            raise UsageError(f"{out} holds something else than crops of descry; name another folder, or a new one")
+        mine = asdict(settings)
+        if known.exists():
+            theirs = json.loads(known.read_text("utf-8"))
+            differ = [k for k in mine if theirs.get(k) != mine[k] and k != "start"]
+            if differ and not again:
+                said = ", ".join(f"{k} {theirs.get(k)!r}, now {mine[k]!r}" for k in differ)
+                raise UsageError(f"the crops in {out} were made with {said}; name another folder, or add --again")
+        self.states.mkdir(parents=True, exist_ok=True)
+        _write(known, json.dumps(mine, indent=1))
+
+    def names(self, paths: Sequence[str]) -> dict[str, str]:
+        """A name for each source, the one it had before where it was here before."""
+        taken = {}
+        for state in sorted(self.states.glob("*.json")):
+            if state.name != "settings.json":
+                taken[state.stem] = json.loads(state.read_text("utf-8"))["path"]
+        out = {}
+        for path in paths:
+            full = os.path.abspath(path)
+            stem = re.sub(r"[^\w.-]+", "_", Path(full).stem).strip("._") or "source"
+            name, n = stem, 1
+            while taken.get(name, full) != full:
+                n += 1
+                name = f"{stem}-{n}"
+            taken[name] = full
+            out[path] = name
+        return out
+
+    def write_table(self) -> None:
+        """All rows of all sources, in the order of names."""
+        part = self.table.with_name(f".{TABLE}.{os.getpid()}")
+        with open(part, "w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
+            for rows in sorted(self.states.glob("*.csv")):
+                file.write(rows.read_text("utf-8"))
+        os.replace(part, self.table)
+
+
+def _write(path: Path, text: str) -> None:
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    part.write_text(text, "utf-8")
+    os.replace(part, path)
+
+
+class _Work:
+    """One source, from where it was left to its end."""
+
+    def __init__(
+        self,
+        place: _Place,
+        source: Source,
+        name: str,
+        settings: Settings,
+        make: Callable[[Source], Detector],
+        progress: Callable[[Progress], None] | None,
+        stop: Callable[[], bool],
+    ):
+        self.place, self.source, self.name, self.settings, self.make = place, source, name, settings, make
+        self.progress, self.stop, self.told = progress, stop, 0.0
+        self.report = SourceReport(source.path, name)
+        self.full = os.path.abspath(source.path)
+        self.begins, self.clock = clock_of(source, settings)
+        self.camera = camera_of(source, settings, name)
+        self.state = place.states / f"{name}.json"
+        self.rows_file = place.states / f"{name}.csv"
+        self.pending: list[list[Any]] = []
+        self.at: tuple[float, int] = (0.0, 0)  # seconds and number of the frame to go on with
+
+    def run(self) -> bool:
+        """Work; whether it reached the end. What makes the source unreadable goes to the report."""
+        try:
+            if not self._resume():
+                self.detector = self.make(self.source)
+                self._begin()
+                ended = self._through()
+            else:
+                ended = True
+        except FootageError as error:
+            self.report.skipped = str(error).partition(": ")[2]
+            ended = True
+        except DescryError as error:
+            self.report.skipped = str(error)
+            ended = True
+        return ended
+
+    def _resume(self) -> bool:
+        """Take up what an earlier run left; True when it was done."""
+        self.report.notes = self.source.notes
+        if not self.state.exists() or self.place.again:
+            self.rows_file.unlink(missing_ok=True)
+            return False
+        known = json.loads(self.state.read_text("utf-8"))
+        if known["stamp"] != self._stamp():
+            self.report.notes.append("changed since it was cropped; its crops were made anew")
+            self.rows_file.unlink(missing_ok=True)
+            return False
+        report, self.at = known["report"], tuple(known["at"])
+        for key in ("tracks", "crops", "frames", "seconds", "left_out", "done"):
+            setattr(self.report, key, report[key])
+        self.report.notes += [n for n in report["notes"] if n not in self.report.notes]
+        with open(self.rows_file, "ab") as file:
+            file.truncate(known["bytes"])
+        self.report.before = self.report.done
+        return self.report.done
+
+    def _stamp(self) -> str:
+        """Changes when the footage does."""
+        files = getattr(self.source, "files", None) or [self.full]
+        stats = [os.stat(f) for f in files]
+        text = repr([(os.path.basename(f), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats, strict=True)])
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _begin(self) -> None:
+        self.folder = self.place.out / self.name
+        self.folder.mkdir(exist_ok=True)
+        rate = self.settings.rate or 25.0
+        self.passes = Passes(
+            rate,
+            self.settings.lost,
+            self.detector.sure,
+            self.detector.moves,
+            self.settings.least,
+            every=self._write_at_once if not self.settings.keep else None,
+        )
+        self.passes.count = self.report.tracks + sum(self.report.left_out.values())
+        self.passes.left_out = self.report.left_out
+        self.written: dict[int, list[list[Any]]] = {}
+        self.committed = self.at[0]
+        self.stretch = -1
+
+    def _through(self) -> bool:
+        """Frame by frame to the end; False when it was asked to stop."""
+        with _ahead(self.source.frames(self.settings.rate, self.at[0], self.at[1])) as frames:
+            for batch in self._batches(frames):
+                for frame, boxes in zip(batch, self.detector.detect(batch), strict=True):
+                    self._step(frame)
+                    self._add(frame, boxes)
+                if self.stop():
+                    return False
+        for track in self.passes.close():
+            self._keep(track)
+        self.report.notes += [n for n in self.detector.notes() if n not in self.report.notes]
+        self._commit(self.report.seconds, 0, done=True)
+        self._sweep()
+        self._tell(last=True)
+        return True
+
+    def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
+        """Frames in batches that end where the detector has to learn anew."""
+        batch: list[Frame] = []
+        long, source = self.detector.stretch, self.source
+        for frame in frames:
+            stretch = int(frame.time // long) if long else 0
+            if stretch != self.stretch or len(batch) == self.detector.batch:
+                if batch:
+                    yield batch
+                batch = []
+            if stretch != self.stretch:
+                self.stretch = stretch
+                if long:
+                    stop = (stretch + 1) * long
+                    stop = min(stop, max(source.duration, frame.time + 1)) if source.duration else stop
+                    begin = max(0.0, min(stretch * long, stop - long))
+                    self.detector.learn(source.samples(begin, stop, self.detector.samples, self.detector.height))
+            batch.append(frame)
+        if batch:
+            yield batch
+
+    def _add(self, frame: Frame, boxes: Boxes) -> None:
+        for track in self.passes.add(frame, boxes):
+            self._keep(track)
+        self.report.frames += 1
+        self.report.seconds = frame.time
+        self._tell()
+
+    def _step(self, frame: Frame) -> None:
+        """Write down how far it is, where that is possible before this frame."""
+        since = frame.time - self.committed
+        if since < OFTEN or not (self.passes.quiet or since >= LONGEST):
+            return
+        for track in self.passes.close():
+            self._keep(track)
+        self.passes.reset()
+        self._commit(frame.time, frame.number)
+
+    def _commit(self, seconds: float, number: int, done: bool = False) -> None:
+        with open(self.rows_file, "a", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator="\n").writerows(self.pending)
+            file.flush()
+            os.fsync(file.fileno())
+        self.pending.clear()
+        self.committed = seconds
+        self.report.done = done
+        known = {
+            "format": FORMAT,
+            "path": self.full,
+            "stamp": self._stamp(),
+            "at": [seconds, number],
+            "bytes": self.rows_file.stat().st_size,
+            "report": asdict(self.report),
+        }
+        _write(self.state, json.dumps(known, indent=1))
+
+    def _keep(self, track: Track) -> None:
+        """A track that is over: its best crops become files and rows."""
+        if self.settings.keep:
+            rows = [self._save(track, crop) for crop in track.best(self.settings.keep)]
+        else:
+            rows = self.written.pop(track.number, [])
+        self.pending += rows
+        self.report.tracks += 1
+        self.report.crops += len(rows)
+
+    def _write_at_once(self, track: Track, crop: Crop) -> None:
+        self.written.setdefault(track.number, []).append(self._save(track, crop))
+
+    def _save(self, track: Track, crop: Crop) -> list[Any]:
+        name = f"{self.name}/t{track.number:05d}_f{crop.frame:07d}.jpg"
+        Image.fromarray(crop.pixels).save(self.place.out / name, quality=QUALITY)
+        at = self.begins + timedelta(seconds=crop.time) if self.begins else None
+        left, top, right, bottom = crop.box
+        box = [f"{v:.1f}" for v in (left, top, right - left, bottom - top)]
+        when = at.isoformat(timespec="milliseconds") if at else ""
+        track_name = f"{self.name}/{track.number}"
+        return [
+            name, self.camera, when, track_name, self.full, crop.frame, f"{crop.time:.3f}", self.clock, *box,
+            f"{crop.score:.3f}",
+        ]  # fmt: skip
+
+    def _sweep(self) -> None:
+        """Remove crops that no row names: of a run that was killed, or of tracks that were left out."""
+        with open(self.rows_file, newline="", encoding="utf-8") as file:
+            named = {row[0] for row in csv.reader(file)}
+        for path in self.folder.iterdir():
+            if f"{self.name}/{path.name}" not in named:
+                path.unlink()
+
+    def _tell(self, last: bool = False) -> None:
+        now = time.monotonic()
+        if self.progress and (last or now - self.told > 0.5):
+            self.told, report = now, self.report
+            total = report.seconds if last else self.source.duration
+            self.progress(Progress(self.name, report.seconds, total, report.tracks, report.crops))
+
+
+class _ahead:
+    """`with _ahead(frames) as frames:` frames read by a thread of its own, a few ahead; its errors are raised here."""
+
+    def __init__(self, frames: Iterator[Frame]):
+        self.frames, self.queue = frames, queue.Queue[Any](AHEAD)
+        self.leave = threading.Event()
+        self.thread = threading.Thread(target=self._read, daemon=True)
+
+    def _read(self) -> None:
+        last: Any = None
+        try:
+            for frame in self.frames:
+                self._put(frame)
+                if self.leave.is_set():
+                    return
+        except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
+            last = error
+        self._put(last)
+
+    def _put(self, thing: Any) -> None:
+        while not self.leave.is_set():
+            try:
+                return self.queue.put(thing, timeout=0.1)
+            except queue.Full:
+                continue
+
+    def __enter__(self) -> Iterator[Frame]:
+        self.thread.start()
+        return self._given()
+
+    def _given(self) -> Iterator[Frame]:
+        while isinstance(thing := self.queue.get(), Frame):
+            yield thing
+        if thing is not None:
+            raise thing
+
+    def __exit__(self, *error: Any) -> None:
+        self.leave.set()
+        self.thread.join()
+
+
+def _pattern(name: str, text: str) -> re.Pattern[str] | None:
+    """A regular expression with a group; UsageError for anything else."""
+    if not text or (name == "camera_from" and text == "dirname"):
+        return None
+    option = f"--{name.replace('_', '-')}"
+    try:
+        pattern = re.compile(text)
+    except re.error as error:
+        raise UsageError(f"{option} {text!r} is no regular expression ({error})") from None
+    if not pattern.groups:
+        raise UsageError(f"{option} {text!r} has no group; write it as 'cam(\\d+)'")
+    return pattern
+
+
+def _group(pattern: re.Pattern[str] | None, path: str) -> str:
+    found = pattern.search(Path(path).as_posix()) if pattern else None
+    return (found.group(1) or "") if found else ""
+
+
+def camera_of(source: Source, settings: Settings, name: str) -> str:
+    """The camera of a source."""
+    if settings.camera_from == "dirname":
+        return Path(os.path.abspath(source.path)).parent.name
+    return _group(_pattern("camera_from", settings.camera_from), source.path) or name
+
+
+def clock_of(source: Source, settings: Settings) -> tuple[datetime | None, str]:
+    """The clock time of the first frame, and where it comes from and how far it can be trusted."""
+    if settings.start:
+        return parse_time(settings.start), "given by --start"
+    if settings.time_from:
+        first = (getattr(source, "files", None) or [source.path])[0]
+        found = _group(_pattern("time_from", settings.time_from), first)
+        if found and (at := parse_time(found)):
+            return at, "from the file name; as right as the clock of the recorder"
+        source.notes.append("no clock time in its name by --time-from; " + (source.clock or "its time is unknown"))
+    return source.begins, source.clock
