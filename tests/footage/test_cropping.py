@@ -256,7 +256,7 @@ def test_the_crops_are_indexed_with_their_table(tmp_path, capsys):
 @pytest.mark.skipif(not SAMPLE.is_dir(), reason="the sample videos are not here")
 def test_six_people_of_the_sample_get_one_to_three_tracks_each(tmp_path):
     report = crop(SAMPLE, tmp_path / "out", Settings(rate=4))
-    stays = [(4, 23), (25, 47), (51, 72), (81, 90), (92, 122), (123, 138)]  # seconds at which each is seen
+    stays = [(3, 23), (23, 47), (48, 72), (73, 90), (91, 121), (122, 139)]  # seconds at which each is seen
     tracks: dict[str, list[float]] = {}
     for row in rows_of(tmp_path / "out"):
         if row["source"].endswith(".mp4"):

@@ -33,6 +33,7 @@ def people(
     benchmark: Literal["none", "test", "val", "calibration"] = "none",
     oracle: bool = False,
     train: Path | None = None,
+    videos: float = 0.0,
     json_: Json = False,
     quiet: bool = False,
 ) -> int:
@@ -57,9 +58,13 @@ def people(
             its calibration part (4,000).
         oracle: with --benchmark, also print R@1 of rankers that use no learned model of people.
         train: with --oracle, a folder of synthetic training people, for the linear baseline.
+        videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people
+            walk, with their boxes and tracks.
         json_: print JSON.
         quiet: no progress.
     """
+    if videos:
+        return _videos(out, videos, identities, seed, world, first, json_, quiet)
     if benchmark != "none":
         return _benchmark(out, benchmark, oracle, train, processes, json_, quiet)
     from ..people.folder import write_people
@@ -86,6 +91,22 @@ def people(
         return 0
     print(f"{identities:,} people in {out}: {', '.join(f'{count:,} {name}' for name, count in splits.items())}. {NOTE}")
     print(f"photographs to index: descry index {out / 'photos'} --model demo --out GALLERY")
+    return 0
+
+
+def _videos(
+    out: Path, seconds: float, identities: int, seed: int, world: int, first: int, json_: bool, quiet: bool
+) -> int:
+    from ..people.video import write_videos
+
+    with progress("drawing frames", None, quiet or json_) as tick:
+        folder = write_videos(out, identities, seconds, seed=seed, world=world, first=first, progress=tick)
+    names = sorted(path.name for path in folder.glob("*.mp4"))
+    if json_:
+        print(json.dumps({"folder": str(folder), "videos": names, "note": NOTE}, indent=2))
+        return 0
+    print(f"{', '.join(names)} in {folder}, with boxes and tracks beside them. {NOTE}")
+    print(f"to cut the people out: descry crop {folder} --out CROPS")
     return 0
 
 

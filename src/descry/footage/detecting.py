@@ -213,7 +213,7 @@ def _blobs(
                 a, b = boxes[i], boxes[j]
                 both = [min(a[0], b[0]), min(a[1], b[1]), max(a[2], b[2]), max(a[3], b[3]), a[4] + b[4]]
                 filled = both[4] >= fill * (both[2] - both[0]) * (both[3] - both[1])
-                if filled and _one_above_other(a, b):
+                if filled and (_one_above_other(a, b) or _cut_by_post(a, b)):
                     boxes[i], joined = both, True
                     boxes.pop(j)
                     break
@@ -246,6 +246,15 @@ def _one_above_other(a: Sequence[int], b: Sequence[int]) -> bool:
         return False
     gap = max(a[1], b[1]) - min(a[3], b[3])
     return gap < 0.15 * (max(a[3], b[3]) - min(a[1], b[1]))
+
+
+def _cut_by_post(a: Sequence[int], b: Sequence[int]) -> bool:
+    """Two pieces of one height beside each other, one of them too thin for a person."""
+    high = max(a[3], b[3]) - min(a[1], b[1])
+    if min(a[3], b[3]) - max(a[1], b[1]) < 0.7 * high or max(a[2], b[2]) - min(a[0], b[0]) > 0.6 * high:
+        return False
+    thin = any(c[3] - c[1] > 4.5 * (c[2] - c[0]) for c in (a, b))
+    return thin and max(a[0], b[0]) - min(a[2], b[2]) < 0.15 * high
 
 
 class TransformersDetector:

@@ -1,7 +1,8 @@
 """From boxes to passes: one track per person and pass, and the best few crops of each.
 
 Tracks are made by ByteTrack (Zhang et al., ECCV 2022) in the package `trackers`: motion and overlap only, no second
-network, boxes of low score continue a track and begin none.
+network, boxes of low score continue a track and begin none. Boxes are compared by distance IoU (Zheng et al., AAAI
+2020), which still tells near from far where two boxes do not overlap: somebody who comes out behind a post.
 """
 
 from __future__ import annotations
@@ -112,7 +113,8 @@ class Passes:
             track_activation_threshold=self.sure,
             high_conf_det_threshold=self.sure,
             minimum_consecutive_frames=1,
-            minimum_iou_threshold=0.15,
+            minimum_iou_threshold=-0.3,
+            iou=trackers.DIoU(),
         )
         self.numbers: dict[int, int] = {}
 
