@@ -49,3 +49,14 @@ def test_the_product_that_bounds_an_encoder_is_the_product(benchmark) -> None:
 def test_rounds_measures_every_answer(benchmark) -> None:
     got = benchmark("rounds").measure(2000, 32, 2)
     assert {"refine", "mark", "closest"} <= set(got)
+
+
+def test_footage_measures_from_video_to_leads(benchmark, tmp_path) -> None:
+    pytest.importorskip("trackers")
+    module = benchmark("footage")
+    got = module.measure(tmp_path, 3, 14, 1, "background", (320, 180))
+    assert got["recall"] > 0.8
+    assert got["precision"] > 0.8
+    assert got["passes found"] == got["passes"] == 1
+    assert got["ideal"]["tracks"] == 1
+    assert "| recall of boxes" in module.markdown(got)

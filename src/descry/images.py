@@ -34,6 +34,10 @@ class Limits:
 GALLERY = Limits(25_000_000, 40_000_000, 40_000, ("JPEG", "PNG", "WEBP", "BMP"))
 UPLOAD = Limits(10_000_000, 16_000_000, 8_192, ("PNG", "JPEG", "WEBP"))
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+VIDEO_SUFFIXES = (
+    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv",
+    ".asf", ".flv", ".3gp", ".ogv", ".mxf", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".dav",
+)  # fmt: skip
 
 
 def read(source: Any, limits: Limits = GALLERY) -> Image.Image:

@@ -22,10 +22,7 @@ from PIL import Image
 from .. import images
 from ..errors import DataError, ImageRejected, UsageError
 
-VIDEOS = (
-    ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv",
-    ".asf", ".flv", ".3gp", ".ogv", ".mxf", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".dav",
-)  # fmt: skip
+VIDEOS = images.VIDEO_SUFFIXES
 PICTURES = images.SUFFIXES
 GAP = 10.0  # seconds between two frames that are told as a gap
 BEHIND = 1.0  # seconds by which a video may end before its stated end without a word

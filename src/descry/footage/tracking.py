@@ -125,7 +125,7 @@ class Passes:
 
     def add(self, frame: Frame, boxes: Boxes) -> Iterator[Track]:
         """Take a frame's boxes; gives the tracks that have ended."""
-        numbers = self._follow(frame, boxes)
+        numbers = self.follow(frame, boxes)
         for i, number in enumerate(numbers):
             if number < 0:
                 continue
@@ -146,7 +146,7 @@ class Passes:
             else:
                 yield track
 
-    def _follow(self, frame: Frame, boxes: Boxes) -> list[int]:
+    def follow(self, frame: Frame, boxes: Boxes) -> list[int]:
         """The number of each box's track; -1 for none."""
         if boxes.tracks is not None:
             return [self._number(int(t)) for t in boxes.tracks]

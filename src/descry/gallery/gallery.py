@@ -14,6 +14,7 @@ from .. import images
 from ..errors import DataError, UsageError
 from ..query import Filters, Query
 from .contract import Binding, Fault, Item, Snapshot
+from .guard import full_frames
 from .indexing import Indexer, IndexReport, Step
 from .local import LocalStore
 from .results import Results, check_size
@@ -129,11 +130,15 @@ class Gallery:
         if not dry_run:
             self.store.hold()
         work = plan(self.store, roots, exclude, shard)
+        frames = full_frames([found.path for found in work.fresh], roots)
         if dry_run:
             changed = sum(1 for f in work.fresh if f.number)
             added = len(work.fresh) - changed
-            return IndexReport(added, changed, 0, len(work.gone), work.unchanged, skipped=work.still, dry=True)
-        warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
+            return IndexReport(
+                added, changed, 0, len(work.gone), work.unchanged, skipped=work.still, dry=True, warning=frames
+            )
+        size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
+        warning = " ".join(filter(None, (size_warning, frames)))
         if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone:
             raise DataError(f"nothing to index in {', '.join(roots)}")
         total = len(work.fresh)

@@ -50,7 +50,8 @@ class IndexReport:
 
     skipped: (path, reason) of every file that was not read, also those skipped by earlier runs. seconds, encoding:
     wall time in all and in the encoder. interrupted: it was asked to stop; what was committed is kept. dry: nothing
-    was written. warning: what must be said about the gallery's size, "" for nothing.
+    was written. warning: what must be said about the gallery's size and about pictures that are no crops, "" for
+    nothing.
     """
 
     added: int = 0

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DataError, UsageError
-from ..images import SUFFIXES
+from ..images import SUFFIXES, VIDEO_SUFFIXES
+from .guard import videos_in
 
 if TYPE_CHECKING:
     from .local import LocalStore
@@ -115,8 +116,7 @@ def plan(store: LocalStore, roots: Sequence[str], exclude: Sequence[str] = (), s
         if not seen:
             raise DataError(
                 f"{root} holds no picture files ({', '.join(SUFFIXES)}); is it the right folder, and is "
-                f"its disk mounted? "
-                "Nothing was changed"
+                f"its disk mounted?{videos_in(root, VIDEO_SUFFIXES)} Nothing was changed"
             )
     out.gone = {path: int(row[0]) for path, row in known.items()}
     out.forgotten = list(skipped)

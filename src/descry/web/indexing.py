@@ -170,7 +170,8 @@ class Indexing:
             job.links = len(links)
             job.seconds += time.monotonic() - job.begun
             job.begun = 0.0
-            job.warning = report.warning.replace(str(gallery.path), "the gallery")
+            warning = report.warning.replace(str(gallery.path), "the gallery")
+            job.warning = warning.replace(job.place.path, job.place.name).removesuffix(".")
             self._count(job, report)
         return report
 
