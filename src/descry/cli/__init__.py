@@ -39,6 +39,7 @@ VERBS: dict[str, tuple[str, str]] = {
     "serve": ("serve:serve", "open a gallery as a page: draw, say, refine"),
     "gallery info": ("gallery:info", "what a gallery holds"),
     "gallery list": ("gallery:list_", "the items of a gallery"),
+    "gallery frame": ("gallery:frame", "from an item back to the footage it was cut from"),
     "gallery delete": ("gallery:delete", "remove items, or a whole gallery"),
     "gallery relocate": ("gallery:relocate", "follow pictures whose folder moved, without encoding them again"),
     "gallery calibrate": ("inquiry:calibrate", "fit the decision “probably not in this gallery”"),

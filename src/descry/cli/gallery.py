@@ -1,4 +1,4 @@
-"""descry gallery info, list, delete, relocate."""
+"""descry gallery info, list, frame, delete, relocate."""
 
 from __future__ import annotations
 
@@ -76,6 +76,49 @@ def list_(
             row = {"id": item.id, "path": results.shown(item.path), "camera": item.camera}
             row |= {"time": item.time.isoformat() if item.time else "", "track": item.track}
             print(json.dumps(row) if json_ else "\t".join(str(v) for v in row.values()))
+    return 0
+
+
+def frame(
+    gallery: tyro.conf.Positional[Path],
+    item: tyro.conf.Positional[int],
+    /,
+    out: Path = Path("frame.jpg"),
+    json_: Json = False,
+) -> int:
+    """Go from an item back to the footage that descry crop cut it from: source, time, and the frame with the box.
+
+    Args:
+        gallery: a folder made by descry index.
+        item: id of the item.
+        out: the picture to write, JPEG or PNG by its name.
+        json_: print JSON.
+    """
+    from ..errors import DataError
+    from ..footage.origin import origin_of
+    from ..gallery import Gallery
+
+    with Gallery.open(gallery) as opened:
+        found = opened.items([item])
+    if not found:
+        raise UsageError(f"{gallery} holds no item {item}; descry gallery list {gallery} shows them")
+    origin = origin_of(found[0].path)
+    if origin is None:
+        raise DataError(
+            f"item {item} was not cut by descry crop: there is no crops.csv above {results.shown(found[0].path)}"
+        )
+    try:
+        origin.still().save(out, quality=90)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{out} cannot be written ({error}); name a .jpg or .png file") from None
+    about = {"item": item, "source": results.shown(origin.source), "frame": origin.frame, "seconds": origin.seconds}
+    about |= {"time": found[0].time.isoformat() if found[0].time else "", "clock": origin.clock}
+    about |= {"camera": found[0].camera, "track": found[0].track, "box": origin.box, "still": str(out)}
+    if json_:
+        print(json.dumps(about, indent=1))
+        return 0
+    print(f"item {item}: {origin.told}, camera {found[0].camera or 'unknown'}, {about['time'] or 'time unknown'}")
+    print(f"{f'clock: {origin.clock}. ' if origin.clock else ''}The frame with its box: {out}")
     return 0
 
 

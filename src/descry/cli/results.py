@@ -18,7 +18,7 @@ def tell(found: Any, as_json: bool) -> None:
         print(json.dumps(answer | {"removed_by_filter": found.removed, "note": found.note}, indent=1))
         return
     for row in rows:
-        where = " ".join(filter(None, (row["camera"], row["time"])))
+        where = " ".join(filter(None, (row["camera"], row["time"], row["footage"] and f"from {row['footage']}")))
         print(f"{row['rank']:>4}  {row['score']:8.3f}  id {row['id']:<8} {row['path']}  {where}".rstrip())
     if not rows:
         by = ", ".join(f"{name} keeps out {n}" for name, n in found.removed.items())
@@ -31,7 +31,10 @@ def tell(found: Any, as_json: bool) -> None:
 
 
 def _row(found: Any, j: int) -> dict[str, Any]:
+    from ..footage.origin import origin_of
+
     item = found.items[j]
+    origin = origin_of(item.path)
     return {
         "rank": j + 1,
         "id": item.id,
@@ -41,6 +44,7 @@ def _row(found: Any, j: int) -> dict[str, Any]:
         "camera": item.camera,
         "time": item.time.isoformat() if item.time else "",
         "track": item.track,
+        "footage": origin.told if origin else "",
         "parts": {
             f"{kind}: {label}": round(float(v), 6)
             for (kind, label), v in zip(found.parts, found.contributions[:, j], strict=True)
@@ -57,7 +61,7 @@ def write_csv(path: Path, found: Any) -> None:
     """A table; cells that a spreadsheet would take for a formula get a quote in front."""
     from ..report.table import cell
 
-    names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track")
+    names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track", "footage")
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(names)

@@ -2,9 +2,10 @@
 
 from .cropping import CropReport, Progress, Settings, SourceReport, crop
 from .detecting import Background, Boxes, BoxTable, Detector, TransformersDetector
+from .origin import Origin, origin_of
 from .reading import FootageError, Frame, Frames, Source, Video, sources_of
 
 __all__ = [
-    "Background", "BoxTable", "Boxes", "CropReport", "Detector", "FootageError", "Frame", "Frames", "Progress",
-    "Settings", "Source", "SourceReport", "TransformersDetector", "Video", "crop", "sources_of",
+    "Background", "BoxTable", "Boxes", "CropReport", "Detector", "FootageError", "Frame", "Frames", "Origin",
+    "Progress", "Settings", "Source", "SourceReport", "TransformersDetector", "Video", "crop", "origin_of", "sources_of",
 ]  # fmt: skip

@@ -174,7 +174,8 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
     if not os.path.getsize(path):
         raise FootageError(f"{path}: the file is empty (0 bytes)")
     try:
-        container = av.open(path, metadata_errors="replace")
+        # a play list must not make FFmpeg open an address
+        container = av.open(path, metadata_errors="replace", options={"protocol_whitelist": "file"})
     except (av.FFmpegError, OSError) as error:
         raise FootageError(f"{path}: not readable as a video ({_said(error)}); {_REPAIR}") from None
     with container:

@@ -136,7 +136,7 @@ def plan_passes(people: dict[int, Person], seconds: float, rng: Random, size: tu
             queue.extend(rng.sample(sorted(people), len(people)))
         pid = queue.pop()
         tall = high * (0.46 + 0.22 * near)
-        text = describe(people[pid], rng.getrandbits(48), "complete", 0.0).text
+        text = describe(people[pid], rng.getrandbits(48), "partial", 0.0).text
         one = Pass(len(out) + 1, pid, begins, right, tall, high * (0.80 + 0.16 * near), stands, text)
         out.append(one)
         return begins + (wide + 0.6 * tall) / (SPEED * tall) + stands

@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
+from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item
 from ..gallery.overview import content_digest
@@ -139,12 +140,14 @@ class _Teller:
 
     def item(self, number: int) -> dict[str, Any]:
         found = self.crops.item(number)
+        origin = origin_of(found.path) if found and not self.redact else None
         path = found.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if found else ""
         return {
             "name": path if path and not self.redact else f"item {number}",
             "camera": found.camera if found else "",
             "time": found.time.isoformat() if found and found.time else "",
             "track": found.track if found else "",
+            "footage": origin.told if origin else "",
             "state": self.crops.state(number),
         }
 

@@ -205,7 +205,7 @@ def _facts(parent: Element, facts: dict[str, Any]) -> None:
 
 
 def _about(row: dict[str, Any]) -> dict[str, str]:
-    names = ("name", "camera", "time", "track")
+    names = ("name", "camera", "time", "track", "footage")
     return {name: str(row[name]) for name in names} | {"state": STATES.get(row["state"], "")}
 
 

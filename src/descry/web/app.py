@@ -15,13 +15,27 @@ from fastapi.staticfiles import StaticFiles
 
 from .. import __version__
 from . import problems
-from .api import account, assets, chips, findings, galleries, health, inquiries, items, jobs, marks, questions, rounds
+from .api import (
+    account,
+    assets,
+    chips,
+    findings,
+    footage,
+    galleries,
+    health,
+    inquiries,
+    items,
+    jobs,
+    marks,
+    questions,
+    rounds,
+)
 from .desk import Desk
 from .safety import Safety
 from .tokens import Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
-NOUNS = (galleries, jobs, items, assets, inquiries, rounds, marks, questions, findings, account, chips, health)
+NOUNS = (galleries, jobs, items, footage, assets, inquiries, rounds, marks, questions, findings, account, chips, health)
 ABOUT = (
     "Search a gallery of crops by sketch, words and pictures. Results are leads to be looked at, never identifications."
 )

@@ -18,6 +18,7 @@ STATUS = {
     "usage": 422,
     "limit_exceeded": 422,
     "data": 503,
+    "footage": 410,
     "model_missing": 503,
     "model_refused": 503,
     "index_mismatch": 409,
@@ -27,6 +28,7 @@ STATUS = {
 }
 PICTURE = {"format": 415, "too_many_bytes": 413, "missing": 410}
 PLAIN = {
+    "footage": "the footage of this item is not there any more, or cannot be read",
     "data": "something beside the gallery cannot be read; the terminal that runs the server says what",
     "model_missing": "the model of this gallery is not there; the terminal that runs the server says which file",
     "model_refused": "the model of this gallery was refused; the terminal that runs the server says why",

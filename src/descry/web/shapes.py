@@ -159,13 +159,28 @@ class ItemOut(BaseModel):
     time: str
 
 
+class Footage(BaseModel):
+    """Where an item was cut by descry crop. source: name of the video or folder of frames. seconds: from its beginning.
+    clock: where the item's time comes from and how far it can be trusted. box: left, top, width, height in pixels of
+    the frame. playable: whether browsers may play it (`…/video`); `…/still` shows the frame in any case."""
+
+    source: str
+    frame: int
+    seconds: float
+    clock: str
+    box: tuple[float, float, float, float]
+    playable: bool
+
+
 class ItemDetail(ItemOut):
-    """missing: the file is gone. stale: it has changed since it was indexed."""
+    """missing: the file is gone. stale: it has changed since it was indexed. footage: null for a picture that descry
+    crop did not make."""
 
     sha256: str
     bytes: int
     missing: bool
     stale: bool
+    footage: Footage | None
 
 
 class Near(BaseModel):

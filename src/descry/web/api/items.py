@@ -8,11 +8,12 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
+from ...footage.origin import origin_of
 from ...gallery.contract import Item, microseconds
 from ..desk import Desk
 from ..pictures import as_upload, nearest_height, small
 from ..problems import Refusal
-from ..shapes import Asset, ItemDetail, ItemOut, Items, Near
+from ..shapes import Asset, Footage, ItemDetail, ItemOut, Items, Near
 from .depends import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
 from .galleries import checked
 
@@ -48,7 +49,14 @@ def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
     except (OSError, ValueError):
         missing, stale = True, False
     told = shown(item).model_dump()
-    return ItemDetail(**told, sha256=item.sha256, bytes=item.size, missing=missing, stale=stale)
+    origin = origin_of(item.path)
+    footage = origin and Footage(
+        source=origin.name, frame=origin.frame, seconds=origin.seconds, clock=origin.clock, box=origin.box,
+        playable=bool(origin.media_type),
+    )  # fmt: skip
+    return ItemDetail(
+        **told, sha256=item.sha256, bytes=item.size, missing=missing, stale=stale, footage=footage
+    )  # fmt: skip
 
 
 def _near(desk: Desk, gallery: str, number: int, count: int) -> Near:

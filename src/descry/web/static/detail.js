@@ -2,6 +2,7 @@
 
 import { call } from "./api.js";
 import { dialog, el, icon, tool } from "./dom.js";
+import { footage } from "./footage.js";
 import { T } from "./strings.js";
 
 /** The name of a part of the query, as people say it. */
@@ -77,6 +78,7 @@ export async function showLead(lead, desk) {
   ]);
   if (about?.stale) note.textContent = T.changed;
   if (about?.missing) note.textContent = T.gone;
+  if (about?.footage) near.append(...footage(about.footage, item, desk));
   if (score) why.append(...explained(score, desk, top));
   if (beside) near.append(...shelf(T.near, [...beside.before, null, ...beside.after], item, desk), ...shelf(T.sameTrack, beside.track, item, desk));
 }

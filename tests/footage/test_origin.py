@@ -1,0 +1,150 @@
+"""From a lead back to the footage: CLI, API, report, and what a hostile table cannot do."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import write_run
+from descry.cli import main
+from descry.footage import FootageError, Video, crop, origin_of
+
+from .making import TOPS, walks, write_video
+
+pytest.importorskip("av")
+pytest.importorskip("trackers")
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """lobby.mp4, its crops, and a gallery of them."""
+    folder = tmp_path_factory.mktemp("origin")
+    source = write_video(
+        folder / "lobby.mp4",
+        walks(7, 10, [(1, 4, 0)]),
+        metadata={"creation_time": "2026-01-31T14:05:00Z"},
+        codec="libx264",
+    )
+    crop(source, folder / "crops")
+    run = write_run(folder / "run")
+    table = folder / "crops" / "crops.csv"
+    assert (
+        main(["index", str(folder / "crops"), "--table", str(table), "--out", str(folder / "g"), "--model", str(run)])
+        == 0
+    )
+    return folder
+
+
+def first_row(place) -> dict[str, str]:
+    with open(place / "crops" / "crops.csv", newline="") as file:
+        return next(csv.DictReader(file))
+
+
+def red_around(image, box) -> float:
+    """Share of the pixels just outside a box that are the red of the frame."""
+    x, y, w, _ = map(int, box)
+    edge = np.asarray(image).astype(int)[max(0, y - 1), x : x + w]
+    return float((np.abs(edge - (255, 40, 40)).max(axis=1) < 60).mean())
+
+
+def test_a_crop_knows_where_it_was_cut(place):
+    row = first_row(place)
+    origin = origin_of(str(place / "crops" / row["path"]))
+    assert origin.source == str(place / "lobby.mp4")
+    assert origin.frame == int(row["frame"])
+    assert origin.told == f"lobby.mp4, 0:00:{origin.seconds:04.1f} (frame {origin.frame})"
+    still = origin.still()
+    assert still.size == (320, 240)
+    assert red_around(still, origin.box) > 0.8
+    x, y, w, h = map(int, origin.box)
+    inside = np.asarray(still)[y + h * 2 // 5, x + w // 2].astype(int)
+    assert np.abs(inside - TOPS[0]).max() < 60
+    plain = next(f for f in Video(origin.source).frames() if f.number == origin.frame).pixels()
+    assert np.abs(np.asarray(still).astype(int) - plain)[:, :20].max() == 0 or x < 25
+
+
+def test_other_pictures_have_no_footage(tmp_path):
+    Image.new("RGB", (40, 80)).save(tmp_path / "a.jpg")
+    assert origin_of(str(tmp_path / "a.jpg")) is None
+    (tmp_path / "crops.csv").write_text("path,camera\na.jpg,7\n")
+    assert origin_of(str(tmp_path / "a.jpg")) is None
+    (tmp_path / "crops.csv").write_bytes(b"\xff\xfe\x00")
+    assert origin_of(str(tmp_path / "a.jpg")) is None
+
+
+def test_the_command_shows_source_time_and_frame(place, tmp_path, capsys):
+    assert main(["gallery", "frame", str(place / "g"), "1", "--out", str(tmp_path / "still.png"), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["source"] == str(place / "lobby.mp4")
+    assert told["time"].startswith("2026-01-31T14:05:0")
+    assert "may be" in told["clock"]
+    with Image.open(tmp_path / "still.png") as image:
+        assert red_around(image, told["box"]) > 0.8
+    assert main(["gallery", "frame", str(place / "g"), "999"]) == 2
+    assert "no item 999" in capsys.readouterr().err
+    assert main(["search", str(place / "g"), "--text", "a red top", "--json"]) == 0
+    (first, *_) = json.loads(capsys.readouterr().out)["results"]
+    assert first["footage"].startswith("lobby.mp4, 0:00:0")
+
+
+def test_footage_that_went_is_said(place, tmp_path):
+    source = write_video(tmp_path / "a.mp4", walks(7, 10, [(1, 4, 0)]))
+    crop(source, tmp_path / "crops")
+    source.rename(tmp_path / "b.mp4")
+    origin = origin_of(str(next((tmp_path / "crops" / "a").iterdir())))
+    assert origin.media_type == ""
+    with pytest.raises(FootageError, match="no such file"):
+        origin.still()
+
+
+def test_a_play_list_opens_no_address(tmp_path):
+    (tmp_path / "list.mp4").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
+    )
+    with pytest.raises(FootageError, match=r"list\.mp4"):
+        list(Video(str(tmp_path / "list.mp4")).frames())
+
+
+def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path):
+    pytest.importorskip("fastapi")
+    from starlette.testclient import TestClient
+
+    import descry
+    from descry.web.app import create_app
+    from descry.web.desk import Desk
+    from descry.web.limits import LIMITS
+    from descry.web.tokens import Tokens
+
+    host = "127.0.0.1:8642"
+    tokens = Tokens(b"s" * 32)
+    with descry.Gallery.open(place / "g", descry.load(str(place / "run"))) as gallery:
+        app = create_app(Desk(gallery, LIMITS, ()), tokens, lambda: frozenset({host}))
+        headers = {"Authorization": f"Bearer {tokens.make()}"}
+        with TestClient(app, base_url=f"http://{host}", headers=headers) as client:
+            name = client.get("/api/v1/galleries").json()["galleries"][0]["id"]
+            items = f"/api/v1/galleries/{name}/items/1"
+            about = client.get(items).json()["footage"]
+            assert (about["source"], about["playable"]) == ("lobby.mp4", True)
+            assert str(place) not in json.dumps(about)
+            still = client.get(f"{items}/still")
+            assert still.headers["content-type"] == "image/jpeg"
+            data = (place / "lobby.mp4").read_bytes()
+            part = client.get(f"{items}/video", headers={"Range": "bytes=100-199"})
+            assert part.status_code == 206
+            assert part.content == data[100:200]
+            assert part.headers["content-type"] == "video/mp4"
+            assert client.get(f"{items}/video").content == data
+            # a table that points elsewhere gives nothing out but videos
+            table = place / "crops" / "crops.csv"
+            before = table.read_text()
+            (tmp_path / "secret.mp4").write_text("secret")
+            try:
+                table.write_text(before.replace(str(place / "lobby.mp4"), str(tmp_path / "secret.mp4")))
+                answer = client.get(f"{items}/video")
+                assert answer.status_code == 410
+                assert b"secret" not in answer.content
+            finally:
+                table.write_text(before)
+            assert client.get(f"/api/v1/galleries/{name}/items/99/still").status_code == 404
