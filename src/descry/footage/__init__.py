@@ -7,5 +7,6 @@ from .reading import FootageError, Frame, Frames, Source, Video, sources_of
 
 __all__ = [
     "Background", "BoxTable", "Boxes", "CropReport", "Detector", "FootageError", "Frame", "Frames", "Origin",
-    "Progress", "Settings", "Source", "SourceReport", "TransformersDetector", "Video", "crop", "origin_of", "sources_of",
+    "Progress", "Settings", "Source", "SourceReport", "TransformersDetector", "Video", "crop", "origin_of",
+    "sources_of",
 ]  # fmt: skip

@@ -50,7 +50,7 @@ def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
         missing, stale = True, False
     told = shown(item).model_dump()
     origin = origin_of(item.path)
-    footage = origin and Footage(
+    footage = None if origin is None else Footage(
         source=origin.name, frame=origin.frame, seconds=origin.seconds, clock=origin.clock, box=origin.box,
         playable=bool(origin.media_type),
     )  # fmt: skip
