@@ -346,11 +346,13 @@ class _Work:
 
     def _through(self) -> bool:
         """Frame by frame to the end; False when it was asked to stop."""
-        with _ahead(self.source.frames(self.settings.rate, self.at[0], self.at[1])) as frames:
-            for batch in self._batches(frames):
-                for frame, boxes in zip(batch, self.detector.detect(batch), strict=True):
-                    self._step(frame)
-                    self._add(frame, boxes)
+        with (
+            _ahead(self.source.frames(self.settings.rate, self.at[0], self.at[1])) as frames,
+            _ahead(self._detected(frames)) as detected,
+        ):
+            for frame, boxes in detected:
+                self._step(frame)
+                self._add(frame, boxes)
                 if self.stop():
                     return False
         for track in self.passes.close():
@@ -360,6 +362,11 @@ class _Work:
         self._sweep()
         self._tell(last=True)
         return True
+
+    def _detected(self, frames: Iterable[Frame]) -> Iterator[tuple[Frame, Boxes]]:
+        """Frames with their boxes."""
+        for batch in self._batches(frames):
+            yield from zip(batch, self.detector.detect(batch), strict=True)
 
     def _batches(self, frames: Iterable[Frame]) -> Iterator[list[Frame]]:
         """Frames in batches that end where the detector has to learn anew."""
@@ -459,24 +466,27 @@ class _Work:
             self.progress(Progress(self.name, report.seconds, total, report.tracks, report.crops))
 
 
-class _ahead:
-    """`with _ahead(frames) as frames:` frames read by a thread of its own, a few ahead; its errors are raised here."""
+_END = object()
 
-    def __init__(self, frames: Iterator[Frame]):
-        self.frames, self.queue = frames, queue.Queue[Any](AHEAD)
+
+class _ahead:
+    """`with _ahead(things) as things:` made by a thread of its own, a few ahead; its errors are raised here."""
+
+    def __init__(self, things: Iterator[Any]):
+        self.things, self.queue = things, queue.Queue[Any](AHEAD)
         self.leave = threading.Event()
         self.thread = threading.Thread(target=self._read, daemon=True)
 
     def _read(self) -> None:
-        last: Any = None
+        last: BaseException | None = None
         try:
-            for frame in self.frames:
-                self._put(frame)
+            for thing in self.things:
+                self._put((thing, None))
                 if self.leave.is_set():
                     return
         except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
             last = error
-        self._put(last)
+        self._put((_END, last))
 
     def _put(self, thing: Any) -> None:
         while not self.leave.is_set():
@@ -485,15 +495,23 @@ class _ahead:
             except queue.Full:
                 continue
 
-    def __enter__(self) -> Iterator[Frame]:
+    def __enter__(self) -> Iterator[Any]:
         self.thread.start()
         return self._given()
 
-    def _given(self) -> Iterator[Frame]:
-        while isinstance(thing := self.queue.get(), Frame):
+    def _given(self) -> Iterator[Any]:
+        while True:
+            try:
+                thing, error = self.queue.get(timeout=0.1)
+            except queue.Empty:
+                if self.leave.is_set():
+                    return
+                continue
+            if error is not None:
+                raise error
+            if thing is _END:
+                return
             yield thing
-        if thing is not None:
-            raise thing
 
     def __exit__(self, *error: Any) -> None:
         self.leave.set()

@@ -140,8 +140,8 @@ class Background:
     def _mask(self, frame: np.ndarray, scene: np.ndarray, limit: Any) -> np.ndarray:
         """255 where a frame differs from the scene by more than a change of light or a soft shadow."""
         cv2 = library("cv2")
-        apart = cv2.absdiff(frame, scene).max(axis=2)
-        mask = (apart > limit).astype(np.uint8) * 255
+        red, green, blue = cv2.split(cv2.absdiff(frame, scene))
+        mask = cv2.compare(cv2.max(cv2.max(red, green), blue), limit, cv2.CMP_GT)
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
         return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((max(3, frame.shape[0] // 30), 3), np.uint8))
 
@@ -164,8 +164,9 @@ class Background:
         found = [(box, share) for box, share in found if not _shadow(box, mask, lit, self._scene)]
         if not found:
             return no_boxes()
-        corners = np.array([box for box, _ in found], np.float32) * scale
-        return Boxes(corners, np.array([min(1.0, 0.25 + share) for _, share in found], np.float32))
+        across = frame.width / pixels.shape[1]
+        corners = np.array([box for box, _ in found], np.float32) * (across, scale, across, scale)
+        return Boxes(corners.astype(np.float32), np.array([min(1.0, 0.25 + share) for _, share in found], np.float32))
 
     def notes(self) -> list[str]:
         """See `Detector.notes`."""
@@ -194,7 +195,7 @@ def _lit(frame: np.ndarray, scene: np.ndarray) -> np.ndarray:
     gain = np.median(base / small, axis=(0, 1)).clip(0.6, 1.6)
     if np.abs(gain - 1).max() < 0.02:
         return frame
-    return np.minimum(frame * gain, 255).astype(np.uint8)
+    return library("cv2").multiply(frame, (*map(float, gain), 0.0))
 
 
 def _blobs(

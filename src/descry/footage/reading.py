@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Frame:
         """RGB, uint8, (H, W, 3); reduced to the given height in pixels where one is given and the frame is higher."""
         wide, high = self.width, self.height
         if height and height < high:
-            wide, high = max(1, round(wide * height / high)), height
+            wide, high = max(2, 2 * round(wide * height / high / 2)), height  # even widths are faster
         if self._rotation % 180:
             wide, high = high, wide
         if isinstance(self._picture, Image.Image):
@@ -60,8 +61,19 @@ class Frame:
                 picture = picture.resize((wide, high), Image.Resampling.BILINEAR)
             array = np.asarray(picture)
         else:
-            array = self._picture.to_ndarray(format="rgb24", width=wide, height=high)
+            picture = _converter().reformat(self._picture, wide, high, "rgb24", interpolation="AREA")
+            array = picture.to_ndarray()
         return np.ascontiguousarray(np.rot90(array, self._rotation // 90)) if self._rotation else array
+
+
+_LOCAL = threading.local()
+
+
+def _converter() -> Any:
+    """One per thread: it sets itself up for a size once, and is not safe to share."""
+    if not hasattr(_LOCAL, "converter"):
+        _LOCAL.converter = library("av.video.reformatter").VideoReformatter()
+    return _LOCAL.converter
 
 
 class Source(Protocol):
