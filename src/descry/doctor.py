@@ -99,7 +99,7 @@ def _disk(folder: Path) -> Finding:
 
 
 def _extras() -> list[Finding]:
-    wanted = {"openvino": "fast", "onnxruntime": "fast", "fastapi": "web", "pymilvus": "milvus"}
+    wanted = {"openvino": "fast", "onnxruntime": "fast", "fastapi": "web", "pymilvus": "milvus", "av": "video"}
     present = [name for name in wanted if importlib.util.find_spec(name)]
     absent = sorted({extra for name, extra in wanted.items() if name not in present})
     advice = f"not needed, but there are more: pip install 'descry[{','.join(absent)}]'" if absent else ""

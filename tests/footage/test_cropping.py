@@ -225,6 +225,33 @@ def test_settings_that_cannot_be_meant_are_refused(tmp_path, options, said):
         crop(source, tmp_path / "out", Settings(**options))
 
 
+def test_two_runs_in_one_folder_do_not_mix(tmp_path):
+    source = write_video(tmp_path / "a.mp4", walks(3, 10, [(0, 3, 0)]))
+    seen = []
+
+    def second(step):
+        with pytest.raises(descry.DescryError, match="is being written by process") as caught:
+            crop(source, tmp_path / "out")
+        seen.append(caught.value.exit_status)
+
+    crop(source, tmp_path / "out", progress=second)
+    assert set(seen) == {6}
+
+
+def test_single_frames_are_told_to_need_a_model(tmp_path, capsys):
+    for i in range(3):
+        Image.fromarray(room()).save(tmp_path / f"{i}.png")
+    assert main(["crop", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    said = capsys.readouterr().err
+    assert "3 frames are too few" in said
+    assert "nobody was found" in said
+    Image.fromarray(room()).resize((200, 150)).save(tmp_path / "3.png")
+    for i in range(4, 9):
+        Image.fromarray(room()).save(tmp_path / f"{i}.png")
+    (source,) = crop(tmp_path, tmp_path.parent / "other").sources
+    assert "1 frames of another size" in source.notes[0]
+
+
 def test_memory_is_bounded_however_long_a_track_is():
     passes = Passes(10)
     for i, frame in enumerate(frames_of([room()] * 200)):

@@ -118,6 +118,12 @@ def _tell(report: Any, as_json: bool) -> None:
     print(f"{report.tracks} tracks, {report.crops} crops in {report.out}; {skipped} sources skipped")
     if report.crops and not report.interrupted:
         print(f"to search them: descry index {report.out} --table {report.table} --out GALLERY")
+    elif not report.interrupted and skipped < len(report.sources):
+        print(
+            "nobody was found. Smaller people: --least 32. Crowds, moving cameras, single frames: a model, --detector "
+            "FOLDER; docs/video.md names some",
+            file=sys.stderr,
+        )
 
 
 _LEFT_OUT = {"short": "too short to be a pass", "still": "that never moved"}

@@ -73,6 +73,10 @@ def demo(
         "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"
         "     descry search my-gallery --sketch SKETCH.png --text 'a red jacket'"
     )
+    _say(
+        "from video (extra video):\n     descry people footage --videos 30 --identities 12\n"
+        "     descry crop footage --out crops"
+    )
     if browser and sys.stdin.isatty() and sys.stdout.isatty():
         return _page(out / "gallery", model, (sketch, words))
     _say(f"the page, with this gallery: descry serve {out / 'gallery'}")

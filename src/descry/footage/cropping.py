@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -24,7 +25,8 @@ from typing import Any
 
 from PIL import Image
 
-from ..errors import DescryError, UsageError
+from ..errors import DescryError, Locked, UsageError
+from ..gallery.lock import WriterLock
 from ..gallery.sources import parse_time
 from .detecting import Boxes, Detector, detector_of
 from .reading import FootageError, Frame, Source, sources_of
@@ -170,6 +172,8 @@ def crop(
     settings that differ from those of an earlier call, or when the extra `video` is missing.
     """
     settings = settings or Settings()
+    if jobs < 0 or batch < 0:
+        raise UsageError(f"jobs {jobs} and batch {batch} were given; both must be 0 or more")
     paths = [sources] if isinstance(sources, str | Path) else list(sources)
     if not paths:
         raise UsageError("no source was given; name video files, or folders of videos or of frames")
@@ -190,7 +194,8 @@ def crop(
         else:
             work.append(_Work(place, found, names[found.path], settings, make, progress, stop or (lambda: False)))
             reports.append(work[-1].report)
-    with ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
+    lock = _locked(place.states)
+    with closing(lock), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
         done = [pool.submit(w.run) for w in work]
         try:
             finished = [future.result() for future in done]
@@ -198,8 +203,21 @@ def crop(
             for w in work:
                 w.stop = lambda: True
             raise
-    place.write_table()
+        place.write_table()
     return CropReport(str(out), str(place.table), reports, interrupted=not all(finished))
+
+
+class _locked:
+    """One run at a time in a folder of crops; Locked, naming the process that is at it."""
+
+    def __init__(self, states: Path):
+        try:
+            self.lock = WriterLock(states)
+        except Locked as error:
+            raise Locked(str(error).replace(str(states), str(states.parent)).partition(";")[0]) from None
+
+    def close(self) -> None:
+        self.lock.release()
 
 
 class _Place:

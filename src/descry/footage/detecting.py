@@ -66,6 +66,10 @@ class Detector(Protocol):
         """What must be said about this source, one line each."""
 
 
+FEW = 5  # samples below which there is no telling what is scene and what is person
+_MODEL = "give a model with --detector FOLDER"
+
+
 @dataclass
 class Background:
     """People as what differs from an empty scene: for a fixed camera, without weights.
@@ -94,6 +98,8 @@ class Background:
     stretch: float = 300.0
     crowded: int = 0
     seen: int = 0
+    unlike: int = 0
+    few: int = 0
     _scene: np.ndarray | None = field(default=None, repr=False)
     _limit: np.ndarray | None = field(default=None, repr=False)
     _steady: bool = True
@@ -101,7 +107,10 @@ class Background:
     def learn(self, samples: Sequence[np.ndarray]) -> None:
         """Find the empty scene: the median, mended where the edges around a difference show that the median holds the
         object and the frame does not."""
-        if not samples:
+        samples = [sample for sample in samples if sample.shape == samples[0].shape]
+        if len(samples) < FEW:
+            self.few = max(self.few, len(samples))
+            self._scene = None
             return
         stack = np.stack([_soft(sample) for sample in samples])
         scene = np.median(stack, axis=0).astype(np.uint8)
@@ -152,6 +161,7 @@ class Background:
     def _one(self, frame: Frame) -> Boxes:
         pixels = frame.pixels(self.height)
         if self._scene is None or self._scene.shape != pixels.shape:
+            self.unlike += self._scene is not None
             return no_boxes()
         lit = _lit(_soft(pixels), self._scene)
         mask = self._mask(lit, self._scene, self._limit)
@@ -170,10 +180,14 @@ class Background:
 
     def notes(self) -> list[str]:
         """See `Detector.notes`."""
+        if self.unlike:
+            return [f"{self.unlike} frames of another size than the rest were left out; {_MODEL}"]
+        if self.few:
+            return [f"{self.few} frames are too few to find the empty scene in (at least {FEW}); {_MODEL}"]
         if self.seen and self.crowded > 0.2 * self.seen:
             return [
                 f"in {self.crowded} of {self.seen} frames most of the picture changed: background subtraction needs a "
-                "fixed camera; give a model with --detector FOLDER"
+                f"fixed camera; {_MODEL}"
             ]
         return []
 
