@@ -32,7 +32,8 @@ class Batches:
     """Batches of a data set for one process of `world`, in an order that the seed alone decides.
 
     steps: batches of an epoch. In one process the last may be incomplete, where drop_last is off or none is complete.
-    needs: which of "text" and "sketch" a batch holds beside image, pid and image_id. Rows without them are left out.
+    needs: which of "text" and "sketch" a batch holds beside image, pid, image_id and row (its number).
+    Rows without them are left out.
     "caption" instead of "text" keeps rows without one: their text is empty, and told (B,) is 0 there and 1 elsewhere.
     """
 
@@ -98,11 +99,14 @@ class Batches:
                     )
                 yield self._finish(now, epoch, step)
 
-    def whole(self) -> Iterator[Batch]:
-        """Every row once, in order, without augmentation, on every process: for what a method prepares in advance."""
+    def whole(self, order: np.ndarray | None = None) -> Iterator[Batch]:
+        """Every row once, in this order or their own, without augmentation, on every process: for what a method
+        prepares in advance.
+        """
+        order = np.arange(len(self.rows)) if order is None else order
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
-            for first in range(0, len(self.rows), self.recipe.batch_size):
-                part = np.arange(first, min(first + self.recipe.batch_size, len(self.rows)))
+            for first in range(0, len(order), self.recipe.batch_size):
+                part = order[first : first + self.recipe.batch_size]
                 batch = self._read(np.tile(part, self.world), 0, 0, pool)  # each process takes its share: all of them
                 batch = {k: v.to(self.device) for k, v in batch.items()}
                 yield batch | {k: v.float().div_(255) for k, v in batch.items() if k in ("image", "sketch")}
@@ -129,6 +133,7 @@ class Batches:
             "image": self._pictures(chosen, pool),
             "pid": torch.tensor([r.pid for r in rows]),
             "image_id": torch.tensor([r.image_id for r in rows]),
+            "row": torch.tensor(numbers),
         }
         if "sketch" in self.needs:
             sketches = [r.sketches[d.integers(len(r.sketches))] for r, d in zip(rows, draws, strict=True)]

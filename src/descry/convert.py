@@ -4,7 +4,8 @@ Read are safetensors files, folders of the transformers library, and PyTorch arc
 whose pickles a caged process reads without executing anything (`descry.pickles`). Known layouts:
 
   OpenAI's CLIP, open_clip       visual.…, transformer.…, token_embedding…   (open_clip also text.…)
-  IRRA, RDE, VFE-TPS             base_model.… with heads beside it, which inference does not need
+  IRRA, VFE-TPS                  base_model.… with heads beside it, which inference does not need
+  RDE                            base_model.… with its token selections visul_emb_layer.…, texual_emb_layer.…
   TBPS-CLIP, InteractReID        visual.…, encode_text.…; InteractReID's stage 2 under tbps_clip.… beside mapping.…
   the transformers library       vision_model.…, text_model.…
 
@@ -31,6 +32,7 @@ from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
 from .clip_files import from_openai, load_clip
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .methods import method_class, preset
+from .methods.rde import rename_released
 from .text import Words
 
 ACTIVATIONS = ("quick_gelu", "gelu")
@@ -196,7 +198,7 @@ def _bare(name: str) -> str:
 def _layout(names: set[str]) -> str:
     """Which of the known layouts these names have; "" for none."""
     if "base_model.visual.conv1.weight" in names:
-        return "IRRA"
+        return "RDE" if any(n.startswith("visul_emb_layer.") for n in names) else "IRRA"
     if "vision_model.embeddings.patch_embedding.weight" in names:
         return "transformers"
     if "visual.conv1.weight" not in names:
@@ -211,7 +213,9 @@ def _layout(names: set[str]) -> str:
 def from_state(
     state: dict[str, Tensor], image_size: tuple[int, int] | None, source: str
 ) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
-    """A Clip from weights of a known layout, the layout, the weights of a mapping (or none), and the names left out."""
+    """A Clip from weights of a known layout, the layout, the weights beside it that inference needs (of a mapping or of
+    token selections; or none), and the names left out.
+    """
     state = {_bare(k): v for k, v in state.items()}
     layout = _layout(set(state))
     if not layout:
@@ -223,7 +227,11 @@ def from_state(
             f"{source} has the transformers library's names; give the folder, whose config.json says its shape"
         )
     mapping = {k.removeprefix("mapping."): v for k, v in state.items() if k.startswith("mapping.")}
-    openai, left = {}, []
+    openai: dict[str, Tensor] = {}
+    left: list[str] = []
+    if layout == "RDE":
+        mapping, left = rename_released(state)
+        state = {k: v for k, v in state.items() if not k.startswith(("visul_emb_layer.", "texual_emb_layer."))}
     for key, value in state.items():
         name = _openai_name(key, layout)
         if name:
@@ -248,7 +256,7 @@ def from_state(
 
 def _openai_name(key: str, layout: str) -> str:
     """OpenAI's name of a weight, or "" for one that inference does not need."""
-    if layout == "IRRA":
+    if layout in ("IRRA", "RDE"):
         return "" if not key.startswith("base_model.") else _openai_name(key.removeprefix("base_model."), "OpenAI")
     if key.startswith("mapping.") or key.endswith("attn_mask") or (layout != "OpenAI" and key.startswith(HEADS)):
         return ""
@@ -300,10 +308,19 @@ def _activated(clip: Clip, activation: str) -> Clip:
 
 
 def _method(clip: Clip, words: Words, mapping: dict[str, Tensor], source: str) -> tuple[Any, str]:
-    """Zero-shot CLIP, or InteractReID after its second stage where there is a mapping."""
+    """Zero-shot CLIP, InteractReID after its second stage where there is a mapping, RDE where there are selections."""
     if not mapping:
         config = replace(preset("zero_shot", "released"), image_size=clip.image_size)
         return method_class("zero_shot")(clip, words, config, 0).eval(), "zero_shot"
+    if "image_selection.map.weight" in mapping:
+        width = len(mapping["image_selection.map.weight"])
+        config = replace(preset("rde", "released"), image_size=clip.image_size, width=width)
+        method = method_class("rde")(clip, words, config, 0)
+        mapping = {k: v.float() if v.is_floating_point() else v for k, v in mapping.items()}
+        rest = {k: v for k, v in method.state_dict().items() if k.startswith("clip.")}
+        check_fit(method, mapping | rest, f"the token selections of {source}")
+        method.load_state_dict(mapping | rest)
+        return method.eval(), "rde"
     if set(mapping) == {"weight", "bias"}:
         mapping = {f"fc_out.{k}": v for k, v in mapping.items()}
     layers = len([k for k in mapping if k.startswith("layers.") and k.endswith(".weight")])

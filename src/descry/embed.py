@@ -73,7 +73,7 @@ class Model:
         self.ranking = Ranking.from_config(config)
         self.name, self.folder, self.precision = name, folder, precision
         self.fingerprint: str = config.get("fingerprint", "")
-        self.dimension: int = self.clip.dim
+        self.dimension: int = getattr(method, "dimension", self.clip.dim)
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None

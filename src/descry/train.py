@@ -126,6 +126,8 @@ def train(
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()
         first = start % batches.steps
+        if not first and hasattr(method, "begin_epoch"):
+            method.begin_epoch(epoch, batches)
         for number, batch in enumerate(batches.epoch(epoch, first), first):
             step = epoch * batches.steps + number
             torch.manual_seed(mix(settings.seed, 4, step, fabric.global_rank))

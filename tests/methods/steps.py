@@ -50,6 +50,8 @@ CASES = {
         "interactreid", {"stage": 2, "replay": 1.0, "composed": 1.0, "composed_words": 1.0}
     ),
     "vit_bert": Case("vit_bert", {"width": 32, "layers": 1, "heads": 2}),
+    "rde": Case("rde", {"width": 24, "word_noise": 0.0, "margin": 0.5}),
+    "rde, released": Case("rde", {"width": 24, "word_noise": 0.0, "count_pads": True, "loss": "triplet"}),
 }
 
 
@@ -105,6 +107,8 @@ def step(
     read = batches(case, method, data, rank, world)
     if hasattr(method, "prepare"):
         method.prepare(read.whole)
+    if hasattr(method, "begin_epoch"):
+        method.begin_epoch(0, read)
     model = fabric.setup(method) if fabric else method
     if fabric:
         model.mark_forward_method("losses")

@@ -52,10 +52,10 @@ def start(
     elif stage != 1:
         raise UsageError(f"{name} has no stage {stage}; leave --stage out")
     config = change(config)
-    clip, words, about, mapping = _weights(origin, image_size, data, config, out, allow_download, seed)
+    clip, words, about, beside = _weights(origin, image_size, data, config, out, allow_download, seed)
     method = method_class(name)(clip, words, config, data.identities)
-    if mapping and hasattr(method, "mapping") and _shapes(method.mapping.state_dict()) == _shapes(mapping):
-        method.mapping.load_state_dict(mapping)
+    if beside and _shapes(_beside(method)) == _shapes(beside):
+        method.load_state_dict(beside, strict=False)
     step = {"method": name, "preset": which, "stage": stage, "from": Path(origin).name, "data": data.name}
     history = [*about.get("history", []), step]
     return method, about | {"history": history}
@@ -70,7 +70,7 @@ def _weights(
     allow_download: bool,
     seed: int,
 ) -> tuple[Clip, Words, dict[str, Any], dict[str, Any]]:
-    """A CLIP, its vocabulary, what is known of it, and a trained mapping where there is one."""
+    """A CLIP, its vocabulary, what is known of it, and what a run searches with beside it."""
     if origin == "random":
         words = word_level([*(e.caption for e in data.train), "a photo of * , and"])
         height, width = image_size or config.image_size
@@ -91,12 +91,12 @@ def _weights(
                 "another method, demo or random"
             )
         method.clip.thaw()  # weights alone are taken over; what is frozen and dropped is the new method's to say
-        mapping = method.mapping.state_dict() if hasattr(method, "mapping") else {}
+        beside = _beside(method)
         if saved["method"] == "zero_shot":  # CLIP as it was published: the method decides about its pixels
             clip = respecified(method.clip, image_size=image_size or config.image_size, **pixels)
         else:
             clip = respecified(method.clip, image_size=image_size or method.clip.image_size)
-        return clip, method.words, dict(saved["about"]), mapping
+        return clip, method.words, dict(saved["about"]), beside
     clip = respecified(load_clip(origin, image_size or config.image_size, allow_download), **pixels)
     return clip, Words.load(origin), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
 
@@ -112,6 +112,12 @@ def _converted(file: Path, out: Path) -> Path:
     if not (out / "start" / "config.json").is_file():
         convert(file, out / "start", vocabulary)
     return out / "start"
+
+
+def _beside(method: Any) -> dict[str, Any]:
+    """What a method searches with beside its CLIP: InteractReID's mapping, RDE's selections, a baseline's probes."""
+    keys = tuple(k for k in getattr(method, "inference_keys", ()) if k != "clip.")
+    return {k: v for k, v in method.state_dict().items() if k.startswith(keys)}
 
 
 def _shapes(state: dict[str, Any]) -> dict[str, Any]:

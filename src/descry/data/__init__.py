@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError, nearest
 from ..records import Dataset
+from .noise import with_wrong_pairs
 
 DATASETS: dict[str, str] = {
     "cuhk-pedes": "descry.data.cuhk_pedes",
@@ -38,7 +39,9 @@ def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     """A data set by name and folder, or by a folder alone that describes itself (`descry.json` or a table in it).
 
     options: what the reader of that set takes, such as variant=, split= (PKU-Sketch) or parts= (Tri-PEDES); they may
-    also be written into the name: "pku-sketch:split=3", "tri-pedes:parts=CUHK+ICFG". Raises UsageError or DataError.
+    also be written into the name: "pku-sketch:split=3", "tri-pedes:parts=CUHK+ICFG". Every set takes wrong_pairs= and
+    wrong_pairs_seed=, a share of training captions that is shuffled ("cuhk-pedes:wrong_pairs=0.2"), to show what wrong
+    pairs cost. Raises UsageError or DataError.
     """
     if root is None:
         if name.split(":")[0] in DATASETS:
@@ -50,8 +53,10 @@ def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
             )
         name, root = "table", name
     name, written = parse(name)
-    dataset: Dataset = module(name).read(root, **(written | options))
-    return dataset
+    given = written | options
+    rate, seed = given.pop("wrong_pairs", 0.0), given.pop("wrong_pairs_seed", 0)
+    dataset: Dataset = module(name).read(root, **given)
+    return with_wrong_pairs(dataset, rate, seed) if rate else dataset
 
 
 def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:
@@ -59,12 +64,15 @@ def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:
     name, _, rest = given.partition(":")
     allowed = dict(inspect.signature(getattr(module(name), function)).parameters)
     allowed.pop("root")
+    kinds = {key: str(parameter.annotation) for key, parameter in allowed.items()}
+    if function == "read":
+        kinds |= {"wrong_pairs": "float", "wrong_pairs_seed": "int"}
     options: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
-        if key not in allowed or not equals:
-            raise UsageError(f"{name} takes no option {part!r}; {nearest(key, tuple(allowed))}, written key=value")
-        options[key] = _value(key, value, str(allowed[key].annotation))
+        if key not in kinds or not equals:
+            raise UsageError(f"{name} takes no option {part!r}; {nearest(key, tuple(kinds))}, written key=value")
+        options[key] = _value(key, value, kinds[key])
     return name, options
 
 

@@ -26,6 +26,7 @@ METHODS: dict[str, str] = {
     "vfe_tps": "vfe_tps:VfeTps",
     "baseline": "baselines:Baseline",
     "vit_bert": "vit_bert:VitBert",
+    "rde": "rde:Rde",
 }
 
 Batch = dict[str, Tensor]
