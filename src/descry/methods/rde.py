@@ -261,7 +261,7 @@ def clean_probability(losses: np.ndarray, steps: int = 100, tolerance: float = 1
 
 
 def consensus(
-    first: np.ndarray, second: np.ndarray, generator: torch.Generator, threshold: float = 0.5, least: float = 0.0
+    first: np.ndarray, second: np.ndarray, rng: np.random.Generator, threshold: float = 0.5, least: float = 0.0
 ) -> Tensor:
     """Which pairs are trusted (N,) float: 1 where both probabilities are above the threshold, 0 where neither is, and a
     toss of a coin where they disagree. least: this share is doubted by an embedding that would trust all.
@@ -272,9 +272,8 @@ def consensus(
         if least and p.min() > threshold:
             bound = np.sort(p)[int(len(p) * least)]
         votes += p > bound
-    coin = torch.randint(0, 2, (len(first),), generator=generator)
-    voted = torch.from_numpy(votes)
-    return torch.where(voted == 1, coin, voted // 2).float()
+    coin = rng.integers(0, 2, len(first))
+    return torch.from_numpy(np.where(votes == 1, coin, votes // 2)).float()
 
 
 class Division:
@@ -368,10 +367,9 @@ class Rde(nn.Module):
         c = self.config
         if not c.division:
             return
-        from ..batches import mix
-
         training, device = self.training, self.clip.logit_scale.device
-        order = np.random.default_rng(mix(batches.seed, 7, epoch)).permutation(len(batches.rows))
+        rng = np.random.default_rng([batches.seed, epoch])
+        order = rng.permutation(len(batches.rows))
         found = torch.zeros(2, len(order), dtype=torch.float64)
         self.eval()
         with torch.no_grad():
@@ -384,8 +382,7 @@ class Rde(nn.Module):
         first, second = (
             clean_probability(x.numpy(), c.mixture_steps, c.mixture_tolerance, c.mixture_floor) for x in found
         )
-        generator = torch.Generator().manual_seed(mix(batches.seed, 8, epoch))
-        self.memory.trusted = consensus(first, second, generator, c.threshold, c.least_doubted)
+        self.memory.trusted = consensus(first, second, rng, c.threshold, c.least_doubted)
 
     def _each(self, v: Tensor, t: Tensor, pids: Tensor) -> Tensor:
         loss = alignment if self.config.loss == "tal" else hardest
