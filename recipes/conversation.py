@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from descry.embed import load
+from descry.errors import DataError
 from descry.evaluate import Embedded
 from descry.interact import absence
 from descry.interact.choosing import Line, chipped, compare, compositions, negation, tuned
@@ -34,7 +35,9 @@ from descry.interact.wordings import best_readings
 from descry.interact.worlds import absence_profiles, reading_curves, sharpness_of, withheld, world_of
 from descry.metrics import rank
 from descry.people.benchmark import PARTS, benchmark, held_in, records_of
+from descry.people.person import held
 from descry.ranking import Ranking
+from descry.records import Benchmark
 from descry.search import terms_of
 
 HARD = Habits(err=0.2, forget=0.2)
@@ -130,14 +133,19 @@ def absences(model: Any, known: Part, test: Part) -> dict[str, Any]:
     """
     out: dict[str, Any] = {}
     size = PARTS["val"][1]
-    for kind in ("sketch", "text", "sketch+text", "photo"):
-        who = [f"calibration {p.pid}" for p in known.benches[kind].probes]
-        here, gone, best, _ = absence_profiles(model, known.benches[kind], known.photos, people=size)
-        fitted = absence.calibrate(kind, here, gone, who)
-        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, test.benches[kind], test.photos, people=size)
-        row: dict[str, Any] = absence.judged(
-            fitted, t_here, t_gone, [f"test {p.pid}" for p in test.benches[kind].probes]
-        )
+    asked = {kind: (known.benches[kind], test.benches[kind]) for kind in ("sketch", "text", "sketch+text", "photo")}
+    for kind in ("text", "sketch+text", "photo+text"):
+        asked[f"{kind}, measured phrases"] = (phrased(model, known, kind), phrased(model, test, kind))
+    for kind, (calibrated_on, tested_on) in asked.items():
+        who = [f"calibration {p.pid}" for p in calibrated_on.probes]
+        here, gone, best, _ = absence_profiles(model, calibrated_on, known.photos, people=size)
+        try:
+            fitted = absence.useful(absence.calibrate(kind, here, gone, who))
+        except DataError as error:
+            out[kind] = {"refused": str(error)}
+            continue
+        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, tested_on, test.photos, people=size)
+        row: dict[str, Any] = absence.judged(fitted, t_here, t_gone, [f"test {p.pid}" for p in tested_on.probes])
         plain = np.sort(best)[int(0.05 * (len(best) + 1)) - 1]
         row["calibrated on"] = len(here)
         row["best cosine: AUROC"] = 100 * absence.auroc(t_best, t_best_gone)
@@ -146,10 +154,22 @@ def absences(model: Any, known: Part, test: Part) -> dict[str, Any]:
         detected = fitted.number(t_gone) < fitted.absent_below
         row["detected, against best cosine"] = paired(detected, t_best_gone < plain, 2000)
         row["AUROC, against best cosine"] = _auroc_gap(fitted, t_here, t_gone, t_best, t_best_gone)
-        n = len(t_here)
-        row["binomial interval of 5 %"] = [5 - 196 * (0.05 * 0.95 / n) ** 0.5, 5 + 196 * (0.05 * 0.95 / n) ** 0.5]
+        half = 196 * (0.05 * 0.95 * (1 / len(t_here) + 1 / fitted.present)) ** 0.5
+        row["interval of 5 %"] = [5 - half, 5 + half]  # of these probes, and of those that set the threshold
         out[kind] = row
     return out
+
+
+def phrased(model: Any, part: Part, kind: str, phrases: int = 3) -> Benchmark:
+    """A benchmark whose words are phrases with a measured answer curve that are true of the person: what chips say."""
+    rng = np.random.default_rng(0)
+    probes = []
+    for probe in part.benches[kind].probes:
+        record = held(part.people[probe.pid])
+        true = [q.phrase for q in vocabulary() if record.get(q.attribute) in q.values and model.ranking.curve(q.phrase)]
+        chosen = rng.permutation(len(true))[:phrases]
+        probes.append(replace(probe, query=probe.query.replace(wanted=tuple(true[i] for i in chosen))))
+    return replace(part.benches[kind], name=f"{kind}, measured phrases", probes=tuple(probes))
 
 
 def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
@@ -202,6 +222,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--only", nargs="+", default=[], help="only these steps, such as absence")
     parser.add_argument("--keep", action="store_true", help="keep the model's composition and constants; do not choose")
     args = parser.parse_args()
     start, model = time.time(), load(args.model)
@@ -225,6 +246,8 @@ def main() -> None:
         "re-ranking": lambda: reranked(model, val, test),
     }
     for name, step in steps.items():
+        if args.only and name not in args.only:
+            continue
         result[name] = step()
         result["seconds"] = round(time.time() - start)
         print(f"{name}: done after {result['seconds']} s", flush=True)

@@ -80,6 +80,8 @@ def absences(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, row in found["absence"].items():
+        if "refused" in row:
+            continue
         lines.append(
             f"| {kind} | {row['false alarms']:.1f} % | {row['absence detected']:.1f} % |"
             f" {row['best cosine: false alarms']:.1f} % | {row['best cosine: absence detected']:.1f} % |"
@@ -87,9 +89,10 @@ def absences(found: dict[str, Any]) -> str:
             f" {row['ECE']:.3f} |"
         )
     first = next(iter(found["absence"].values()))
-    low, high = first["binomial interval of 5 %"]
+    low, high = first["interval of 5 %"]
     note = f"Calibrated on {first['calibrated on']:,} other people; all galleries here hold 500 people."
-    note += f" The binomial interval of 5 % in these many probes is {low:.1f} to {high:.1f} %."
+    note += f" With so many probes, and so many that set the threshold, 5 % has the interval {low:.1f} to {high:.1f} %."
+    note += "".join(f" Not calibrated: {row['refused']}." for row in found["absence"].values() if "refused" in row)
     return "\n".join(lines) + f"\n\n{note}"
 
 

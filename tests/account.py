@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from descry import audit
 from descry.gallery import Gallery
 from descry.gallery.searching import Rows
 from descry.gallery.sources import Sources
@@ -52,7 +51,7 @@ def make(root: Path, count: int = 24) -> Path:
     draw(root / "crops" / "cam0" / "tiny.png", 1, (4, 4))
     with Gallery.create(root / "gallery", PlainModel()) as gallery:
         sources = Sources("dirname", r"(\d{8}T\d{6})", "", "")
-        audit.indexed(gallery, gallery.index(root / "crops", sources=sources))
+        gallery.index(root / "crops", sources=sources)
         assert len(gallery) == count
     return root / "gallery"
 

@@ -176,7 +176,7 @@ def test_plot_of_a_model(tmp_path, capsys):
 
 def test_without_matplotlib_one_line_says_what_to_install(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
-    with pytest.raises(UsageError, match=r"descry\[figures\]"):
+    with pytest.raises(UsageError, match=r"\[figures\]"):
         figures.curves({"a": [1]}, tmp_path / "a.png")
 
 

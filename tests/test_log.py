@@ -53,7 +53,7 @@ def test_the_board_holds_the_same_numbers(tmp_path):
 
 def test_without_the_package_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(UsageError, match=r"descry\[tensorboard\]"):
+    with pytest.raises(UsageError, match=r"\[tensorboard\]"):
         Log(tmp_path, board=True)
     assert not (tmp_path / "log.jsonl").exists()
 

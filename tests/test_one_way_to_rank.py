@@ -16,6 +16,7 @@ import descry.interact.absence as absence
 from descry.cli import main
 from descry.cli.inquiry import opened
 from descry.embed import load
+from descry.errors import DataError, UsageError
 from descry.evaluate import Embedded, evaluate, scores_of
 from descry.gallery import Gallery
 from descry.gallery.searching import Rows
@@ -273,3 +274,67 @@ def test_compose_keep_changes_only_the_composition(benches, root, tmp_path, caps
     assert kept == {k: v for k, v in after["composition"].items() if k not in changed}
     assert kept["curves"]
     assert {k: after["composition"][k] for k in told["best"]} == told["best"]
+
+
+def lines(folder: Path) -> list[dict]:
+    """What the account says."""
+    file = folder / "audit.jsonl"
+    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+
+
+def test_every_act_adds_one_line_to_the_account_whoever_calls(model, folder, tmp_path, capsys) -> None:
+    """index, search and delete from Python, command line and HTTP: one line each, and a failed one says so."""
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    from web.in_process import Server, ask
+
+    path = tmp_path / "g"
+    crops = Path(next(iter(lines_of_items(folder, model)))).parent
+    shutil.copytree(folder, path)
+    with Gallery.open(path, model) as gallery:
+        for act, what in (
+            (lambda: gallery.search("a red top", 3), "search"),
+            (lambda: gallery.delete([1]), "delete"),
+            (lambda: gallery.purge([2]), "delete"),
+            (lambda: gallery.index(str(crops)), "index"),
+        ):
+            before = len(lines(path))
+            act()
+            added = lines(path)[before:]
+            assert [(row["what"], row.get("failed")) for row in added] == [(what, None)]
+        before = len(lines(path))
+        with pytest.raises(UsageError, match="nothing to rank by"):
+            gallery.search(Query(), 3)
+        with pytest.raises(DataError, match="no folder"):
+            gallery.index(str(tmp_path / "nowhere"))
+        assert [(row["what"], row["failed"]) for row in lines(path)[before:]] == [
+            ("search", "usage"),
+            ("index", "data"),
+        ]
+        before = len(lines(path))
+        gallery.search("a red top", 3, record=False)
+        assert len(lines(path)) == before
+        gallery.search("a red top", 3)
+        assert lines(path)[-1]["unrecorded_searches"] == 1, "that something was left out stands in the account"
+        gallery.search("a red top", 3, record=False)
+    assert (lines(path)[-1]["evaluation"], lines(path)[-1]["unrecorded_searches"]) == (True, 1)
+    for args, what in (
+        (["search", str(path), "a red top"], "search"),
+        (["index", str(crops), "--out", str(path)], "index"),
+        (["gallery", "delete", str(path), "--item", "3"], "purge"),
+    ):
+        before = len(lines(path))
+        assert main(args) == 0, capsys.readouterr().err
+        assert [row["what"] for row in lines(path)[before:]] == [what]
+    server = Server(path, model)
+    with server.client(Authorization=f"Bearer {server.token}") as client:
+        inquiry = client.post("/api/v1/inquiries", json={"name": "test"}).json()["id"]
+        before = len(lines(path))
+        ask(client, inquiry, "a red top")
+        assert [row["what"] for row in lines(path)[before:]] == ["search"]
+    server.gallery.close()
+    assert main(["audit", "verify", str(path)]) == 0
+
+
+def lines_of_items(folder: Path, model) -> list[str]:
+    with Gallery.open(folder, model) as gallery:
+        return [item.path for item in gallery.listed()]

@@ -17,20 +17,35 @@ _WHERE = {
     "Gallery": "gallery",
     "Part": "query",
     "Query": "query",
+    "Ranking": "ranking",
+    "Results": "gallery",
     "crop": "footage",
     "load": "embed",
 }
 _MODULES = ("losses", "metrics")
 
-__all__ = ["DescryError", "Filters", "Gallery", "Part", "Query", "crop", "load", "losses", "metrics"]
+__all__ = [
+    "DescryError",
+    "Filters",
+    "Gallery",
+    "Part",
+    "Query",
+    "Ranking",
+    "Results",
+    "crop",
+    "load",
+    "losses",
+    "metrics",
+]
 
 if TYPE_CHECKING:
     from . import losses, metrics
     from .embed import load
     from .errors import DescryError
     from .footage import crop
-    from .gallery import Gallery
+    from .gallery import Gallery, Results
     from .query import Filters, Part, Query
+    from .ranking import Ranking
 
 
 def __getattr__(name: str) -> Any:

@@ -27,6 +27,7 @@ from . import __version__
 from .clip import Clip, ClipSpec, load_strictly
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
+from .library import fetched
 from .methods import method_class, preset
 from .text import Words
 
@@ -184,11 +185,13 @@ def load_any(
     folder.
     """
     folder = DEMO if str(name) == "demo" else Path(name)
+    if not folder.exists():
+        folder = fetched(str(name)) or folder
     if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
         method, config = load_method(folder)
         return method, config, folder
     if str(name) == "demo":
-        raise ModelMissing("the demo model is not part of this installation; train it with recipes/demo.sh")
+        raise ModelMissing("the demo model is not part of this installation; name another with --model")
     clip = load_clip(name, image_size, allow_download)
     words = Words.load(folder) if folder.is_dir() else Words.load(_cached(name))
     method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()

@@ -23,7 +23,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear
     without antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
     """
-    folder = _folder(name, allow_download)
+    folder = find_clip(name, allow_download)
     try:
         raw = json.loads((folder / "config.json").read_text("utf-8"))
         config: Any = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"})
@@ -127,12 +127,15 @@ def _layers(state: dict[str, Tensor], prefix: str) -> int:
     return len({k[len(prefix) :].split(".")[0] for k in state if k.startswith(prefix)})
 
 
-def _folder(name: str | Path, allow_download: bool) -> Path:
+def find_clip(name: str | Path, allow_download: bool = False) -> Path:
+    """The folder of a CLIP: a local one, or a hub name in the local cache or, if allowed, from the network."""
     folder = Path(name)
     if folder.is_dir():
         if not (folder / "config.json").is_file():
             raise ModelMissing(f"{folder} holds no config.json; give a folder with a CLIP in the transformers format")
         return folder
+    if folder.is_file():
+        raise ModelMissing(f"{name} is a file; turn it into a run folder first: descry convert {name} --out RUN")
     if folder.is_absolute() or folder.suffix or str(name).count("/") != 1:
         raise ModelMissing(
             f"there is no folder {name}; give a folder, or a hub name such as openai/clip-vit-base-patch16"
@@ -145,7 +148,9 @@ def _folder(name: str | Path, allow_download: bool) -> Path:
         return Path(snapshot_download(str(name), local_files_only=not allow_download, allow_patterns=patterns))
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
         advice = (
-            "the hub did not give it" if allow_download else "add --allow-download to fetch it, or give a local folder"
+            "it could not be fetched"
+            if allow_download
+            else f"fetch it once with descry model get {name}, or add --allow-download (allow_download=True in Python)"
         )
         raise ModelMissing(
             f"{name} is neither a folder nor in the local cache of the hub; {advice} ({type(error).__name__})"

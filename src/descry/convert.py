@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, replace
@@ -27,13 +28,16 @@ import torch
 from torch import Tensor
 
 from . import pickles
-from .checkpoint import read_tensors, save_model
+from .checkpoint import load_any, read_config, read_tensors, save_model
 from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
-from .clip_files import from_openai, load_clip
+from .clip_files import find_clip, from_openai, load_clip
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
+from .library import fetched, folder_of
 from .methods import method_class, preset
 from .methods.rde import rename_released
 from .text import Words
+
+VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
 ACTIVATIONS = ("quick_gelu", "gelu")
 SETTINGS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
@@ -337,3 +341,73 @@ def _method(clip: Clip, words: Words, mapping: dict[str, Tensor], source: str) -
     check_fit(method.mapping, mapping, f"the mapping of {source}")
     method.mapping.load_state_dict(mapping)
     return method.eval(), "interactreid"
+
+
+@dataclass(frozen=True)
+class Fetched:
+    """What `get_model` did.
+
+    Attributes:
+        name: as it was asked for.
+        folder: the run folder.
+        layout: of the checkpoint it was made from.
+        megabytes: of the weights.
+        new: False where it was there already.
+    """
+
+    name: str
+    folder: Path
+    layout: str
+    megabytes: float
+    new: bool = True
+
+
+def get_model(source: str, name: str = "", image_size: tuple[int, int] | None = None, offline: bool = False) -> Fetched:
+    """Fetch a pretrained CLIP, convert it to a run folder, check that it loads, and remember it.
+
+    source: a hub name such as "openai/clip-vit-base-patch16", a folder in the transformers format, or a checkpoint file
+    with OpenAI's vocabulary beside it. name: to remember it by; the source's own unless given. image_size: (H, W); that
+    of the checkpoint unless given. offline: take a hub name from the local cache only. Raises ModelMissing with what to
+    bring where, ModelRefused.
+    """
+    path = Path(source).expanduser()
+    local = path.exists()
+    name = name or (path.resolve().name if local else source)
+    out = folder_of(name)
+    if not fetched(name):
+        if not local and (path.is_absolute() or source.startswith((".", "~"))):
+            raise ModelMissing(f"there is no file or folder {source}; check the path")
+        try:
+            folder = path if local else find_clip(source, allow_download=not offline)
+        except ModelMissing as error:
+            raise ModelMissing(f"{error}. {_bring(source)}") from None
+        partial = out.with_name(f"{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            vocabulary = folder.with_name(VOCABULARY) if folder.is_file() else None
+            if vocabulary is not None and not vocabulary.is_file():
+                raise ModelMissing(f"{vocabulary} does not exist; put OpenAI's vocabulary beside the checkpoint")
+            convert(folder, partial, vocabulary, image_size)
+            load_any(partial)
+            partial.rename(out)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        new = True
+    else:
+        if image_size and read_config(out)["clip"].get("image_size") != list(image_size):
+            raise UsageError(f"{name} is there already with another image size, in {out}; give another --name")
+        new = False
+    try:
+        layout = str(read_config(out)["about"].get("layout", ""))
+    except (KeyError, TypeError, json.JSONDecodeError) as error:
+        raise ModelRefused(f"{out} is damaged ({error}); remove it and get the model again") from None
+    return Fetched(name, out, layout, round((out / "model.safetensors").stat().st_size / 1e6, 1), new)
+
+
+def _bring(source: str) -> str:
+    return (
+        "Without a network, bring config.json and model.safetensors of its page, with vocab.json and merges.txt and "
+        "preprocessor_config.json, in one folder; "
+        f"or OpenAI's ViT-B-16.pt and {VOCABULARY} in one folder. Then: descry model get FOLDER_OR_FILE --name {source}"
+    )

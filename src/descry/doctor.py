@@ -16,7 +16,7 @@ import torch
 from . import __version__
 from .embed import load
 from .encoders import choose_encoder, measure, processor, rate
-from .errors import DescryError
+from .errors import DescryError, install_hint
 from .export import noise
 from .routes import BATCH
 
@@ -102,7 +102,7 @@ def _extras() -> list[Finding]:
     wanted = {"openvino": "fast", "onnxruntime": "fast", "fastapi": "web", "pymilvus": "milvus", "av": "video"}
     present = [name for name in wanted if importlib.util.find_spec(name)]
     absent = sorted({extra for name, extra in wanted.items() if name not in present})
-    advice = f"not needed, but there are more: pip install 'descry[{','.join(absent)}]'" if absent else ""
+    advice = f"not needed, but there are more: {install_hint(','.join(absent))}" if absent else ""
     return [Finding("extras", ", ".join(present) or "none", advice)]
 
 
@@ -160,7 +160,7 @@ def _encoder(model: Any) -> Finding:
     route = max(rates, key=lambda r: rates[r])
     others = ", ".join(f"{name} {speed:.0f}" for name, speed in rates.items())
     advice = (
-        "indexing will be slow; a GPU, or pip install 'descry[fast]', helps most" if rates[route] < SLOW_ENCODER else ""
+        f"indexing will be slow; a GPU, or {install_hint('fast')}, helps most" if rates[route] < SLOW_ENCODER else ""
     )
     size = "×".join(map(str, model.image_size))
     value = f"{route}, {rates[route]:.0f} pictures/s of the model {model.name} at {size} (batches of {BATCH}; {others})"

@@ -21,6 +21,7 @@ from torch import Tensor
 from . import images
 from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
+from .library import DEVICES
 from .ranking import Ranking
 
 
@@ -33,22 +34,30 @@ def load(
 ) -> Model:
     """A model from "demo", a run folder, a CLIP folder of the transformers library, or a hub name in the local cache.
 
-    device: "auto" (an NVIDIA GPU when there is one), "cpu" or "cuda". precision: "fp32", "bf16", or "fp16" on a GPU.
-    image_size: (H, W) for a plain CLIP; a run has its own. allow_download: may fetch a hub name from the network.
+    device: "auto" (a GPU when there is one), "cpu", "cuda" (NVIDIA) or "mps" (Apple). precision: "fp32", "bf16", or
+    "fp16" on a GPU. image_size: (H, W) for a plain CLIP; a run has its own. allow_download: may fetch a hub name from
+    the network.
     """
     method, config, folder = load_any(name, image_size, allow_download)
     return Model(method, config, str(name), folder, device, precision)
 
 
 def choose_device(device: str, precision: str = "fp32") -> torch.device:
-    """ "auto", "cpu" or "cuda" → a device; UsageError for one that is not here or cannot compute in that precision."""
-    if device not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"there is no device {device!r}; {nearest(device, ['auto', 'cpu', 'cuda'])}")
+    """ "auto", "cpu", "cuda" or "mps" → a device; UsageError for one that is not here or cannot compute in that
+    precision.
+    """
+    if device not in DEVICES:
+        raise UsageError(f"there is no device {device!r}; {nearest(device, list(DEVICES))}")
     if precision not in PRECISIONS:
         raise UsageError(f"there is no precision {precision!r}; {nearest(precision, list(PRECISIONS))}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no NVIDIA GPU is usable here; use --device cpu")
-    chosen = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
+    apple = torch.backends.mps.is_available()
+    if device == "mps" and not apple:
+        raise UsageError("no Apple GPU is usable here; use --device cpu")
+    chosen = device
+    if device == "auto":
+        chosen = "cuda" if torch.cuda.is_available() else "mps" if apple else "cpu"
     if chosen == "cpu" and precision == "fp16":
         raise UsageError("fp16 is very slow on a processor; use --precision bf16 or fp32")
     return torch.device(chosen)
@@ -137,6 +146,18 @@ class Model:
             with self._computing():
                 rows.append(_numpy(self.method.encode_text(self.words.ids(texts[i : i + batch_size]).to(self.device))))
         return np.concatenate(rows)
+
+    def encode_image(self, picture: Any) -> np.ndarray:
+        """One picture (path, PIL image or array) → (D,) float32 of unit length; several in a list → (N, D)."""
+        return self.embed_images(picture) if isinstance(picture, (list, tuple)) else self.embed_images([picture])[0]
+
+    def encode_text(self, text: str | Sequence[str]) -> np.ndarray:
+        """One text → (D,) float32 of unit length; several in a list → (N, D)."""
+        return self.embed_texts([text])[0] if isinstance(text, str) else self.embed_texts(list(text))
+
+    def __repr__(self) -> str:
+        answers = ", ".join(sorted(self.answers))
+        return f"Model({self.name!r}, {self.dimension} dimensions, answers {answers}, on {self.device})"
 
     def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
         """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N,

@@ -97,3 +97,18 @@ def nearest(given: str, allowed: list[str] | tuple[str, ...]) -> str:
     close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
+
+
+DISTRIBUTION = "descry-search"
+"""The name on the package index; the import name is descry."""
+
+
+def install_hint(extra: str = "") -> str:
+    """The command that installs descry, or one of its extras, where this copy of it runs."""
+    from pathlib import Path
+
+    checkout = Path(__file__).resolve().parents[2]
+    brackets = f"[{extra}]" if extra else ""
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}{brackets}'"
+    return f"pip install '{DISTRIBUTION}{brackets}'"

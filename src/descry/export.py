@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .errors import DescryError, UsageError, nearest
+from .errors import DescryError, UsageError, install_hint, nearest
 
 PARITY = 0.999
 
@@ -216,4 +216,4 @@ def unit_rows(rows: np.ndarray) -> np.ndarray:
 def need(*packages: str) -> None:
     missing = [name for name in packages if not importlib.util.find_spec(name)]
     if missing:
-        raise DescryError(f"{', '.join(missing)} is not installed; pip install 'descry[fast]', or use --encoder bf16")
+        raise DescryError(f"{', '.join(missing)} is not installed: {install_hint('fast')}")

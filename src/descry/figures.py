@@ -1,6 +1,6 @@
 """Figures for papers and reports: rank grids, curves, maps, bars, reconstructions; PNG, SVG or PDF by the file's name.
 
-Arrays and paths in, a file out. Matplotlib is an extra (`pip install 'descry[figures]'`) and is only loaded when
+Arrays and paths in, a file out. Matplotlib is the extra `figures` and is only loaded when
 something is drawn, without its global state. Colours are Okabe and Ito's, which people of any colour vision tell apart;
 right and wrong are told by the frame's line as well as by its colour. SVG keeps text as text.
 """
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import images
-from .errors import ImageRejected, UsageError, nearest
+from .errors import ImageRejected, UsageError, install_hint, nearest
 from .studies.showing import Shown
 
 SUFFIXES = (".png", ".svg", ".pdf")
@@ -197,7 +197,7 @@ def _figure(size: tuple[float, float], layout: Any = "constrained") -> Any:
         from matplotlib import rcParams
         from matplotlib.figure import Figure
     except ImportError:
-        raise UsageError("figures need Matplotlib: pip install 'descry[figures]'") from None
+        raise UsageError(f"figures need Matplotlib: {install_hint('figures')}") from None
     rcParams["svg.fonttype"], rcParams["pdf.fonttype"] = "none", 42
     rcParams["svg.hashsalt"] = "descry"
     return Figure(figsize=size, layout=layout)

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from .errors import UsageError
+from .errors import UsageError, install_hint
 from .records import Dataset
 
 FILE, BOARD = "log.jsonl", "tensorboard"
@@ -69,5 +69,5 @@ def _board(folder: Path, start: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise UsageError("--tensorboard needs a package that is not here: pip install 'descry[tensorboard]'") from None
+        raise UsageError(f"--tensorboard needs a package that is not here: {install_hint('tensorboard')}") from None
     return SummaryWriter(str(folder), purge_step=start or None)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .errors import UsageError
+from .errors import ImageRejected, UsageError
 
 FORMAT = 1
 MAX_WEIGHT = 2.0
@@ -161,8 +162,15 @@ class Query:
 def digest(picture: Any) -> str:
     """SHA-256 (hex) of a picture's content: a file's bytes, or mode, size and pixels of an image or array."""
     if isinstance(picture, (str, Path)):
-        with open(picture, "rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        try:
+            with open(picture, "rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest()
+        except (OSError, ValueError) as error:
+            reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
+            what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            raise ImageRejected(
+                f"the picture {str(picture)!r} cannot be read: {what}; check the path", reason
+            ) from None
     if isinstance(picture, bytes):
         return hashlib.sha256(picture).hexdigest()
     if hasattr(picture, "tobytes") and hasattr(picture, "mode"):

@@ -23,7 +23,7 @@ itself. Both kinds of evidence saturate, so one wrong answer cannot bury a perso
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
@@ -85,6 +85,36 @@ def understood(query: Query) -> Query:
 
 def _once(parts: Sequence[Part]) -> tuple[Part, ...]:
     return tuple({p.value: p for p in parts}.values())
+
+
+def unread(model: Any, query: Query) -> list[str]:
+    """What a model cannot read of a query's words, a sentence each: unknown words, and what lies beyond its limit.
+
+    Raises UsageError when the query is words alone and the model knows none of them.
+    """
+    words = getattr(model, "words", None)
+    parts = [p for p in (*query.wanted, *query.unwanted) if p.on]
+    if words is None or not parts:
+        return []
+    said = []
+    unknown = list(dict.fromkeys(word for part in parts for word in words.unknown(part.value)))
+    if unknown:
+        said.append(f"this model does not know {', '.join(map(repr, unknown))}")
+        asked = {word for part in parts for word in re.findall(r"\w+", part.value.lower())}
+        if asked <= {word.lower() for word in unknown} and not (query.sketches or query.photos):
+            raise UsageError(f"{said[0]}; use other words, or a model with a larger vocabulary (descry model get)")
+    for part in parts:
+        if cut := words.cut(part.value):
+            said.append(f"the text is too long; not read: {cut!r}")
+    return said
+
+
+def told(asked: Query, query: Query) -> str:
+    """How a query was understood, where that differs from what was asked; "" otherwise."""
+    if [p.value for p in query.unwanted] == [p.value for p in asked.unwanted]:
+        return ""
+    phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]
+    return f"understood as {', '.join(phrases)} (--verbatim keeps the words)"
 
 
 # ---------------------------------------------------------------------------------------------- terms
@@ -169,9 +199,9 @@ def terms_of(
     names = list(pictures)
     values = [pictures[name] for name in names]
     rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([values[i] for i in new]))
-    texts = list(dict.fromkeys(text for plan in plans for text in plan.texts()))
+    texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
     rows |= memo.rows([("text", t) for t in texts], lambda new: model.embed_texts([texts[i] for i in new]))
-    prompts = list(dict.fromkeys(prompt for plan in plans for prompt in plan.prompts()))
+    prompts = list(dict.fromkeys(prompt for plan in plans for prompt in plan.prompts))
     drawn = list(dict.fromkeys(name for name, _ in prompts))
     words = memo.rows([("word", n) for n in drawn], lambda new: model.pseudo_words([pictures[drawn[i]] for i in new]))
     rows |= memo.rows(
@@ -197,68 +227,62 @@ def phrase_vectors(model: Encoder, phrases: Sequence[str], ranking: Ranking | No
     texts = list(dict.fromkeys(t for p in phrases for side in ranking.texts(p) for t in side))
     if not texts:
         return model.embed_texts([])
-    rows = dict(zip(texts, model.embed_texts(texts), strict=True))
+    rows = Memo(len(texts)).rows([("text", t) for t in texts], lambda _: model.embed_texts(texts))
     return np.stack([_direction(ranking.texts(p), rows) for p in phrases])
 
 
-def _direction(texts: Prompts, rows: Mapping[str, np.ndarray]) -> np.ndarray:
-    like, unlike = texts
+def _direction(texts: Prompts, rows: Mapping[tuple[str, ...], np.ndarray]) -> np.ndarray:
+    like, unlike = ([rows["text", text] for text in side] for side in texts)
     if not unlike and len(like) == 1:
-        return rows[like[0]]
-    mean = np.mean([rows[t] for t in like], axis=0)
-    return unit(mean - np.mean([rows[t] for t in unlike], axis=0) if unlike else mean)
+        return like[0]
+    mean = np.mean(like, axis=0)
+    return unit(mean - np.mean(unlike, axis=0) if unlike else mean)
 
 
 class _Plan:
-    """What of one query has to be embedded, and how the vectors become terms."""
+    """What of one query has to be embedded, and how the vectors become terms.
+
+    names: digests of its pictures. prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
+    prompts with a pseudo-word. texts: all that is embedded as text.
+    """
 
     def __init__(self, query: Query, ranking: Ranking):
-        self.ranking, self.how, self.kind = ranking, ranking.composition, query.kind
+        self.ranking, self.kind, how = ranking, query.kind, ranking.composition
         self.pictures = [p for p in (*query.sketches, *query.photos) if p.on]
         self.names = [digest(p.value) for p in self.pictures]
         wanted = [p for p in query.wanted if p.on]
-        alone = [p for p in wanted if p.weight != 1.0 or ranking.curve(p.value)]
-        together = [p.value for p in wanted if p not in alone] if self.how.phrases in ("one", "both") else []
-        self.prompt = self.how.joiner.join(together)
-        self.single = wanted if self.how.phrases in ("each", "both") else alone
         self.unwanted = [p for p in query.unwanted if p.on]
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
             raise UsageError(
                 "the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on"
             )
-
-    def texts(self) -> Iterator[str]:
-        if self.prompt:
-            yield self.prompt
-        for part in (*self.single, *self.unwanted):
-            for side in self.ranking.texts(part.value):
-                yield from side
-
-    def prompts(self) -> list[tuple[str, str]]:
-        """(picture, text) of the prompts with a pseudo-word."""
-        if self.how.how == "pseudo":
-            return [(name, "") for name in self.names]
-        if self.how.how in ("early", "early+late") and self.prompt:
-            return [(name, self.prompt) for name in self.names]
-        return []
+        alone = [p for p in wanted if p.weight != 1.0 or ranking.curve(p.value)]
+        together = [p.value for p in wanted if p not in alone] if how.phrases in ("one", "both") else []
+        self.prompt = how.joiner.join(together)
+        self.single = wanted if how.phrases in ("each", "both") else alone
+        self.texts = [self.prompt] if self.prompt else []
+        self.texts += [t for p in (*self.single, *self.unwanted) for side in ranking.texts(p.value) for t in side]
+        self.prompts: list[tuple[str, str]] = []
+        if how.how == "pseudo":
+            self.prompts = [(name, "") for name in self.names]
+        elif how.how in ("early", "early+late") and self.prompt:
+            self.prompts = [(name, self.prompt) for name in self.names]
 
     def terms(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
         out = self._base(rows)
-        texts = {key[1]: row for key, row in rows.items() if key[0] == "text"}
         for shape, kind, parts in (("evidence", "text", self.single), ("not", "not", self.unwanted)):
             for part in parts:
-                vector = _direction(self.ranking.texts(part.value), texts)
+                vector = _direction(self.ranking.texts(part.value), rows)
                 out.append(Term(kind, part.value, part.weight, vector, shape, curve=self.ranking.curve(part.value)))
         return out
 
     def _base(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
-        how = self.how
+        how = self.ranking.composition
         kind = "+".join(k for k in self.kind.split("+") if k != "text")
         text = Term("text", self.prompt, 1.0, rows["text", self.prompt]) if self.prompt else None
         picture = self._mean(kind, [rows["image", n] for n in self.names]) if self.pictures else None
-        prompts = self.prompts()
-        if prompts:
-            vectors = [rows["composed", name, said] for name, said in prompts]
+        if self.prompts:
+            vectors = [rows["composed", name, said] for name, said in self.prompts]
             if how.how == "pseudo":
                 picture = _shared(self._mean(kind, vectors), [picture] if picture else [])
             else:
@@ -270,14 +294,10 @@ class _Plan:
         a, b = (1 - how.text) * max(p.weight for p in self.pictures), how.text
         if how.how in ("sum", "slerp"):
             return [_mixed(picture, text, how.how, b / (a + b) if a + b else 0.5)]
+        side = [replace(picture, weight=a), replace(text, weight=b)]
         if how.how == "early+late":
-            late = 1 - how.early
-            return [
-                replace(composed, weight=how.early),
-                replace(picture, weight=a * late),
-                replace(text, weight=b * late),
-            ]
-        return [replace(picture, weight=a), replace(text, weight=b)]
+            side = [replace(composed, weight=how.early), *(replace(t, weight=t.weight * (1 - how.early)) for t in side)]
+        return side
 
     def _mean(self, kind: str, vectors: list[np.ndarray]) -> Term:
         weights = np.array([p.weight for p in self.pictures], np.float32)
@@ -635,7 +655,11 @@ def rank(
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
     if kept:
         query, choices, note = _held(space, query, choices)
-    everyone = [*terms, *_marks(space, query, choices)]
+    everyone = [*terms]
+    if query.liked or query.unliked or query.closest:
+        weighed = {chosen for chosen, shown in choices if len(shown) > 1}
+        plain = [i for i in query.closest if i not in weighed]
+        everyone += mark_terms(*(space.vectors(ids) for ids in (query.liked, query.unliked, plain)))
     vectors = stack(everyone)
     if not len(space.ids):
         raise UsageError("the gallery holds no items; index a folder first (descry index FOLDER --out GALLERY)")
@@ -649,11 +673,11 @@ def rank(
     scores = fitted.scores(similarity)
     near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
     few = top(scores, space.ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
-    few = np.union1d(few, _undecided(scores, k, _slope(fitted) * space.error, allowed))
+    few = np.union1d(few, _undecided(fitted, scores, k, space.error, allowed))
     near = space.vectors(space.ids[few].tolist())
-    chosen = _chosen(space, near, choices, formula)
-    scores[few] += chosen
-    if choices and len(few):
+    if choices:
+        chosen = _chosen(space, near, choices, formula)
+        scores[few] += chosen
         outside = np.ones(len(scores), bool)
         outside[few] = False
         scores[outside] += chosen.min()
@@ -705,29 +729,22 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
     return out
 
 
-def _undecided(scores: np.ndarray, k: int, margin: float, allowed: np.ndarray | None) -> np.ndarray:
-    """Every item that could be among the best k when each score is off by at most margin."""
+def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: np.ndarray | None) -> np.ndarray:
+    """Every item that could be among the best k when each cosine is off by at most error."""
+    f, slope = fitted.formula, 0.0
+    strength = {"linear": 1 / fitted.base_spread, "like": f.like, "unlike": f.unlike}
+    strength |= {"evidence": f.evidence, "not": f.negation}
+    for term, spread in zip(fitted.terms, fitted.spread, strict=False):
+        steep = 1.0
+        if term.shape in ("evidence", "not"):
+            steep = abs(term.curve[0]) if term.curve else f.steepness
+        slope += term.weight * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)
+    margin = 0.0 if f.fusion == "ranks" else slope * error  # ranks are taken of precise values
     open_to = scores if allowed is None else np.where(allowed, scores, -np.inf)
     if k >= len(scores):
         return np.flatnonzero(open_to > -np.inf)
     least = np.partition(open_to, len(scores) - k)[len(scores) - k]
     return np.flatnonzero((open_to >= least - 2 * margin) & (open_to > -np.inf))
-
-
-def _slope(fitted: Fit) -> float:
-    """How far a score moves, at most, when every cosine moves by one. Reciprocal ranks are taken of precise
-    values (`_precise`): 0."""
-    f = fitted.formula
-    if f.fusion == "ranks":
-        return 0.0
-    steepest = {"linear": 1 / fitted.base_spread, "like": f.like, "unlike": f.unlike}
-    steepest |= {"evidence": f.evidence, "not": f.negation}
-    lengths = []
-    for term in fitted.terms:
-        slope = abs(term.curve[0]) if term.curve else f.steepness
-        length = float(np.linalg.norm(term.vector)) * term.weight * steepest[term.shape]
-        lengths.append(length * slope if term.shape in ("evidence", "not") else length)
-    return sum(length / float(fitted.spread[i]) for i, length in enumerate(lengths))
 
 
 def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
@@ -758,12 +775,6 @@ def _held(space: Space, query: Query, choices: Sequence[Choice]) -> tuple[Query,
     left = [(c, tuple(i for i in shown if i not in gone)) for c, shown in choices if c not in gone]
     counted = f"{len(gone)} of the {len(named)} items that marks and choices name"
     return query, left, f"{counted} left the gallery; what left has no effect"
-
-
-def _marks(space: Space, query: Query, choices: Sequence[Choice]) -> list[Term]:
-    weighed = {chosen for chosen, shown in choices if len(shown) > 1}
-    plain = [i for i in query.closest if i not in weighed]
-    return mark_terms(space.vectors(query.liked), space.vectors(query.unliked), space.vectors(plain))
 
 
 def _chosen(space: Space, near: np.ndarray, choices: Sequence[Choice], formula: Formula) -> np.ndarray:

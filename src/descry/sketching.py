@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from .errors import UsageError, nearest
+from .errors import UsageError, install_hint, nearest
 from .images import read
 
 HEIGHT = 256
@@ -152,5 +152,5 @@ def _ndimage() -> Any:
     try:
         from scipy import ndimage
     except ImportError:
-        raise UsageError("drawing sketches needs scipy; install it with: pip install 'descry[data]'") from None
+        raise UsageError(f"drawing sketches needs scipy: {install_hint('data')}") from None
     return ndimage

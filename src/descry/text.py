@@ -137,6 +137,9 @@ def openai_words(path: str | Path) -> Words:
 
 
 def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
+    needed = ("<|startoftext|>", "<|endoftext|>", f"{PLACEHOLDER}</w>")
+    if missing := [token for token in needed if token not in vocabulary]:
+        raise ModelRefused(f"the vocabulary lacks {', '.join(missing)}; it is not one of CLIP's")
     tokenizer = Tokenizer(
         models.BPE(
             vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False

@@ -371,7 +371,7 @@ def test_every_run_that_writes_has_a_line_in_the_account(indexer, export, monkey
         gate.turn.release()
     ended(client, job)
     lines = [json.loads(line) for line in (server.gallery.path / "audit.jsonl").read_text().splitlines()]
-    assert [line["what"] for line in lines].count("index") == 2
+    assert [line["what"] for line in lines].count("index") == 3, "the gallery's first run, and two of the page"
     assert client.get("/api/v1/audit").json()["ok"]
 
 

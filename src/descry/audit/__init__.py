@@ -28,7 +28,7 @@ from ..gallery.overview import content_digest
 from .chain import FIRST, Chain, Fault, Line, Verdict, last_line, read_head, sealed, spoilt_end
 
 FILE, LOCK = "audit.jsonl", "audit.lock"
-KINDS = ("index", "search", "export", "purge", "mended")
+KINDS = ("index", "search", "delete", "export", "purge", "mended")
 PATIENCE = 10.0
 
 
@@ -143,16 +143,8 @@ class Audit:
             os.close(lock)
 
 
-def indexed(gallery: Any, report: Any) -> Line:
-    """The line for a run of the indexer. gallery: the open `Gallery`. report: its `IndexReport`, not of a dry run."""
-    counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
-    skipped, model = len(report.skipped), gallery.binding.fingerprint
-    return Audit(gallery.path).append("index", **counts, skipped=skipped, gallery=content(gallery.store), model=model)
-
-
 def changed(gallery: Any, of: str, what: str = "index", **counts: int) -> Line:
-    """The line for another change or copy of a whole gallery. of: "merge", "relocate" (what "index") or "migrate"
-    (what "export")."""
+    """The line for a copy of a whole gallery. of: "merge" (what "index") or "migrate" (what "export")."""
     return Audit(gallery.path).append(what, of=of, **counts, gallery=content(gallery.store))
 
 

@@ -47,14 +47,25 @@ def calibrate(
     with Gallery.open(gallery, model or None) as opened:
         asked = _asked(opened, queries, limit, json_) if queries else _tracks(opened, limit)
         kinds: dict[str, absence.Calibration] = {}
+        refused: list[DataError] = []
         for kind, rows in asked.items():
             present, absent, people = _profiles(opened, kind, rows, json_)
             source = "queries with known answers" if queries else "one picture of a track against the others"
-            kinds[kind] = absence.calibrate(kind, present, absent, people, alpha, seed, source)
-    absence.save(gallery, kinds)
+            try:
+                fitted = absence.calibrate(kind, present, absent, people, alpha, seed, source)
+                kinds[kind] = absence.useful(fitted)
+            except DataError as error:
+                refused.append(error)
+    if kinds:
+        absence.save(gallery, kinds)
     for kind, fitted in kinds.items():
-        row = {"kind": kind, "queries": fitted.present + fitted.absent, "alpha": alpha}
-        print(json.dumps(row) if json_ else f"{kind}: calibrated; false alarms of at most {alpha:g} are stated")
+        row = {"kind": kind, "queries": fitted.present + fitted.absent, "alpha": alpha, "found": fitted.found}
+        row |= {"AUROC": fitted.auroc, "AUROC low": fitted.auroc_low, "AUROC high": fitted.auroc_high}
+        print(json.dumps(row) if json_ else f"calibrated {kind} searches: {fitted.summary()}")
+    for reason in refused[1:] if not kinds else refused:
+        print(f"not calibrated: {reason}", file=sys.stderr)
+    if not kinds:
+        raise refused[0]
     print("for queries and people like these only; calibrate again when the gallery changes", file=sys.stderr)
     return 0
 

@@ -65,25 +65,6 @@ def export(
     return 0
 
 
-def account_search(gallery: Any, query: Any, found: Any) -> None:
-    """Account for a search outside any inquiry, under the key of the day. A distributed store has no account."""
-    if "compact" not in gallery.store.capabilities:
-        print("note: a distributed gallery keeps no account of searches", file=sys.stderr)
-        return
-    from ..interact.account import asked, ref_of
-    from ..interact.store import InquiryStore
-
-    store = InquiryStore(gallery.path)
-    try:
-        key = store.key_of_day()
-        results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
-        snapshot = f"{gallery.store.config['created']} {found.generation}"
-        facts = asked(key, query, results, snapshot, gallery.binding.fingerprint)
-        store.audit.append("search", inquiry="", day=ref_of(key), **facts)
-    finally:
-        store.close()
-
-
 def _account(gallery: Path) -> Any:
     from ..audit import Audit
 

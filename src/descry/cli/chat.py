@@ -86,6 +86,10 @@ def _line() -> str | None:
         return None
 
 
+BARE = ("help", "quit", "exit", "undo", "redo", "chips", "tree")
+"""Commands that are understood without a slash, since nobody looks like that."""
+
+
 class Chat:
     """One conversation: lines in, rounds out."""
 
@@ -111,6 +115,8 @@ class Chat:
         if self.question and answer:
             question, self.question = self.question, None
             self.session.answer(question, answer)
+        elif line.lower() in BARE:
+            return self.hear(f"/{line.lower()}")
         elif line.startswith("/"):
             word, *rest = line[1:].split()
             if word not in self.commands():
@@ -159,11 +165,11 @@ class Chat:
 
     def show(self) -> None:
         """The leads, as pictures where the terminal can, and the next question."""
+        from ..gallery.results import contact_sheet
         from .inquiry import Shown, tell
-        from .results import contact_sheet
 
         tell(self.session, False)
-        _picture(self.sheet, lambda path: contact_sheet(path, Shown(self.session)))
+        _picture(self.sheet, lambda path: contact_sheet(Shown(self.session).leads, path))
         self._next_question()
 
     def _next_question(self) -> None:

@@ -29,7 +29,6 @@ def compose(
         json_: print JSON.
     """
     from ..checkpoint import load_any, read_config, write_atomically
-    from ..embed import load
     from ..evaluate import Embedded
     from ..interact.choosing import compare, compositions
     from .starting import read_data
@@ -38,7 +37,7 @@ def compose(
     bench = read_data(data).val.get("sketch+text")
     if bench is None:
         raise UsageError("the data set has no validation benchmark sketch+text; the test split is not for choosing")
-    model = load(run, machine.device, machine.precision)
+    model = machine.load(run)
     print(f"comparing compositions on {len(bench.probes)} validation queries", file=sys.stderr)
     lines = compare(model, bench, Embedded.of(model, bench), compositions())
     best = lines[0].composition.to_json()

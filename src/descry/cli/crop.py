@@ -38,7 +38,6 @@ def crop(
     frame_rate: float = 10.0,
     jobs: int = 0,
     again: Flag = False,
-    allow_download: Flag = False,
     strict: Flag = False,
     quiet: Flag = False,
     json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
@@ -64,7 +63,6 @@ def crop(
         frame_rate: frames a second of folders of frames.
         jobs: sources at once; left out, one per core, at most 4.
         again: make the crops of these sources anew.
-        allow_download: take the model from the hub by its name.
         strict: exit with 3 when a source was skipped.
         quiet: no progress.
         json_: print the report as JSON.
@@ -85,7 +83,7 @@ def crop(
             device=machine.device,
             precision=machine.precision,
             batch=machine.batch_size,
-            allow_download=allow_download,
+            allow_download=machine.allow_download,
             progress=tick,
             stop=stop,
         )

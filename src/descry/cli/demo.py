@@ -12,7 +12,6 @@ import tyro
 
 from ..errors import UsageError
 from . import results
-from .audit import account_search
 from .machine import Machine, OnMachine
 from .progress import progress
 
@@ -61,7 +60,8 @@ def demo(
     sketch, words = str(probe.query.sketches[0].value), probe.query.wanted[0].value
     _say(f'asking with the sketch {sketch} and the words "{words}"')
     sheet = out / "leads.png"
-    results.contact_sheet(sheet, found)
+    found.sheet(sheet)
+    _say(f"contact sheet: {sheet}")
     if json_:
         about = {"sketch": sketch, "words": words, "sheet": str(sheet), "seconds": round(time.monotonic() - begun, 1)}
         rows = [{"rank": j + 1, "path": found.paths[j], "score": float(found.scores[j])} for j in range(len(found))]
@@ -95,19 +95,15 @@ def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
 
 
 def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine) -> tuple[Any, Any]:
-    from .. import audit
-    from ..embed import load
     from ..gallery import Gallery
 
-    model = load("demo", machine.device, machine.precision)
+    model = machine.load("demo")
     made = (out / "gallery.json").exists()
     with Gallery.open(out, model) if made else Gallery.create(out, model) as gallery:
         with progress("indexing") as tick:
             size = machine.batch_size or 64
-            report = gallery.index((str(photos),), batch_size=size, progress=lambda s: tick(s.done, s.total))
-        audit.indexed(gallery, report)
+            gallery.index((str(photos),), batch_size=size, progress=lambda s: tick(s.done, s.total))
         found = gallery.search(query, k)
-        account_search(gallery, query, found)
         return found, model
 
 

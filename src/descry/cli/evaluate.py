@@ -57,7 +57,6 @@ def evaluate(
     split: str = "test",
     leaks: Path | None = None,
     image_size: tuple[int, int] | None = None,
-    allow_download: bool = False,
     foreign: Annotated[Foreign, tyro.conf.arg(name="")] = Foreign(),
     output: Annotated[Output, tyro.conf.arg(name="")] = Output(),
     machine: OnMachine = Machine(),
@@ -73,7 +72,6 @@ def evaluate(
         split: test or val.
         leaks: a list that descry data leaks wrote; results without its identities are given beside the others.
         image_size: height and width, for a plain CLIP; a run has its own.
-        allow_download: a hub name may be fetched from the network.
     """
     from ..checkpoint import DEMO
     from ..studies.results import remember, row_of
@@ -90,7 +88,7 @@ def evaluate(
             raise UsageError(f"{run} and --scores were given; a result is of a model or of a score matrix")
         evaluations, about = _foreign(benchmarks, foreign.scores, about)
     elif run:
-        evaluations, about = _model(run, benchmarks, about, leaks, image_size, allow_download, machine)
+        evaluations, about = _model(run, benchmarks, about, leaks, image_size, machine)
     else:
         raise UsageError("name what is evaluated: a run folder, demo, or --scores FILE")
     kept = [row_of(e, per_query=True) for e in evaluations]
@@ -154,15 +152,13 @@ def _model(
     about: dict[str, Any],
     leaks: Path | None,
     image_size: Any,
-    download: bool,
     machine: Machine,
 ) -> tuple[list[Any], dict[str, Any]]:
     from ..data.leaks import load_leaks
-    from ..embed import load
     from ..evaluate import evaluate_all
 
     listed = load_leaks(leaks) if leaks else None
-    model = load(run, machine.device, machine.precision, image_size, download)
+    model = machine.load(run, image_size)
     found = evaluate_all(model, benchmarks, lambda line: print(line, file=sys.stderr, flush=True), listed)
     said = {
         "model": run,

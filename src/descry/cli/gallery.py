@@ -191,12 +191,10 @@ def relocate(
         new: the folder that holds the same files now.
         json_: print JSON.
     """
-    from .. import audit
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         report = opened.relocate(old, new)
-        audit.changed(opened, "relocate", moved=report.moved, absent=report.absent, joined=report.joined)
     if json_:
         print(json.dumps(asdict(report)))
         return 0

@@ -11,17 +11,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from ..errors import DescryError, UsageError
 from . import results
-from .machine import Machine, OnMachine
+from .machine import Flag, Json, Machine, OnMachine
 from .progress import progress
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def index(
@@ -49,7 +46,8 @@ def index(
     Args:
         folders: folders of crops, with all folders below them; at least one.
         out: the gallery's folder; made where there is none.
-        model: demo, a run folder or a CLIP; left out, demo for a new gallery, else the one it was made by.
+        model: a fetched model, a run folder, a CLIP folder, or demo; left out, the model fetched last or demo for a new
+            gallery, else the one it was made by.
         camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam([0-9]+)'.
         time_from: exif, mtime, csv, or a regular expression; left out, csv where there is a --table.
         track_from: dirname, csv, or a regular expression.
@@ -65,7 +63,7 @@ def index(
         quiet: no progress.
         json_: print the report as JSON.
     """
-    from .. import audit, images
+    from .. import images
     from ..gallery import Gallery
     from ..gallery.sources import Sources
 
@@ -93,8 +91,6 @@ def index(
                 progress=lambda s: tick(s.done, s.total, f"{s.skipped} skipped" if s.skipped else ""),
                 stop=stop,
             )
-        if not dry_run:
-            audit.indexed(gallery, report)
         count = len(gallery)
     _tell_index(report, count, Path(out), json_)
     if report.interrupted:
@@ -129,10 +125,18 @@ def _opened_or_new(
     gallery: Any, out: Path, model: str, machine: Machine, encoder: str, folders: tuple[str, ...]
 ) -> Iterator[Any]:
     from ..gallery.walk import files_under, roots_of
+    from ..library import default_model
 
     files = sum(1 for root in roots_of(folders) for _ in files_under(root))
-    name = model or ("demo" if not (out / "gallery.json").exists() else gallery.open(out).binding.source)
     fresh = not (out / "gallery.json").exists()
+    name = model
+    if not name and fresh:
+        name = default_model()
+        known = "the demo model, trained on drawn people; descry model get fetches one for real photographs"
+        print(f"model: {known if name == 'demo' else name}", file=sys.stderr)
+    elif not name:
+        with gallery.open(out) as there:
+            name = there.binding.source
     loaded = _load(name, machine, encoder, files if fresh else max(0, files - opened_count(out)))
     opened = gallery.create(out, loaded) if fresh else gallery.open(out, loaded)
     try:
@@ -157,9 +161,7 @@ def opened_count(out: Path) -> int:
 
 
 def _load(name: str, machine: Machine, encoder: str = "torch", pictures: int = 0) -> Any:
-    from ..embed import load
-
-    model = load(name, machine.device, machine.precision)
+    model = machine.load(name)
     if encoder != "torch":
         from ..encoders import choose_encoder
 

@@ -82,12 +82,16 @@ def inquiry(
         from .report import outside
 
         outside(sheet, gallery)
+    from ..search import unread
+
     fresh = action == "new"
     with opened(gallery, name, model, k, fresh) as session:
         if action in ("replay", "export", "delete", "ask", "why"):
             return _ACTIONS[action](session, name, round_, ranks, json_)
         if fresh:
-            session.ask(_query(sketch, image, text, not_))
+            query = _query(sketch, image, text, not_)
+            unread(session.model, query)  # words that the model does not know at all are refused
+            session.ask(query)
         elif action == "refine":
             _refine(session, text, not_, replace)
         elif action == "mark":
@@ -142,7 +146,10 @@ def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...
     from .. import language as chips
     from ..query import Part, Query
 
-    query = Query(sketches=tuple(Part(Path(p)) for p in sketch), photos=tuple(Part(Path(p)) for p in image))
+    query = Query(
+        sketches=tuple(Part(Path(p).expanduser()) for p in sketch),
+        photos=tuple(Part(Path(p).expanduser()) for p in image),
+    )
     said = [c for t in text for c in chips.parse(t)] + [chips.Chip(t, False) for t in unwanted]
     return chips.added(query, said)
 
@@ -160,9 +167,6 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
     for chip in new:
         if chip.cut:
             print(f"“{chip}”: the model reads only so many words; cut off: “{chip.cut}”", file=sys.stderr)
-        unknown = session.model.words.unknown(chip.text)
-        if unknown:
-            print(f"“{chip}”: words the model never saw: {', '.join(unknown)}", file=sys.stderr)
     if not new:
         raise UsageError(f"nothing to look for was found in {' '.join(text)!r}; name a garment, a colour or a thing")
     old = [c.old for c in found] if replace else []
@@ -193,15 +197,18 @@ def _answer(session: Any, answers: tuple[str, ...]) -> None:
 
 def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
     """Print the round on show: tree, chips and leads; data to stdout, the rest to stderr."""
+    from ..gallery.results import contact_sheet
     from ..interact import rounds
-    from .results import contact_sheet, shown
+    from .results import shown
 
     found = Shown(session)
     if sheet:
-        contact_sheet(sheet, found)
+        contact_sheet(found.leads, sheet)
+        print(f"contact sheet: {sheet}", file=sys.stderr)
     current = session.inquiry.current
     if as_json:
-        print(json.dumps(rounds.to_json(current) | {"paths": [shown(p) for p in found.paths]}, indent=1))
+        told = rounds.to_json(current) | {"paths": [shown(p) for p in found.paths]}
+        print(json.dumps(told | {"note": "; ".join(_notes(session)), "absence": _notice(session)}, indent=1))
         return
     for depth, step in session.inquiry.shown():
         here = "→" if step.number == current.number else " "
@@ -209,7 +216,16 @@ def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
     for rank, (item, score, path) in enumerate(zip(current.ids, found.scores, found.paths, strict=True), 1):
         mark = "♥" if item in current.query.liked else " "
         print(f"{rank:>4} {mark} {score:8.3f}  id {item:<8} {shown(path)}")
-    print(f"leads to be looked at, not identifications; {_notice(session)}", file=sys.stderr)
+    for note in _notes(session):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"{_notice(session)}. Leads are not identifications.", file=sys.stderr)
+
+
+def _notes(session: Any) -> list[str]:
+    """What must be said beside the round on show: what the model is no evidence of, and what it could not read."""
+    from ..search import unread
+
+    return [note for note in (getattr(session.model, "note", ""), *unread(session.model, session.query)) if note]
 
 
 def _notice(session: Any) -> str:
@@ -220,19 +236,19 @@ def _notice(session: Any) -> str:
 
 
 class Shown:
-    """The leads on show with the gallery's items, as `results.contact_sheet` wants them."""
+    """The leads on show with the gallery's items."""
 
     def __init__(self, session: Any):
         current = session.inquiry.current
         if current is None:
             raise UsageError("the inquiry has no round; begin another one with new")
         found = {item.id: item for item in session.gallery.items(current.ids)}
-        self.items = [found[i] for i, _ in current.results if i in found]
+        self.leads = [(found[i], score) for i, score in current.results if i in found]
         self.paths = [found[i].path if i in found else "(removed from the gallery)" for i in current.ids]
         self.scores = [s for _, s in current.results]
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.leads)
 
 
 def _replay(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:

@@ -1,13 +1,43 @@
-"""descry convert, descry model info."""
+"""descry model get, descry convert, descry model info."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
-from .machine import Machine, OnMachine
+from .machine import Flag, Json, Machine, OnMachine
+
+
+def get(
+    source: tyro.conf.Positional[str],
+    /,
+    name: str = "",
+    image_size: tuple[int, int] | None = None,
+    offline: Flag = False,
+    json_: Json = False,
+) -> None:
+    """Fetch a pretrained CLIP for real photographs, convert and check it, and remember it for descry index.
+
+    Args:
+        source: a hub name such as openai/clip-vit-base-patch16 (600 MB, MIT licence), a folder in the transformers
+            format, or a checkpoint file with OpenAI's vocabulary beside it.
+        name: to remember it by; its own unless given.
+        image_size: height and width of the pictures it reads; the checkpoint's own unless given.
+        offline: take a hub name from the local cache only.
+        json_: print what was done as JSON.
+    """
+    import json
+    from dataclasses import asdict
+
+    from ..convert import get_model
+
+    done = get_model(source, name, image_size, offline)
+    if json_:
+        print(json.dumps(asdict(done), default=str))
+        return
+    print(f"{done.name}: {'ready' if done.new else 'was there already'} in {done.folder} ({done.megabytes:g} MB)")
+    print("descry index PHOTOS now takes it; name another model with --model")
 
 
 def convert(
@@ -19,7 +49,7 @@ def convert(
     activation: str = "quick_gelu",
     pixels: str = "",
     half: bool = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
 ) -> None:
     """Turn a published checkpoint into a run folder. Nothing in the file is executed.
 
@@ -51,7 +81,7 @@ def info(
     /,
     identities: int = 0,
     training: bool = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> None:
     """What a run folder holds and costs: parameters by part, multiply-adds, time of a query on this device.
@@ -65,9 +95,8 @@ def info(
     import json
 
     from ..cost import report
-    from ..embed import load
 
     machine.settle()
-    model = load(run, machine.device, machine.precision)
+    model = machine.load(run)
     cost = report(model, identities, training, machine.batch_size or 8, machine.seed)
     print(json.dumps(cost.as_dict(), indent=1) if json_ else cost.text())

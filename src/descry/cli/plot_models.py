@@ -33,7 +33,6 @@ def grid(
     out: Path,
 ) -> Path:
     """The first photographs of some probes, with right and wrong frames."""
-    from ..embed import load
     from ..figures import rank_grid
     from ..studies.showing import shown
 
@@ -42,7 +41,7 @@ def grid(
     name = bench.name
     if not all(0 <= p < len(bench.probes) for p in probes):
         raise UsageError(f"probes {probes} were asked for; {name} has 0 to {len(bench.probes) - 1}")
-    models = {s: load(s, machine.device, machine.precision) for s in sources}
+    models = {s: machine.load(s) for s in sources}
     sketched = held.get("sketch") if name.startswith("sketch+") else None
     rows = [row for p in probes for s, model in models.items() for row in shown(model, bench, p, s, most, sketched)]
     return rank_grid(rows, out, most)
@@ -52,14 +51,13 @@ def embedding_map(
     sources: tuple[str, ...], data: tuple[str, ...], people: int, machine: Machine, out: Path, how: str
 ) -> Path:
     """Photographs of a few people in the plane."""
-    from ..embed import load
     from ..figures import scatter
     from ..studies.maps import pca, tsne
 
     if len(sources) > 1:
         raise UsageError(f"a map is of one model; {len(sources)} were given")
     few = _photos(data, people)
-    vectors = load(sources[0], machine.device, machine.precision).embed_images([p.path for p in few])
+    vectors = machine.load(sources[0]).embed_images([p.path for p in few])
     points = pca(vectors) if how == "pca" else tsne(vectors, seed=machine.seed)
     return scatter(
         points, [p.pid for p in few], out, f"{len(few)} photographs of {len({p.pid for p in few})} people, {how}"
@@ -68,14 +66,13 @@ def embedding_map(
 
 def silhouettes(sources: tuple[str, ...], data: tuple[str, ...], people: int, machine: Machine, out: Path) -> Path:
     """A bar for each model: the silhouette of the photographs under their people, −1 to 1 (VFE-TPS §4.5.4)."""
-    from ..embed import load
     from ..figures import bars
     from ..methods.vfe_tps import silhouette
 
     few = _photos(data, people)
     found = {}
     for source in sources:
-        vectors = load(source, machine.device, machine.precision).embed_images([p.path for p in few])
+        vectors = machine.load(source).embed_images([p.path for p in few])
         found[source] = silhouette(vectors, [p.pid for p in few])
     return bars(found, out, f"silhouette of {len({p.pid for p in few})} people")
 

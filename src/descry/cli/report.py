@@ -179,6 +179,6 @@ def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
 
 
 def _line(text: str) -> str:
-    from ..report.words import plain
+    from ..escape import plain
 
     return " ".join(plain(text).split())

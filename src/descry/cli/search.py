@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from . import results
-from .audit import account_search
-from .machine import Machine, OnMachine
+from .machine import Flag, Json, Machine, OnMachine
 from .report import outside
 from .times import moment
 
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
 
 
 def search(
     gallery: tyro.conf.Positional[str],
+    words: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
@@ -47,9 +45,10 @@ def search(
 
     Args:
         gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
+        words: what holds, such as "a red jacket"; "a red jacket, no backpack" is understood.
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.
-        text: what holds, such as "a red jacket"; "a red jacket, no backpack" is understood.
+        text: the same as words.
         not_: a phrase that must not hold, without a negation: --not backpack.
         like: id of an item that is close; it stands first.
         unlike: id of an item that is not the person.
@@ -67,41 +66,34 @@ def search(
         sheet: also write a contact sheet to this picture.
         copy_to: also copy the pictures shown to this folder.
     """
-    from ..embed import load
     from ..gallery import Gallery
+    from ..gallery.results import check_picture
     from ..query import Filters, Query
+    from ..search import told, understood, unread
 
     for out in (csv_, sheet, copy_to):
         if out:
             outside(out, Path(gallery))
+    if sheet:
+        check_picture(sheet)
     machine.settle()
     filters = Filters(camera, moment(since, "--since"), moment(until, "--until", end=True), path)
-    query = Query(sketch, image, text, not_, like, unlike, closest, filters, verbatim)
-    with Gallery.open(gallery, load(model, machine.device, machine.precision) if model else None) as opened:
+    query = Query(_files(sketch), _files(image), (*words, *text), not_, like, unlike, closest, filters, verbatim)
+    with Gallery.open(gallery, model or None, machine.load) as opened:
+        notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None)
-        account_search(opened, found.query, found)
-        _tell_words(opened.model, query, found.query)
-    if found.note:
-        print(f"note: {found.note}", file=sys.stderr)
+    for note in filter(None, (told(query, found.query), *notes, found.note)):
+        print(f"note: {note}", file=sys.stderr)
     results.tell(found, json_)
     if csv_:
-        results.write_csv(csv_, found)
+        found.to_csv(csv_)
     if sheet:
-        results.contact_sheet(sheet, found)
+        found.sheet(sheet)
+        print(f"contact sheet: {sheet}", file=sys.stderr)
     if copy_to:
         results.copy_pictures(copy_to, found)
     return 0
 
 
-def _tell_words(model: Any, asked: Any, query: Any) -> None:
-    """Say how the words were understood, which of them the model never saw, and what its limit cuts off."""
-    if query != asked:
-        phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]
-        print(f"note: understood as {', '.join(phrases)} (--verbatim keeps the words)", file=sys.stderr)
-    for part in (*query.wanted, *query.unwanted):
-        unknown = model.words.unknown(part.value)
-        if unknown:
-            print(f"note: this model does not know {', '.join(map(repr, unknown))}", file=sys.stderr)
-        cut = model.words.cut(part.value)
-        if cut:
-            print(f"note: the text is too long; not read: {cut!r}", file=sys.stderr)
+def _files(names: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(str(Path(name).expanduser()) if name else name for name in names)

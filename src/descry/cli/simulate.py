@@ -62,6 +62,8 @@ def simulate(
     from ..people.benchmark import PARTS, benchmark, held_in, records_of
     from ..people.read import read_people, read_records
 
+    if not data.is_dir():
+        raise UsageError(f"there is no folder {data}; make one, and the benchmark is drawn into it (descry people)")
     if part not in PARTS:
         raise UsageError(f"there is no part {part!r}; allowed: {', '.join(sorted(PARTS))}")
     habits = Habits(forget, err, vague, contradict)

@@ -49,7 +49,6 @@ def train(
     tensorboard: bool = False,
     select_on_test: bool = False,
     half: bool = False,
-    allow_download: bool = False,
     json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
     changes: Annotated[Changes, tyro.conf.arg(name="")] = Changes(),
     machine: OnMachine = Machine(),
@@ -74,7 +73,6 @@ def train(
         tensorboard: also write what TensorBoard shows, into the run folder.
         select_on_test: choose the epoch on the test split; this flatters the result, which says so.
         half: store the model in 16 bits.
-        allow_download: a hub name may be fetched from the network.
         json_: print the metrics as JSON.
     """
     import torch
@@ -98,7 +96,7 @@ def train(
         out,
         image_size,
         resume,
-        allow_download,
+        machine.allow_download,
         machine.seed,
         change(changes, machine),
     )

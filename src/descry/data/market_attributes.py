@@ -11,7 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, UsageError, install_hint
 
 UPPER = ("black", "white", "red", "purple", "yellow", "gray", "blue", "green")
 LOWER = ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown")
@@ -123,6 +123,6 @@ def matlab() -> ModuleType:
     try:
         import scipy.io
     except ImportError:
-        raise DataError("reading .mat files needs scipy; install it with: pip install 'descry[data]'") from None
+        raise DataError(f"reading .mat files needs scipy: {install_hint('data')}") from None
     module: ModuleType = scipy.io
     return module

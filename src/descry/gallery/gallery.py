@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import images
-from ..errors import DataError, UsageError
+from ..errors import DataError, DescryError, UsageError
 from ..query import Filters, Query
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import full_frames
@@ -22,6 +22,8 @@ from .sources import Sources
 from .walk import plan, roots_of
 
 if TYPE_CHECKING:
+    from ..interact.session import Session
+    from ..interact.store import InquiryStore
     from ..ranking import Composition
     from .relocation import RelocationReport
 
@@ -33,9 +35,11 @@ class Gallery:
     `close`.
     """
 
-    def __init__(self, store: LocalStore, model: Any = None):
-        self.store = store
+    def __init__(self, store: LocalStore, model: Any = None, load: Callable[[Any], Any] | None = None):
+        self.store, self._load = store, load or _loaded
         self._model: Any = None
+        self._opened: list[InquiryStore] = []
+        self._unrecorded = 0
         if model is not None:
             self._bind(model)
 
@@ -49,18 +53,20 @@ class Gallery:
         return cls(LocalStore.create(path, binding_of(loaded)), loaded)
 
     @classmethod
-    def open(cls, path: str | Path, model: Any = None) -> Gallery:
-        """An existing gallery. model: another way to the model it was made by, else IndexMismatch."""
+    def open(cls, path: str | Path, model: Any = None, load: Callable[[Any], Any] | None = None) -> Gallery:
+        """An existing gallery. model: another way to the model it was made by, else IndexMismatch. load: how a model
+        that is named is loaded, `descry.load` unless given.
+        """
         if str(path).startswith("milvus"):
             from .milvus import MilvusStore
 
-            return cls._of(MilvusStore(str(path)), model)
-        return cls._of(LocalStore(path), model)
+            return cls._of(MilvusStore(str(path)), model, load)
+        return cls._of(LocalStore(path), model, load)
 
     @classmethod
-    def _of(cls, store: Any, model: Any) -> Gallery:
+    def _of(cls, store: Any, model: Any, load: Callable[[Any], Any] | None) -> Gallery:
         try:
-            return cls(store, model)
+            return cls(store, model, load)
         except BaseException:
             store.close()
             raise
@@ -83,7 +89,7 @@ class Gallery:
         return self._model
 
     def _bind(self, model: Any) -> None:
-        loaded = _loaded(model)
+        loaded = self._load(model) if isinstance(model, (str, Path)) else model
         self.binding.check(binding_of(loaded), self._name)
         self._model = loaded
 
@@ -117,11 +123,36 @@ class Gallery:
 
         sources: where camera, time and track come from. exclude: globs of names or paths. shard: (i, n), only the
         i-th of n parts of the files, for indexing on many machines; it may be empty. batch_size: pictures at a time; 0
-        for 32, or 256 on a GPU. dry_run: count, write nothing. large: more than 5 million items.
+        for 32, or 256 on a GPU. dry_run: count, write nothing. large: more than 5 million items. The account gets a
+        line, also of a run that fails, unless it is dry.
         """
         self._needs_local(
             "be indexed into directly", f"descry index DIR --out GALLERY, then descry migrate GALLERY --to {self._name}"
         )
+        if dry_run:
+            return self._index(folders, model, sources, exclude, limits, batch_size, shard, True, large, progress, stop)
+        with self._failing("index"):
+            report = self._index(
+                folders, model, sources, exclude, limits, batch_size, shard, False, large, progress, stop
+            )
+        counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
+        self._record("index", **counts, skipped=len(report.skipped), **self._content())
+        return report
+
+    def _index(
+        self,
+        folders: Any,
+        model: Any,
+        sources: Sources | None,
+        exclude: Sequence[str],
+        limits: images.Limits,
+        batch_size: int,
+        shard: tuple[int, int],
+        dry_run: bool,
+        large: bool,
+        progress: Callable[[Step], None] | None,
+        stop: Callable[[], bool] | None,
+    ) -> IndexReport:
         roots = roots_of([folders] if isinstance(folders, (str, Path)) else folders)
         if not roots:
             raise UsageError("no folder was named; name one or more folders of crops")
@@ -156,22 +187,49 @@ class Gallery:
 
     def search(
         self,
-        query: Query,
+        query: Query | str | Sequence[str] = (),
         k: int = 20,
         model: Any = None,
         *,
+        sketch: Any = (),
+        photo: Any = (),
+        exclude: str | Sequence[str] = (),
+        filters: Filters | None = None,
         composition: Composition | str | None = None,
         snapshot: Snapshot | None = None,
         marked: Iterable[int] = (),
+        record: bool = True,
     ) -> Results:
         """The k best items for a query (see `descry.search`); liked items stand first.
 
+        query: a `Query`, or the words that hold: gallery.search("red jacket", sketch="s.png", exclude="backpack").
+        sketch, photo: pictures (path, PIL image or array), one or several. exclude: phrases that must not hold.
+        filters: which items may be ranked. These four go with words; a Query holds its own.
+
         Negations in wanted texts become NOT phrases, unless the query is verbatim; `Results.query` says how it was
         understood. composition: how sketch and words are put together, by name or as a value; else as the model's
-        validation chose. snapshot: search the
-        rows of an earlier moment; metadata is as of now. marked: further ids that count as marked for the filter.
-        Raises UsageError for an empty query or k < 1, IndexMismatch for another model.
+        validation chose. snapshot: search the rows of an earlier moment; metadata is as of now. marked: further ids
+        that count as marked for the filter. The account gets a line, also of a search that fails; record=False is for
+        evaluation, and the next line, or the closing, says how many searches it left out. Raises UsageError for an
+        empty query or k < 1, IndexMismatch for another model.
         """
+        if not isinstance(query, Query):
+            query = Query(sketch, photo, query, exclude, filters=filters or Filters())
+        elif sketch or photo or exclude or filters:
+            raise UsageError(
+                "a Query was given with sketch, photo, exclude or filters beside it; put them into the Query"
+            )
+        if not record:
+            self._unrecorded += 1
+            return self._search(query, k, model, composition, snapshot, marked)
+        with self._failing("search"):
+            found = self._search(query, k, model, composition, snapshot, marked)
+        self._record_search(found)
+        return found
+
+    def _search(
+        self, query: Query, k: int, model: Any, composition: Any, snapshot: Snapshot | None, marked: Iterable[int]
+    ) -> Results:
         from ..ranking import ranking_of
         from ..search import terms_of, understood
         from .searching import answer
@@ -229,20 +287,48 @@ class Gallery:
 
     # ------------------------------------------------------------------ the rest
 
+    def inquiry(self, name: str = "inquiry", k: int = 50) -> Session:
+        """Rounds of search that are kept in the gallery under a name, begun anew or gone on with.
+
+        k: how many leads a round shows. Close the gallery when done.
+        """
+        from ..interact.rounds import Inquiry
+        from ..interact.session import Session
+        from ..interact.store import InquiryStore
+        from .searching import Rows
+
+        self._needs_local("keep inquiries", LOCALLY)
+        store = InquiryStore(self.path)
+        self._opened.append(store)
+        held = store.load(name) if name in store.names() else Inquiry(name)
+        return Session(Rows(self.store, self.snapshot()), self.model, held, store, k)
+
+    def __repr__(self) -> str:
+        return f"Gallery({self._name!r}, {len(self)} items, model {self.binding.source!r})"
+
     def __len__(self) -> int:
         return self.store.count()
 
     def delete(self, ids: Iterable[int]) -> int:
-        """Remove items from answers at once; their bytes go with `compact`. How many there were."""
-        return self.store.delete(ids)
-
-    def purge(self, ids: Iterable[int]) -> int:
-        """Remove items, and every byte of them from the gallery's files. How many there were. A distributed store
-        removes their bytes itself, when it next compacts.
+        """Remove items from answers at once; their bytes go with `compact`. How many there were. The account gets a
+        line.
         """
-        gone = self.store.delete(ids)
-        if "compact" in self.store.capabilities:
-            self.store.compact()
+        with self._failing("delete"):
+            gone = self.store.delete(ids)
+        self._record("delete", items=gone, **self._content())
+        return gone
+
+    def purge(self, ids: Iterable[int], record: bool = True) -> int:
+        """Remove items, and every byte of them from the gallery's files. How many there were. A distributed store
+        removes their bytes itself, when it next compacts. record: add a line to the account; `descry.purge` adds its
+        own.
+        """
+        with self._failing("delete") if record else nullcontext():
+            gone = self.store.delete(ids)
+            if "compact" in self.store.capabilities:
+                self.store.compact()
+        if record:
+            self._record("delete", items=gone, bytes=True, **self._content())
         return gone
 
     def compact(self) -> int:
@@ -257,7 +343,12 @@ class Gallery:
         from .relocation import relocate
 
         self._needs_local("be relocated", LOCALLY)
-        return relocate(self.store, old, new)
+        with self._failing("index", of="relocate"):
+            report = relocate(self.store, old, new)
+        self._record(
+            "index", of="relocate", moved=report.moved, absent=report.absent, joined=report.joined, **self._content()
+        )
+        return report
 
     def verify(self) -> list[Fault]:
         """Every fault in any byte that an answer depends on; an empty list when there is none. UsageError on a
@@ -294,8 +385,58 @@ class Gallery:
         """Remove the gallery's own files, and its folder if nothing else is in it. Pictures are not touched."""
         self.store.erase()
 
+    # ------------------------------------------------------------------ the account
+
+    def _record(self, what: str, **facts: Any) -> None:
+        """Add a line to the account. A distributed store has none."""
+        if "compact" not in self.store.capabilities:
+            return
+        from ..audit import Audit
+
+        left_out, self._unrecorded = self._unrecorded, 0
+        Audit(self.path).append(what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
+
+    @contextmanager
+    def _failing(self, what: str, **facts: Any) -> Iterator[None]:
+        """An act that fails leaves a line too, which says by which error."""
+        try:
+            yield
+        except Exception as error:
+            with suppress(DescryError):  # the act's own error is the one to tell
+                self._record(what, **facts, failed=getattr(error, "code", type(error).__name__))
+            raise
+
+    def _record_search(self, found: Results) -> None:
+        """A search outside any inquiry, committed to under the key of the day."""
+        if "compact" not in self.store.capabilities:
+            return
+        from ..interact.account import asked, ref_of
+        from ..interact.store import InquiryStore
+
+        store = InquiryStore(self.path)
+        try:
+            key = store.key_of_day()
+        finally:
+            store.close()
+        results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
+        snapshot = f"{self.store.config['created']} {found.generation}"
+        facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
+        self._record("search", inquiry="", day=ref_of(key), **facts)
+
+    def _content(self) -> dict[str, Any]:
+        from ..audit import content
+
+        if "compact" not in self.store.capabilities:
+            return {}
+        return {"gallery": content(self.store), "model": self.binding.fingerprint}
+
     def close(self) -> None:
-        """Release locks and files."""
+        """Release locks and files, those of its inquiries too."""
+        if self._unrecorded:
+            self._record("search", inquiry="", evaluation=True)
+        for store in self._opened:
+            store.close()
+        self._opened.clear()
         self.store.close()
 
     def __enter__(self) -> Gallery:

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DescryError, StoreUnavailable, UsageError
+from ..errors import DescryError, StoreUnavailable, UsageError, install_hint
 from ..query import Filters
 from . import milvus_schema as schema
 from .batch import as_half
@@ -35,7 +35,7 @@ class MilvusStore:
 
     def __init__(self, address: str, binding: Binding | None = None, layout: Layout | None = None):
         if not importlib.util.find_spec("pymilvus"):
-            raise DescryError("pymilvus is not installed; pip install 'descry[milvus]'")
+            raise DescryError(f"pymilvus is not installed: {install_hint('milvus')}")
         from pymilvus import MilvusClient
 
         self.address = address

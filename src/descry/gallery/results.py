@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 
-from ..errors import LimitExceeded
+from ..errors import LimitExceeded, UsageError
+from ..escape import cell, path_text, plain
 from ..query import Query
 from .contract import Item
 
@@ -14,14 +19,74 @@ MANY, TOO_MANY = 2_000_000, 5_000_000
 
 
 @dataclass(frozen=True, eq=False)
-class Results:
+class Lead:
+    """One row of a ranked answer: something to look at, never an identification.
+
+    Attributes:
+        rank: from 1.
+        score: orders the items of one answer; no probability.
+        item: the crop, with path, camera, time and track.
+        cosine: of the query's first term with the crop.
+        parts: what each part of the query gave to the score, as {"kind: label": share}.
+    """
+
+    rank: int
+    score: float
+    item: Item
+    cosine: float
+    parts: Mapping[str, float]
+
+    @property
+    def path(self) -> str:
+        """The crop's file."""
+        return self.item.path
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `descry search --json` prints them."""
+        from ..footage.origin import origin_of
+
+        item = self.item
+        origin = origin_of(item.path)
+        return {
+            "rank": self.rank,
+            "id": item.id,
+            "path": path_text(item.path),
+            "score": round(self.score, 6),
+            "cosine": round(self.cosine, 6),
+            "camera": item.camera,
+            "time": item.time.isoformat() if item.time else "",
+            "track": item.track,
+            "footage": origin.told if origin else "",
+            "parts": {name: round(value, 6) for name, value in self.parts.items()},
+        }
+
+    def __repr__(self) -> str:
+        row = self.to_json()
+        where = " ".join(filter(None, (row["camera"], row["time"], row["footage"] and f"from {row['footage']}")))
+        return f"{self.rank:>4}  {self.score:8.3f}  id {self.item.id:<8} {path_text(self.path)}  {where}".rstrip()
+
+
+@dataclass(frozen=True, eq=False)
+class Results(Sequence[Lead]):
     """A ranked answer: leads to look at, best first. Scores order items of one answer; they are no probabilities.
 
-    ids, paths, scores: k of each. items: the same with metadata. cosines: (k,) of the query's first term. parts:
-    (kind, label) of each part of the query; contributions: (parts, k), whose columns sum to the scores. considered:
-    items that passed the filters, of total. removed: how many each filter keeps out by itself, when nothing was left.
-    exact: whether every item was compared. generation: the commit that was searched. note: what must be said beside
-    the answer. query: as it was understood, with negated words as NOT phrases.
+    A sequence of `Lead`: it has a length, an order, and slices, which are Results again.
+
+    Attributes:
+        ids: (k,) of the items.
+        paths: (k,) of their files.
+        scores: (k,) float32.
+        items: (k,) with their metadata.
+        cosines: (k,) of the query's first term.
+        parts: (kind, label) of each part of the query.
+        contributions: (parts, k), whose columns sum to the scores.
+        considered: how many items passed the filters.
+        total: how many items there are.
+        removed: how many each filter keeps out by itself, when nothing was left.
+        exact: whether every item was compared.
+        generation: the commit that was searched.
+        note: what must be said beside the answer.
+        query: as it was understood, with negated words as NOT phrases.
     """
 
     ids: tuple[int, ...]
@@ -41,6 +106,143 @@ class Results:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    @overload
+    def __getitem__(self, at: int) -> Lead: ...
+    @overload
+    def __getitem__(self, at: slice) -> Results: ...
+    def __getitem__(self, at: int | slice) -> Lead | Results:
+        if isinstance(at, slice):
+            kept = range(len(self))[at]
+            return replace(
+                self,
+                ids=self.ids[at],
+                paths=self.paths[at],
+                scores=self.scores[at],
+                items=self.items[at],
+                cosines=self.cosines[at],
+                contributions=self.contributions[:, list(kept)] if len(self.parts) else self.contributions,
+            )
+        j = range(len(self))[at]
+        names = [f"{kind}: {label}" for kind, label in self.parts]
+        shares = self.contributions[:, j].tolist() if names else []
+        return Lead(
+            j + 1, float(self.scores[j]), self.items[j], float(self.cosines[j]), dict(zip(names, shares, strict=True))
+        )
+
+    def __repr__(self) -> str:
+        lines = [repr(lead) for lead in self[:20]]
+        more = [f"      … and {len(self) - 20} more"] if len(self) > 20 else []
+        said = f"{len(self)} leads of {self.considered} items. Leads are not identifications."
+        return "\n".join([*lines, *more, said, *([self.note] if self.note else [])])
+
+    def _repr_html_(self) -> str:
+        """Thumbnails in a notebook, the first 20."""
+        return sheet_html(self)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, as `descry search --json` prints them."""
+        return {
+            "results": [lead.to_json() for lead in self],
+            "considered": self.considered,
+            "total": self.total,
+            "exact": self.exact,
+            "removed_by_filter": self.removed,
+            "note": self.note,
+        }
+
+    def to_pandas(self) -> Any:
+        """A pandas DataFrame, one row a lead, the parts of the score as columns. Needs pandas."""
+        try:
+            import pandas
+        except ModuleNotFoundError:
+            raise UsageError("to_pandas needs pandas: pip install pandas; to_csv needs nothing") from None
+        rows = [lead.to_json() for lead in self]
+        return pandas.DataFrame([{k: v for k, v in row.items() if k != "parts"} | row["parts"] for row in rows])
+
+    def to_csv(self, path: str | Path) -> None:
+        """Write a table; cells that a spreadsheet would take for a formula get a quote in front."""
+        names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track", "footage")
+        with open(path, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(names)
+            for lead in self:
+                row = lead.to_json()
+                writer.writerow([cell(row[name]) for name in names])
+
+    def sheet(self, path: str | Path | None = None) -> Any:
+        """A contact sheet of the leads as a PIL image, also written to `path` where one is given."""
+        return contact_sheet([(lead.item, lead.score) for lead in self], path)
+
+
+TILE = (128, 256)
+
+
+def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None = None, columns: int = 5) -> Any:
+    """A picture of (item, score) in rows, each with rank, score and id, under the line that says what they are."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    from .. import images
+    from ..errors import ImageRejected
+
+    width, height, label = *TILE, 38
+    rows = max(1, -(-len(leads) // columns))
+    sheet = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + label + 8) + 28), "white")
+    draw = ImageDraw.Draw(sheet)
+    draw.font = ImageFont.load_default(14)
+    draw.text((8, 5), "Search leads - not an identification", fill="black")
+    for j, (item, score) in enumerate(leads):
+        x, y = 8 + j % columns * (width + 8), 28 + j // columns * (height + label + 8)
+        try:
+            picture = images.read(item.path)
+            picture.thumbnail(TILE)
+            sheet.paste(picture, (x + (width - picture.width) // 2, y))
+        except ImageRejected as error:
+            draw.rectangle((x, y, x + width, y + height), outline="grey")
+            draw.text((x + 4, y + height // 2), f"file {error.reason}", fill="grey")
+        draw.text((x, y + height + 2), f"{j + 1}   {score:.2f}\nid {item.id}", fill="black")
+    if path is not None:
+        check_picture(path)
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        sheet.save(path)
+    return sheet
+
+
+def check_picture(path: str | Path) -> None:
+    """UsageError for a file name that no picture can be written to."""
+    path = Path(path)
+    if path.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"):
+        raise UsageError(f"a picture named {path} was asked for; end its name in .png, .jpg or .webp")
+    if path.is_dir():
+        raise UsageError(f"{path} is a folder; name a file in it, such as {path / 'leads.png'}")
+
+
+def sheet_html(results: Results) -> str:
+    """The first 20 leads as a strip of thumbnails for a notebook; nothing is loaded from elsewhere."""
+    from base64 import b64encode
+    from html import escape
+    from io import BytesIO
+
+    from .. import images
+    from ..errors import ImageRejected
+
+    tiles = []
+    for lead in results[:20]:
+        buffer = BytesIO()
+        try:
+            picture = images.read(lead.path)
+            picture.thumbnail(TILE)
+            picture.convert("RGB").save(buffer, "JPEG")
+            shown = f'<img alt="" src="data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}">'
+        except ImageRejected as error:
+            shown = f"<em>file {error.reason}</em>"
+        title = escape(plain(path_text(lead.path)), quote=True)
+        tiles.append(
+            f'<figure style="display:inline-block;margin:4px;text-align:center" title="{title}">{shown}'
+            f"<figcaption>{lead.rank} · {lead.score:.2f} · id {lead.item.id}</figcaption></figure>"
+        )
+    said = f"{len(results)} leads of {results.considered} items. Leads are not identifications. {results.note}"
+    return f"<div>{''.join(tiles)}<p>{escape(plain(said))}</p></div>"
 
 
 def check_size(gallery: str, items: int, large: bool) -> str:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ FEATURES = (
 RIDGE = 0.1
 ALPHA = 0.05
 ENOUGH = 40
+CHANCE = 0.55
+"""An area under the curve at or below which present and absent people count as not told apart."""
 FORMAT = 1
 FILE = "absence.json"
 
@@ -82,6 +84,8 @@ class Calibration:
 
     absent_below, stands_out_above: thresholds on its number. alpha: the stated false-alarm rate. present, absent: how
     many calibration queries set each threshold. people: digests of the people calibrated on, who must not be tested on.
+    auroc: on the half that set the thresholds, with the ends of its 95 % interval by person, 0 to 1; 0 where unknown.
+    found: share of the absent queries of that half that would be called absent.
     """
 
     kind: str
@@ -95,6 +99,18 @@ class Calibration:
     absent: int
     people: frozenset[str] = field(default_factory=frozenset)
     source: str = ""
+    auroc: float = 0.0
+    auroc_low: float = 0.0
+    auroc_high: float = 0.0
+    found: float = 0.0
+
+    def summary(self) -> str:
+        """What it can do, for people."""
+        span = f"{100 * self.auroc:.1f} ({100 * self.auroc_low:.1f} to {100 * self.auroc_high:.1f})"
+        return (
+            f"AUROC {span}; says absent of {100 * self.found:.0f} % of absent people and of at most "
+            f"{100 * self.alpha:g} % of present ones"
+        )
 
     def number(self, profiles: np.ndarray) -> np.ndarray:
         """(n, F) profiles → (n,) in 0 … 1: near 1 where the calibration's people were present. Half of them were."""
@@ -134,8 +150,8 @@ def calibrate(
     gallery,
     or of different people. people: who they are, one per row of `present` and, where they differ, of `absent`.
 
-    One half of the rows fits the regression, the other sets the thresholds. Raises DataError for fewer than 40 of a
-    sort.
+    One half of the people fits the regression, the other sets the thresholds. Raises DataError for fewer than 40 rows
+    of a sort. See `useful`.
     """
     people = [str(p) for p in people]
     for name, rows in (("present", present), ("absent", absent)):
@@ -144,33 +160,63 @@ def calibrate(
                 f"{len(rows)} {name} queries were given; a calibration needs at least {ENOUGH} of each sort"
             )
     rng = np.random.default_rng(seed)
-    halves = []
     paired = len(present) == len(absent) == len(people)
-    order = rng.permutation(len(present))
-    for rows in (present, absent):
-        mixed = order if paired else rng.permutation(len(rows))
-        halves.append((rows[mixed[: len(rows) // 2]], rows[mixed[len(rows) // 2 :]]))
-    (fit_here, set_here), (fit_gone, set_gone) = halves
-    x = np.concatenate([fit_here, fit_gone])
+    who_here = np.array(people[: len(present)])
+    who_gone = who_here if paired else np.array(people[len(present) :] or people[: len(absent)])
+    fits = np.array(list(dict.fromkeys([*who_here.tolist(), *who_gone.tolist()])))
+    fits = fits[rng.permutation(len(fits))[: len(fits) // 2]]
+    first_here, first_gone = np.isin(who_here, fits), np.isin(who_gone, fits)
+    x = np.concatenate([present[first_here], absent[first_gone]])
     mean, spread = x.mean(axis=0), np.maximum(x.std(axis=0), 1e-9)
-    y = np.r_[np.ones(len(fit_here)), np.zeros(len(fit_gone))]
+    y = np.r_[np.ones(int(first_here.sum())), np.zeros(int(first_gone.sum()))]
     weights = regress((x - mean) / spread, y, RIDGE)
+    set_here, set_gone = present[~first_here], absent[~first_gone]
     draft = Calibration(kind, tuple(mean), tuple(spread), tuple(weights), 0.0, 1.0, alpha, len(set_here), len(set_gone))
-    here, gone = np.sort(draft.number(set_here)), np.sort(draft.number(set_gone))
+    here, gone = draft.number(set_here), draft.number(set_gone)
+    area, low_area, high_area = telling(here, gone, who_here[~first_here], who_gone[~first_gone])
+    here, gone = np.sort(here), np.sort(gone)
     low, high = int(alpha * (len(here) + 1)), int(alpha * (len(gone) + 1))
-    return Calibration(
-        kind,
-        draft.mean,
-        draft.spread,
-        draft.weights,
-        float(here[low - 1]) if low else 0.0,
-        float(gone[len(gone) - high]) if high else 1.0,
-        alpha,
-        len(here),
-        len(gone),
-        frozenset(_digest(p) for p in people),
-        source,
+    below = float(here[low - 1]) if low else 0.0
+    return replace(
+        draft,
+        absent_below=below,
+        stands_out_above=float(gone[len(gone) - high]) if high else 1.0,
+        people=frozenset(_digest(p) for p in people),
+        source=source,
+        auroc=area,
+        auroc_low=low_area,
+        auroc_high=high_area,
+        found=float((gone < below).mean()),
     )
+
+
+def useful(calibration: Calibration) -> Calibration:
+    """The calibration; DataError where present and absent people could not be told apart better than by chance."""
+    if calibration.auroc_low > CHANCE:
+        return calibration
+    c = calibration
+    raise DataError(
+        f"{c.kind}: present and absent people cannot be told apart here (AUROC {100 * c.auroc:.1f}, 95 % interval "
+        f"{100 * c.auroc_low:.1f} to {100 * c.auroc_high:.1f}; its lower end must lie above {100 * CHANCE:g}), so "
+        "nothing is said about absence. Give more queries, or a model that reads them better"
+    )
+
+
+def telling(
+    here: np.ndarray, gone: np.ndarray, who_here: np.ndarray, who_gone: np.ndarray, samples: int = 400
+) -> tuple[float, float, float]:
+    """AUROC of numbers for present and absent queries with the 95 % interval of a bootstrap over people, 0 to 1."""
+    rng = np.random.default_rng(0)
+    people = np.unique(np.r_[who_here, who_gone])
+    at_here, at_gone = np.searchsorted(people, who_here), np.searchsorted(people, who_gone)
+    areas = []
+    for _ in range(samples):
+        weight = np.bincount(rng.integers(len(people), size=len(people)), minlength=len(people))
+        rows_here, rows_gone = np.repeat(here, weight[at_here]), np.repeat(gone, weight[at_gone])
+        if len(rows_here) and len(rows_gone):
+            areas.append(auroc(rows_here, rows_gone))
+    low, high = np.quantile(areas, [0.025, 0.975])
+    return auroc(here, gone), float(low), float(high)
 
 
 def check_apart(calibration: Calibration, people: Iterable[Any]) -> None:

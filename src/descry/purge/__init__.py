@@ -68,7 +68,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan) -> Done:
 def items(gallery: Gallery, ids: Collection[int]) -> int:
     """Remove items for good, as `run` does; how many there were. A distributed store removes them by itself."""
     if "compact" not in gallery.store.capabilities:
-        return gallery.purge(ids)
+        return gallery.purge(ids, record=False)
     store = InquiryStore(gallery.path)
     try:
         there = [item.id for item in gallery.items(sorted(ids))]
@@ -134,7 +134,7 @@ def _carry_out(gallery: Gallery, store: InquiryStore, journal: dict[str, Any]) -
     rounds = [(ref, n) for ref, n in journal["rounds"]]
     erasing.erase(store, journal["inquiries"], journal["items"], rounds, journal["before"])
     if journal["items"]:
-        gallery.purge(journal["items"])
+        gallery.purge(journal["items"], record=False)
         _no_reader(gallery)
     erasing.scrub(store)
     counts, account = journal["counts"], Audit(gallery.path)

@@ -10,11 +10,11 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from ..errors import DescryError
+from ..escape import plain
 from ..interact.store import InquiryStore
 from . import pictures
 from .gathering import Crops
 from .style import STYLE
-from .words import plain
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
 STATES = {"removed": "removed from the gallery", "missing": "file missing", "changed": "file changed since indexing"}

@@ -5,17 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from .words import plain
+from ..escape import cell
 
 COLUMNS = (
     *("record", "round", "rank", "item", "score", "name", "camera", "time"),
     *("mark", "verdict", "text", "value"),
 )
-_FORMULA = re.compile(r"(^|[;,|\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # also where another separator begins a cell
 
 
 def to_csv(made: dict[str, Any]) -> bytes:
@@ -27,15 +25,6 @@ def to_csv(made: dict[str, Any]) -> bytes:
     for row in _rows(made):
         writer.writerow([cell(row.get(name, "")) for name in COLUMNS])
     return buffer.getvalue().encode("utf-8-sig")
-
-
-def cell(value: Any) -> str:
-    """What stands in a cell: numbers as they are; text with a quote before all that would begin a formula."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, (int, float)):
-        return str(value)
-    return _FORMULA.sub(r"\1\2'", plain(value))
 
 
 def _rows(made: dict[str, Any]) -> Iterator[dict[str, Any]]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from glob import escape
 from typing import Any
 
-from .. import audit
 from ..errors import DescryError
 from ..gallery import Gallery
 from ..gallery.indexing import IndexReport, Step
@@ -164,8 +163,6 @@ class Indexing:
                 job.place.path, sources=job.sources, exclude=[escape(path) for path in links], dry_run=job.dry,
                 progress=lambda step: self._step(job, step), stop=lambda: job.want != "running",
             )  # fmt: skip
-            if not job.dry:
-                audit.indexed(own, report)
         with self._changed:
             job.links = len(links)
             job.seconds += time.monotonic() - job.begun

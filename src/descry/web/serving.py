@@ -10,11 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import UsageError
-from .desk import Desk
+from ..errors import UsageError, install_hint
 from .limits import LIMITS, Limits
-from .pictures import rewritten
-from .tokens import Tokens
 
 HOST = "127.0.0.1"
 PORT = 8642
@@ -43,8 +40,11 @@ def serve(
         import uvicorn
 
         from .app import create_app
+        from .desk import Desk
+        from .pictures import rewritten
+        from .tokens import Tokens
     except ModuleNotFoundError as error:
-        raise UsageError(f"the page needs {error.name}; install it with: pip install 'descry[web]'") from None
+        raise UsageError(f"the page needs {error.name}: {install_hint('web')}") from None
     from ..gallery import Gallery
 
     opened = gallery if isinstance(gallery, Gallery) else _opened(gallery, model, bool(folders))
@@ -91,6 +91,8 @@ def _opened(folder: str | Path, model: Any, new: bool) -> Any:
 
 
 def _listener(port: int | None) -> socket.socket:
+    if port is not None and not 0 <= port <= 65_535:
+        raise UsageError(f"port {port} was given; a port lies between 1 and 65535, and 0 takes any that is free")
     for wanted in (PORT, 0) if port is None else (port,):
         made = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
