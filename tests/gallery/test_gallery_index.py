@@ -13,8 +13,9 @@ from PIL import Image
 
 from descry.errors import DataError, IndexMismatch, LimitExceeded, UsageError
 from descry.gallery import Gallery
-from descry.gallery.sources import Sources, parse_time
+from descry.gallery.sources import Sources
 from descry.query import Filters, Query
+from descry.times import parse_time
 
 from .plain_model import PlainModel, draw
 

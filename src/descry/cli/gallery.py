@@ -10,8 +10,8 @@ from typing import Annotated
 import tyro
 
 from ..errors import UsageError
+from ..times import moment
 from . import results
-from .times import moment
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..times import day
 from .report import kept
-from .times import day
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]

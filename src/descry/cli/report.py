@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
-from .times import day
+from ..times import day
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]

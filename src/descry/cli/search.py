@@ -8,10 +8,10 @@ from typing import Annotated
 
 import tyro
 
+from ..times import moment
 from . import results
 from .machine import Flag, Json, Machine, OnMachine
 from .report import outside
-from .times import moment
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
 

@@ -27,7 +27,7 @@ from PIL import Image
 
 from ..errors import DescryError, Locked, UsageError
 from ..gallery.lock import WriterLock
-from ..gallery.sources import parse_time
+from ..times import parse_time
 from .detecting import Boxes, Detector, detector_of
 from .reading import FootageError, Frame, Source, sources_of
 from .tracking import Crop, Passes, Track

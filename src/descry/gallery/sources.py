@@ -12,17 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError, nearest
+from ..times import parse_time
 
 FIELDS = ("camera", "time", "track")
 KINDS = {"camera": ("dirname", "exif", "csv"), "time": ("exif", "mtime", "csv"), "track": ("dirname", "csv")}
-LAYOUTS = (
-    "%Y-%m-%dT%H:%M:%S",
-    "%Y:%m:%d %H:%M:%S",
-    "%Y%m%d_%H%M%S",
-    "%Y%m%d%H%M%S",
-    "%Y-%m-%d_%H-%M-%S",
-    "%Y%m%dT%H%M%S",
-)
 EXIF_TIME, EXIF_MODEL, EXIF_SUB = 36867, 272, 34665
 
 
@@ -134,24 +127,6 @@ def read_table(table: str) -> dict[str, dict[str, str]]:
                 f"{table}: the time {row['time']!r} of {path} is not understood; write it as 2026-01-31T14:05:09"
             )
     return rows
-
-
-def parse_time(text: str) -> datetime | None:
-    """A naive local time, or None when the text is none. A time zone is dropped: cameras are compared in their own
-    time.
-    """
-    text = text.strip()
-    if not text:
-        return None
-    for layout in LAYOUTS:
-        try:
-            return datetime.strptime(text, layout)
-        except ValueError:
-            continue
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=None)
-    except ValueError:
-        return None
 
 
 def exif_of(image: Any) -> dict[int, Any]:
