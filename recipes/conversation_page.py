@@ -81,6 +81,7 @@ def absences(found: dict[str, Any]) -> str:
     ]
     for kind, row in found["absence"].items():
         if "refused" in row:
+            lines.append(f"| {kind} | refused: near chance |" + " – |" * 7)
             continue
         lines.append(
             f"| {kind} | {row['false alarms']:.1f} % | {row['absence detected']:.1f} % |"

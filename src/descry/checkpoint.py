@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -29,6 +28,7 @@ from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import fetched
 from .methods import method_class, preset
+from .safe_files import refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
@@ -78,17 +78,13 @@ def fingerprint(config: dict[str, Any], weights: bytes) -> str:
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Either the old file or the whole new one is there, also after a power cut."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, path)
+    write_whole(path, data)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a run folder; ModelMissing or ModelRefused when it is none."""
     path = folder / "config.json"
+    refuse_links(folder, ("config.json*", "model.safetensors*", "words.json*", "tokenizer.json*"), "run folder")
     if not path.is_file():
         raise ModelMissing(
             f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"

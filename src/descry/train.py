@@ -31,6 +31,7 @@ from .methods import Batch, Progress, Recipe
 from .optimisers import learning_rates, optimiser_of
 from .records import Dataset
 from .resuming import Kept, load_state, save_state
+from .safe_files import write_whole
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 
@@ -253,5 +254,5 @@ def _finish(
         "about": about,
     }
     if fabric.is_global_zero:
-        (out / "metrics.json").write_text(json.dumps(metrics, indent=1) + "\n", "utf-8")
+        write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return metrics

@@ -23,8 +23,9 @@ from typing import Any
 
 from ..errors import DescryError, Locked, UsageError, nearest
 from ..gallery import files
-from ..gallery.local import LocalStore
+from ..gallery.local import OWN, LocalStore
 from ..gallery.overview import content_digest
+from ..safe_files import open_own, refuse_links
 from .chain import FIRST, Chain, Fault, Line, Verdict, last_line, read_head, sealed, spoilt_end
 
 FILE, LOCK = "audit.jsonl", "audit.lock"
@@ -39,6 +40,7 @@ class Audit:
         """folder: of a gallery; or the file itself, to verify one that was exported."""
         folder = Path(folder)
         self.path = folder if folder.is_file() else folder / FILE
+        refuse_links(self.path.parent, OWN, "gallery")
 
     def append(self, what: str, **facts: Any) -> Line:
         """Add a line and wait until it is on the disk. what: one of KINDS. facts: plain values, no text of a searcher.
@@ -127,14 +129,14 @@ class Audit:
 
     @contextmanager
     def _alone(self) -> Iterator[int]:
-        lock = os.open(self.path.with_name(LOCK), os.O_RDWR | os.O_CREAT, 0o644)
+        lock = open_own(self.path.with_name(LOCK))
         try:
             until = time.monotonic() + PATIENCE
             while not _locked(lock):
                 if time.monotonic() > until:
                     raise Locked(f"the account {self.path} has been held by another process for {PATIENCE:g} s; repeat")
                 time.sleep(0.002)
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+            fd = open_own(self.path)
             try:
                 yield fd
             finally:

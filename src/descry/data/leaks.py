@@ -22,6 +22,7 @@ from PIL import Image
 from ..errors import DataError, ImageRejected
 from ..images import read
 from ..records import Benchmark
+from ..safe_files import write_whole
 from .files import in_chunks
 from .table import Table, read_text
 
@@ -64,7 +65,7 @@ class Leaks:
         """Write the list as JSON; `load_leaks` reads it."""
         rows = [{k: getattr(p, k) for k in Pair.__slots__} for p in self.pairs]
         held = {"format": FORMAT, "a": self.a, "b": self.b, "unreadable": self.unreadable, "pairs": rows}
-        path.write_text(json.dumps(held | {"identities": self.identities()}, indent=1) + "\n", encoding="utf-8")
+        write_whole(path, json.dumps(held | {"identities": self.identities()}, indent=1) + "\n")
 
 
 def load_leaks(path: str | Path) -> Leaks:

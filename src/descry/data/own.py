@@ -15,6 +15,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..records import Dataset
+from ..safe_files import write_whole
 from .assemble import assemble
 from .card import Card
 from .faults import faults, natural
@@ -100,7 +101,7 @@ def import_table(
         raise DataError(f"{source.name}: " + "; ".join(wrong) + "; nothing was written")
     write_table(root / "table.jsonl", rows)
     about = {"format": FORMAT, "kind": "table", "name": table.name, "made_from": source.name}
-    (root / "descry.json").write_text(json.dumps(about, indent=2) + "\n", encoding="utf-8")
+    write_whole(root / "descry.json", json.dumps(about, indent=2) + "\n")
     return table
 
 

@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..errors import DataError, ImageRejected, UsageError
 from ..images import SUFFIXES
+from ..safe_files import write_whole
 from ..sketching import HEIGHT, sketch
 from .table import read_text
 
@@ -104,7 +105,7 @@ def _record(target: Path, drawing: Drawing) -> None:
     if target.is_dir() and any(_photographs(target)):
         raise DataError(f"{target} holds sketches of another origin; choose another folder with --sketches")
     target.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(wanted, indent=2) + "\n", encoding="utf-8")
+    write_whole(file, json.dumps(wanted, indent=2) + "\n")
 
 
 def _run(jobs: list[tuple[Path, Path, str]], drawing: Drawing, threads: int) -> Iterator[tuple[str, str]]:

@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError, nearest
+from ..safe_files import write_whole
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "?"
@@ -178,17 +179,16 @@ def _texts(given: Any, where: str) -> tuple[str, ...]:
 def write_table(path: Path, rows: Iterable[Row]) -> None:
     """Rows as .jsonl or .csv, written whole or not at all."""
     rows = tuple(rows)
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "w", encoding="utf-8", newline="\n") as file:
-        if path.suffix.lower() == ".csv":
-            writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(_cells(row) for row in rows)
-        else:
-            for row in rows:
-                held = {k: v for k, v in dataclasses.asdict(row).items() if v}
-                file.write(json.dumps(held, ensure_ascii=False) + "\n")
-    partial.replace(path)
+    text = io.StringIO(newline="\n")
+    if path.suffix.lower() == ".csv":
+        writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(_cells(row) for row in rows)
+    else:
+        for row in rows:
+            held = {k: v for k, v in dataclasses.asdict(row).items() if v}
+            text.write(json.dumps(held, ensure_ascii=False) + "\n")
+    write_whole(path, text.getvalue())
 
 
 def _cells(row: Row) -> dict[str, str]:

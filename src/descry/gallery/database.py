@@ -19,7 +19,7 @@ from .changes import Change, State
 from .contract import Item
 from .files import read_sealed, write_sealed
 from .rows import PUBLIC, chunks, item_of, seal_of
-from .transactions import transaction, translated
+from .transactions import refuse_foreign_schema, transaction, translated
 
 NAME, HEAD = "items.db", "head"
 
@@ -64,8 +64,12 @@ class Database:
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
             found = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            for pragma in ("journal_mode=WAL", "synchronous=FULL", "secure_delete=ON", "cell_size_check=ON"):
+            for pragma in (
+                *("trusted_schema=OFF", "journal_mode=WAL", "synchronous=EXTRA"),
+                *("secure_delete=ON", "cell_size_check=ON"),
+            ):
                 found.execute(f"PRAGMA {pragma}")
+            refuse_foreign_schema(found, self.path, SCHEMA)
             self._local.connection = found
             with self._guard:
                 self._open.append(found)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IndexCorrupt
+from ..safe_files import open_own
 
 os_write = os.write
 os_fsync = os.fsync
@@ -44,7 +45,7 @@ def sync_folder(folder: Path) -> None:
 def replace(path: Path, data: bytes) -> None:
     """Either the old file or the whole new one is there, also after a power cut."""
     partial = path.with_name(path.name + ".partial")
-    fd = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
+    fd = open_own(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
     try:
         write_at(fd, 0, data)
         sync(fd)

@@ -10,6 +10,7 @@ after the last commit; leftovers are swept away by the next writer.
 from __future__ import annotations
 
 import os
+import re
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ import numpy as np
 from .. import __version__
 from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..query import Filters
+from ..safe_files import FOLDER, refuse_links
 from . import files, lock, segments
 from .batch import Batch, as_half
 from .contract import Binding, Entry, Fault, Item, Snapshot
@@ -33,6 +35,11 @@ from .mapping import grown, mapped
 
 FORMAT = 1
 CONFIG = "gallery.json"
+OWN = (
+    *(f"{CONFIG}*", f"{NAME}*", f"{HEAD}*", f"{lock.NAME}*", "vectors-*", "inquiries.db*", "audit.*", "purge.*"),
+    *("absence.json*", "page.key*", "*.partial"),
+)
+"""Names of everything that descry keeps in a gallery's folder."""
 STEP = 500
 
 
@@ -43,8 +50,9 @@ class LocalStore:
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
+        refuse_links(self.folder, OWN, "gallery")
         self.config = self._read_config()
-        self.binding = Binding(**self.config["binding"])
+        self.binding = _binding(self.folder, self.config)
         self.database = Database(self.folder)
         self._lock: WriterLock | None = None
         self._last: Snapshot | None = None
@@ -56,7 +64,7 @@ class LocalStore:
         if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
             raise UsageError(f"{folder} exists and is not empty; name a new folder for the gallery")
         with _disk(folder):
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(FOLDER, parents=True, exist_ok=True)
             Database(folder, create=True).close()
             made = datetime.now(UTC).isoformat(timespec="seconds")
             config = {
@@ -285,6 +293,23 @@ class LocalStore:
         self.release()
         self.database.close()
         self._last = None
+
+
+def _binding(folder: Path, config: dict[str, Any]) -> Binding:
+    """The binding of a gallery.json whose every value was looked at: a received one may say anything."""
+    kinds = {"source": str, "fingerprint": str, "dimension": int, "preprocessing": dict}
+    given: Any = config.get("binding")
+    made = config.get("created")
+    wrong = "binding" if not isinstance(given, dict) or set(given) != set(kinds) else ""
+    if not wrong:
+        wrong = next((name for name, kind in kinds.items() if type(given[name]) is not kind), "")
+    if not wrong and not (0 < given["dimension"] <= 65_536 and re.fullmatch(r"[0-9a-f]{0,64}", given["fingerprint"])):
+        wrong = "dimension or fingerprint"
+    if not wrong and not (isinstance(made, str) and re.fullmatch(r"[0-9T:.+Z-]{10,40}", made)):
+        wrong = "created"
+    if wrong:
+        raise IndexCorrupt(f"{folder / CONFIG} says something impossible about its {wrong}; do not trust this gallery")
+    return Binding(**given)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import Locked
+from ..safe_files import open_own
 
 NAME = "writer.lock"
 
@@ -20,7 +21,7 @@ class WriterLock:
 
     def __init__(self, folder: Path, name: str = NAME):
         self.path = folder / name
-        self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+        self._fd = open_own(self.path)
         try:
             _lock(self._fd)
         except OSError:

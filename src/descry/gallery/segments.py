@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import IndexCorrupt
+from ..safe_files import open_own
 from . import files
 
 MAGIC = b"descry vectors 1"
@@ -40,7 +41,7 @@ def append(folder: Path, number: int, start: int, vectors: np.ndarray) -> None:
     """Write (n, D) float16 rows from row `start` on, and wait until they are on the disk. OSError when they are not."""
     path = folder / name_of(number)
     fresh = start == 0
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+    fd = open_own(path)
     try:
         if fresh:
             files.write_at(fd, 0, _header(number, vectors.shape[1]))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
-from ..errors import DescryError, Locked
+from ..errors import DescryError, IndexCorrupt, Locked
 
 
 @contextmanager
@@ -42,3 +42,22 @@ def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[No
         raise  # closed, or another thread's: a mistake in the program, not in the file
     except sqlite3.DatabaseError as error:
         raise damaged(str(error)) from None
+
+
+def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, schema: str, strict: bool = True) -> None:
+    """IndexCorrupt when a database that may come from others holds a trigger, a view or a table that is not ours.
+
+    strict: tables must be defined word for word as ours; otherwise, where versions differ, their names count.
+    """
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
+    if not rows:
+        return
+    with closing(sqlite3.connect(":memory:")) as own:
+        own.executescript(schema)
+        known = set(own.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
+    ours = known if strict else {(kind, name) for kind, name, _ in known}
+    foreign = [
+        f"{kind} {name!r}" for kind, name, sql in rows if ((kind, name, sql) if strict else (kind, name)) not in ours
+    ]
+    if foreign:
+        raise IndexCorrupt(f"{path} holds what descry did not make: {foreign[0]}; do not trust this gallery")

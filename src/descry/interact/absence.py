@@ -26,6 +26,7 @@ import numpy as np
 from ..errors import DataError
 from ..query import Query
 from ..ranking import Ranking
+from ..safe_files import write_whole
 from ..search import Term, fit, understood
 from .logistic import logistic, regress
 
@@ -289,9 +290,7 @@ def save(folder: str | Path, calibrations: Mapping[str, Calibration]) -> None:
     """Write absence.json of a gallery: one calibration for each kind of query. Others that can be read stay."""
     kept = readable(folder)[0] | dict(calibrations)
     data = json.dumps({kind: to_json(c) for kind, c in sorted(kept.items())}, indent=1) + "\n"
-    partial = Path(folder) / f"{FILE}.partial"
-    partial.write_text(data, "utf-8")
-    partial.replace(Path(folder) / FILE)
+    write_whole(Path(folder) / FILE, data)
 
 
 def load(folder: str | Path) -> dict[str, Calibration]:

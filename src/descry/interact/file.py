@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from ..errors import DataError
-from ..gallery.transactions import transaction, translated
-from .schema import VERSION, prepare
+from ..gallery.transactions import refuse_foreign_schema, transaction, translated
+from ..safe_files import refuse_links
+from .schema import SCHEMA, VERSION, prepare
 
 FILE = "inquiries.db"
 PATIENCE = 10.0
@@ -24,17 +25,21 @@ class InquiryFile:
         file."""
         path = Path(path)
         self.path = path / FILE if path.is_dir() else path
+        refuse_links(self.path.parent, [f"{self.path.name}*"], "gallery")
         with self._translated():
             self._db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None)
             try:
                 self._db.execute("PRAGMA foreign_keys = ON")
                 self._db.execute("PRAGMA secure_delete = ON")
                 self._db.execute("PRAGMA temp_store = MEMORY")  # nothing of it goes to a file elsewhere
+                self._db.execute("PRAGMA trusted_schema = OFF")
+                self._db.execute("PRAGMA synchronous = EXTRA")  # an acknowledged round survives a power cut
                 version = prepare(self._db, self.path)
                 if version != VERSION:
                     raise DataError(
                         f"{self.path} has version {version}; this descry reads version {VERSION}; update descry"
                     )
+                refuse_foreign_schema(self._db, self.path, SCHEMA, strict=False)
             except BaseException:
                 self._db.close()
                 raise

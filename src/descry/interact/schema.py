@@ -32,6 +32,9 @@ _SECOND = (
     "CREATE TABLE days (day TEXT PRIMARY KEY, key BLOB NOT NULL)",
 )
 
+SCHEMA = ";".join((*_FIRST, *_SECOND))
+"""The tables of the newest version."""
+
 
 def new_key() -> bytes:
     """A key for one inquiry, or for the searches of one day that belong to none."""

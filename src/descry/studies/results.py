@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
+from ..safe_files import write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures
 from .ledger import Entry, append, hardware, now, own_commit
 
@@ -55,7 +56,7 @@ def flat(row: dict[str, Any]) -> dict[str, Any]:
 def write_results(path: Path, about: dict[str, Any], rows: Sequence[dict[str, Any]]) -> None:
     """Write a results file; about: what was evaluated, plain values."""
     held = {"kind": KIND, "format": FORMAT} | about | {"results": list(rows)}
-    path.write_text(json.dumps(held, allow_nan=False) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(held, allow_nan=False) + "\n")
 
 
 def read_results(path: str | Path) -> dict[str, Any]:

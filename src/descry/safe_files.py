@@ -1,0 +1,73 @@
+"""Files of our own in folders that may have come from others: never through a link, whole or not at all, private.
+
+A folder that was received is not one that was made: tar, zip, git and `cp -a` all carry symbolic links, and whoever
+writes through one writes into a stranger's file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from .errors import UsageError
+
+PRIVATE, FOLDER = 0o600, 0o700
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
+    """UsageError when an entry of a folder that is ours by name is no regular file of this user.
+
+    names: globs of our own names. what: "gallery", "run folder", "data set", for the message. Nothing is opened.
+    """
+    folder, names = Path(folder), tuple(names)
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        ours = [e for e in entries if any(fnmatchcase(e.name, name) for name in names)]
+    for entry in ours:
+        kind = _foreign(entry.stat(follow_symlinks=False))
+        if kind:
+            raise UsageError(
+                f"{folder / entry.name} is {kind}; the files of a {what} are regular files of their owner. If you were "
+                f"given this folder, do not trust it: copy only its regular files, or ask for another copy"
+            )
+
+
+def _foreign(found: os.stat_result) -> str:
+    """What is wrong with a file that should be ours; "" for nothing."""
+    if stat.S_ISLNK(found.st_mode):
+        return "a symbolic link"
+    if not stat.S_ISREG(found.st_mode):
+        return "no regular file"
+    if os.name != "nt" and os.geteuid() not in (0, found.st_uid):
+        return "a file of another user"
+    return ""
+
+
+def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = PRIVATE) -> int:
+    """A file descriptor of a regular file that is ours; UsageError for a link and whatever else it may be."""
+    path = Path(path)
+    refuse_links(path.parent, [_literal(path.name)], "folder like this one")
+    return os.open(path, flags | _NO_LINK, mode)
+
+
+def write_whole(path: str | Path, data: bytes | str) -> None:
+    """Either the old file or the whole new one is there, also after a power cut. A link in the way is replaced; what it
+    points to is not touched.
+    """
+    path = Path(path)
+    partial = path.with_name(path.name + ".partial")
+    partial.unlink(missing_ok=True)
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666), "wb") as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+
+
+def _literal(name: str) -> str:
+    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
