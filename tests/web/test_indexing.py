@@ -331,7 +331,7 @@ def test_a_folder_without_pictures_fails_with_the_reason(indexer, export):
 
 
 def test_a_gallery_written_by_another_process_is_said(indexer, export):
-    from descry.gallery.lock import WriterLock
+    from descry.lock import WriterLock
 
     server, client = indexer
     lock = WriterLock(server.gallery.path)

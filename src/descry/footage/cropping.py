@@ -26,7 +26,7 @@ from typing import Any
 from PIL import Image
 
 from ..errors import DescryError, Locked, UsageError
-from ..gallery.lock import WriterLock
+from ..lock import WriterLock
 from ..times import parse_time
 from .detecting import Boxes, Detector, detector_of
 from .reading import FootageError, Frame, Source, sources_of

@@ -21,16 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__
+from .. import __version__, lock
 from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
+from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from . import files, lock, segments
+from . import files, segments
 from .batch import Batch, as_half
 from .contract import Binding, Entry, Fault, Item, Snapshot
 from .database import HEAD, NAME, Database
 from .filters import allowed_ids
-from .lock import WriterLock
 from .mapping import grown, mapped
 
 FORMAT = 1

@@ -22,10 +22,10 @@ from .. import audit
 from ..audit import Audit
 from ..errors import Locked
 from ..gallery import Gallery, files
-from ..gallery.lock import WriterLock
 from ..interact import absence, erasing
 from ..interact import store as inquiries
 from ..interact.store import InquiryStore
+from ..lock import WriterLock
 from .planning import Plan, plan
 
 __all__ = ["Done", "Plan", "everything", "finish", "items", "pending", "plan", "run"]

@@ -9,8 +9,8 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from ..errors import Locked
-from ..safe_files import open_own
+from .errors import Locked
+from .safe_files import open_own
 
 NAME = "writer.lock"
 
