@@ -14,14 +14,14 @@ class Machine:
 
     Args:
         device: auto (an NVIDIA GPU when there is one), cpu or cuda.
-        precision: fp32, bf16, or fp16 on a GPU.
+        precision: fp32, bf16, or fp16 on a GPU; auto trains in bf16 on a GPU that has it, and is fp32 for all else.
         batch_size: pictures at a time; 0 leaves it to the command.
         threads: of the processor; 0 takes all.
         seed: of everything random.
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     batch_size: int = 0
     threads: int = 0
     seed: int = 0
