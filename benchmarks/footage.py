@@ -2,6 +2,8 @@
 
     python benchmarks/footage.py --markdown             (about five minutes)
     python benchmarks/footage.py --model FOLDER         (an object detection model instead of background subtraction)
+    python benchmarks/footage.py --speed VIDEO          (speed alone, on a video of your own)
+    python benchmarks/footage.py --speed VIDEO --untrained   (with a model of the size of RT-DETR R18, random weights)
 
 Videos are drawn by `descry people --videos`: fixed cameras, one to six people at once, who cross, stop and hide each
 other, and stretches with nobody. A box is right when its overlap (IoU) with a true one is 0.5 or more; people of whom
@@ -124,6 +126,7 @@ def speed(video: Path, name: str, seconds: float) -> dict[str, float]:
     reducing them. The share compares the whole with the detector alone.
     """
     import av
+    import trackers  # noqa: F401 - so that importing it is not timed
 
     begin, frames = time.perf_counter(), []
     with av.open(str(video)) as container:
@@ -187,6 +190,23 @@ def measure(
     return out
 
 
+def untrained(folder: Path) -> str:
+    """A model of the shape of RT-DETR R18 with random weights: it finds nothing, as fast as the trained one."""
+    import transformers as t
+
+    depth = t.RTDetrResNetConfig(
+        depths=[2, 2, 2, 2], layer_type="basic", hidden_sizes=[64, 128, 256, 512],
+        out_features=["stage2", "stage3", "stage4"]
+    )  # fmt: skip
+    config = t.RTDetrConfig(
+        backbone_config=depth, encoder_in_channels=[128, 256, 512], hidden_expansion=0.5, decoder_layers=3,
+        id2label={0: "person", 1: "other"}, label2id={"person": 0, "other": 1},
+    )  # fmt: skip
+    t.RTDetrForObjectDetection(config).save_pretrained(folder)
+    t.RTDetrImageProcessorPil().save_pretrained(folder)
+    return str(folder)
+
+
 def markdown(got: dict[str, Any]) -> str:
     """The table of docs/video.md."""
     ideal, found, fast = got["ideal"], got["found"], got["speed"]
@@ -212,9 +232,15 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=120)
     parser.add_argument("--views", type=int, default=4)
     parser.add_argument("--model", default="background")
+    parser.add_argument("--speed", type=Path)
+    parser.add_argument("--untrained", action="store_true")
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
+        name = untrained(Path(folder) / "model") if args.untrained else args.model
+        if args.speed:
+            print(json.dumps(speed(args.speed, name, float("inf")), indent=1))
+            return
         got = measure(Path(folder).resolve(), args.identities, args.seconds, args.views, args.model, (480, 270))
     print(markdown(got) if args.markdown else json.dumps(got, indent=1))
 

@@ -142,3 +142,26 @@ def test_what_each_augmentation_does():
     assert resized_crop(ramp, g)[:, 0, 0].sub(ramp[:, 0, 0]).abs().max() < 0.25
     with pytest.raises(UsageError, match="did you mean 'flip'"):
         augmentation("flp")
+
+
+def test_a_rectangle_that_does_not_fit_is_drawn_again():
+    """torchvision's rule, simulated by a loop: of 384 × 128 pictures few erasures are as wide as the picture."""
+    from descry.augment import _rectangles
+
+    top, left, tall, wide = _rectangles(384, 128, 20_000, torch.Generator().manual_seed(0), (0.02, 0.4))
+    drawn = tall > 0
+    assert (top + tall <= 384).all()
+    assert (left + wide <= 128).all()
+    rng, areas, full = np.random.default_rng(0), [], 0
+    for _ in range(20_000):
+        for _ in range(10):
+            area = 384 * 128 * rng.uniform(0.02, 0.4)
+            ratio = np.exp(rng.uniform(np.log(0.3), np.log(3.3)))
+            h, w = round(np.sqrt(area * ratio)), round(np.sqrt(area / ratio))
+            if h < 384 and w < 128:
+                areas.append(h * w / (384 * 128))
+                full += w >= 120
+                break
+    ours = (tall * wide / (384 * 128))[drawn]
+    assert float(ours.mean()) == pytest.approx(np.mean(areas), rel=0.02)
+    assert float((wide[drawn] >= 120).float().mean()) == pytest.approx(full / len(areas), abs=0.01)

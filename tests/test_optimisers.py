@@ -103,5 +103,5 @@ def test_what_has_nothing_to_train_is_refused():
 
 def test_an_unknown_optimiser_is_refused():
     method = ZeroShot(toy_clip(toy_words()), toy_words(), preset("zero_shot", "recommended"))
-    with pytest.raises(UsageError, match="optimiser='sgd' was given; allowed: adamw, adam, muon"):
+    with pytest.raises(UsageError, match="optimiser='sgd' was given; allowed: adam, adamw, muon"):
         optimiser_of(method, Recipe(1, 1, 0.1, optimiser="sgd"))

@@ -10,6 +10,7 @@ from lightning_fabric.plugins import MixedPrecision
 from conftest import quick, toy_clip, toy_words
 from descry import train as training
 from descry.checkpoint import load_training
+from descry.errors import ModelRefused, UsageError
 from descry.methods import method_class, preset
 from descry.optimisers import optimiser_of
 from descry.resuming import Kept, load_state, save_state
@@ -33,7 +34,7 @@ def memorising():
 
 def run(method, data, out, settings=CPU, steps=None):
     left = iter([False] * (steps - 1) + [True]) if steps else iter(lambda: False, True)
-    name = "vfe_tps" if hasattr(method, "memory") else "baseline"
+    name = "vfe_tps" if method.memory is not None else "baseline"
     train(method, name, "recommended", replace(data, val={}), out, settings, stop=lambda: next(left))
     return method
 
@@ -121,3 +122,73 @@ def test_a_training_of_another_precision_scales_anew(toy, tmp_path, monkeypatch)
     monkeypatch.undo()
     run(made(), toy, tmp_path / "run", replace(CPU, resume=True))  # and back
     assert load_training(tmp_path / "run" / "training.safetensors")[1]["step"] == 8
+
+
+def begun(data, out, **changes):
+    """A run that was stopped after three steps."""
+    run(made(**changes), data, out, steps=3)
+
+
+@pytest.mark.parametrize(
+    ("settings", "recipe", "said"),  # the baseline's schedule is "epoch"
+    [
+        ({}, {"batch_size": 4}, r"batch_size=8, and 4 was given"),
+        ({}, {"batch_size": 2}, r"batch_size=8, and 2 was given"),
+        ({}, {"epochs": 3}, r"epochs=2, and 3 was given"),
+        ({}, {"lr": 0.1}, r"lr=0.001, and 0.1 was given"),
+        ({}, {"schedule": "iteration"}, "schedule='epoch', and 'iteration' was given"),
+        ({"seed": 1}, {}, r"seed=0, and 1 was given"),
+        ({"accumulate": 2}, {}, r"accumulate=1, and 2 was given"),
+        ({"select_on_test": True}, {}, "select_on_test=False, and True was given"),
+    ],
+)
+def test_a_run_goes_on_only_as_it_was_begun(toy, tmp_path, settings, recipe, said):
+    begun(toy, tmp_path / "run")
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+    method = made()
+    method.config = quick(method.config, **recipe)
+    with pytest.raises(UsageError, match=said):
+        run(method, toy, tmp_path / "run", replace(CPU, resume=True, **settings))
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+
+
+def test_a_run_does_not_go_on_with_other_data(toy, tmp_path):
+    begun(toy, tmp_path / "run")
+    a, b, *rest = toy.train
+    exchanged = replace(toy, train=(replace(a, caption="a blue top"), b, *rest))
+    with pytest.raises(UsageError, match="begun with data="):
+        run(made(), exchanged, tmp_path / "run", replace(CPU, resume=True))
+
+
+def test_a_run_does_not_go_on_in_another_number_of_processes(toy, tmp_path, monkeypatch):
+    begun(toy, tmp_path / "run")
+    method = made()
+    optimiser = optimiser_of(method, method.config.recipe)
+    bound = training._bound("baseline", method, replace(toy, val={}), CPU, 2)
+    with pytest.raises(UsageError, match="processes=1, and 2 was given"):
+        load_state(tmp_path / "run" / "training.safetensors", method, optimiser, None, bound)
+
+
+def test_weights_that_are_not_finite_are_not_gone_on_with(tmp_path):
+    method = made()
+    optimiser = optimiser_of(method, method.config.recipe)
+    with torch.no_grad():
+        method.id_head.classifier.weight[0, 0] = float("nan")
+    save_state(tmp_path / "a", method, optimiser, 1, Kept())
+    with pytest.raises(ModelRefused, match="not finite: id_head"):
+        load_state(tmp_path / "a", method, optimiser)
+
+
+def test_what_was_prepared_is_not_prepared_again(toy, tmp_path, monkeypatch):
+    """A resumed run takes the prototypes from its state: those that CLIP would give now are others."""
+    from descry.methods.propot import Propot
+
+    whole = made("propot", heads=2)
+    train(whole, "propot", "recommended", replace(toy, val={}), tmp_path / "whole", CPU)
+    left = iter([False, False, True])
+    stopped = made("propot", heads=2)
+    train(stopped, "propot", "recommended", replace(toy, val={}), tmp_path / "run", CPU, stop=lambda: next(left))
+    monkeypatch.setattr(Propot, "prepare", lambda self, batches: pytest.fail("prepared again"))
+    resumed = made("propot", heads=2)
+    train(resumed, "propot", "recommended", replace(toy, val={}), tmp_path / "run", replace(CPU, resume=True))
+    assert same_weights(whole, resumed)

@@ -35,9 +35,12 @@ def pad_crop(images: Tensor, g: Generator, pad: int = 10) -> Tensor:
     """Pad with black on all sides, then cut the old size out at a random place (whole pixels)."""
     _, _, height, width = images.shape
     padded = F.pad(images, (pad, pad, pad, pad))
-    tops = torch.randint(0, 2 * pad + 1, (len(images),), generator=g, device=g.device).tolist()
-    lefts = torch.randint(0, 2 * pad + 1, (len(images),), generator=g, device=g.device).tolist()
-    return torch.stack([x[:, t : t + height, s : s + width] for x, t, s in zip(padded, tops, lefts, strict=True)])
+    tops = torch.randint(0, 2 * pad + 1, (len(images), 1), generator=g, device=g.device).to(images.device)
+    lefts = torch.randint(0, 2 * pad + 1, (len(images), 1), generator=g, device=g.device).to(images.device)
+    rows = (tops + torch.arange(height, device=images.device))[:, None, :, None]
+    columns = (lefts + torch.arange(width, device=images.device))[:, None, None, :]
+    picture = torch.arange(len(images), device=images.device).view(-1, 1, 1, 1)
+    return padded[picture, torch.arange(3, device=images.device).view(1, -1, 1, 1), rows, columns]
 
 
 def erase(
@@ -47,19 +50,34 @@ def erase(
     scale: tuple[float, float] = (0.02, 0.4),
     fill: Sequence[float] = (0.0, 0.0, 0.0),
 ) -> Tensor:
-    """Fill a random rectangle of this share of the area (sides' ratio 0.3 to 3.3), with this probability."""
-    _, _, height, width = images.shape
-    area = _draw(images, g, *scale) * height * width
-    ratio = torch.exp(_draw(images, g, math.log(0.3), math.log(3.3)))
-    tall = torch.sqrt(area * ratio).clamp(1, height - 1).floor().view(-1, 1, 1)
-    wide = torch.sqrt(area / ratio).clamp(1, width - 1).floor().view(-1, 1, 1)
-    top = (_draw(images, g).view(-1, 1, 1) * (height - tall + 1)).floor()
-    left = (_draw(images, g).view(-1, 1, 1) * (width - wide + 1)).floor()
-    rows = torch.arange(height, device=images.device).view(1, -1, 1)
-    columns = torch.arange(width, device=images.device).view(1, 1, -1)
+    """Fill a random rectangle of this share of the area (sides' ratio 0.3 to 3.3), with this probability.
+
+    A rectangle that does not fit into the picture is drawn again, up to ten times; then nothing is erased. This is the
+    rule of torchvision's RandomErasing, which the released codes use.
+    """
+    top, left, tall, wide = _rectangles(images.shape[2], images.shape[3], len(images), g, scale)
+    chosen = torch.rand(len(images), generator=g, device=g.device) < share
+    tall = torch.where(chosen, tall, 0)
+    top, left, tall, wide = (x.to(images.device).view(-1, 1, 1) for x in (top, left, tall, wide))
+    rows = torch.arange(images.shape[2], device=images.device).view(1, -1, 1)
+    columns = torch.arange(images.shape[3], device=images.device).view(1, 1, -1)
     inside = (rows >= top) & (rows < top + tall) & (columns >= left) & (columns < left + wide)
-    inside &= (_draw(images, g) < share).view(-1, 1, 1)
     return torch.where(inside[:, None], images.new_tensor(fill).view(1, 3, 1, 1), images)
+
+
+def _rectangles(
+    height: int, width: int, count: int, g: Generator, scale: tuple[float, float], tries: int = 10
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """(count,) top, left, height and width of rectangles; height 0 where no draw fitted."""
+    area, ratio, down, right = (torch.rand(tries, count, generator=g, device=g.device) for _ in range(4))
+    area = (scale[0] + (scale[1] - scale[0]) * area) * height * width
+    ratio = torch.exp(math.log(0.3) + (math.log(3.3) - math.log(0.3)) * ratio)
+    tall, wide = torch.sqrt(area * ratio).round(), torch.sqrt(area / ratio).round()
+    fits = (tall < height) & (wide < width)
+    first = fits.int().argmax(dim=0, keepdim=True)
+    tall, wide, down, right, fits = (x.gather(0, first)[0] for x in (tall, wide, down, right, fits))
+    top, left = (down * (height - tall + 1)).floor(), (right * (width - wide + 1)).floor()
+    return top, left, torch.where(fits, tall, 0), wide
 
 
 def jitter(images: Tensor, g: Generator, amount: float = 0.1) -> Tensor:
@@ -117,9 +135,9 @@ def two_of_six(images: Tensor, g: Generator) -> Tensor:
     ]
     images = images.clone()
     for _ in range(2):
-        choice = torch.randint(0, 6, (len(images),), generator=g, device=g.device).to(images.device)
+        choice = torch.randint(0, 6, (len(images),), generator=g, device=g.device)
         for k, change in enumerate(six):
-            rows = (choice == k).nonzero()[:, 0]
+            rows = (choice == k).nonzero()[:, 0].to(images.device)  # found on the generator's device: no waiting
             if len(rows):
                 images[rows] = change(images[rows], g)
     return images

@@ -5,6 +5,7 @@ resumed run, another number of workers or of decoding threads sees the same data
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
@@ -16,10 +17,13 @@ from . import images
 from .augment import augmentation
 from .errors import DataError, UsageError, nearest
 from .methods import Batch, Recipe
+from .methods.contract import SAMPLERS
 from .records import Example
+from .samplers import identity_order, paired_order
 from .text import Words, clean_caption, mask_tokens
 
-SAMPLERS = ("random", "identity")
+AHEAD = 2
+"""Batches that are decoded in advance."""
 MEMORY = 2_000_000_000  # bytes of decoded pictures kept, so that small data sets are decoded once
 
 
@@ -61,6 +65,7 @@ class Batches:
             raise UsageError(f"sampler={recipe.sampler!r} was given; {nearest(recipe.sampler, SAMPLERS)}")
         self.words, self.size, self.recipe, self.needs = words, size, recipe, needs
         self.seed, self.rank, self.world, self.threads, self.device = seed, rank, world, threads, device
+        self._pids = np.array([r.pid for r in self.rows])
         self.augment = augmentation(recipe.augment)
         if not self.rows:
             raise DataError("there are no training rows")
@@ -76,28 +81,36 @@ class Batches:
         self._kept: dict[str, np.ndarray] = {}
 
     def order(self, epoch: int) -> np.ndarray:
-        """The order of the rows in an epoch: a shuffle, or P×K identities when the recipe's sampler says so."""
-        if self.recipe.sampler != "random":
-            from .samplers import identity_order
-
-            pids = np.array([r.pid for r in self.rows])
-            return identity_order(pids, self.recipe.batch_size, self.recipe.instances, mix(self.seed, 1, epoch))
+        """The order of the rows in an epoch, as the recipe's sampler says."""
+        recipe, seed = self.recipe, mix(self.seed, 1, epoch)
+        if recipe.sampler == "identity":
+            return identity_order(self._pids, recipe.batch_size, recipe.instances, seed)
+        if recipe.sampler == "pairs":
+            images = np.array([r.image_id for r in self.rows])
+            return paired_order(self._pids, images, recipe.batch_size, recipe.paired, seed)
         return np.random.default_rng(mix(self.seed, 1, epoch)).permutation(len(self.rows))
 
     def epoch(self, epoch: int, skip: int = 0) -> Iterator[Batch]:
-        """The batches of an epoch from the one numbered `skip`; the next is decoded while one is being used."""
-        order, size, steps = self.order(epoch), self.recipe.batch_size, self.steps
-        with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(1) as ahead:
-            coming: Future[Batch] | None = None
-            for step in range(skip, steps):
-                now = (
-                    coming.result() if coming else self._read(order[step * size : (step + 1) * size], epoch, step, pool)
-                )
-                if step + 1 < steps:
-                    coming = ahead.submit(
-                        self._read, order[(step + 1) * size : (step + 2) * size], epoch, step + 1, pool
-                    )
-                yield self._finish(now, epoch, step)
+        """The batches of an epoch from the one numbered `skip`; the next AHEAD are decoded while one is being used."""
+        order, size = self.order(epoch), self.recipe.batch_size
+        with ThreadPoolExecutor(max(1, self.threads)) as pool, ThreadPoolExecutor(AHEAD) as ahead:
+
+            def read(step: int) -> Batch:
+                return self._pinned(self._read(order[step * size : (step + 1) * size], epoch, step, pool))
+
+            coming: deque[Future[Batch]] = deque()
+            try:
+                for step in range(skip, self.steps):
+                    while len(coming) <= AHEAD and step + len(coming) < self.steps:
+                        coming.append(ahead.submit(read, step + len(coming)))
+                    yield self._finish(coming.popleft().result(), epoch, step)
+            finally:
+                for waiting in coming:
+                    waiting.cancel()
+
+    def _pinned(self, batch: Batch) -> Batch:
+        """In page-locked memory, where the batch goes to a GPU."""
+        return {k: v.pin_memory() for k, v in batch.items()} if torch.device(self.device).type == "cuda" else batch
 
     def whole(self, order: np.ndarray | None = None) -> Iterator[Batch]:
         """Every row once, in this order or their own, without augmentation, on every process: for what a method
@@ -106,14 +119,20 @@ class Batches:
         order = np.arange(len(self.rows)) if order is None else order
         with ThreadPoolExecutor(max(1, self.threads)) as pool:
             for first in range(0, len(order), self.recipe.batch_size):
-                part = order[first : first + self.recipe.batch_size]
-                batch = self._read(np.tile(part, self.world), 0, 0, pool)  # each process takes its share: all of them
+                batch = self._rows(order[first : first + self.recipe.batch_size], 0, 0, pool)
                 batch = {k: v.to(self.device) for k, v in batch.items()}
                 yield batch | {k: v.float().div_(255) for k, v in batch.items() if k in ("image", "sketch")}
 
+    def share(self) -> Iterator[Batch]:
+        """`whole`, but each process reads only its share of the rows. All rows of one photograph come to one process,
+        so that it is known there which come for the first time; a process may come by no row.
+        """
+        owner = np.array([r.image_id if r.image_id >= 0 else i for i, r in enumerate(self.rows)]) % self.world
+        return self.whole(np.flatnonzero(owner == self.rank))
+
     def _finish(self, batch: Batch, epoch: int, step: int) -> Batch:
         """Onto the device, pixels to [0, 1], augmentation: here rather than in the reading thread, which would fight
-        for cores.
+        for cores. On a GPU the reader has put the rows into page-locked memory, so that the copy waits for nothing.
         """
         generator = torch.Generator().manual_seed(mix(self.seed, 3, epoch, step, self.rank))
         batch = {k: v.to(self.device, non_blocking=True) for k, v in batch.items()}
@@ -125,7 +144,9 @@ class Batches:
     def _read(self, numbers: np.ndarray, epoch: int, step: int, pool: ThreadPoolExecutor) -> Batch:
         """One batch as it lies on disk: pictures as uint8, texts as ids."""
         share = -(-len(numbers) // self.world)
-        numbers = numbers[self.rank * share : (self.rank + 1) * share]
+        return self._rows(numbers[self.rank * share : (self.rank + 1) * share], epoch, step, pool)
+
+    def _rows(self, numbers: np.ndarray, epoch: int, step: int, pool: ThreadPoolExecutor) -> Batch:
         rows = [self.rows[i] for i in numbers]
         draws = [np.random.default_rng(mix(self.seed, 2, epoch, int(i))) for i in numbers]
         chosen = [r.images[d.integers(len(r.images))] for r, d in zip(rows, draws, strict=True)]

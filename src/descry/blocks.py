@@ -183,12 +183,12 @@ def cache_gradients_of(method: Any, rows: int) -> None:
 
     Raises UsageError for a method whose encoder reads the batch as a whole, which says so in `reads_whole_batch`.
     """
-    if why := getattr(method, "reads_whole_batch", ""):
+    if why := method.reads_whole_batch:
         raise UsageError(
             f"gradients in chunks of {rows} rows were asked for, but {why}; leave --cache-gradients out and use "
             "--checkpoint-gradients, which saves memory too"
         )
-    own = getattr(method, "encoders", ())
+    own = method.encoders
     cache_gradients(method if own else method.clip, rows, own or ENCODERS)
 
 

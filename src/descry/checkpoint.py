@@ -20,14 +20,14 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
-from torch import Tensor, nn
+from torch import Tensor
 
 from . import __version__
 from .clip import Clip, ClipSpec, load_strictly
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import fetched
-from .methods import method_class, preset
+from .methods import Method, method_class, preset
 from .safe_files import refuse_links, write_whole
 from .text import Words
 
@@ -36,18 +36,14 @@ DEMO = Path(__file__).parent / "models" / "demo"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def save_model(
-    folder: Path, method: nn.Module, name: str, which: str, about: dict[str, Any], half: bool = False
-) -> str:
+def save_model(folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False) -> str:
     """Write config.json, model.safetensors and the vocabulary; the fingerprint (hex) of the model is returned.
 
     name, which: method and preset. about: provenance, plain values. half: store weights as fp16.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        k: v.detach().cpu().contiguous()
-        for k, v in method.state_dict().items()
-        if k.startswith(_inference_keys(method))
+        k: v.detach().cpu().contiguous() for k, v in method.state_dict().items() if k.startswith(method.inference_keys)
     }
     raw = save({k: v.half() if half and v.is_floating_point() else v for k, v in state.items()})
     config = {
@@ -55,19 +51,15 @@ def save_model(
         "descry": __version__,
         "method": name,
         "preset": which,
-        "config": dataclasses.asdict(method.config),  # type: ignore[call-overload]
-        "clip": method.clip.spec.to_json(),  # type: ignore[union-attr,operator]
+        "config": dataclasses.asdict(method.config),
+        "clip": method.clip.spec.to_json(),
         "about": about,
     }
     config["fingerprint"] = fingerprint(config, raw)
-    method.words.save(folder)  # type: ignore[union-attr,operator]
+    method.words.save(folder)
     write_atomically(folder / "model.safetensors", raw)
     write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return str(config["fingerprint"])
-
-
-def _inference_keys(method: nn.Module) -> tuple[str, ...]:
-    return tuple(getattr(method, "inference_keys", ("clip.",)))
 
 
 def fingerprint(config: dict[str, Any], weights: bytes) -> str:
@@ -98,7 +90,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[nn.Module, dict[str, Any]]:
+def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[Method, dict[str, Any]]:
     """The method of a run folder with its inference weights, in eval mode on the CPU, and its config.json.
 
     verify: check the weights against the fingerprint. Raises ModelMissing, ModelRefused (missing, extra, misshapen or
@@ -115,13 +107,13 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
         )
     method = empty_method(folder, config, identities)
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
-    keys = _inference_keys(method)
+    keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
     load_strictly(method, state | rest, str(file))
     return method.eval(), config
 
 
-def empty_method(folder: Path, config: dict[str, Any], identities: int = 0) -> nn.Module:
+def empty_method(folder: Path, config: dict[str, Any], identities: int = 0) -> Method:
     """The method of a run's config.json with fresh weights."""
     cls = method_class(config["method"])
     made = config_from_json(type(preset(config["method"], "recommended")), config["config"])
@@ -176,7 +168,7 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def load_any(
     name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False
-) -> tuple[nn.Module, dict[str, Any], Path]:
+) -> tuple[Method, dict[str, Any], Path]:
     """A method from "demo", a run folder, or any CLIP in the transformers format (as zero_shot); its config and
     folder.
     """

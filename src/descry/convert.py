@@ -104,7 +104,7 @@ def convert(
         "sha256": _digest(source),
         "left_out": sorted({k.split(".")[0] for k in left}),
     }
-    fingerprint = save_model(out, method, name, "released", about, half)
+    fingerprint = save_model(out, method, name, "released" if mapping else "recommended", about, half)
     return Converted(out, layout, name, fingerprint, tuple(sorted(left)))
 
 
@@ -314,7 +314,7 @@ def _activated(clip: Clip, activation: str) -> Clip:
 def _method(clip: Clip, words: Words, mapping: dict[str, Tensor], source: str) -> tuple[Any, str]:
     """Zero-shot CLIP, InteractReID after its second stage where there is a mapping, RDE where there are selections."""
     if not mapping:
-        config = replace(preset("zero_shot", "released"), image_size=clip.image_size)
+        config = replace(preset("zero_shot", "recommended"), image_size=clip.image_size)
         return method_class("zero_shot")(clip, words, config, 0).eval(), "zero_shot"
     if "image_selection.map.weight" in mapping:
         width = len(mapping["image_selection.map.weight"])

@@ -220,8 +220,7 @@ def training_step(method: Any, rows: int, seed: int = 0) -> tuple[float, int]:
     device = next(method.parameters()).device
     batch = {k: v.to(device) for k, v in example_batch(method, rows, seed).items()}
     method.train()
-    if hasattr(method, "prepare"):
-        method.prepare(lambda: _covering(method, batch))
+    method.prepare(lambda: _covering(method, batch))
     groups = [{k: v for k, v in g.items() if k in ("params", "weight_decay")} for g in method.param_groups()]
     optimiser = torch.optim.Adam(groups, lr=1e-8)
     if device.type == "cuda":

@@ -48,8 +48,8 @@ def choose_device(device: str, precision: str = "fp32") -> torch.device:
     """
     if device not in DEVICES:
         raise UsageError(f"there is no device {device!r}; {nearest(device, list(DEVICES))}")
-    if precision not in PRECISIONS:
-        raise UsageError(f"there is no precision {precision!r}; {nearest(precision, list(PRECISIONS))}")
+    if precision not in ("auto", *PRECISIONS):
+        raise UsageError(f"there is no precision {precision!r}; {nearest(precision, ['auto', *PRECISIONS])}")
     if device == "cuda" and not torch.cuda.is_available():
         raise UsageError("no NVIDIA GPU is usable here; use --device cpu")
     apple = torch.backends.mps.is_available()
@@ -80,9 +80,10 @@ class Model:
         self.clip, self.words = method.clip, method.words
         self.config = MappingProxyType(dict(config))
         self.ranking = Ranking.from_config(config)
-        self.name, self.folder, self.precision = name, folder, precision
+        self.name, self.folder = name, folder
+        self.precision = "fp32" if precision == "auto" else precision
         self.fingerprint: str = config.get("fingerprint", "")
-        self.dimension: int = getattr(method, "dimension", self.clip.dim)
+        self.dimension: int = method.dimension
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None

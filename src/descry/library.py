@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
-PRECISIONS = ("fp32", "bf16", "fp16")
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 
 
 def models_folder() -> Path:

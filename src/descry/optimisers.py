@@ -14,8 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import UsageError
-from .methods import Recipe
+from .errors import UsageError, nearest
+from .methods import Method, Recipe
+from .methods.contract import OPTIMISERS, SCHEDULES
 
 
 def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
@@ -24,10 +25,10 @@ def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
     schedule "iteration": warm-up of W steps is linspace(warmup_from, lr, W); then end + ½(lr − end)(1 + cos(πk/K)).
     schedule "epoch": the same once per epoch, as IRRA: from warmup_from, reaching lr after the warm-up's epochs.
     """
-    if recipe.schedule not in ("iteration", "epoch"):
-        raise UsageError(f"schedule={recipe.schedule!r} was given; allowed: 'iteration', 'epoch'")
+    if recipe.schedule not in SCHEDULES:
+        raise UsageError(f"schedule={recipe.schedule!r} was given; {nearest(recipe.schedule, SCHEDULES)}")
     per_epoch = recipe.schedule == "epoch"
-    warm = recipe.warmup_epochs if per_epoch else round(recipe.warmup_epochs * steps)
+    warm = recipe.warmup if per_epoch else round(recipe.warmup * steps)
     total = recipe.epochs if per_epoch else recipe.epochs * steps
 
     def rate(step: int) -> float:
@@ -41,11 +42,14 @@ def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
     return rate
 
 
-def optimiser_of(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
-    """The optimiser that a recipe names, over what the method trains. Raises UsageError where either is missing."""
+def optimiser_of(method: Method, recipe: Recipe, fused: bool = True) -> torch.optim.Optimizer:
+    """The optimiser that a recipe names, over what the method trains. Raises UsageError where either is missing.
+
+    fused: one kernel for all parameters; off where losses are scaled and gradients are clipped, which needs them apart.
+    """
     kinds = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}
-    if recipe.optimiser not in (*kinds, "muon"):
-        raise UsageError(f"optimiser={recipe.optimiser!r} was given; allowed: {', '.join(kinds)}, muon")
+    if recipe.optimiser not in OPTIMISERS:
+        raise UsageError(f"optimiser={recipe.optimiser!r} was given; {nearest(recipe.optimiser, OPTIMISERS)}")
     groups = method.param_groups()
     if not groups:
         raise UsageError(
@@ -55,7 +59,7 @@ def optimiser_of(method: Any, recipe: Recipe) -> torch.optim.Optimizer:
         inner = inner_matrices(method.named_parameters())
         return MuonAdamW(groups, inner, recipe.lr, recipe.muon_rate, recipe.betas, recipe.eps, recipe.weight_decay)
     return kinds[recipe.optimiser](
-        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=True
+        groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=fused
     )
 
 

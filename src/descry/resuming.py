@@ -12,6 +12,7 @@ import torch
 
 from .checkpoint import load_training, save_training
 from .clip import check_fit
+from .errors import UsageError
 
 
 class Kept:
@@ -32,44 +33,76 @@ class Kept:
             self.epoch, self.best = epoch, score
 
 
-def save_state(path: Path, method: Any, optimiser: Any, step: int, kept: Kept, precision: Any = None) -> None:
+def save_state(
+    path: Path,
+    method: Any,
+    optimiser: Any,
+    step: int,
+    kept: Kept,
+    precision: Any = None,
+    bound: dict[str, Any] | None = None,
+) -> None:
     """Write all weights, the optimiser's state by the names of its parameters, and the position: after `step` steps.
 
-    Also what a method with a memory remembers, and how precision (Fabric's) scales losses, where it does.
+    Also what a method with a memory remembers, and how precision (Fabric's) scales losses, where it does. bound: plain
+    values on which the meaning of the state depends.
     """
     tensors = {f"method.{k}": v for k, v in method.state_dict().items()}
     names = {id(p): n for n, p in method.named_parameters()}
     for parameter, state in optimiser.state.items():
         for key, value in state.items():
             tensors[f"optimiser.{names[id(parameter)]}|{key}"] = torch.as_tensor(value)
-    if hasattr(method, "memory"):
+    if method.memory is not None:
         tensors |= {f"memory.{k}": v for k, v in method.memory.state().items()}
-    position = {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores}
+    position = {"step": step, "epoch": kept.epoch, "best": kept.best, "scores": kept.scores, "bound": bound or {}}
     scaling = precision.state_dict() if precision else {}
     save_training(path, tensors, position | ({"scaling": scaling} if scaling else {}))
 
 
-def load_state(path: Path, method: Any, optimiser: torch.optim.Optimizer, precision: Any = None) -> tuple[int, Kept]:
+def load_state(
+    path: Path,
+    method: Any,
+    optimiser: torch.optim.Optimizer,
+    precision: Any = None,
+    bound: dict[str, Any] | None = None,
+) -> tuple[int, Kept]:
     """Put back what `save_state` wrote; how many steps were done, and which epoch is kept.
 
     What a file does not hold (it is older, or of another precision) begins anew. Raises ModelMissing where there is
-    nothing to resume and ModelRefused for a method of another shape.
+    nothing to resume, ModelRefused for a method of another shape or weights that are not finite, and UsageError with
+    both values where `bound` differs from what the run was begun with.
     """
     tensors, position = load_training(path)
     device = next(method.parameters()).device
     weights = _part(tensors, "method.")
     check_fit(method, weights, str(path))
+    _same(path, position.get("bound", {}), bound or {})
     method.load_state_dict(weights, strict=True)
     parameters, fused = dict(method.named_parameters()), _fused(optimiser)
     for key, value in _part(tensors, "optimiser.").items():
         name, _, kind = key.rpartition("|")
         stays = kind == "step" and id(parameters[name]) not in fused  # torch counts such steps on the processor
         optimiser.state[parameters[name]][kind] = value if stays else value.to(device)
-    if hasattr(method, "memory"):
+    if method.memory is not None:
         method.memory.restore({k: v.to(device) for k, v in _part(tensors, "memory.").items()})
     if precision and "scaling" in position:
         precision.load_state_dict(position["scaling"])
     return position["step"], Kept(position["epoch"], position["best"], position["scores"])
+
+
+def _same(path: Path, before: dict[str, Any], now: dict[str, Any], within: str = "") -> None:
+    """UsageError where a value that both hold differs, with the first that does."""
+    for key in now:
+        if isinstance(before.get(key), dict) and isinstance(now[key], dict):
+            _same(path, before[key], now[key], f"{key}.")
+    differing = [k for k in now if k in before and not isinstance(now[k], dict) and before[k] != now[k]]
+    if differing:
+        first = differing[0]
+        more = f" (also {', '.join(differing[1:5])})" if len(differing) > 1 else ""
+        raise UsageError(
+            f"{path.parent} was begun with {within}{first}={before[first]!r}, and {now[first]!r} was given{more}; "
+            "resume with what it was begun with, or train anew into another --out (--from this run takes its weights)"
+        )
 
 
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

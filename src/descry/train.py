@@ -34,22 +34,32 @@ from .resuming import Kept, load_state, save_state
 from .safe_files import write_whole
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
+"""From the name of a precision to Fabric's; "auto" is bf16 on a GPU that has it, else fp32."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How a run is carried out; nothing here changes what is learnt but seed, precision and accumulate.
+    """How a run is carried out; nothing here changes what is learnt but seed, precision, accumulate and select_on_test.
 
-    device: auto, cpu, cuda. save_every: also save each so many steps (0: only after an epoch). accumulate:
-    micro-batches of one step, of neighbouring rows; each has its own negatives. select_on_test: choose the epoch on the
-    test split; stamped on the result. threads: for decoding. half: store the model as fp16. cache_gradients: rows that
-    are encoded at a time, 0 for all: a batch that memory does not hold keeps all its negatives. tensorboard: also write
-    what TensorBoard shows.
+    Attributes:
+        seed: of everything random.
+        device: "auto", "cpu" or "cuda".
+        precision: "fp32", "bf16", "fp16", or "auto": bf16 on a GPU that has it, else fp32.
+        accumulate: micro-batches of one step, of neighbouring rows; each has its own negatives.
+        save_every: also save each so many steps; 0: only after an epoch.
+        select_on_test: choose the epoch on the test split; stamped on the result.
+        threads: for decoding.
+        half: store the model as fp16.
+        resume: go on from the run folder's saved state.
+        checkpoint_gradients: keep the activations of one layer at a time: less memory, more time.
+        cache_gradients: rows that are encoded at a time, 0 for all: a batch that memory does not hold keeps all its
+            negatives.
+        tensorboard: also write what TensorBoard shows.
     """
 
     seed: int = 0
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     accumulate: int = 1
     save_every: int = 0
     select_on_test: bool = False
@@ -60,10 +70,26 @@ class Settings:
     cache_gradients: int = 0
     tensorboard: bool = False
 
+    def check(self) -> None:
+        """Raise UsageError for a number out of its bounds."""
+        for name, least in (("accumulate", 1), ("threads", 1), ("save_every", 0), ("seed", 0), ("cache_gradients", 0)):
+            value = getattr(self, name)
+            if value < least:
+                zero = " (0 for all rows at once), or 1 or more" if name == "cache_gradients" else ""
+                raise UsageError(f"{name}={value} was given; allowed: {least} or more{zero}")
+
 
 @dataclass
 class Step:
-    """What the caller hears after each step. left: seconds to the end of the run, by the steps so far."""
+    """What the caller hears after each step.
+
+    Attributes:
+        step: steps done, from 1.
+        steps: steps of the whole run.
+        epoch: number of the epoch, from 0.
+        losses: by name.
+        left: seconds to the end of the run, by the steps so far.
+    """
 
     step: int
     steps: int
@@ -102,32 +128,54 @@ def train(
     be.
     """
     recipe: Recipe = method.config.recipe
+    settings.check()
+    method.config.check()
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
         fabric.global_rank, fabric.world_size, settings.threads, fabric.device,
     )  # fmt: skip
-    out.mkdir(parents=True, exist_ok=True)
-    _ready(method, settings, batches, fabric.device)
-    optimiser = optimiser_of(method, recipe)
+    scaled = settings.precision == "fp16" and recipe.clip_gradient  # Fabric clips only after unscaling each by itself
+    optimiser = optimiser_of(method.to(fabric.device), recipe, fused=not scaled)
     state, start, kept = out / "training.safetensors", 0, Kept()
+    bound = _bound(name, method, data, settings, fabric.world_size)
     if settings.resume:
-        start, kept = load_state(state, method, optimiser, fabric.strategy.precision)
+        method.restored()
+        start, kept = load_state(state, method, optimiser, fabric.strategy.precision, bound)
+    out.mkdir(parents=True, exist_ok=True)
+    if settings.checkpoint_gradients:
+        method.clip.checkpoint_gradients()
+    if settings.cache_gradients:
+        cache_gradients_of(method, settings.cache_gradients)
+    if not settings.resume:
+        method.prepare(batches.share)
     model, optimiser = fabric.setup(method, optimiser)
     model.mark_forward_method("losses")
     rates = learning_rates(recipe, batches.steps)
-    about = (about or {}) | provenance(data, len(batches.rows), settings.seed, settings.precision, batches.device)
+    precision = _precision(settings)
+    about = (about or {}) | provenance(data, len(batches.rows), settings.seed, precision, batches.device)
     log = Log(out, start, fabric.is_global_zero, settings.tensorboard)
     begun, total, halted = time.monotonic(), batches.steps * recipe.epochs, False
 
+    waiting: list[Reading] = []  # on a GPU the losses of a step are read after the next was sent off
+
     def save(step: int) -> None:
+        report()
         if fabric.is_global_zero:
-            save_state(state, method, optimiser, step, kept, fabric.strategy.precision)
+            save_state(state, method, optimiser, step, kept, fabric.strategy.precision, bound)
+
+    def report(leave: int = 0) -> None:
+        while len(waiting) > leave:
+            done = waiting.pop(0)
+            losses = done.values()
+            log.write({"step": done.step, "epoch": done.epoch, "lr": rates(done.step)} | losses)
+            left = (time.monotonic() - begun) / (done.step + 1 - log.start) * (total - done.step - 1)
+            hear(Step(done.step + 1, total, done.epoch, losses, left))
 
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()
         first = start % batches.steps
-        if not first and hasattr(method, "begin_epoch"):
+        if not first:
             method.begin_epoch(epoch, batches)
         for number, batch in enumerate(batches.epoch(epoch, first), first):
             step = epoch * batches.steps + number
@@ -136,9 +184,8 @@ def train(
                 group["lr"] = rates(step) * group["lr_scale"]
             generator = torch.Generator().manual_seed(mix(settings.seed, 5, step, fabric.global_rank))
             losses = _step(fabric, model, optimiser, batch, Progress(step, epoch, batches.steps, generator), settings)
-            log.write({"step": step, "epoch": epoch, "lr": rates(step)} | losses)
-            left = (time.monotonic() - begun) / (step + 1 - log.start) * (total - step - 1)
-            hear(Step(step + 1, total, epoch, losses, left))
+            waiting.append(Reading(step, epoch, losses))
+            report(leave=fabric.device.type == "cuda")
             halted = stop()
             if number + 1 < batches.steps:  # the last step of an epoch is saved with what its validation found
                 if halted or (settings.save_every and (step + 1) % settings.save_every == 0):
@@ -146,6 +193,7 @@ def train(
                 if halted:
                     return {"interrupted": step + 1, "steps": total}
         start = 0
+        report()
         kept.consider(epoch, _validate(method, data, settings) if _selects(recipe, data, settings) else None)
         if fabric.is_global_zero and kept.epoch == epoch:
             save_model(out, method, name, preset, about | {"epoch": epoch + 1}, settings.half)
@@ -158,7 +206,10 @@ def train(
 
 def _fabric(settings: Settings) -> Fabric:
     device = choose_device(settings.device, settings.precision)
-    world = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # set by torchrun
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32: what stays in 32 bits goes through the tensor cores
+    world = int(os.environ.get("WORLD_SIZE", "1"))  # set by torchrun, like the processes of this node
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     strategy: Any = "auto"
     if world > 1:
         from lightning_fabric.strategies import DDPStrategy
@@ -166,47 +217,84 @@ def _fabric(settings: Settings) -> Fabric:
         strategy = DDPStrategy(
             find_unused_parameters=True, process_group_backend="nccl" if device.type == "cuda" else "gloo"
         )
-    fabric = Fabric(accelerator=device.type, devices=world, strategy=strategy, precision=PRECISION[settings.precision])  # type: ignore[arg-type]
+    fabric = Fabric(
+        accelerator=device.type, devices=local, num_nodes=max(1, world // local), strategy=strategy,
+        precision=PRECISION[_precision(settings)],  # type: ignore[arg-type]
+    )  # fmt: skip
     fabric.launch()
     return fabric
 
 
-def _ready(method: Any, settings: Settings, batches: Batches, device: torch.device) -> None:
-    """What a method needs once, before its first step."""
-    if settings.accumulate < 1:
-        raise UsageError(f"accumulate={settings.accumulate} was given; allowed: 1 or more micro-batches of a step")
-    if settings.checkpoint_gradients:
-        method.clip.checkpoint_gradients()
-    if settings.cache_gradients:
-        cache_gradients_of(method, settings.cache_gradients)
-    method.to(device)
-    if hasattr(method, "prepare"):
-        method.prepare(batches.whole)
+def _precision(settings: Settings) -> str:
+    """The precision that "auto" means on this device; any other as it is named."""
+    if settings.precision != "auto":
+        return settings.precision
+    on_gpu = choose_device(settings.device).type == "cuda"
+    return "bf16" if on_gpu and torch.cuda.is_bf16_supported() else "fp32"
+
+
+def _bound(name: str, method: Any, data: Dataset, settings: Settings, world: int) -> dict[str, Any]:
+    """What the meaning of a saved state depends on: a run goes on only where all of it is the same."""
+    config = asdict(method.config)
+    return {
+        "method": name,
+        "data": data.fingerprint(),
+        "seed": settings.seed,
+        "processes": world,
+        "accumulate": settings.accumulate,
+        "select_on_test": settings.select_on_test,
+        "config": json.loads(json.dumps(config)),
+    }
+
+
+class Reading:
+    """The losses of a step on their way from the device to the processor.
+
+    step, epoch: where they belong. losses: () each, on the device.
+    """
+
+    def __init__(self, step: int, epoch: int, losses: dict[str, Tensor]):
+        self.step, self.epoch, self.names = step, epoch, list(losses)
+        self.numbers = torch.stack([x.float() for x in losses.values()]).to("cpu", non_blocking=True)
+        self.event = None
+        if next(iter(losses.values())).is_cuda:
+            self.event = torch.cuda.Event()
+            self.event.record()
+
+    def values(self) -> dict[str, float]:
+        """By name, waiting for them where they are still on their way. Raises TrainingStopped for one not finite."""
+        if self.event is not None:
+            self.event.synchronize()
+        shown = dict(zip(self.names, self.numbers.tolist(), strict=True))
+        bad = [key for key, value in shown.items() if not math.isfinite(value)]
+        if bad:
+            raise TrainingStopped(
+                f"the loss {bad[0]!r} became {shown[bad[0]]} at step {self.step}; the last saved state is kept. "
+                "Go on from it in fp32 (--resume --precision fp32), or train anew with a smaller learning rate (--lr)"
+            )
+        return shown
 
 
 def _step(
     fabric: Fabric, model: Any, optimiser: Any, batch: Batch, at: Progress, settings: Settings
-) -> dict[str, float]:
-    """One optimiser step; the losses as numbers, means over micro-batches that count by their rows."""
-    shown: dict[str, float] = {}
+) -> dict[str, Tensor]:
+    """One optimiser step; the losses () on the device: means over processes, and over micro-batches by their rows."""
+    shown: dict[str, Tensor] = {}
     optimiser.zero_grad()
     for part in _split(batch, settings.accumulate):
         with fabric.autocast():  # an unwrapped module enters no autocast of its own
             losses: dict[str, Tensor] = model.losses(part, at)
         share = len(part["pid"]) / len(batch["pid"])
         for key, value in losses.items():
-            shown[key] = shown.get(key, 0.0) + float(value.detach()) * share
-        bad = [key for key, value in shown.items() if not math.isfinite(value)]
-        if bad:
-            raise TrainingStopped(
-                f"the loss {bad[0]!r} became {shown[bad[0]]} at step {at.step}; the last saved state is kept. "
-                "Resume with a smaller learning rate (--lr) or in fp32 (--precision fp32)"
-            )
+            shown[key] = shown.get(key, 0.0) + value.detach() * share
         fabric.backward(torch.stack(list(losses.values())).sum() * share)
-    clip = getattr(model.config.recipe, "clip_gradient", 0.0)
+    clip = model.config.recipe.clip_gradient
     if clip:
         fabric.clip_gradients(model, optimiser, max_norm=clip)
     optimiser.step()
+    if fabric.world_size > 1:
+        mean = fabric.all_reduce(torch.stack([x.float() for x in shown.values()]), reduce_op="mean")
+        shown = dict(zip(shown, mean.unbind(), strict=True))  # type: ignore[union-attr]
     return shown
 
 

@@ -55,6 +55,16 @@ def test_reading_goes_on_in_the_middle_with_the_same_numbers(tmp_path):
     assert greys(later) == list(range(15, 30))
 
 
+@pytest.mark.parametrize("stop", [4.0, 300.0])
+def test_samples_are_spread_over_what_is_there(tmp_path, stop):
+    video = Video(str(write_video(tmp_path / "a.mp4", numbered(30), rate=5, keys=30)))
+    seen = [round(float(s.mean()) / 8) for s in video.samples(0, stop, 12, 64)]
+    assert 6 <= len(seen) <= 12
+    assert seen == sorted(set(seen))
+    assert max(seen) >= (29 if stop > 6 else 20) - 4
+    assert max(np.diff(seen)) <= 2 * min(np.diff(seen))  # at nearly even distances
+
+
 def test_a_gif_is_a_video(tmp_path):
     pictures = [Image.fromarray(f) for f in walks(1, 10, [(0, 1, 0)])]
     pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], duration=100)

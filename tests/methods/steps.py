@@ -7,7 +7,8 @@ losses (mean over processes) and gradients.
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from conftest import quick, toy_clip, toy_words, write_toy
 from descry.batches import Batches
 from descry.blocks import cache_gradients_of
-from descry.methods import Progress, baselines, method_class, preset
+from descry.methods import METHODS, Progress, method_class, preset
 from descry.train import Settings, _fabric
 
 PEOPLE, BATCH = 16, 8
@@ -26,51 +27,38 @@ PEOPLE, BATCH = 16, 8
 
 @dataclass(frozen=True)
 class Case:
-    """A method with changes of its config, and the sampler."""
+    """A method in one of the forms that it names: changes of its config, and the sampler."""
 
     method: str
-    changes: dict[str, Any]
-    sampler: str = "random"
+    changes: Mapping[str, Any]
+
+    @property
+    def sampler(self) -> str:
+        return self.changes.get("sampler", "random")
 
 
 CASES = {
-    "propot": Case("propot", {}),
-    "propot, all prototypes, P×K": Case("propot", {"prototype_scope": "all", "reduction": "sum"}, "identity"),
-    "vfe_tps": Case("vfe_tps", {}),
-    "vfe_tps, sampled, P×K": Case("vfe_tps", {"gvfc": "sampled", "pairs": 4}, "identity"),
-    "vfe_tps, memory": Case("vfe_tps", {"gvfc": "memory", "masking": "pixels"}),
-    "vfe_tps, released": Case("vfe_tps", {"gvfc": "id", "mim": "image"}),
-    "vfe_tps, rivals, P×K": Case("vfe_tps", {"gvfc": "triplet", "mim": "simmim"}, "identity"),
-    "baseline, IRRA": Case("baseline", baselines.ROWS["IRRA (SDM + ID + MLM)"]),
-    "baseline, CMPM": Case("baseline", baselines.ROWS["CLIP + CMPM"]),
-    "baseline, InfoNCE": Case("baseline", baselines.ROWS["CLIP + InfoNCE"]),
-    "interactreid, stage 1": Case("interactreid", {"composed": 1.0, "composed_words": 1.0}),
-    "interactreid, stage 2": Case("interactreid", {"stage": 2, "anchor": 1.0, "direct": 1.0}),
-    "interactreid, stage 2 with captions": Case(
-        "interactreid", {"stage": 2, "replay": 1.0, "composed": 1.0, "composed_words": 1.0}
-    ),
-    "vit_bert": Case("vit_bert", {"width": 32, "layers": 1, "heads": 2}),
-    "rde": Case("rde", {"width": 24, "word_noise": 0.0, "margin": 0.5}),
-    "rde, released": Case("rde", {"width": 24, "word_noise": 0.0, "count_pads": True, "loss": "triplet"}),
+    f"{name}, {form}".removesuffix(", "): Case(name, changes)
+    for name in METHODS
+    if method_class(name).trained
+    for form, changes in method_class(name).forms.items()
 }
+
+
+def small(case: Case) -> Any:
+    """The config of a case for the toy CLIP."""
+    config = preset(case.method, "recommended")
+    known = {f.name for f in fields(config)}
+    changes = {k: v for k, v in case.changes.items() if k in known}
+    return replace(config, **dict(method_class(case.method).small) | changes)
 
 
 def made(case: Case) -> Any:
     """The method as a case asks for it, the same each time; no dropout, so that a step has one outcome."""
     words = toy_words()
     torch.manual_seed(0)
-    small = {
-        "heads": 2,
-        "layers": 1,
-        "mask_unit": 8,
-        "text_dropout": 0.0,
-        "mapping_dropout": 0.0,
-        "start_silent": False,
-    }
-    config = preset(case.method, "recommended")
-    config = replace(config, **({k: v for k, v in small.items() if hasattr(config, k)} | case.changes))
     sampling = {"sampler": case.sampler, "instances": 2 if case.sampler == "identity" else 1}
-    config = quick(config, augment="none", mask_text=0.0, batch_size=BATCH, **sampling)
+    config = quick(small(case), augment="none", mask_text=0.0, batch_size=BATCH, **sampling)
     return method_class(case.method)(toy_clip(words), words, config, PEOPLE)
 
 
@@ -105,10 +93,8 @@ def step(
         cache_gradients_of(method, chunk)
     rank, world = (fabric.global_rank, fabric.world_size) if fabric else (0, 1)
     read = batches(case, method, data, rank, world)
-    if hasattr(method, "prepare"):
-        method.prepare(read.whole)
-    if hasattr(method, "begin_epoch"):
-        method.begin_epoch(0, read)
+    method.prepare(read.share)
+    method.begin_epoch(0, read)
     model = fabric.setup(method) if fabric else method
     if fabric:
         model.mark_forward_method("losses")

@@ -58,9 +58,9 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one(name, chunk, whole
     same(shared[chunk][name], whole[1][name], 1e-5)
 
 
-@pytest.mark.parametrize("sampler", ["random", "identity"])
+@pytest.mark.parametrize("sampler", ["random", "identity", "pairs"])
 def test_two_processes_read_the_batches_of_one(sampler, tmp_path):
-    case = Case("propot", {}, sampler)
+    case = Case("propot", {"sampler": sampler})
     method = made(case)
     alone = list(batches(case, method, tmp_path).epoch(1))
     first, second = (list(batches(case, method, tmp_path, rank, 2).epoch(1)) for rank in (0, 1))
@@ -74,8 +74,8 @@ def test_two_processes_read_the_batches_of_one(sampler, tmp_path):
 
 
 def test_an_unknown_sampler_is_refused(tmp_path):
-    case = Case("propot", {}, "pxk")
-    with pytest.raises(UsageError, match="allowed: identity, random"):
+    case = Case("propot", {"sampler": "pxk"})
+    with pytest.raises(UsageError, match="allowed: identity, pairs, random"):
         batches(case, made(case), tmp_path)
 
 

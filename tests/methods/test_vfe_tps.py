@@ -325,3 +325,60 @@ def test_it_learns_the_toy(toy, words, tmp_path):
     model = VfeTps(toy_clip(words), words, config, toy.identities)
     metrics = train(model, "vfe_tps", "recommended", toy, tmp_path / "run", Settings(threads=1))
     assert max(metrics["selection_scores"]) > 3 * 100 / 16
+
+
+def one_pair(cosine, others=0.45, count=20):
+    """(count, D) unit rows: the first two are one person at this cosine, all other pairs lie at `others`."""
+    gram = torch.full((count, count), others, dtype=torch.float64).fill_diagonal_(1.0)
+    gram[0, 1] = gram[1, 0] = cosine
+    return torch.linalg.cholesky(gram), torch.tensor([0, 0, *range(1, count - 1)])
+
+
+def pull(cosine, **changes):
+    """Of one step against the gradient of the recommended calibration: its share of the pair's similarity, > 0 where
+    the two photographs come closer."""
+    config = replace(PRESETS["recommended"], **changes)
+    features, pids = one_pair(cosine)
+    features.requires_grad_()
+    temperature = config.gvfc_temperature or config.temperature
+    calibration(features, pids, temperature, config.epsilon, config.self_pairs).backward()
+    a, b = features.detach()[:2]
+    return float(-(features.grad[0] @ b + features.grad[1] @ a))
+
+
+@pytest.mark.parametrize("cosine", [0.5, 0.6, 0.7, 0.8])
+def test_photographs_of_one_person_are_drawn_together(cosine):
+    """As printed (self-pairs) with τ = 0.02, there is nearly no gradient; with pairs of two photographs there is."""
+    assert pull(cosine) > 0.1
+    assert abs(pull(cosine, self_pairs=True, gvfc_temperature=0.0)) < 0.01
+
+
+def test_a_row_without_a_partner_counts_only_where_pairs_are_with_itself():
+    features, pids = one_pair(0.6)
+    alone = torch.arange(len(pids))
+    assert float(calibration(features, alone, 0.1, self_pairs=False)) == 0.0
+    x, total = (features / features.norm(dim=1, keepdim=True)).numpy(), 0.0
+    for i in (0, 1):
+        e = {k: math.exp(x[i] @ x[k] / 0.1) for k in range(len(pids)) if k != i}
+        for j in e:
+            p = e[j] / sum(e.values())
+            total += p * (math.log(p) - math.log(float(pids[i] == pids[j]) + 1e-8)) / 2
+    assert float(calibration(features, pids, 0.1, self_pairs=False)) == pytest.approx(total, rel=1e-6)
+
+
+def test_the_paper_samples_at_random():
+    rows = sample_images(torch.arange(10).repeat_interleave(2), 4, generator(1), partners_first=False)
+    assert torch.equal(rows, torch.randperm(20, generator=generator(1))[:4])
+    assert (PRESETS["paper"].gvfc, PRESETS["paper"].self_pairs, PRESETS["paper"].recipe.sampler) == (
+        "sampled", True, "random",
+    )  # fmt: skip
+    assert (PRESETS["recommended"].self_pairs, PRESETS["recommended"].recipe.sampler) == (False, "pairs")
+
+
+def test_squares_fit_the_pictures_size():
+    """mask_unit 0: two patches where they fill the grid, else one."""
+    for size, patch, hidden in (((384, 128), 16, 116), ((96, 48), 16, 11)):  # 24 × 8 patches; 6 × 3
+        with torch.device("meta"):
+            clip = random_clip(size, patch, 32, 32, 1, 32, 1, 40, 20, 39, 3)
+            model = VfeTps(clip, None, PRESETS["recommended"], 0)
+        assert model._mask(2, generator()).sum(dim=1).tolist() == [hidden] * 2

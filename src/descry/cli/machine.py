@@ -20,7 +20,7 @@ class Machine:
 
     Args:
         device: auto (a GPU when there is one), cpu, cuda (NVIDIA) or mps (Apple).
-        precision: fp32, bf16, or fp16 on a GPU.
+        precision: fp32, bf16, or fp16 on a GPU; auto trains in bf16 on a GPU that has it, and is fp32 for all else.
         batch_size: pictures at a time; 0 leaves it to the command.
         threads: of the processor; 0 takes all.
         seed: of everything random.
@@ -28,7 +28,7 @@ class Machine:
     """
 
     device: str = "auto"
-    precision: str = "fp32"
+    precision: str = "auto"
     batch_size: int = 0
     threads: int = 0
     seed: int = 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -46,12 +45,8 @@ def start(
     """
     if not resume and (out / "training.safetensors").exists():
         raise UsageError(f"{out} already holds a training; add --resume to go on with it, or choose another --out")
-    config = preset(name, which)
-    if hasattr(config, "stage"):
-        config = replace(config, stage=stage)
-    elif stage != 1:
-        raise UsageError(f"{name} has no stage {stage}; leave --stage out")
-    config = change(config)
+    config = change(preset(name, which, data.name.partition(":")[0]).with_stage(stage))
+    config.check()
     clip, words, about, beside = _weights(origin, image_size, data, config, out, allow_download, seed)
     method = method_class(name)(clip, words, config, data.identities)
     if beside and _shapes(_beside(method)) == _shapes(beside):
@@ -81,7 +76,7 @@ def _weights(
         begin(clip, data.train, seed)
         return clip, words, {"weights": "random", "pretrained": False}, {}
     folder = _converted(Path(origin), out) if Path(origin).suffix in (".pt", ".pth", ".bin") else Path(origin)
-    pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if getattr(config, "pixels", "clip") == "imagenet" else {}
+    pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if config.pixels == "imagenet" else {}
     if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
         method: Any
         method, saved, _ = load_any(origin if origin == "demo" else folder)
@@ -116,7 +111,7 @@ def _converted(file: Path, out: Path) -> Path:
 
 def _beside(method: Any) -> dict[str, Any]:
     """What a method searches with beside its CLIP: InteractReID's mapping, RDE's selections, a baseline's probes."""
-    keys = tuple(k for k in getattr(method, "inference_keys", ()) if k != "clip.")
+    keys = tuple(k for k in method.inference_keys if k != "clip.")
     return {k: v for k, v in method.state_dict().items() if k.startswith(keys)}
 
 

@@ -153,25 +153,27 @@ class Video:
         return found if len(found) >= most // 3 else self._thinned(start, stop, most, height, keys=False)
 
     def _thinned(self, start: float, stop: float, most: int, height: int, keys: bool) -> list[np.ndarray]:
-        out: list[np.ndarray] = []
-        step = due = 0.0
+        """Frames at even distances, which double whenever there are too many: the file may be shorter than it says."""
+        out: list[tuple[float, np.ndarray]] = []
+        step, due = 0.1, start
         with _opened(self.path) as (container, stream):
             clock = _Clock(stream, [])
             if keys:
                 stream.codec_context.skip_frame = "NONKEY"
             if start:
                 container.seek(clock.stamp(start), stream=stream)
-            step, due = (stop - start) / most, start
             for picture in _decoded(container, stream):
                 if picture is None:
                     continue
                 time = clock.time(picture)
                 if time >= stop:
                     break
-                if time >= due:
-                    due = time + step * 0.99
-                    out.append(Frame(0, time, picture, _rotation(picture, self.rotate)).pixels(height))
-        return out
+                if time >= due - 1e-6:
+                    out.append((time, Frame(0, time, picture, _rotation(picture, self.rotate)).pixels(height)))
+                    if len(out) > most:
+                        out, step = out[::2], 2 * step
+                    due = out[-1][0] + step
+        return [pixels for _, pixels in out]
 
 
 _REPAIR = "copy it again from where it came, or repair it with FFmpeg (ffmpeg -i IN -c copy OUT)"

@@ -15,25 +15,36 @@ from torch.nn import functional as F
 
 from ..blocks import IdentityHead, MaskedWordHead
 from ..clip import Clip
-from ..errors import UsageError, nearest
+from ..errors import UsageError
 from ..losses import info_nce, projections, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather, per_process
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process
+from .contract import COUNT, POSITIVE, check_fields
 
 LOSSES = ("sdm", "cmpm", "info_nce")
 
 
 @dataclass(frozen=True)
-class Config:
-    """recipe: IRRA's. image_size: (H, W). loss: "sdm", "cmpm" (without a temperature) or "info_nce" (the pair only).
+class Config(MethodConfig):
+    """CLIP and an objective.
 
-    temperature: τ = 0.02 of SDM and InfoNCE, fixed. identity, mlm: also classify identities, also predict masked words.
-    probe: CLIP stays as it is and one linear map after each encoder is trained; it begins as the identity.
-    mask_captions: all losses read the masked caption, as IRRA's code does by a shared buffer.
-    heads: of the masked-word head. new_rate: learning rate of new parts, relative. bias_rule: as in IRRA's code, biases
-    without weight decay and, outside the heads, at twice the rate; the three norms around the cross-modal blocks at
-    CLIP's rate.
+    Attributes:
+        recipe: how it is trained; IRRA's.
+        image_size: (H, W).
+        loss: "sdm", "cmpm" (Zhang and Lu's, without a temperature) or "info_nce" (only the pair is a positive).
+        temperature: τ = 0.02 of SDM and InfoNCE, fixed.
+        identity: also classify identities.
+        mlm: also predict masked words.
+        probe: CLIP stays as it is and one linear map after each encoder is trained; it begins as the identity.
+        mask_captions: all losses read the masked caption, as IRRA's code does by a shared buffer.
+        heads: of the masked-word head.
+        new_rate: learning rate of new parts, relative to the recipe's.
+        bias_rule: as in IRRA's code, biases without weight decay and, outside the heads, at twice the rate; the three
+            norms around the cross-modal blocks at CLIP's rate.
     """
+
+    bounds = {"temperature": POSITIVE, "heads": COUNT}
+    choices = {"loss": LOSSES}
 
     recipe: Recipe
     image_size: tuple[int, int] = (384, 128)
@@ -46,10 +57,6 @@ class Config:
     heads: int = 8
     new_rate: float = 5.0
     bias_rule: bool = True
-
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy that is trained by this recipe."""
-        return replace(self, recipe=recipe)
 
 
 _IRRA = Recipe(
@@ -92,18 +99,22 @@ def cmpm(v: Any, t: Any, pids: Any, epsilon: float = 1e-8) -> Tensor:
     return one_way(forward) + one_way(backward)
 
 
-class Baseline(nn.Module):
+class Baseline(Method):
     """CLIP and an objective. identities: 0 makes the model for inference, without what training needs."""
 
     inference_keys: tuple[str, ...] = ("clip.", "image_probe.", "text_probe.")
-    answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    small = {"heads": 2}
+    forms = {
+        "": {},
+        "CMPM": ROWS["CLIP + CMPM"],
+        "InfoNCE": ROWS["CLIP + InfoNCE"],
+        "IRRA": ROWS["IRRA (SDM + ID + MLM)"],
+    }
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        if config.loss not in LOSSES:
-            raise UsageError(f"loss={config.loss!r} was given; {nearest(config.loss, LOSSES)}")
-        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+        super().__init__(clip, words, config, identities)
+        check_fields(config, config.bounds, config.choices)
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         if config.probe:
             clip.requires_grad_(False)
@@ -155,25 +166,21 @@ class Baseline(nn.Module):
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP at the recipe's rate, new parts at new_rate times it, biases as configured."""
         c = self.config
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                new, bias = not name.startswith("clip."), c.bias_rule and name.endswith("bias")
-                head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
-                scale = c.new_rate if new else 1.0
-                if c.bias_rule and name.startswith("word_head.cross.norm_"):
-                    scale = 1.0
-                if bias and not head:
-                    scale = 2.0
-                groups.setdefault((scale, 0.0 if bias else c.recipe.weight_decay), []).append(parameter)
-        return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
+
+        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+            bias = c.bias_rule and name.endswith("bias")
+            head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
+            scale = 1.0 if name.startswith("clip.") else c.new_rate
+            if c.bias_rule and name.startswith("word_head.cross.norm_"):
+                scale = 1.0
+            return (2.0 if bias and not head else scale), 0.0 if bias else c.recipe.weight_decay
+
+        return optimiser_groups(self.named_parameters(), rule)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
         v = self.clip.image_features(images)
         return F.normalize(self.image_probe(v) if self.config.probe else v, dim=-1)
-
-    encode_sketch = encode_image
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, D), unit length."""

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -22,47 +22,59 @@ from ..clip import Clip
 from ..errors import UsageError
 from ..losses import info_nce, reverse_kl, soft_contrastive
 from ..text import PLACEHOLDER, Words
-from . import Batch, Progress, Recipe, decay_groups, gather
+from . import Batch, Method, MethodConfig, Progress, Recipe, decay_groups, gather
+from .contract import POSITIVE, RECIPE_BOUNDS, RECIPE_CHOICES, SHARE, Bound, check_fields
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Every choice of the method. Where paper and released code differ, the presets hold both.
 
-    stage: 1 or 2 (§III-B, §III-C).
-    stage1, stage2: how each is trained (§IV-A.2). The released code trains PKU-Sketch for 40 epochs with a batch of 16.
-    image_size: (H, W); 224×224 (§IV-A.2).
-    pixels: "clip" or "imagenet" mean and deviation. Not in the paper; the released code takes ImageNet's.
-    temperature: τ of eq. (1) and (6)-(8); 0 takes it from the checkpoint. Paper 0.07; the released code 0.01 (from
-    CLIP).
-    learn_temperature: in stage 1, never below 0.01. Paper: not stated; released code: yes.
-    alpha: share of self-distilled soft labels in stage 1, ramped up over the first epoch. Paper 0 (eq. 3); released
-    0.5.
-    reverse_kl: weight of R-ITC between photograph and caption. Paper 0; released 1. reverse_epsilon: its ε.
-    directions: "sum" of both directions as in eq. (4), (5), (8), or their "mean" as the released code.
-    identity_targets: stage 2 treats all rows of one person as positives; eq. (6)-(7) only the pair. Not in either
-    source.
-    train_patches: whether the patch convolution moves. Paper: not stated; the released code freezes it.
-    text_dropout: attention dropout of T. Paper: not stated; released 0.05.
-    frozen_text_dropout: keep that dropout active in stage 2, where T is frozen, as the released code does.
-    mapping_layers, mapping_hidden: Φ (Table IV); −1 layers: none (the feature itself), 0: one linear map, 1-3: hidden
-    layers.
-    mapping_dropout: inside Φ, before the ReLU. Not in the paper; released 0.1.
-    prompt: p^w with the place of the pseudo-word. join: what stands between it and each feedback text.
-    image_rate, mapping_rate: stage-2 learning rates relative to the recipe's: 1e-5 for V and 1e-4 for Φ (§IV-A.2).
-    composed: weight in stage 1 of InfoNCE between T("a photo of s^w , and caption") and the photograph, so that T and Φ
-        learn to compose where captions exist. Not in the paper (0); for models without an inherited grammar. In stage 2
-        the same over the rows that have a caption, with T frozen.
-    composed_words: such a prompt keeps the beginning of the caption, a share of it drawn between this and 1, so that
-        drawing and words complete each other.
-    replay: weight in stage 2 of eq. (3) between photograph and caption, over the rows that have a caption: what stage 1
-        learnt is not forgotten. The paper's stage 2 reads no text (0).
-    sketch_text: weight in stage 1 of the matching loss between sketch and caption, beside those of eq. (4). Not in the
-        paper (0); words say at once what a line means, which a model from random weights else finds out slowly.
-    anchor: weight in stage 2 of 1 − cos between V(photo) and its value before stage 2, which keeps photographs where
-        the words point. Not in the paper (0).
-    direct: weight in stage 2 of InfoNCE(s^v, i^v). The paper has no direct sketch-photo loss in stage 2 (0).
+    Attributes:
+        stage: 1 or 2 (§III-B, §III-C).
+        stage1: how stage 1 is trained (§IV-A.2).
+        stage2: how stage 2 is trained. Paper: 20 epochs; the released code trains PKU-Sketch for 40, in batches of 16.
+        image_size: (H, W); 224×224 (§IV-A.2).
+        pixels: "clip" or "imagenet" mean and deviation. Not in the paper; the released code takes ImageNet's.
+        temperature: τ of eq. (1) and (6)-(8); 0 takes it from the checkpoint. Paper 0.07; released 0.01 (from CLIP).
+        learn_temperature: in stage 1, never below 0.01. Paper: not stated; released code: yes.
+        alpha: share of self-distilled soft labels in stage 1, ramped up over the first epoch. Paper 0 (eq. 3);
+            released 0.5.
+        reverse_kl: weight of R-ITC between photograph and caption. Paper 0; released 1.
+        reverse_epsilon: ε of R-ITC.
+        directions: "sum" of both directions as in eq. (4), (5), (8), or their "mean" as the released code.
+        identity_targets: stage 2 treats all rows of one person as positives; eq. (6)-(7) only the pair. In neither
+            source.
+        train_patches: whether the patch convolution moves. Paper: not stated; the released code freezes it.
+        text_dropout: attention dropout of T. Paper: not stated; released 0.05.
+        frozen_text_dropout: keep that dropout active in stage 2, where T is frozen, as the released code does.
+        mapping_layers: of Φ (Table IV); −1: none (the feature itself), 0: one linear map, 1-3: hidden layers.
+        mapping_hidden: width of Φ's hidden layers.
+        mapping_dropout: inside Φ, before the ReLU. Not in the paper; released 0.1.
+        prompt: p^w with the place of the pseudo-word.
+        join: what stands between it and each feedback text.
+        image_rate: stage-2 learning rate of V relative to the recipe's: 1e-5 (§IV-A.2).
+        mapping_rate: the same of Φ: 1e-4 (§IV-A.2).
+        composed: weight in stage 1 of InfoNCE between T("a photo of s^w , and caption") and the photograph, so that T
+            and Φ learn to compose where captions exist. Not in the paper (0); for models without an inherited grammar.
+            In stage 2 the same over the rows that have a caption, with T frozen.
+        composed_words: such a prompt keeps the beginning of the caption, a share of it drawn between this and 1, so
+            that drawing and words complete each other.
+        replay: weight in stage 2 of eq. (3) between photograph and caption, over the rows that have a caption: what
+            stage 1 learnt is not forgotten. The paper's stage 2 reads no text (0).
+        sketch_text: weight in stage 1 of the matching loss between sketch and caption, beside those of eq. (4). Not in
+            the paper (0); words say at once what a line means, which a model from random weights finds out slowly.
+        anchor: weight in stage 2 of 1 − cos between V(photo) and its value before stage 2, which keeps photographs
+            where the words point. Not in the paper (0).
+        direct: weight in stage 2 of InfoNCE(s^v, i^v). The paper has no direct sketch-photo loss in stage 2 (0).
     """
+
+    bounds = {
+        "stage": Bound(1, 2), "alpha": SHARE, "reverse_epsilon": POSITIVE, "text_dropout": Bound(0, 1, below=True),
+        "mapping_layers": Bound(-1, 3), "mapping_hidden": Bound(1), "mapping_dropout": Bound(0, 1, below=True),
+        "composed_words": SHARE,
+    }  # fmt: skip
+    choices = {"directions": ("sum", "mean"), "pixels": ("clip", "imagenet")}
 
     stage: int = 1
     stage1: Recipe = Recipe(epochs=5, batch_size=240, lr=1e-4, betas=(0.9, 0.98), weight_decay=0.02)
@@ -98,6 +110,16 @@ class Config:
         """How the present stage is trained."""
         return self.stage1 if self.stage == 1 else self.stage2
 
+    def with_stage(self, stage: int) -> Config:
+        """A copy for stage 1 or 2."""
+        return replace(self, stage=stage)
+
+    def check(self) -> None:
+        """Check every field of the config and of both recipes. Raises UsageError."""
+        check_fields(self, self.bounds, self.choices)
+        for recipe in (self.stage1, self.stage2):
+            check_fields(recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
+
     def with_recipe(self, recipe: Recipe) -> Config:
         """A copy in which the present stage is trained by this recipe."""
         return replace(self, stage1=recipe) if self.stage == 1 else replace(self, stage2=recipe)
@@ -125,6 +147,10 @@ PRESETS: dict[str, Config] = {
     ),
     "released": Config(
         stage1=_ADAPT, stage2=_INVERT, pixels="imagenet", identity_targets=False, frozen_text_dropout=True
+    ),
+    "released/pku-sketch": Config(  # PKU_finetune.yaml
+        stage1=_ADAPT, stage2=replace(_INVERT, epochs=40, batch_size=16), pixels="imagenet", identity_targets=False,
+        frozen_text_dropout=True,
     ),
     "recommended": Config(stage1=_ADAPT, stage2=_INVERT),
 }  # fmt: skip
@@ -156,13 +182,20 @@ class Mapping(nn.Module):
         return self.fc_out(features)
 
 
-class InteractReID(nn.Module):
+class InteractReID(Method):
     """V, T and Φ, with the losses of both stages and the three ways of asking."""
 
     inference_keys = ("clip.", "mapping.")
+    small = {"text_dropout": 0.0, "mapping_dropout": 0.0, "mapping_hidden": 16}
+    forms = {
+        "": {},
+        "stage 1, composed": {"composed": 1.0, "composed_words": 1.0},
+        "stage 2": {"stage": 2, "anchor": 1.0, "direct": 1.0},
+        "stage 2 with captions": {"stage": 2, "replay": 1.0, "composed": 1.0, "composed_words": 1.0},
+    }
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
+        super().__init__(clip, words, config, identities)
         if config.stage not in (1, 2):
             raise UsageError(
                 f"stage {config.stage} was asked for; InteractReID has stage 1 (adaptation) and 2 (pseudo-words)"
@@ -171,7 +204,6 @@ class InteractReID(nn.Module):
             raise UsageError(
                 f"directions={config.directions!r} was given; allowed: 'sum' (paper), 'mean' (released code)"
             )
-        self.clip, self.words, self.config = clip, words, config
         self.mapping = Mapping(
             clip.dim, config.mapping_hidden, clip.text_width, config.mapping_layers, config.mapping_dropout
         )
@@ -192,7 +224,7 @@ class InteractReID(nn.Module):
             for _, parameter in self.clip.image_parameters():
                 parameter.requires_grad_(False)
 
-    def train(self, mode: bool = True) -> InteractReID:
+    def train(self, mode: bool = True) -> Self:
         super().train(mode)
         if self.config.stage == 2 and not self.config.frozen_text_dropout:
             self.clip.model.text_model.eval()
@@ -293,6 +325,10 @@ class InteractReID(nn.Module):
 
     def prepare(self, batches: Any = None) -> None:
         """Before stage 2 with an anchor: keep a frozen copy of CLIP as it came out of stage 1."""
+        self.restored()
+
+    def restored(self) -> None:
+        """Make room for the anchor; a saved state then fills it."""
         if self.config.stage == 2 and self.config.anchor and self.anchor is None:
             import copy
 
@@ -333,16 +369,6 @@ class InteractReID(nn.Module):
         return decay_groups(named, c.recipe.weight_decay, scale)
 
     # ------------------------------------------------------------------ inference (§III-D)
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D), unit length. Photographs and sketches share V."""
-        return F.normalize(self.clip.image_features(images), dim=-1)
-
-    encode_sketch = encode_image
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, D), unit length."""
-        return F.normalize(self.clip.text_features(ids), dim=-1)
 
     def pseudo_text(self, features: Tensor) -> Tensor:
         """s^t: (B, D) image features, not scaled → T(p^w; Φ(feature)), (B, D), not scaled (§III-C)."""

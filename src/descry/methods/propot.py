@@ -14,7 +14,7 @@ Letters: N identities, n of them in the batch, B rows, D shared dimension, K pro
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,10 +23,11 @@ from torch.nn import functional as F
 
 from ..blocks import Block, IdentityHead, MaskedWordHead
 from ..clip import Clip
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather, per_process
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process, summed
+from .contract import COUNT, POSITIVE, check_fields
 from .rivals import AGGREGATIONS, aggregation
 
 CHOICES = {
@@ -40,36 +41,50 @@ CHOICES = {
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Every choice of the method. "Silent" means that the paper does not say; the decision is the default.
 
-    recipe: §4.1. image_size: (H, W), §4.1. temperature: τ = 0.02 of SDM and of the prototype-to-instance loss (§4.1).
-    identity, prototypes, dpp, ipp_intra, ipp_inter, mlm: the rows of Table 4, see `ROWS`. prototypes alone supervises
-        with the initial ones ("+IniPt").
-    prompts: K (§4.1: 4; Fig. 3a). prompt_std: their initial deviation; silent, CoOp's 0.02.
-    sae_blocks, cad_blocks, heads: N_a = 1, N_e = 3, 8 heads (§4.1).
-    tie_layers: the blocks of CAD share one set of weights. Silent; only this gives the parameters of Table 4. Both
-        encoders serve both modalities, CAD also both of eq. (3) and (4), for the same reason.
-    start_silent: SAE and CAD begin as the identity, so that training begins with CLIP's prototypes. Silent; ours.
-    features: eq. (1). "sum" of the features as printed, their "mean", or "unit_mean": unit features, mean, unit length.
-        Eq. (5)-(6) depend on the scale, and with sums the softmax is one-hot.
-    aggregation: "apa" (eq. 5-6), or a rival of Table 5: "sum", "mean", "mlp", "learned".
-    correlation: eq. (5), "dot" as printed or "cosine".
-    prototype_scope: "batch" computes the prototypes of the identities present, "all" those of all N; equal results.
-    p2i_weight, mlm_weight: λ1 = 0.2, λ2 = 1.0 (§4.1).
-    log: eq. (11)-(12) are printed without a logarithm; without it the loss lies in [−1, 0] and saturates.
-    reduction: over identities. Eq. (10) prints "sum"; λ1 was tuned to 0.2 and collapses at 10, which speaks for the
-        "mean".
-    symmetric: also normalise over the prototypes present, not only over the instances as printed.
-    detach_instances: no gradient from prototypes into the instances that enrich them. Silent.
-    labels: of SDM, all rows of an "identity" or of one photograph ("instance"). Eq. (8) says "true matching
-        probability".
-    mask_captions: all losses read the masked caption (§4.1: texts are "augmented by randomly masking out some tokens").
-    new_rate: learning rate of everything that is not CLIP, relative to the recipe's: 1e-4 to 1e-5 (§4.1).
-    bias_rule: IRRA's biases without weight decay and, outside the identity and masked-word heads, at twice the rate.
-        Silent.
+    Attributes:
+        recipe: how it is trained (§4.1).
+        image_size: (H, W) (§4.1).
+        temperature: τ = 0.02 of SDM and of the prototype-to-instance loss (§4.1).
+        identity: classify identities (row "baseline" of Table 4; see `ROWS`).
+        prototypes: supervise with prototypes; alone, with the initial ones ("+IniPt").
+        dpp: domain-conditional prompts (§3.3).
+        ipp_intra: prototypes read the batch's features of their own modality (eq. 3).
+        ipp_inter: prototypes read those of the other modality (eq. 4).
+        mlm: masked words.
+        prompts: K (§4.1: 4; Fig. 3a).
+        prompt_std: their initial deviation; silent, CoOp's 0.02.
+        sae_blocks: N_a = 1 (§4.1).
+        cad_blocks: N_e = 3 (§4.1).
+        heads: 8 (§4.1).
+        tie_layers: the blocks of CAD share one set of weights. Silent; only this gives the parameters of Table 4. Both
+            encoders serve both modalities, CAD also both of eq. (3) and (4), for the same reason.
+        start_silent: SAE and CAD begin as the identity, so that training begins with CLIP's prototypes. Silent; ours.
+        features: eq. (1). "sum" of the features as printed, their "mean", or "unit_mean": unit features, mean, unit
+            length. Eq. (5)-(6) depend on the scale, and with sums the softmax is one-hot.
+        aggregation: "apa" (eq. 5-6), or a rival of Table 5: "sum", "mean", "mlp", "learned".
+        correlation: eq. (5), "dot" as printed or "cosine".
+        prototype_scope: "batch" computes the prototypes of the identities present, "all" those of all N; equal results.
+        p2i_weight: λ1 = 0.2 (§4.1).
+        mlm_weight: λ2 = 1.0 (§4.1).
+        log: eq. (11)-(12) are printed without a logarithm; without it the loss lies in [−1, 0] and saturates.
+        reduction: over identities. Eq. (10) prints "sum"; λ1 was tuned to 0.2 and collapses at 10, which speaks for the
+            "mean".
+        symmetric: also normalise over the prototypes present, not only over the instances as printed.
+        detach_instances: no gradient from prototypes into the instances that enrich them. Silent.
+        labels: of SDM, all rows of an "identity" or of one photograph ("instance"). Eq. (8) says "true matching
+            probability".
+        mask_captions: all losses read the masked caption (§4.1: texts are "augmented by randomly masking out some
+            tokens").
+        new_rate: learning rate of everything that is not CLIP, relative to the recipe's: 1e-4 to 1e-5 (§4.1).
+        bias_rule: IRRA's biases without weight decay and, outside the identity and masked-word heads, at twice the
+            rate. Silent.
     """
 
+    bounds = {"temperature": POSITIVE, "prompts": COUNT, "sae_blocks": COUNT, "cad_blocks": COUNT, "heads": COUNT}
+    choices = CHOICES
     recipe: Recipe
     image_size: tuple[int, int] = (384, 128)
     temperature: float = 0.02
@@ -101,10 +116,6 @@ class Config:
     new_rate: float = 10.0
     bias_rule: bool = False
 
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy that is trained by this recipe."""
-        return replace(self, recipe=recipe)
-
 
 # Adam's epsilon is silent; IRRA, whose code the paper builds on, takes 1e-3. Selection is silent too.
 _RECIPE = Recipe(
@@ -112,9 +123,8 @@ _RECIPE = Recipe(
     warmup_from=1e-6, augment="flip-crop-erase", mask_text=0.15, clean_captions=False, drop_last=False,
 )  # fmt: skip
 
-PRESETS: dict[str, Config] = {
+PRESETS: dict[str, Config] = {  # there is no "released": the authors released no code
     "paper": Config(_RECIPE, features="sum", log=False, reduction="sum", start_silent=False),
-    "released": Config(_RECIPE, features="sum", log=False, reduction="sum", start_silent=False),  # no code was released
     "recommended": Config(_RECIPE),
 }
 
@@ -220,23 +230,21 @@ def _new_rows(batch: Batch, seen: set[int]) -> Tensor:
     return torch.tensor(rows, dtype=torch.long, device=batch["pid"].device)
 
 
-class Propot(nn.Module):
+class Propot(Method):
     """CLIP with its heads and prototypes. identities: N; 0 makes the model for inference, without what training
     needs."""
 
-    inference_keys = ("clip.",)
-    answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    small = {"heads": 2, "start_silent": False}
+    forms = {
+        "": {},
+        "all prototypes, P×K": {"prototype_scope": "all", "reduction": "sum", "sampler": "identity"},
+    }
     initial: Tensor
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(config, name) not in allowed:
-                raise UsageError(
-                    f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}"
-                )
-        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+        super().__init__(clip, words, config, identities)
+        check_fields(config, config.bounds, config.choices)
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.prepared = False
         if not identities:
@@ -266,8 +274,9 @@ class Propot(nn.Module):
     def prepare(self, batches: Callable[[], Iterable[Batch]]) -> None:
         """Initial prototypes (eq. 1) from CLIP as it is now, before the first step.
 
-        batches: makes batches of the training set, without augmentation and complete; of several rows with one image_id
-        the photograph counts once, and every caption counts. Raises DataError for an identity without an instance.
+        batches: makes batches of the training set, without augmentation, shared among the processes; of several rows
+        with one image_id the photograph counts (and is encoded) once, and every caption counts. Raises DataError for an
+        identity without an instance.
         """
         if not (self.identities and self.config.prototypes):
             return
@@ -277,10 +286,13 @@ class Propot(nn.Module):
         seen: set[int] = set()
         for batch in batches():
             once = _new_rows(batch, seen)
-            pictures, captions = self.clip.image_features(batch["image"]), self.clip.text_features(batch["text"])
-            for modality, rows, pids in ((0, pictures[once], batch["pid"][once]), (1, captions, batch["pid"])):
+            parts = [(1, self.clip.text_features(batch["text"]), batch["pid"])]
+            if len(once):
+                parts.append((0, self.clip.image_features(batch["image"][once]), batch["pid"][once]))
+            for modality, rows, pids in parts:
                 total[modality].index_add_(0, pids, (F.normalize(rows, dim=-1) if unit else rows).float())
                 counts[modality].index_add_(0, pids, counts.new_ones(len(pids), 1))
+        total, counts = summed(total), summed(counts)
         lacking = (counts == 0).any(dim=0).flatten().nonzero().flatten().tolist()
         if lacking:
             raise DataError(
@@ -358,24 +370,11 @@ class Propot(nn.Module):
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP at the recipe's rate, everything new at new_rate times it (§4.1); weight decay on all, as Adam's in
         IRRA."""
-        c, groups = self.config, {}  # type: ignore[var-annotated]
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                scale, decay = 1.0 if name.startswith("clip.") else c.new_rate, c.recipe.weight_decay
-                head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
-                if c.bias_rule and name.endswith("bias"):
-                    scale, decay = scale if head else 2.0, 0.0
-                groups.setdefault((scale, decay), []).append(parameter)
-        return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
+        c = self.config
 
-    # ------------------------------------------------------------------ inference
+        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+            scale, decay = 1.0 if name.startswith("clip.") else c.new_rate, c.recipe.weight_decay
+            head = name.startswith(("id_head.", "word_head.words", "word_head.dense", "word_head.norm"))
+            return (scale if head else 2.0, 0.0) if c.bias_rule and name.endswith("bias") else (scale, decay)
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
-        return F.normalize(self.clip.image_features(images), dim=-1)
-
-    encode_sketch = encode_image
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, D), unit length."""
-        return F.normalize(self.clip.text_features(ids), dim=-1)
+        return optimiser_groups(self.named_parameters(), rule)

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,39 +25,45 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..clip import Clip
-from ..errors import UsageError, nearest
 from ..losses import cosine_logits
 from ..text import Words
-from . import Batch, Progress, Recipe, gather
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather
+from .contract import COUNT, POSITIVE, SHARE, Bound, check_fields
 
 CHOICES = {"loss": ("tal", "triplet"), "reduction": ("sum", "mean")}
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Every choice of the method. Where paper and released code differ, the presets hold both.
 
-    recipe: batch 64, 60 epochs of Adam, warm-up of five epochs.
-    image_size: (H, W) in pixels.
-    loss: "tal", or "triplet" with the hardest negative of each row (the paper's comparison).
-    temperature: τ of TAL, 0.015.
-    margin: m of TAL, 0.1.
-    ratio: R, the share of tokens that are selected, 0.3.
-    width: E, the dimension of a selection embedding; its hidden layer has half of it.
-    division: whether the pairs are divided (CCD); False trusts all.
-    threshold: δ, a pair is clean for one embedding when its probability is above it.
-    mixture_steps: most iterations of expectation maximisation.
-    mixture_tolerance: change of the mean log-likelihood that ends it.
-    mixture_floor: added to each variance. The released code takes 100 steps, 1e-4 and 1e-6 for noisier sets.
-    least_doubted: share of pairs that is doubted when every pair is found clean; released 0.01, not in the paper.
-    count_pads: padding takes part in the statistics of the batch norm, as in the released code, whose captions always
-        have 77 tokens.
-    reduction: over the pairs of a batch; the released code sums.
-    word_noise: share of a caption's words that are disturbed in training: 60 % masked, 20 % replaced, 20 % removed.
-    new_rate: learning rate of the selection embeddings relative to the recipe's; released 1e-3 to 1e-5.
-    bias_rule: biases of CLIP at twice the rate and all biases without weight decay, as released.
+    Attributes:
+        recipe: batch 64, 60 epochs of Adam, warm-up of five epochs.
+        image_size: (H, W) in pixels.
+        loss: "tal", or "triplet" with the hardest negative of each row (the paper's comparison).
+        temperature: τ of TAL, 0.015.
+        margin: m of TAL, 0.1.
+        ratio: R, the share of tokens that are selected, 0.3.
+        width: E, the dimension of a selection embedding; its hidden layer has half of it.
+        division: whether the pairs are divided (CCD); False trusts all.
+        threshold: δ, a pair is clean for one embedding when its probability is above it.
+        mixture_steps: most iterations of expectation maximisation.
+        mixture_tolerance: change of the mean log-likelihood that ends it.
+        mixture_floor: added to each variance. The released code takes 100 steps, 1e-4 and 1e-6 for noisier sets.
+        least_doubted: share of pairs that is doubted when every pair is found clean; released 0.01, not in the paper.
+        count_pads: padding takes part in the statistics of the batch norm, as in the released code, whose captions
+            always have 77 tokens.
+        reduction: over the pairs of a batch; the released code sums.
+        word_noise: share of a caption's words that are disturbed in training: 60 % masked, 20 % replaced, 20 % removed.
+        new_rate: learning rate of the selection embeddings relative to the recipe's; released 1e-3 to 1e-5.
+        bias_rule: biases of CLIP at twice the rate and all biases without weight decay, as released.
     """
 
+    bounds = {
+        "temperature": POSITIVE, "ratio": Bound(0, 1, above=True), "width": Bound(2), "threshold": SHARE,
+        "mixture_steps": COUNT, "least_doubted": SHARE, "word_noise": SHARE,
+    }  # fmt: skip
+    choices = CHOICES
     recipe: Recipe
     image_size: tuple[int, int] = (384, 128)
     loss: str = "tal"
@@ -76,10 +82,6 @@ class Config:
     word_noise: float = 0.2
     new_rate: float = 100.0
     bias_rule: bool = True
-
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy that is trained by this recipe."""
-        return replace(self, recipe=recipe)
 
 
 _RECIPE = Recipe(
@@ -314,24 +316,19 @@ def noisy_words(ids: Tensor, words: Words, generator: torch.Generator, share: fl
     return out.gather(1, order)
 
 
-class Rde(nn.Module):
+class Rde(Method):
     """CLIP and two token selections. identities: 0 makes the model for inference; training needs no more parts."""
 
     inference_keys = ("clip.", "image_selection.", "text_selection.")
-    answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    small = {"width": 24, "word_noise": 0.0, "margin": 0.5}
+    forms = {"": {}, "released": {"count_pads": True, "loss": "triplet"}}
+    memory: Division
     encoders = ("_image_tokens", "_text_tokens")
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(config, name) not in allowed:
-                raise UsageError(
-                    f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}"
-                )
-        if not 0 < config.ratio <= 1:
-            raise UsageError(f"ratio={config.ratio:g} was given; allowed: above 0 and at most 1")
-        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+        super().__init__(clip, words, config, identities)
+        check_fields(config, config.bounds, config.choices)
         self.image_selection = TokenSelection(clip.dim, config.width)
         self.text_selection = TokenSelection(clip.dim, config.width)
         clip.logit_scale.requires_grad_(False)  # TAL has its own, fixed τ
@@ -447,8 +444,6 @@ class Rde(nn.Module):
         """(B, 3, H, W) in [0, 1] → (B, D + E), unit length."""
         tokens = self._image_tokens(images)
         return _joined(tokens[:, 0], self.image_selection(tokens[:, 1:]))
-
-    encode_sketch = encode_image
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, D + E), unit length."""

@@ -22,47 +22,63 @@ from torch.nn import functional as F
 
 from ..blocks import CrossFormer, IdentityHead
 from ..clip import Clip
-from ..errors import UsageError, nearest
+from ..errors import UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
-from . import Batch, Progress, Recipe, gather, same_everywhere
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere
+from .contract import POSITIVE, Bound, check_fields
 from .rivals import MaskedAutoencoder, triplet
 
 CHOICES = {
     "mim": ("text", "image", "simmim", "mae", "off"),
     "masking": ("token", "pixels"),
     "attention_scale": ("head", "width"),
-    "gvfc": ("sampled", "batch", "memory", "id", "triplet", "off"),
+    "gvfc": ("sampled", "paired", "batch", "memory", "id", "triplet", "off"),
 }
 
 
 @dataclass(frozen=True)
-class Config:
+class Config(MethodConfig):
     """Every choice of the method. Where paper and released code differ, the presets hold both.
 
-    recipe: §4.3. image_size: (H, W), §4.3. temperature: τ of eq. (5)-(6); not stated in the paper, the released code's
-        0.02.
-    epsilon: ε of eq. (7); not stated, the released code's 1e-8.
-    mim: masked image modelling. "text": keys and values are the caption's tokens (eq. 1); "image": the masked image's
-        own, as released; rivals of Fig. 5: "simmim" (no cross-attention), "mae"; or "off".
-    mim_weight: of the mean over masked pixels and channels. Eq. (3) with weight 1 sums three channels: 3; released: 10.
-    masking: hidden patches become a learnt "token" after the patch convolution (released) or zero "pixels" (paper).
-    mask_unit: side of a hidden square in pixels; paper 16 (one patch), released 32.
-    mask_ratio: share of hidden squares, rounded up; the paper's best is 0.5 to 0.6 (Fig. 6a), released 0.6.
-    heads, layers: 8 heads and four encoder layers (§3.2.1, §4.3). The width is D = 512; the paper prints d = 768.
-    attention_scale: eq. (2) divides by √d ("width"); standard multi-head attention by √d_h ("head").
-    mask_pads: the padding of a caption is not read as a key. Paper: zero-padded to M = 77 tokens (§4.3), no mask
-        stated; the released code has none. Where padding is read, every caption has the vocabulary's full length.
-    gvfc: calibration. "sampled": C images of the batch (paper); "batch": all; "memory": all, and features of the same
-        people from earlier in the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet";
-        "off".
-    pairs: C = 20 (§4.3). gvfc_weight: 1 (eq. 10). margin: of the triplet rival; not stated.
-    mask_captions: the losses read masked captions, as the released code does by a shared buffer. Paper: not mentioned.
-    cross_rate, head_rate: learning rates of the cross-modal module (without its three outer norms) and the classifier,
-        relative to the recipe's. Paper: one rate; released 5. bias_rule: biases at twice the rate and without weight
-        decay, as released.
+    Attributes:
+        recipe: how it is trained (§4.3).
+        image_size: (H, W) (§4.3).
+        temperature: τ of eq. (6). Not stated in the paper; the released code's 0.02.
+        epsilon: ε of eq. (7). Not stated; the released code's 1e-8.
+        mim: masked image modelling. "text": keys and values are the caption's tokens (eq. 1); "image": the masked
+            image's own, as released; rivals of Fig. 5: "simmim" (no cross-attention), "mae"; or "off".
+        mim_weight: of the mean over masked pixels and channels. Eq. (3) with weight 1 sums three channels: 3;
+            released: 10.
+        masking: hidden patches become a learnt "token" after the patch convolution (released) or zero "pixels" (paper).
+        mask_unit: side of a hidden square in pixels; paper 16 (one patch), released 32. 0: two patches, or one where
+            two do not fill the grid of patches.
+        mask_ratio: share of hidden squares, rounded up; the paper's best is 0.5 to 0.6 (Fig. 6a), released 0.6.
+        heads: of the cross-modal module, 8 (§3.2.1).
+        layers: encoder layers, four (§4.3). The width is D = 512; the paper prints d = 768.
+        attention_scale: eq. (2) divides by √d ("width"); standard multi-head attention by √d_h ("head").
+        mask_pads: the padding of a caption is not read as a key. Paper: zero-padded to M = 77 tokens (§4.3), no mask
+            stated; the released code has none. Where padding is read, every caption has the vocabulary's full length.
+        gvfc: calibration. "sampled": C images of the batch, at random (paper); "paired": C images, half of them with a
+            partner where there are any; "batch": all; "memory": all, and features of the same people from earlier in
+            the epoch (released, unused); rivals of Fig. 7: "id" (the released default), "triplet"; "off".
+        self_pairs: calibration compares each photograph with itself too, as eq. (4)-(5) are printed and released; it
+            then has nearly no gradient. False: pairs of two photographs, which attract.
+        gvfc_temperature: τ of eq. (5); 0 takes `temperature`. Not stated. At 0.02 a pair that is the nearest by 0.2
+            of cosine no longer attracts; at 0.1 pairs attract up to a cosine of 0.8 and beyond.
+        pairs: C = 20 (§4.3).
+        gvfc_weight: weight of the calibration, 1 (eq. 10).
+        margin: of the triplet rival; not stated.
+        mask_captions: the losses read masked captions, as the released code does by a shared buffer. Paper: not
+            mentioned.
+        cross_rate: learning rate of the cross-modal module without its three outer norms, relative to the recipe's.
+            Paper: one rate; released 5.
+        head_rate: the same of the identity classifier.
+        bias_rule: biases at twice the rate and without weight decay, as released.
     """
 
+    bounds = {"temperature": POSITIVE, "epsilon": POSITIVE, "mask_ratio": Bound(0, 1, True, True), "pairs": Bound(2)}
+    choices = CHOICES
     recipe: Recipe
     image_size: tuple[int, int] = (384, 128)
     temperature: float = 0.02
@@ -70,13 +86,15 @@ class Config:
     mim: str = "text"
     mim_weight: float = 10.0
     masking: str = "token"
-    mask_unit: int = 32
+    mask_unit: int = 0
     mask_ratio: float = 0.6
     heads: int = 8
     layers: int = 4
     attention_scale: str = "head"
     mask_pads: bool = True
     gvfc: str = "batch"
+    self_pairs: bool = False
+    gvfc_temperature: float = 0.1
     pairs: int = 20
     gvfc_weight: float = 1.0
     margin: float = 0.3
@@ -84,10 +102,6 @@ class Config:
     cross_rate: float = 5.0
     head_rate: float = 5.0
     bias_rule: bool = True
-
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy that is trained by this recipe."""
-        return replace(self, recipe=recipe)
 
 
 _RELEASED = Recipe(
@@ -108,13 +122,17 @@ PRESETS: dict[str, Config] = {
         attention_scale="width",
         mask_pads=False,
         gvfc="sampled",
+        self_pairs=True,
+        gvfc_temperature=0.0,
         mask_captions=False,
         cross_rate=1.0,
         head_rate=1.0,
         bias_rule=False,
     ),
-    "released": Config(_RELEASED, mim="image", gvfc="id", mask_pads=False),
-    "recommended": Config(replace(_RELEASED, augment="flip-crop")),
+    "released": Config(
+        _RELEASED, mim="image", mask_unit=32, gvfc="id", self_pairs=True, gvfc_temperature=0.0, mask_pads=False
+    ),
+    "recommended": Config(replace(_RELEASED, augment="flip-crop", sampler="pairs")),
 }
 
 ROWS: dict[str, dict[str, str]] = {
@@ -159,26 +177,39 @@ def pixel_mask(mask: Tensor, images: Tensor, patch: int) -> Tensor:
     return mask.view(-1, high, 1, wide, 1).expand(-1, -1, patch, -1, patch).reshape(-1, *images.shape[2:])
 
 
-def calibration(features: Any, pids: Any, temperature: float, epsilon: float = 1e-8) -> Tensor:
+def calibration(features: Any, pids: Any, temperature: float, epsilon: float = 1e-8, self_pairs: bool = True) -> Tensor:
     """IS-GVFC (eq. 4-5): KL(p ‖ q) between the similarities of photographs and their identities, mean over the rows.
 
-    features: (C, D), pids: (C,). Every row is also compared with itself, as in the released code.
+    features: (C, D), pids: (C,). self_pairs: every row is also compared with itself, as eq. (4)-(5) are printed and the
+    released code computes. Its similarity of 1 then takes nearly all of the softmax, and two photographs of one person
+    hardly attract: at τ = 0.02 and a cosine of 0.5, the gradient is about 1e-9. Without, pairs are of two photographs
+    ("(I_i, I_j)" of Algorithm 2), and a row without a partner has no true distribution and is left out of the mean; 0
+    where none has one.
     """
     features, pids = torch.as_tensor(features), torch.as_tensor(pids)
-    same = (pids[:, None] == pids[None, :]).to(features)
-    log_p = F.log_softmax(cosine_logits(features, features, temperature), dim=1)
-    log_q = torch.log(same / same.sum(dim=1, keepdim=True) + epsilon)
-    return (log_p.exp() * (log_p - log_q)).sum(dim=1).mean()
+    logits = cosine_logits(features, features, temperature)
+    same = (pids[:, None] == pids[None, :]).to(logits)
+    if self_pairs:
+        log_p, counted = F.log_softmax(logits, dim=1), torch.ones(len(pids), device=logits.device)
+    else:
+        itself = torch.eye(len(pids), dtype=torch.bool, device=logits.device)
+        log_p = F.log_softmax(logits.masked_fill(itself, -1e4), dim=1)  # finite: −inf · 0 would be no number
+        same = same.masked_fill(itself, 0.0)
+        counted = (same.sum(dim=1) > 0).to(logits)
+    log_q = torch.log(same / same.sum(dim=1, keepdim=True).clamp(min=1) + epsilon)
+    rows = (log_p.exp() * (log_p - log_q)).sum(dim=1)
+    return (rows * counted).sum() / counted.sum().clamp(min=1)
 
 
-def sample_images(pids: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """(count,) rows of the batch to calibrate on (Algorithm 2), where possible at least half of them with a partner.
+def sample_images(pids: Tensor, count: int, generator: torch.Generator, partners_first: bool = True) -> Tensor:
+    """(count,) rows of the batch to calibrate on (Algorithm 2): drawn at random, as the paper says; or, with
+    partners_first, at least half of them with a partner where there are any.
 
-    Among many identities, rows drawn at random hold no two photographs of one person, and the loss would only repel.
+    Among many identities, rows drawn at random hold no two photographs of one person.
     """
     order = torch.randperm(len(pids), generator=generator, device=generator.device).to(pids.device)
-    if len(pids) <= count:
-        return order
+    if len(pids) <= count or not partners_first:
+        return order[:count]
     same = pids[order][:, None] == pids[order][None, :]
     partners = order[same.sum(dim=1) > 1]
     partners = partners[torch.argsort(pids[partners], stable=True)]
@@ -285,21 +316,24 @@ class MaskedImageModelling(nn.Module):
         return masked_l1(self.predict(clip, images, mask, text, pads), clip.normalise(images), mask, self.patch)
 
 
-class VfeTps(nn.Module):
+class VfeTps(Method):
     """CLIP with its auxiliary tasks. identities: 0 makes the model for inference, without what training needs."""
 
-    inference_keys = ("clip.",)
-    answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
+    memory: Memory
+    small = {"heads": 2, "layers": 1, "mask_unit": 8}
+    forms = {
+        "": {},
+        "self-pairs": {"self_pairs": True, "gvfc_temperature": 0.0},
+        "sampled, P×K": {"gvfc": "paired", "pairs": 4, "sampler": "identity"},
+        "memory": {"gvfc": "memory", "masking": "pixels"},
+        "released": {"gvfc": "id", "mim": "image"},
+        "rivals, P×K": {"gvfc": "triplet", "mim": "simmim", "sampler": "identity"},
+    }
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        for name, allowed in CHOICES.items():
-            if getattr(config, name) not in allowed:
-                raise UsageError(
-                    f"{name}={getattr(config, name)!r} was given; {nearest(getattr(config, name), allowed)}"
-                )
-        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+        super().__init__(clip, words, config, identities)
+        check_fields(config, config.bounds, config.choices)
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.memory = Memory()
         if identities and config.mim != "off":
@@ -346,6 +380,9 @@ class VfeTps(nn.Module):
         return out
 
     def _mask(self, rows: int, generator: torch.Generator) -> Tensor:
+        if not self.config.mask_unit:
+            unit = 1 if any(side % 2 for side in self.clip.grid) else 2
+            return random_mask(rows, self.clip.grid, unit, self.config.mask_ratio, generator)
         unit, rest = divmod(self.config.mask_unit, self.clip.patch)
         if rest:
             raise UsageError(
@@ -357,40 +394,28 @@ class VfeTps(nn.Module):
         c = self.config
         if c.gvfc == "triplet":
             return triplet(v, pids, c.margin)
-        if c.gvfc == "sampled":
-            rows = sample_images(pids, c.pairs, same_everywhere(at.generator, pids.device))
+        if c.gvfc in ("sampled", "paired"):
+            generator = same_everywhere(at.generator, pids.device)
+            rows = sample_images(pids, c.pairs, generator, c.gvfc == "paired")
             v, pids = v[rows], pids[rows]
         elif c.gvfc == "memory":
             v, pids = self.memory.extend(v, pids, at.epoch)
-        return calibration(v, pids, c.temperature, c.epsilon)
+        return calibration(v, pids, c.gvfc_temperature or c.temperature, c.epsilon, c.self_pairs)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP, mask token, outer norms and pixel head at the recipe's rate; cross-modal module, classifier and biases
         as configured."""
         c = self.config
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                bias, head = name.endswith("bias"), name.startswith("id_head.")
-                cross = name.startswith("mim.cross.") and not name.startswith("mim.cross.norm_")
-                scale = c.head_rate if head else c.cross_rate if cross else 1.0
-                if c.bias_rule and bias and not head:
-                    scale = 2.0  # the released rule for biases comes after that for "cross"
-                decay = 0.0 if c.bias_rule and bias else c.recipe.weight_decay
-                groups.setdefault((scale, decay), []).append(parameter)
-        return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
 
-    # ------------------------------------------------------------------ inference
+        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+            bias, head = name.endswith("bias"), name.startswith("id_head.")
+            cross = name.startswith("mim.cross.") and not name.startswith("mim.cross.norm_")
+            scale = c.head_rate if head else c.cross_rate if cross else 1.0
+            if c.bias_rule and bias and not head:
+                scale = 2.0  # the released rule for biases comes after that for "cross"
+            return scale, 0.0 if c.bias_rule and bias else c.recipe.weight_decay
 
-    def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
-        return F.normalize(self.clip.image_features(images), dim=-1)
-
-    encode_sketch = encode_image
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, D), unit length."""
-        return F.normalize(self.clip.text_features(ids), dim=-1)
+        return optimiser_groups(self.named_parameters(), rule)
 
 
 # ---------------------------------------------------------------------- the measures of §4.5

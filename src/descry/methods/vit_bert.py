@@ -6,7 +6,7 @@ The given Clip serves for its image size and preprocessing alone; its weights ar
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,24 @@ from ..clip import Clip, resize_positions
 from ..errors import ModelMissing, ModelRefused
 from ..losses import sdm
 from ..text import Specials, Words
-from . import Batch, Progress, Recipe, gather
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather
 
 
 @dataclass(frozen=True)
-class Config:
-    """recipe: VFE-TPS's. image_encoder, text_encoder: folders (transformers format, safetensors) of the weights to
-    begin with; "" begins with random ones. temperature: τ of SDM. width, layers, heads: of both encoders, 768, 12 and
-    12 in ViT-B/16 and BERT-base; 0 takes those of the given Clip. new_rate: learning rate of the two projections.
+class Config(MethodConfig):
+    """Two encoders that never met.
+
+    Attributes:
+        recipe: how it is trained; VFE-TPS's.
+        image_size: (H, W).
+        image_encoder: folder (transformers format, safetensors) of the ViT to begin with; "" begins with random
+            weights.
+        text_encoder: the same of the BERT.
+        temperature: τ of SDM.
+        width: of both encoders, 768 in ViT-B/16 and BERT-base; 0 takes those of the given Clip.
+        layers: of both, 12; 0 takes those of the given Clip.
+        heads: of both, 12; 0 takes those of the given Clip.
+        new_rate: learning rate of the two projections, relative to the recipe's.
     """
 
     recipe: Recipe
@@ -40,10 +50,6 @@ class Config:
     heads: int = 0
     new_rate: float = 5.0
 
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy that is trained by this recipe."""
-        return replace(self, recipe=recipe)
-
 
 _RECIPE = Recipe(
     epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch",
@@ -51,7 +57,7 @@ _RECIPE = Recipe(
 )  # fmt: skip
 
 _BASE = Config(_RECIPE, width=768, layers=12, heads=12)
-PRESETS: dict[str, Config] = {"paper": _BASE, "released": _BASE, "recommended": Config(_RECIPE)}
+PRESETS: dict[str, Config] = {"paper": _BASE, "recommended": Config(_RECIPE)}
 
 
 def bert_words(folder: str | Path) -> Words:
@@ -84,23 +90,22 @@ def _size(config: Config, clip: Clip, side: str) -> dict[str, Any]:
     }
 
 
-class VitBert(nn.Module):
+class VitBert(Method):
     """ViT and BERT with a projection each, into the (B, D) of the given Clip. identities: 0 makes the model for
     inference."""
 
     inference_keys = ("vit.", "bert.", "image_projection.", "text_projection.", "mean", "std")
-    answers = frozenset({"text", "sketch", "photo"})
     needs = frozenset({"text"})
     encoders = ("_image", "_text")
-    clip: Clip
+    small = {"width": 32, "layers": 1, "heads": 2}
     mean: Tensor
     std: Tensor
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        object.__setattr__(self, "clip", clip)  # geometry only: not a part whose weights are trained or saved
-        self.config, self.identities = config, identities
-        self.words = bert_words(config.text_encoder) if identities and config.text_encoder else words
+        words = bert_words(config.text_encoder) if identities and config.text_encoder else words
+        super().__init__(clip, words, config, identities)
+        del self.clip  # geometry only: not a part whose weights are trained or saved
+        object.__setattr__(self, "clip", clip)
         vision, text = _size(config, clip, "vision_config"), _size(config, clip, "text_config")
         vision |= {"image_size": clip.image_size, "patch_size": clip.patch}
         text |= {"vocab_size": len(self.words), "pad_token_id": self.words.pad, "max_position_embeddings": 512}
@@ -166,8 +171,6 @@ class VitBert(nn.Module):
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
         return F.normalize(self._image(images), dim=-1)
-
-    encode_sketch = encode_image
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, D), unit length."""

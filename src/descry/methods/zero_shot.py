@@ -3,45 +3,35 @@ beat."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
-from ..clip import Clip
 from ..errors import UsageError
-from ..text import Words
-from . import Batch, Progress, Recipe
-
-_NONE = Recipe(epochs=0, batch_size=1, lr=0.0)
+from . import Batch, Method, MethodConfig, Progress, Recipe
 
 
 @dataclass(frozen=True)
-class Config:
-    """recipe: for the contract only; there is nothing to train. image_size: (H, W) of the pictures."""
+class Config(MethodConfig):
+    """There is nothing to train.
 
-    recipe: Recipe = _NONE
+    Attributes:
+        recipe: for the contract only.
+        image_size: (H, W) of the pictures.
+    """
+
+    recipe: Recipe = Recipe(epochs=1, batch_size=1, lr=1.0, clean_captions=False)
     image_size: tuple[int, int] = (224, 224)
 
-    def with_recipe(self, recipe: Recipe) -> Config:
-        """A copy with this recipe, by which nothing is trained either."""
-        return replace(self, recipe=recipe)
+
+PRESETS: dict[str, Config] = {"paper": Config(), "recommended": Config()}
 
 
-PRESETS: dict[str, Config] = {"paper": Config(), "released": Config(), "recommended": Config()}
-
-
-class ZeroShot(nn.Module):
+class ZeroShot(Method):
     """CLIP alone. Sketches go through the image encoder like photographs."""
 
-    inference_keys = ("clip.",)
-    answers = frozenset({"text", "sketch", "photo"})
-    needs: frozenset[str] = frozenset()
-
-    def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__()
-        self.clip, self.words, self.config = clip, words, config
+    trained = False
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """There are none: UsageError."""
@@ -52,13 +42,3 @@ class ZeroShot(nn.Module):
     def param_groups(self) -> list[dict[str, Any]]:
         """Nothing to train."""
         return []
-
-    def encode_image(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
-        return F.normalize(self.clip.image_features(images), dim=-1)
-
-    encode_sketch = encode_image
-
-    def encode_text(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, D), unit length."""
-        return F.normalize(self.clip.text_features(ids), dim=-1)

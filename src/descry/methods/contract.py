@@ -1,0 +1,317 @@
+"""The contract of a method: everything that training, evaluation, the gallery and the command line ask of it.
+
+A method is one file in its paper's order, with
+
+* a frozen dataclass `Config(MethodConfig)`, whose fields are documented one by one,
+* `PRESETS`, from the names "paper", "released" (only where code was released) and "recommended" to a Config,
+* a subclass of `Method`, which overrides what it needs below,
+
+and one line in `descry.methods.METHODS`. Tests of steps, gradients, processes, optimisers and cost take every method of
+that table, in the forms that it names in `forms`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
+
+import torch
+from torch import Tensor, nn
+
+from ..clip import Clip
+from ..errors import UsageError, nearest
+from ..text import Words
+
+Batch = dict[str, Tensor]
+"""The rows of one step. B rows, images H × W, captions of L tokens, P patches of an image:
+
+image         (B, 3, H, W) in [0, 1]; always
+pid           (B,) identity; always
+image_id      (B,) number of the photograph
+text          (B, L) token ids of the caption; where `needs` has "text" or "caption"
+told          (B,) 1 where the row has a caption, else 0; where `needs` has "caption"
+masked_text   (B, L) the caption with masked words, token_labels (B, L) what they were, else 0; where the recipe masks
+sketch        (B, 3, H, W) in [0, 1]; where `needs` has "sketch"
+patch_mask    (B, P) patches to hide; only where a caller fixes what a method would draw
+"""
+
+
+class Progress(NamedTuple):
+    """Where training stands.
+
+    Attributes:
+        step: steps done in the whole run, from 0.
+        epoch: number of the epoch, from 0.
+        steps_per_epoch: steps of one epoch.
+        generator: of this step's random numbers, on the processor; seeded by (seed, step, process).
+    """
+
+    step: int
+    epoch: int
+    steps_per_epoch: int
+    generator: torch.Generator
+
+
+SCHEDULES = ("iteration", "epoch")
+OPTIMISERS = ("adamw", "adam", "muon")
+SAMPLERS = ("random", "identity", "pairs")
+SELECTIONS = ("val", "last")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a method is trained. Every value of a preset is the paper's or the released code's.
+
+    Attributes:
+        epochs: how often all rows are seen; 1 or more (0 only for a method that is not trained).
+        batch_size: rows of a step, over all processes.
+        lr: base learning rate; above 0.
+        optimiser: "adamw", "adam", or "muon" (Muon for the matrices inside the layers, AdamW for the rest).
+        betas: decay of the first and second moments.
+        eps: added to the root of the second moment.
+        weight_decay: of weights that decay; 0 for none.
+        schedule: "iteration" (linear warm-up, then cosine, set before each step) or "epoch" (the same, once an epoch).
+        warmup_epochs: epochs of linear warm-up.
+        warmup_share: warm-up as a share of the run, in [0, 1); above 0 it is taken in the place of warmup_epochs.
+        warmup_from: learning rate at the start of the warm-up.
+        end_lr: learning rate at the end of the cosine.
+        augment: augmentation of photographs and sketches; see `descry.augment.AUGMENTATIONS`.
+        back_translation: probability that a caption is replaced by its back-translation, where it has one.
+        mask_text: probability that a word is masked.
+        clean_captions: lower case and no punctuation, in training; a trained model reads every text in this way.
+        drop_last: leave out the last, incomplete batch of an epoch.
+        sampler: "random"; "identity" (batches of people with `instances` rows each); or "pairs" (a random order in
+            which a share `paired` of each batch are rows with another photograph of the same person beside them).
+        instances: rows of each person in a batch of the sampler "identity".
+        paired: share of a batch that the sampler "pairs" fills with pairs, in (0, 1].
+        selection: "val" (the epoch with the best R@1 on the validation split) or "last".
+        clip_gradient: largest norm of the gradient; 0 for no limit.
+        muon_rate: Muon's learning rate as a multiple of the base rate.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimiser: str = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float = 0.0
+    schedule: str = "iteration"
+    warmup_epochs: float = 0.0
+    warmup_share: float = 0.0
+    warmup_from: float = 0.0
+    end_lr: float = 0.0
+    augment: str = "flip"
+    back_translation: float = 0.0
+    mask_text: float = 0.0
+    clean_captions: bool = True
+    drop_last: bool = True
+    sampler: str = "random"
+    instances: int = 1
+    paired: float = 0.5
+    selection: str = "val"
+    clip_gradient: float = 0.0
+    muon_rate: float = 20.0
+
+    @property
+    def warmup(self) -> float:
+        """Epochs of linear warm-up."""
+        return self.warmup_share * self.epochs if self.warmup_share else self.warmup_epochs
+
+
+class Bound(NamedTuple):
+    """What a number may be: from low to high, the ends included unless `above` or `below` says otherwise."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    above: bool = False
+    below: bool = False
+
+    def holds(self, value: float) -> bool:
+        """Whether a finite value lies inside."""
+        over = value > self.low if self.above else value >= self.low
+        under = value < self.high if self.below else value <= self.high
+        return math.isfinite(value) and over and under
+
+    def __str__(self) -> str:
+        low = (f"above {self.low:g}" if self.above else f"{self.low:g} or more") if math.isfinite(self.low) else ""
+        high = f"{'below' if self.below else 'at most'} {self.high:g}" if math.isfinite(self.high) else ""
+        return " and ".join(x for x in (low, high) if x) or "a finite number"
+
+
+COUNT, POSITIVE, NOT_NEGATIVE = Bound(1), Bound(0, above=True), Bound(0)
+SHARE, PART = Bound(0, 1), Bound(0, 1, below=True)
+
+RECIPE_BOUNDS: dict[str, Bound] = {
+    "epochs": COUNT, "batch_size": COUNT, "lr": POSITIVE, "betas": PART, "eps": POSITIVE, "weight_decay": NOT_NEGATIVE,
+    "warmup_epochs": NOT_NEGATIVE, "warmup_share": PART, "warmup_from": NOT_NEGATIVE, "end_lr": NOT_NEGATIVE,
+    "back_translation": SHARE, "mask_text": PART, "instances": COUNT, "paired": Bound(0, 1, above=True),
+    "clip_gradient": NOT_NEGATIVE, "muon_rate": POSITIVE,
+}  # fmt: skip
+RECIPE_CHOICES: dict[str, tuple[str, ...]] = {
+    "optimiser": OPTIMISERS, "schedule": SCHEDULES, "sampler": SAMPLERS, "selection": SELECTIONS,
+}  # fmt: skip
+
+
+def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, tuple[str, ...]]) -> None:
+    """Check every field of a dataclass: numbers are finite and within their bounds, names are known.
+
+    A number without an entry in `bounds` must be finite and not negative. Raises UsageError for the first that is not.
+    """
+    for field in fields(owner):
+        value = getattr(owner, field.name)
+        if field.name in choices and value not in choices[field.name]:
+            raise UsageError(f"{field.name}={value!r} was given; {nearest(str(value), choices[field.name])}")
+        bound = bounds.get(field.name, NOT_NEGATIVE)
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, (int, float)) and not isinstance(number, bool) and not bound.holds(number):
+                raise UsageError(f"{field.name}={value} was given; allowed: {bound}")
+
+
+class MethodConfig:
+    """What every Config has beside its own fields. It is a frozen dataclass with at least `recipe` and `image_size`."""
+
+    recipe: Any
+    image_size: Any
+    pixels: Any = "clip"
+    """Whose mean and deviation normalise the pixels: "clip" or "imagenet"; a Config may make it a field."""
+    bounds: ClassVar[Mapping[str, Bound]] = {}
+    """Bounds of the Config's own numbers; one without an entry must be finite and not negative."""
+    choices: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """The allowed values of the Config's own names."""
+
+    def check(self) -> None:
+        """Check every field of the config and of its recipe, before anything is written. Raises UsageError."""
+        check_fields(self, {"image_size": COUNT} | dict(self.bounds), self.choices)
+        check_fields(self.recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
+
+    def with_recipe(self, recipe: Recipe) -> Self:
+        """A copy that is trained by this recipe."""
+        return replace(self, recipe=recipe)  # type: ignore[type-var]
+
+    def with_stage(self, stage: int) -> Self:
+        """A copy for this stage of training. Raises UsageError for one that the method does not have."""
+        if stage != 1:
+            raise UsageError(f"stage {stage} was asked for; this method has one stage: leave --stage out")
+        return self
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)  # type: ignore[call-overload]
+
+
+class Memory(Protocol):
+    """What a method remembers between steps beside its weights; saved and put back by --resume."""
+
+    def state(self) -> dict[str, Tensor]:
+        """Tensors by name; {} for an empty memory."""
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Remember what `state` returned; {} is an empty memory."""
+
+
+class Method(nn.Module):
+    """A method: an nn.Module over a Clip. Everything below has a default but losses, param_groups and the encoders.
+
+    clip: the two encoders. words: the vocabulary. config: the method's Config. identities: people of the training set;
+    0 makes the model for inference, without what only training needs.
+    """
+
+    inference_keys: tuple[str, ...] = ("clip.",)
+    """Beginnings of the names of the weights that a search needs; only these are saved with the model. A later training
+    of the same method takes them over, where their shapes are equal."""
+    needs: Any = frozenset()
+    """What a batch holds beside image, pid and image_id: "text", "sketch", or "caption" (text where a row has one)."""
+    answers: Any = frozenset({"text", "sketch", "photo"})
+    """The kinds of query that can be embedded; with `compose_words` also "sketch+text" and "photo+text"."""
+    encoders: tuple[str, ...] = ()
+    """Names of the method's own functions that encode rows independently; () where they are the Clip's."""
+    reads_whole_batch: Any = ""
+    """Why its encoder cannot encode a batch in chunks (--cache-gradients); "" where it can."""
+    trained: bool = True
+    """Whether there is anything to train."""
+    small: ClassVar[Mapping[str, Any]] = {}
+    """Changes of the config that fit a toy CLIP (4 × 2 patches of 8 pixels, width 32), without dropout; for tests."""
+    forms: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
+    """Forms of the method to be tested: changes of the config or the recipe, by a name; "" is the recommended one."""
+    memory: Memory | None = None
+    """What it remembers between steps; None for nothing."""
+
+    clip: Clip
+    words: Words
+    config: Any
+    identities: int
+
+    def __init__(self, clip: Clip, words: Words, config: Any, identities: int = 0):
+        super().__init__()
+        self.clip, self.words, self.config, self.identities = clip, words, config, identities
+
+    # training
+
+    def prepare(self, batches: Callable[[], Iterable[Batch]]) -> None:
+        """Once before the first step of a run, on the device; a resumed run restores its result instead.
+
+        batches: makes batches of this process's share of the training set, without augmentation, in order.
+        """
+
+    def restored(self) -> None:
+        """Before a saved state is loaded in the place of `prepare`: make the modules that `prepare` would have made."""
+
+    def begin_epoch(self, epoch: int, batches: Any) -> None:
+        """Before the first step of each epoch, in training mode; not where a run goes on inside an epoch.
+
+        batches: the `descry.batches.Batches` of the run.
+        """
+
+    def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
+        """Losses () by the paper's names, already weighted; their sum is minimised. Features are gathered over
+        processes before they are compared.
+        """
+        raise UsageError(f"{type(self).__name__} is not trained; it is used as it is")
+
+    def param_groups(self) -> list[dict[str, Any]]:
+        """For torch.optim: params, lr_scale (times the recipe's rate), weight_decay. Frozen parameters are left out."""
+        return []
+
+    # inference
+
+    @property
+    def dimension(self) -> int:
+        """D: length of the vectors that are searched."""
+        return self.clip.dim
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
+        return nn.functional.normalize(self.clip.image_features(images), dim=-1)
+
+    def encode_sketch(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D), unit length; as a photograph, unless a method says otherwise."""
+        return self.encode_image(images)
+
+    def encode_text(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, D), unit length."""
+        return nn.functional.normalize(self.clip.text_features(ids), dim=-1)
+
+    def pseudo_words(self, pictures: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, width of the text encoder): words that stand for pictures."""
+        raise UsageError(
+            f"{type(self).__name__} makes no words of pictures; only InteractReID after its stage 2 does "
+            "(descry train interactreid --stage 2)"
+        )
+
+    def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
+        """(B, width) words of pictures and B texts, "" for none → (B, D) of both as one query, unit length."""
+        raise UsageError(f"{type(self).__name__} does not compose a picture and words; rank by both instead")
+
+
+def optimiser_groups(
+    named: Iterable[tuple[str, nn.Parameter]], rule: Callable[[str, nn.Parameter], tuple[float, float]]
+) -> list[dict[str, Any]]:
+    """Parameters by (factor of the learning rate, weight decay), as `rule` says of each; frozen ones are left out."""
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+    for name, parameter in named:
+        if parameter.requires_grad:
+            groups.setdefault(rule(name, parameter), []).append(parameter)
+    return [{"params": p, "lr_scale": scale, "weight_decay": decay} for (scale, decay), p in groups.items()]
