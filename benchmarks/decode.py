@@ -34,8 +34,8 @@ BATCH = 64
 
 def draw(folder: Path, count: int = 256) -> None:
     """Synthetic photographs at the size of common crops."""
-    from descry.people.person import make_person
-    from descry.people.photo import draw_photo
+    from descry.drawing.person import make_person
+    from descry_people.photo import draw_photo
 
     for i in range(count):
         draw_photo(make_person(i, 0), seed=i, camera=i % 6, size=(128, 256)).save(folder / f"{i:04d}.jpg", quality=90)

@@ -31,7 +31,7 @@ from descry.footage import Boxes, BoxTable, Settings, Video, crop
 from descry.footage.detecting import detector_of
 from descry.footage.tracking import Passes
 from descry.gallery.sources import Sources
-from descry.people.video import write_videos
+from descry_people.video import write_videos
 
 
 @dataclass

@@ -15,9 +15,9 @@ from worlds import World, changed
 from descry.cli.starting import start
 from descry.methods import preset
 from descry.records import Dataset
-from descry.studies.selection import Watch
-from descry.studies.tables import SYNTHETIC
 from descry.train import Settings, train
+from descry_lab.epochs import Watch
+from descry_lab.tables import SYNTHETIC
 
 
 @dataclass(frozen=True)

@@ -29,9 +29,9 @@ from worlds import untrained
 from descry.checkpoint import load_any
 from descry.errors import UsageError
 from descry.methods import baselines, propot, vfe_tps
-from descry.people.benchmark import MIXTURE
-from descry.people.folder import write_people
-from descry.people.read import read_people
+from descry_people.benchmark import MIXTURE
+from descry_people.folder import write_people
+from descry_people.read import read_people
 
 POPULATION, ASKED_FIRST = 7, 500_000
 TABLE, TESTS = "comparison", "comparison-tests"

@@ -28,11 +28,11 @@ from descry.embed import load
 from descry.errors import UsageError
 from descry.evaluate import evaluate, ways
 from descry.methods import Recipe
-from descry.people.read import read_people
 from descry.records import Benchmark, Dataset
 from descry.studies.results import asked_of, read_results, row_of, write_results
-from descry.studies.tables import SYNTHETIC
 from descry.train import Settings, train
+from descry_lab.tables import SYNTHETIC
+from descry_people.read import read_people
 
 FIRST = "the start, as it is"
 """The row of the start itself, which is not trained."""

@@ -21,24 +21,34 @@ from typing import Any
 
 import numpy as np
 
+from descry.drawing.person import held
 from descry.embed import load
 from descry.errors import DataError
 from descry.evaluate import Embedded
 from descry.interact import absence
-from descry.interact.choosing import Line, chipped, compare, compositions, negation, tuned
-from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import vocabulary
-from descry.interact.rerank import reranker
-from descry.interact.simulate import POLICIES, Course, World, simulate
-from descry.interact.witness import FAITHFUL, Habits
-from descry.interact.wordings import best_readings
-from descry.interact.worlds import absence_profiles, reading_curves, sharpness_of, withheld, world_of
 from descry.metrics import rank
-from descry.people.benchmark import PARTS, benchmark, held_in, records_of
-from descry.people.person import held
 from descry.ranking import Ranking
 from descry.records import Benchmark
 from descry.search import terms_of
+from descry.studies.intervals import paired
+from descry_lab.choosing import Line, chipped, compare, compositions, negation, tuned
+from descry_lab.prompts import best_readings
+from descry_lab.rerank import reranker
+from descry_lab.simulation import (
+    POLICIES,
+    Course,
+    World,
+    absence_profiles,
+    reading_curves,
+    share_of_gain,
+    sharpness_of,
+    simulate,
+    withheld,
+    world_of,
+)
+from descry_lab.witness import FAITHFUL, Habits
+from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
 HARD = Habits(err=0.2, forget=0.2)
 GRID = {"answer_yes": (0.2, 0.35, 0.5, 0.75), "answer_no": (0.03, 0.06, 0.1, 0.15), "error": (0.05, 0.1, 0.15, 0.2)}
@@ -92,7 +102,7 @@ def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
             same = faithful if habits == FAITHFUL else _ideal(test, model, table, habits, seeds)
             row: dict[str, Any] = {f"R@{k}": share_of_gain(got, faithful, k) for k in (1, 10)}
             row |= {f"R@{k}, ideal with the same witness": share_of_gain(got, same, k) for k in (1, 10)}
-            row["against the start, R@10"] = paired(_hits(got, -1, 10), _hits(got, 0, 10), 2000)
+            row["against the start, R@10"] = asdict(paired(_hits(got, -1, 10), _hits(got, 0, 10)))
             row["curve"] = _mean_curve(got)
             out[f"{name}, {label}"] = row
     return out
@@ -118,7 +128,7 @@ def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, A
         row: dict[str, Any] = {p: _mean_curve(c) for p, c in courses.items()}
         reached = {p: np.mean([c.rounds_to(10) for c in courses[p]], axis=0) for p in courses}
         for other in ("random", "fixed"):
-            row[f"rounds to R@10, gain against {other}"] = paired(reached["gain"], reached[other], 5000)
+            row[f"rounds to R@10, gain against {other}"] = asdict(paired(reached["gain"], reached[other]))
         row["rounds to R@10"] = {p: float(v.mean()) for p, v in reached.items()}
         row["answerer"] = courses["all"][0].card
         out[label] = row
@@ -152,7 +162,7 @@ def absences(model: Any, known: Part, test: Part) -> dict[str, Any]:
         row["best cosine: false alarms"] = 100 * float((t_best < plain).mean())
         row["best cosine: absence detected"] = 100 * float((t_best_gone < plain).mean())
         detected = fitted.number(t_gone) < fitted.absent_below
-        row["detected, against best cosine"] = paired(detected, t_best_gone < plain, 2000)
+        row["detected, against best cosine"] = asdict(paired(detected, t_best_gone < plain))
         row["AUROC, against best cosine"] = _auroc_gap(fitted, t_here, t_gone, t_best, t_best_gone)
         half = 196 * (0.05 * 0.95 * (1 / len(t_here) + 1 / fitted.present)) ** 0.5
         row["interval of 5 %"] = [5 - half, 5 + half]  # of these probes, and of those that set the threshold
@@ -178,14 +188,14 @@ def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
     for kind in ("text", "sketch"):
         scores, bank = (_cosines(model, part.benches[kind], test.photos) for part in (test, val))
         relevant = np.array([p.pid for p in test.benches[kind].probes])[:, None] == test.photos.pids[None, :]
-        plain = rank(scores, relevant)
+        who, plain = [p.pid for p in test.benches[kind].probes], rank(scores, relevant)
         for name in ("none", "hubness", "k-reciprocal"):
             start = time.perf_counter()
             tool = reranker(name, test.photos.vectors, bank)
             got = rank(tool.apply(scores), relevant)
             took = 1000 * (time.perf_counter() - start) / len(scores)
             figures = got.as_dict() | {"ms a query": round(took, 2), "cost": tool.cost}
-            out[f"{kind}, {name}"] = figures | {"AP against none": paired(got.ap, plain.ap, 2000)}
+            out[f"{kind}, {name}"] = figures | {"AP against none": asdict(paired(got.ap, plain.ap, who))}
     return out
 
 

@@ -19,13 +19,13 @@ import numpy as np
 from descry.embed import load
 from descry.evaluate import Embedded, Evaluation, evaluate
 from descry.gallery.contract import Binding
-from descry.interact.choosing import SHARES
-from descry.people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 from descry.ranking import Composition
 from descry.records import Benchmark
 from descry.report.known import about_model
 from descry.report.known import markdown as known_errors
 from descry.studies.intervals import intervals, measures, paired
+from descry_lab.choosing import SHARES
+from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 
 MODEL = Path(__file__).resolve().parent.parent / "src" / "descry" / "models" / "demo"
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"

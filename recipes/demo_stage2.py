@@ -25,9 +25,9 @@ from verdict import ROOT, differences, entries, write_down
 from worlds import untrained
 
 from descry.checkpoint import load_any
-from descry.people.benchmark import write_part
-from descry.people.folder import write_people
-from descry.people.read import read_people
+from descry_people.benchmark import write_part
+from descry_people.folder import write_people
+from descry_people.read import read_people
 
 SKETCHED_FIRST = 900_000
 TABLE, TESTS = "demo-stage2", "demo-stage2-tests"

@@ -27,10 +27,10 @@ from typing import Any
 
 from verdict import write_down
 
-from descry.people.benchmark import write_part
-from descry.people.folder import write_people
-from descry.people.read import read_people
 from descry.studies import ledger
+from descry_people.benchmark import write_part
+from descry_people.folder import write_people
+from descry_people.read import read_people
 
 ROOT = Path(__file__).resolve().parent.parent
 TABLE = "demo-start"

@@ -13,15 +13,16 @@ import torch
 from running import Figures, judge
 from worlds import World
 
-from descry import figures, images
+from descry import images
 from descry.cost import parts, report
 from descry.embed import load
 from descry.evaluate import Embedded, scores_of
 from descry.methods.vfe_tps import average_distance, silhouette
 from descry.metrics import rank_people
-from descry.studies.inside import drawn, hidden
-from descry.studies.maps import tsne
-from descry.studies.showing import answered, shown
+from descry_lab import figures
+from descry_lab.grids import answered, shown
+from descry_lab.internals import drawn, hidden
+from descry_lab.maps import tsne
 
 PEOPLE_SHOWN, QUERIES_SHOWN, PHOTOS_SHOWN = 10, 3, 10
 

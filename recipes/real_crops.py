@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 
+from descry.drawing.person import make_person
+from descry.drawing.sketch import draw_sketch
 from descry.embed import Model, load
 from descry.errors import DataError
 from descry.metrics import rank
-from descry.people.person import make_person
-from descry.people.sketch import draw_sketch
 
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
 MARKS = ("<!-- real crops: recipes/real_crops.py -->", "<!-- end of real crops -->")

@@ -40,10 +40,10 @@ from descry.evaluate import evaluate_all
 from descry.records import Dataset
 from descry.studies import ledger
 from descry.studies.intervals import paired
-from descry.studies.papers import TABLES
 from descry.studies.results import ranks_of, read_results, row_of, write_results
-from descry.studies.selection import flattery, read_epochs
-from descry.studies.tables import SYNTHETIC, beside
+from descry_lab.epochs import flattery, read_epochs
+from descry_lab.papers import TABLES
+from descry_lab.tables import SYNTHETIC, beside
 
 ROOT = Path(__file__).resolve().parent.parent
 Figures = dict[str, dict[str, float]]

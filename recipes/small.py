@@ -35,7 +35,7 @@ from worlds import START, World, worlds
 
 from descry.embed import load
 from descry.errors import DescryError
-from descry.studies.papers import TABLES
+from descry_lab.papers import TABLES
 
 SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
 SEEDED = tuple(t for t in TABLES if t[-2] == "-" and t not in (*SWEEPS, "propot-5"))

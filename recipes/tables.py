@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from descry.studies.tables import regenerate
+from descry_lab.tables import regenerate
 
 ROOT = Path(__file__).resolve().parent.parent
 

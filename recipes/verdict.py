@@ -16,8 +16,8 @@ from contest import FIRST, Contest, Held, finished
 
 from descry.studies import ledger
 from descry.studies.intervals import Paired, holm, intervals, paired
-from descry.studies.own import OWN, PART, START
 from descry.studies.results import asked_of, ranks_of
+from descry_lab.papers import OWN, PART, START
 
 ROOT = Path(__file__).resolve().parent.parent
 SHOWN = ("R@1", "R@5", "R@10", "mAP", "mINP")

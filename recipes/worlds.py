@@ -12,12 +12,12 @@ from descry.clip import random_clip
 from descry.data import read
 from descry.errors import UsageError
 from descry.methods import Recipe, method_class, preset
-from descry.people.benchmark import MIXTURE
-from descry.people.folder import write_people
-from descry.people.read import read_people
 from descry.records import Dataset, validate
-from descry.studies.tables import SYNTHETIC
 from descry.text import word_level
+from descry_lab.tables import SYNTHETIC
+from descry_people.benchmark import MIXTURE
+from descry_people.folder import write_people
+from descry_people.read import read_people
 
 TRAIN_FIRST, ADAPT_FIRST, TEST_FIRST = 500_000, 600_000, 700_000
 START = "demo"

@@ -15,8 +15,8 @@ from descry.embed import Model
 from descry.gallery import Gallery
 from descry.gallery.sources import Sources
 from descry.methods.interactreid import PRESETS, InteractReID
-from descry.people.folder import write_people
 from descry.text import word_level
+from descry_people.folder import write_people
 
 BEGIN = datetime(2026, 3, 2, 8, 0)
 SAID = ["a photo of * , and a person in a red blue green black white grey jacket shirt coat trousers skirt"]

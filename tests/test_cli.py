@@ -86,7 +86,7 @@ def test_repeated_options_append(capsys, monkeypatch, tmp_path):
 
 def test_train_evaluate_index_search(capsys, tmp_path, monkeypatch):
     """The first journey on a toy: every command as a user types it."""
-    from descry.people.folder import write_people
+    from descry_people.folder import write_people
 
     data = write_people(
         tmp_path / "people",
@@ -169,7 +169,7 @@ def test_what_cannot_be_done_is_one_clear_line(capsys, tmp_path, run):
 
 
 def test_set_refuses_unknown_fields_and_wrong_types(capsys, tmp_path):
-    from descry.people.folder import write_people
+    from descry_people.folder import write_people
 
     data = write_people(tmp_path / "people", 4, photos=1, sketches=1, captions=1, splits={"train": 4}, processes=1)
     base = ("train", "interactreid", "--data", data, "--from", "random", "--out", tmp_path / "out")
@@ -206,7 +206,7 @@ def test_training_starts_from_the_file_the_released_readme_names(capsys, tmp_pat
     import torch
 
     from descry.clip import random_clip
-    from descry.people.folder import write_people
+    from descry_people.folder import write_people
     from test_clip import openai_names
 
     data = write_people(tmp_path / "people", 8, photos=1, sketches=1, captions=1, splits={"train": 8}, processes=1)

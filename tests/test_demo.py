@@ -34,7 +34,7 @@ def test_it_loads_without_a_network(monkeypatch):
 def test_its_figures_hold_on_a_slice(tmp_path):
     """R@1 on the first 100 people of the benchmark, recomputed; one query more or less may fall to rounding."""
     from descry.evaluate import Embedded, evaluate
-    from descry.people.benchmark import benchmark
+    from descry_people.benchmark import benchmark
 
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
     assert said["fingerprint"] == read_config(DEMO)["fingerprint"]
@@ -80,7 +80,7 @@ def test_what_is_evaluated_as_served_is_what_a_gallery_serves(tmp_path):
     """The ranks of `descry evaluate` and those of a search in a gallery of the same photographs."""
     from descry.evaluate import evaluate, ways
     from descry.gallery import Gallery
-    from descry.people.benchmark import benchmark
+    from descry_people.benchmark import benchmark
 
     model = load("demo", device="cpu")
     bench = benchmark(tmp_path / "people", 12).test["sketch+text"]

@@ -13,10 +13,10 @@ from conftest import toy_clip, toy_words
 from descry.checkpoint import save_model
 from descry.cli import main
 from descry.errors import UsageError
-from descry.studies.maps import pca, tsne
-from descry.studies.showing import Shown
+from descry_lab.grids import Shown
+from descry_lab.maps import pca, tsne
 
-figures = pytest.importorskip("descry.figures")
+figures = pytest.importorskip("descry_lab.figures")
 pytest.importorskip("matplotlib", reason="figures need the extra `figures`")
 
 
@@ -150,7 +150,7 @@ def test_plot_of_results_runs_and_rounds(toy, tmp_path, capsys):
 
 def test_plot_of_a_model(tmp_path, capsys):
     from descry.methods.interactreid import PRESETS, InteractReID
-    from descry.people.folder import write_people
+    from descry_people.folder import write_people
 
     data = write_people(
         tmp_path / "data", 6, 2, 1, 1, splits={"train": 0, "val": 0, "test": 6}, size=(16, 32), processes=1
@@ -181,7 +181,7 @@ def test_without_matplotlib_one_line_says_what_to_install(monkeypatch, tmp_path)
 
 
 def test_the_running_mean():
-    from descry.cli.plot import smoothed
+    from descry_lab.cli.plot import smoothed
 
     assert smoothed([1.0, 3.0, 5.0], over=2) == [1.0, 2.0, 4.0]
 

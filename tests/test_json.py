@@ -10,8 +10,8 @@ import pytest
 from account import crop
 from conftest import write_run
 from descry.cli import VERBS, main
-from descry.data.miniature import write_miniature
 from descry.gallery.migrate import MigrationReport
+from descry_people.miniature import write_miniature
 from docs.reading import options
 
 # they write one file and print its name, or talk with a person

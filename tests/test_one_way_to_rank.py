@@ -22,10 +22,10 @@ from descry.gallery import Gallery
 from descry.gallery.searching import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session
-from descry.interact.worlds import absence_profiles, world_of
-from descry.people.benchmark import benchmark, records_of
 from descry.query import Query
 from descry.ranking import COMPOSITIONS, SERVED
+from descry_lab.simulation import absence_profiles, world_of
+from descry_people.benchmark import benchmark, records_of
 
 PEOPLE = 14
 NEGATED = ["no backpack", "without a hat", "not wearing glasses"]
@@ -117,7 +117,7 @@ def test_an_epoch_is_chosen_by_the_ranking_that_is_served(model, benches, monkey
 
 
 def test_a_rank_grid_shows_what_the_gallery_shows(model, gallery, benches) -> None:
-    from descry.studies.showing import shown
+    from descry_lab.grids import shown
 
     bench = benches["sketch+text"]
     for probe in range(4):
@@ -164,8 +164,8 @@ def test_the_notice_is_calibrated_with_the_formula_it_is_given_with(model, galle
 
 
 def test_the_question_asked_is_the_one_that_was_simulated(model, gallery, benches, photos, column) -> None:
-    from descry.interact.simulate import _Play
-    from descry.interact.witness import FAITHFUL
+    from descry_lab.simulation import _Play
+    from descry_lab.witness import FAITHFUL
 
     people = records_of(Path(benches["sketch"].photos[0].path).parents[2], PEOPLE)
     world = world_of(model, benches["sketch"], people, vocabulary(), photos)

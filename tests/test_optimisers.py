@@ -1,6 +1,7 @@
 """Muon for the matrices inside the layers, AdamW for the rest, as one optimiser."""
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import nn
 from conftest import toy_clip, toy_words
 from descry.clip import random_clip
 from descry.errors import UsageError
-from descry.methods import METHODS, Recipe, decay_groups, preset
+from descry.methods import METHODS, Recipe, decay_groups, method_class, preset
 from descry.methods.zero_shot import ZeroShot
 from descry.optimisers import MuonAdamW, inner_matrices, optimiser_of
 
@@ -105,3 +106,13 @@ def test_an_unknown_optimiser_is_refused():
     method = ZeroShot(toy_clip(toy_words()), toy_words(), preset("zero_shot", "recommended"))
     with pytest.raises(UsageError, match="optimiser='sgd' was given; allowed: adam, adamw, muon"):
         optimiser_of(method, Recipe(1, 1, 0.1, optimiser="sgd"))
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_scaled_gradients_are_clipped_only_without_the_fused_kernel(fused):
+    """Fabric refuses to clip scaled gradients of an optimiser that unscales them itself."""
+    name = "baseline"
+    config = replace(preset(name, "recommended"), **method_class(name).small)
+    method = method_class(name)(toy_clip(toy_words()), toy_words(), config, 4)
+    optimiser = optimiser_of(method, config.recipe, fused=fused)
+    assert getattr(optimiser, "_step_supports_amp_scaling", False) == fused

@@ -11,10 +11,10 @@ import pytest
 from descry.cli import main
 from descry.cli.starting import read_data
 from descry.embed import load
-from descry.people.folder import write_people
 from descry.studies import ledger
-from descry.studies.inside import prototype_similarity
-from descry.studies.papers import TABLES
+from descry_lab.internals import prototype_similarity
+from descry_lab.papers import TABLES
+from descry_people.folder import write_people
 
 pytest.importorskip("matplotlib", reason="figures need the extra `figures`")
 

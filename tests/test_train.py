@@ -4,6 +4,7 @@ import json
 import math
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -52,6 +53,14 @@ def test_the_iteration_schedule():
     assert rate(20) == pytest.approx(5e-6 + (1e-4 - 5e-6) / 2)
     assert 5e-6 < rate(29) < 6e-6
     assert rate(29) == pytest.approx(5e-6 + (1e-4 - 5e-6) * (1 + math.cos(math.pi * 19 / 20)) / 2)
+
+
+def test_a_warm_up_may_be_a_share_of_the_run():
+    for epochs in (4, 40):
+        share = Recipe(epochs, 1, 1e-4, warmup_share=0.25, warmup_from=1e-6)
+        same = Recipe(epochs, 1, 1e-4, warmup_epochs=epochs / 4, warmup_from=1e-6)
+        ours, theirs = learning_rates(share, 10), learning_rates(same, 10)
+        assert [ours(i) for i in range(10 * epochs)] == [theirs(i) for i in range(10 * epochs)]
 
 
 def test_the_epoch_schedule_is_irras():
@@ -385,3 +394,51 @@ def test_one_process_trains_in_the_precision_that_was_asked_for(toy, tmp_path, m
     monkeypatch.setattr(InteractReID, "losses", watched)
     run(toy, tmp_path / "run", replace(CPU, precision="bf16"))
     assert seen == {torch.bfloat16}
+
+
+WHOLE = """
+import sys
+from pathlib import Path
+sys.path[:0] = {path}
+import torch
+torch.set_num_threads(1)
+from conftest import quick, write_toy
+from test_train import CPU, run, toy_method
+from dataclasses import replace
+import os
+data = Path({data!r}) / os.environ.get("RANK", "0")
+data.mkdir(parents=True, exist_ok=True)
+method = toy_method(text_dropout=0.0, mapping_dropout=0.0)
+method.config = quick(method.config, epochs=1, augment="none", selection="last")
+method.config = replace(method.config, composed_words=1.0)
+run(replace(write_toy(data), val={{}}), sys.argv[1], CPU, method)
+if torch.distributed.is_initialized():
+    torch.distributed.destroy_process_group()
+"""
+
+
+def test_two_nodes_have_the_losses_of_one_process(tmp_path):
+    """Two nodes of one process each, which meet over the loopback; every step of an epoch, as log.jsonl has it."""
+    script = tmp_path / "whole.py"
+    script.write_text(WHOLE.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data")))
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
+    launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--local-addr", "127.0.0.1", "--node-rank"]
+    commands = {"one": [[sys.executable]], "two": [[*launcher, str(node)] for node in (0, 1)]}
+    for name, starts in commands.items():
+        running = [
+            subprocess.Popen(
+                [*start, str(script), str(tmp_path / name)], env=environment, text=True, stderr=subprocess.PIPE
+            )
+            for start in starts
+        ]
+        for child in running:
+            assert child.communicate(timeout=180)[1] is not None
+            assert child.returncode == 0
+    one, two = ([json.loads(x) for x in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in commands)
+    assert [x.get("step") for x in one] == [x.get("step") for x in two] == [0, 1, 2, 3, None]
+    for a, b in zip(one[:4], two[:4], strict=True):
+        assert a == pytest.approx(b, abs=1e-5)

@@ -15,7 +15,6 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +90,11 @@ def notebook(path: Path) -> str:
 
 def commands() -> str:
     """The page of all commands, made from their parsers."""
-    from descry.cli import VERBS
+    from descry.cli import VERBS, function_of
 
     lines = ["# Commands", "", "Made from the command line itself: `descry VERB --help` says the same.", ""]
-    for verb, (place, said) in VERBS.items():
-        module, _, name = place.partition(":")
-        lines += [f"## descry {verb}", "", *_command(verb, getattr(import_module(f"descry.cli.{module}"), name), said)]
+    for verb, (_, said) in VERBS.items():
+        lines += [f"## descry {verb}", "", *_command(verb, function_of(verb), said)]
     return "\n".join(lines) + "\n"
 
 

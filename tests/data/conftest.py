@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from descry.data import DATASETS, module
-from descry.data.miniature import write_miniature
+from descry_people.miniature import write_miniature
 
 NEEDS_SCIPY = {("market-sketch-1k", "attributes"), ("market-1501", "attributes")}
 EVERY = [(name, variant) for name in DATASETS for variant in module(name).CARD.variants]

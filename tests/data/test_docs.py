@@ -46,7 +46,7 @@ def test_the_table_of_the_page_is_read(tmp_path) -> None:
 
 
 def test_synthetic_people_are_called_what_they_are() -> None:
-    from descry.data.miniature import NOTE
+    from descry_people.miniature import NOTE
 
     assert "says nothing about real people" in PAGE.read_text("utf-8")
     assert "No evidence of accuracy on real people" in NOTE

@@ -147,7 +147,7 @@ def test_folders_of_synthetic_people_go_to_their_own_reader(tmp_path) -> None:
 
 
 def test_one_table_serves_the_folder_of_synthetic_people_too(tmp_path) -> None:
-    from descry.people.folder import write_people
+    from descry_people.folder import write_people
 
     root = write_people(
         tmp_path / "p", identities=4, photos=2, sketches=1, captions=1, splits={"train": 2, "test": 2}, processes=1

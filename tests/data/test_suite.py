@@ -9,13 +9,13 @@ import pytest
 from conftest import quick, toy_clip
 from descry.data import DATASETS, module, read
 from descry.data.check import check
-from descry.data.miniature import WRITERS
 from descry.embed import Model
 from descry.evaluate import evaluate_all
 from descry.methods import method_class, preset
 from descry.records import validate
 from descry.text import word_level
 from descry.train import Settings, train
+from descry_people.miniature import WRITERS
 
 from .conftest import EVERY
 

@@ -6,12 +6,11 @@ import re
 import shlex
 from dataclasses import dataclass
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import tyro
 
-from descry.cli import VERBS
+from descry.cli import VERBS, function_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -55,11 +54,9 @@ def options(verb: str) -> frozenset[str]:
     """Every option of a command."""
     import warnings
 
-    module, _, name = VERBS[verb][0].partition(":")
-    function = getattr(import_module(f"descry.cli.{module}"), name)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(function)
+        parser = tyro.extras.get_parser(function_of(verb))
     return frozenset(x for action in parser._actions for x in action.option_strings)
 
 

@@ -13,7 +13,7 @@ import shutil
 import pytest
 
 from descry.cli import main
-from descry.people.folder import write_people
+from descry_people.folder import write_people
 
 from .reading import PAGES, ROOT, blocks, fault, named
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from descry.studies import ledger
-from descry.studies.tables import regenerate
+from descry_lab.tables import regenerate
 
 from .reading import PAGES, ROOT
 

@@ -159,7 +159,7 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
 
 
 def test_simulate_on_synthetic_people(place, capsys, tmp_path) -> None:
-    folder = pytest.importorskip("descry.people.folder")
+    folder = pytest.importorskip("descry_people.folder")
     root, _ = place
     people = tmp_path / "people"
     folder.write_people(
@@ -183,7 +183,7 @@ def test_simulate_on_synthetic_people(place, capsys, tmp_path) -> None:
     )
     assert status == 0, err
     assert [line.split()[0] for line in out.splitlines()[1:]] == list(
-        __import__("descry.interact.simulate", fromlist=["x"]).POLICIES
+        __import__("descry_lab.simulation", fromlist=["x"]).POLICIES
     )
     result = json.loads(out_file.read_text())
     assert result["courses"][0]["answerer"]["habits"]["err"] == 0.1

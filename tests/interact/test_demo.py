@@ -17,13 +17,12 @@ from descry.embed import load
 from descry.errors import ModelMissing
 from descry.evaluate import Embedded
 from descry.interact import absence
-from descry.interact.choosing import negation
-from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import vocabulary
-from descry.interact.simulate import simulate
-from descry.interact.witness import FAITHFUL, Habits
-from descry.interact.worlds import absence_profiles, withheld, world_of
-from descry.people.benchmark import PARTS, benchmark, held_in, records_of
+from descry.studies.intervals import paired
+from descry_lab.choosing import negation
+from descry_lab.simulation import absence_profiles, share_of_gain, simulate, withheld, world_of
+from descry_lab.witness import FAITHFUL, Habits
+from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
 pytestmark = pytest.mark.long
 SEEDS = range(3)
@@ -92,8 +91,8 @@ def test_never_below_the_start_on_average(courses, witness) -> None:
 @pytest.mark.parametrize("other", ["random", "fixed"])
 def test_gain_needs_fewer_rounds(courses, other) -> None:
     rounds = {p: np.mean([c.rounds_to(10) for c in courses[p]], axis=0) for p in ("faithful", other)}
-    got = paired(rounds["faithful"], rounds[other], 2000)
-    assert got["high"] < 0, got
+    got = paired(rounds["faithful"], rounds[other])
+    assert got.high < 0, got
 
 
 def test_not_lowers_the_share_by_half(model, parts) -> None:

@@ -22,7 +22,7 @@ def test_the_vocabulary_is_whole_and_holds_no_negation() -> None:
 
 
 def test_every_row_speaks_of_an_attribute_of_the_synthetic_people() -> None:
-    person = pytest.importorskip("descry.people.person")
+    person = pytest.importorskip("descry.drawing.person")
     for q in vocabulary():
         assert set(q.values) <= set(person.ATTRIBUTES[q.attribute]), q
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from descry.errors import UsageError
-from descry.interact.gains import paired, share_of_gain
 from descry.interact.questions import Question, beliefs
 from descry.interact.session import Session
-from descry.interact.simulate import POLICIES, World, fit_sharpness, simulate, to_json
-from descry.interact.witness import Habits, Witness, answerer_card
 from descry.query import Query
 from descry.ranking import FORMULA, Composition, Ranking
 from descry.search import fit, phrase_vectors, stack, unit
+from descry.studies.intervals import paired
+from descry_lab.simulation import POLICIES, World, fit_sharpness, share_of_gain, simulate, to_json
+from descry_lab.witness import Habits, Witness, answerer_card
 
 QUESTIONS = tuple(Question(f"q{i}", f"Is it {i}?", f"thing{i}", "", f"a{i}", ("yes",)) for i in range(6))
 
@@ -145,10 +145,10 @@ def test_rounds_to_hit_and_curves() -> None:
 def test_paired_sees_a_difference_and_no_difference() -> None:
     rng = np.random.default_rng(0)
     a = rng.normal(size=200)
-    assert paired(a + 0.5, a)["p"] < 0.001
+    assert paired(a + 0.5, a).p < 0.001
     same = paired(a, rng.permutation(a))
-    assert same["low"] < 0 < same["high"]
-    assert same["p"] > 0.05
+    assert same.low < 0 < same.high
+    assert same.p > 0.05
 
 
 def test_sharpness_is_found() -> None:

@@ -14,7 +14,6 @@ from descry.checkpoint import load_method
 from descry.clip import random_clip
 from descry.convert import convert
 from descry.data import read
-from descry.data.miniature import write_miniature
 from descry.data.noise import with_wrong_pairs
 from descry.embed import load
 from descry.errors import UsageError
@@ -31,6 +30,7 @@ from descry.methods.rde import (
     noisy_words,
 )
 from descry.train import Settings, train
+from descry_people.miniature import write_miniature
 
 AT = Progress(0, 0, 10, torch.Generator().manual_seed(0))
 

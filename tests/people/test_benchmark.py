@@ -13,14 +13,14 @@ import PIL
 import pytest
 from PIL import Image
 
-from descry.cli.people import people as people_command
+from descry.drawing.person import Person, make_person
 from descry.errors import DataError, UsageError
-from descry.people import benchmark as B
-from descry.people import oracle as O
-from descry.people.person import Person, make_person
-from descry.people.plan import GENERATOR_VERSION, Mixture
 from descry.query import Part, Query
 from descry.records import Benchmark, Example, Photo, Probe
+from descry_people import benchmark as B
+from descry_people import oracle as O
+from descry_people.cli import people as people_command
+from descry_people.plan import GENERATOR_VERSION, Mixture
 
 
 @pytest.fixture(scope="module")

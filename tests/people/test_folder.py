@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from descry.drawing.person import make_person
 from descry.errors import DataError, UsageError
-from descry.people.folder import digest_pixels, digest_records, write_people
-from descry.people.person import make_person
-from descry.people.plan import Mixture
-from descry.people.read import read_people, read_records
+from descry_people.folder import digest_pixels, digest_records, write_people
+from descry_people.plan import Mixture
+from descry_people.read import read_people, read_records
 
 SMALL = {"photos": 3, "sketches": 2, "captions": 2, "size": (32, 64), "splits": {"train": 5, "val": 2, "test": 3}}
 

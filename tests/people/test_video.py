@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from descry.cli import main
+from descry.drawing.person import make_person
 from descry.errors import UsageError
-from descry.people.person import make_person
-from descry.people.scene import cameras
-from descry.people.video import RATE, Pass, draw_frames, write_videos
+from descry_people.scene import cameras
+from descry_people.video import RATE, Pass, draw_frames, write_videos
 
 pytest.importorskip("av")
 

@@ -6,10 +6,10 @@ import re
 
 import pytest
 
+from descry.drawing import vocabulary as V
+from descry.drawing.person import ATTRIBUTES, make_person
 from descry.errors import UsageError
-from descry.people import vocabulary as V
-from descry.people.person import ATTRIBUTES, make_person
-from descry.people.words import COMPLETENESS, describe, phrases, prompt_continuation
+from descry_people.sentences import COMPLETENESS, describe, phrases, prompt_continuation
 
 NEGATION = re.compile(r"\b(no|not|without|never|none|nor|neither|lacks?|lacking|cannot)\b|n't|n’t")
 

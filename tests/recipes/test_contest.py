@@ -15,7 +15,7 @@ import torch
 from descry.errors import UsageError
 from descry.methods import baselines, interactreid, method_class, preset, propot, vfe_tps
 from descry.studies import ledger
-from descry.studies.tables import markdown
+from descry_lab.tables import markdown
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from descry.people.benchmark import write_part
-from descry.people.folder import write_people
 from descry.studies import ledger
+from descry_people.benchmark import write_part
+from descry_people.folder import write_people
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from descry.errors import UsageError
-from descry.studies.papers import TABLES
+from descry_lab.papers import TABLES
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 NAMES = sorted(p.stem for p in RECIPES.glob("*_*.py") if p.stem.split("_")[0] in ("interactreid", "propot", "vfe"))

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from descry.errors import DataError
-from descry.studies.papers import TABLES
+from descry_lab.papers import TABLES
 
 RECIPES = Path(__file__).resolve().parents[2] / "recipes"
 

@@ -11,7 +11,7 @@ import torch
 from conftest import toy_clip, toy_words
 from descry.checkpoint import save_model
 from descry.methods.interactreid import PRESETS, InteractReID
-from descry.people.folder import write_people
+from descry_people.folder import write_people
 
 
 @dataclass(frozen=True)

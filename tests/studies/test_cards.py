@@ -13,8 +13,8 @@ from descry.cli import main
 from descry.errors import DataError
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.studies.card import model_card
-from descry.studies.selection import Watch, flattery, read_epochs
 from descry.train import Settings, train
+from descry_lab.epochs import Watch, flattery, read_epochs
 
 
 def test_a_card_has_figures_uses_and_where_the_weights_come_from(bench, tmp_path, capsys):

@@ -11,8 +11,8 @@ import pytest
 
 from descry.errors import DataError, UsageError
 from descry.studies import ledger
-from descry.studies.papers import TABLES
-from descry.studies.tables import MARK, beside, markdown, regenerate, table_of
+from descry_lab.papers import TABLES
+from descry_lab.tables import MARK, beside, markdown, regenerate, table_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = ledger.Entry(

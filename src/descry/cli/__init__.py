@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from .. import __version__
@@ -16,7 +17,7 @@ from ..errors import DescryError, install_hint, nearest
 # verb → (module:function, help line), in groups; a verb of two words is "noun verb"
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     "Start": {
-        "demo": ("demo:demo", "draw a small gallery of synthetic people, index it and search it"),
+        "demo": ("descry_people.demo:demo", "draw a small gallery of synthetic people, index it and search it"),
         "model get": ("model:get", "fetch a pretrained CLIP for real photographs and remember it"),
         "crop": ("crop:crop", "cut people out of video files and full frames"),
         "index": ("index:index", "index folders of crops"),
@@ -50,9 +51,9 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "train": ("train:train", "train a method"),
         "evaluate": ("evaluate:evaluate", "rank metrics of a model on a data set"),
         "compare": ("compare:compare", "whether two results differ: paired test over identities"),
-        "plot": ("plot:plot", "figures: rank grids, curves, maps, bars"),
+        "plot": ("descry_lab.cli.plot:plot", "figures: rank grids, curves, maps, bars"),
         "model info": ("model:info", "what a model holds and costs"),
-        "model compose": ("compose:compose", "choose on validation how sketch and words are joined"),
+        "model compose": ("descry_lab.cli.compose:compose", "choose on validation how sketch and words are joined"),
         "model card": ("card:card", "write a model card from a run folder and its results"),
         "model pack": ("pack:pack", "write the part of a run folder that others need"),
         "convert": ("model:convert", "turn a published checkpoint into a run folder"),
@@ -63,12 +64,12 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "data import": ("data:import_", "make a data set from a folder and one table"),
         "data leaks": ("data:leaks", "find photographs that two data sets share"),
         "data list": ("data:list_", "the data sets that can be read, and how to obtain them"),
-        "data miniature": ("data:miniature", "write a tiny valid tree of a data set's format"),
+        "data miniature": ("descry_people.cli:miniature", "write a tiny valid tree of a data set's format"),
         "data sketch": ("data:sketch", "draw sketches from the photographs of a folder"),
         "data splits": ("data:splits", "write down the ten generated splits of PKU-Sketch"),
         "data stats": ("data:stats", "caption lengths, and how many exceed the encoder's limit"),
-        "people": ("people:people", "write a data set of synthetic people"),
-        "simulate": ("inquiry:simulate", "let simulated witnesses answer, and measure"),
+        "people": ("descry_people.cli:people", "write a data set of synthetic people"),
+        "simulate": ("descry_lab.cli.simulate:simulate", "let simulated witnesses answer, and measure"),
     },
 }
 VERBS = {verb: row for group in GROUPS.values() for verb, row in group.items()}
@@ -138,13 +139,18 @@ def _run(args: list[str]) -> int:
     return _call(verb, args[len(verb.split()) :])
 
 
+def function_of(verb: str) -> Callable[..., int]:
+    """The function of a verb. Modules of other packages (the synthetic people, the laboratory) are named in full."""
+    module, _, name = VERBS[verb][0].partition(":")
+    function: Callable[..., int] = getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)
+    return function
+
+
 def _call(verb: str, args: list[str]) -> int:
     import tyro
 
-    module, _, name = VERBS[verb][0].partition(":")
-    function = getattr(import_module(f"{__name__}.{module}"), name)
     try:
-        status = tyro.cli(function, prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
+        status = tyro.cli(function_of(verb), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     return status if isinstance(status, int) else 0

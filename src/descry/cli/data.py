@@ -1,4 +1,4 @@
-"""descry data …: check, import, leaks, list, miniature, sketch, splits, stats."""
+"""descry data …: check, import, leaks, list, sketch, splits, stats."""
 
 from __future__ import annotations
 
@@ -80,32 +80,6 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
         print(f"  asks with {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
         print("  " + card.tree.replace("\n", "\n  "))
         print(f"  obtain: {card.obtain}\n  terms: {card.terms}\n")
-    return 0
-
-
-def miniature(name: Name, out: Folder, /, variant: str = "", seed: int = 0, json_: Json = False) -> int:
-    """Write a tiny, valid tree of a data set's format from synthetic people, to try its reader without any agreement.
-
-    Args:
-        name: the data set, or all.
-        out: a new folder.
-        variant: which circulating form; the first of the set's variants when left out.
-        seed: other synthetic people.
-        json_: print JSON.
-    """
-    from ..data import DATASETS
-    from ..data.check import MARKER
-    from ..data.miniature import write_miniature
-
-    told = []
-    for one in DATASETS if name == "all" else (name,):
-        made = write_miniature(one, out / one if name == "all" else out, variant or None, seed)
-        if not json_:
-            print(made)
-        about = json.loads((made / MARKER).read_text("utf-8"))
-        told.append({"name": one, "folder": str(made), "variant": about["variant"], "counts": about["counts"]})
-    if json_:
-        print(json.dumps(told, indent=2))
     return 0
 
 

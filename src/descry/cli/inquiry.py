@@ -15,9 +15,8 @@ from ..errors import UsageError, nearest
 from .absence import calibrate
 from .chat import chat
 from .report import refuse_address
-from .simulate import simulate
 
-__all__ = ["calibrate", "chat", "inquiry", "simulate"]
+__all__ = ["calibrate", "chat", "inquiry"]
 
 ACTIONS = (
     *("new", "refine", "mark", "answer", "ask", "undo", "redo", "go"),

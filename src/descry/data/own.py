@@ -23,7 +23,8 @@ from .files import missing_files
 from .table import UNSPLIT, Row, Table, read_table, read_text, write_table
 
 TABLES = ("table.jsonl", "table.csv")
-SYNTHETIC = "synthetic people"
+READERS = {"synthetic people": "descry_people.read:read_people"}
+"""Beginning of the kind that `descry.json` names → module:function of another package that reads such a folder."""
 FORMAT = 1
 
 CARD = Card(
@@ -73,9 +74,12 @@ def describe(root: Path) -> dict[str, Any]:
 
 def read(root: str | Path, variant: str | None = None) -> Dataset:
     """Training rows and every benchmark that the table allows: "text", "sketch", "sketch+text", "photo"."""
-    if str(describe(Path(root)).get("kind", "")).startswith(SYNTHETIC):
-        people: Dataset = importlib.import_module("descry.people.read").read_people(root)
-        return people
+    kind = str(describe(Path(root)).get("kind", ""))
+    for begins, place in READERS.items():
+        if kind.startswith(begins):
+            module, _, name = place.partition(":")
+            dataset: Dataset = getattr(importlib.import_module(module), name)(root)
+            return dataset
     return assemble(table(root, variant))
 
 

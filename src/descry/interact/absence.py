@@ -246,11 +246,13 @@ def judged(
 
 
 def auroc(present: np.ndarray, absent: np.ndarray) -> float:
-    """The chance that a present query's number is above an absent one's; ties count half.
+    """The chance that a present query's number is above an absent one's; ties count half; nan where either is missing.
 
     >>> auroc(np.array([3.0, 2.0]), np.array([1.0, 2.0]))
     0.875
     """
+    if not len(present) or not len(absent):
+        return float("nan")
     ordered = np.sort(absent)
     below = np.searchsorted(ordered, present, side="left")
     upto = np.searchsorted(ordered, present, side="right")

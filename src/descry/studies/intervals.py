@@ -88,19 +88,20 @@ def intervals(
 def paired(
     a: np.ndarray,
     b: np.ndarray,
-    identities: Sequence[int] | np.ndarray,
+    identities: Sequence[int] | np.ndarray | None = None,
     flips: int = FLIPS,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Paired:
     """Whether two runs differ on the same queries: sign-flip (permutation) test over identities, interval by bootstrap.
 
-    a, b: (Q,) values of one measure; a query that does not count in either (nan) is left out. Under the null hypothesis
+    a, b: (Q,) values of one measure; a query that does not count in either (nan) is left out.
+    identities: (Q,); each query is another person's when left out. Under the null hypothesis
     nothing tells the runs apart for any identity, so all exchanges of A and B within identities are equally likely; p
     is (1 + exchanges at least as extreme) / (1 + flips), which keeps the level exactly for any shape of the values.
     """
     gap = np.asarray(a, np.float64) - np.asarray(b, np.float64)
-    sums, counts = _clustered({"gap": gap}, identities)
+    sums, counts = _clustered({"gap": gap}, np.arange(len(gap)) if identities is None else identities)
     total = counts.sum()
     observed = float(sums.sum() / total)
     rng = np.random.default_rng(seed)

@@ -1,0 +1,244 @@
+"""A drawing of a synthetic person as a witness might make it: dark strokes on white, no colour, and sometimes a wrong
+memory."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from random import Random
+
+from PIL import Image, ImageDraw, ImageFilter
+
+from ..errors import UsageError, nearest
+from .figure import Layer, Point, make_pose
+from .layers import figure
+from .person import ATTRIBUTES, TONED, Person, held
+
+_SHAPES = (
+    *("sex", "build", "hair_length", "hair_style", "beard", "headwear", "eyewear", "upper", "upper_pattern", "sleeves"),
+    *("outer", "lower", "lower_pattern", "shoes", "bag", "neckwear", "carried"),
+)
+STYLES: dict[str, tuple[str, ...]] = {
+    "line": _SHAPES,
+    "pencil": (*_SHAPES, *TONED),
+    "sparse": ("sex", "hair_length", "headwear", "upper", "sleeves", "outer", "lower", "bag"),
+}
+"""Style → the attributes it can show. "line": clean outlines; "pencil": rough doubled strokes, garments shaded by tone;
+"sparse": few short strokes and no small things."""
+
+_OVER = 3
+Grey = int
+
+
+@dataclass(frozen=True, slots=True)
+class Sketch:
+    """image: RGB, dark on white. expressed: attribute → what the drawing shows, right or wrong."""
+
+    image: Image.Image
+    expressed: dict[str, str]
+
+
+def _kept(person: Person) -> dict[str, tuple[str, ...]]:
+    """For each attribute a memory may get wrong, the values it may wrongly take on this person."""
+    options = {name: ATTRIBUTES[name] for name in _SHAPES}
+    if person.sex == "woman":
+        options["hair_length"] = ("short", "medium", "long")
+        options["beard"] = ("none",)
+    if person.hair_length != "long":
+        options["hair_style"] = ("straight",) if person.hair_length == "bald" else ("straight", "curly")
+    else:
+        options["hair_length"] = ("long",) if person.hair_style in ("ponytail", "bun") else options["hair_length"]
+    if person.upper == "dress":
+        options["upper"], options["lower"] = ("dress",), ("bare legs", "leggings")
+    else:
+        options["upper"] = ATTRIBUTES["upper"][:-1]
+        options["lower"] = ATTRIBUTES["lower"][: -1 if person.sex == "woman" else 3]
+    if person.lower == "leggings":
+        options["lower_pattern"] = ("plain", "side stripe")
+    elif person.lower in ("jeans", "bare legs"):
+        options["lower_pattern"] = ("plain",)
+    elif person.lower in ("short skirt", "long skirt"):
+        options["lower_pattern"] = ("plain", "checked")
+    options["neckwear"] = ATTRIBUTES["neckwear"] if person.upper == "shirt" else ("none", "scarf", "headphones")
+    return options
+
+
+def misremember(person: Person, names: Iterable[str], rng: Random, error_rate: float) -> Person:
+    """The person as remembered: each named attribute is wrong with probability error_rate, if it can be wrong at
+    all."""
+    for name in names:
+        wrong = rng.random() < error_rate
+        if name in TONED:
+            continue
+        options = [v for v in _kept(person)[name] if v != getattr(person, name)]
+        if wrong and options:
+            person = dataclasses.replace(person, **{name: rng.choice(options)})  # type: ignore[arg-type]
+    return person
+
+
+def _sparse(person: Person) -> Person:
+    gone = {"eyewear": "none", "beard": "none", "neckwear": "none", "carried": "none", "build": "average"}
+    return dataclasses.replace(person, **gone, upper_pattern="plain", lower_pattern="plain", shoes="trainers")  # type: ignore[arg-type]
+
+
+def draw_sketch(
+    person: Person, seed: int, style: str = "line", error_rate: float = 0.0, size: tuple[int, int] = (128, 256)
+) -> Sketch:
+    """A drawing from the front of what is remembered of a person; size = (width, height) in pixels.
+
+    style: a key of STYLES. error_rate: probability that an attribute the style can show is drawn with another value.
+    `expressed` of the result holds those attributes, tones included, as drawn. Raises UsageError for another style,
+    and for a rate outside 0 to 1.
+    """
+    if style not in STYLES:
+        raise UsageError(f"a sketch style of {style!r} was given; {nearest(style, [*STYLES])}")
+    if not 0.0 <= error_rate <= 1.0:
+        raise UsageError(f"an error rate of {error_rate} was given; allowed is 0 to 1")
+    rng = Random(f"sketch {style} {seed} {person.pid}")
+    drawn = misremember(person, STYLES[style], rng, error_rate)
+    expressed = {name: value for name, value in held(drawn).items() if name in STYLES[style]}
+    for name in TONED:
+        if name in expressed and expressed[name] != "none" and rng.random() < error_rate:
+            expressed[name] = rng.choice([t for t in ("dark", "middle", "light") if t != expressed[name]])
+    pose = make_pose(rng, _sparse(drawn) if style == "sparse" else drawn, "front", 0.10)
+    pose = dataclasses.replace(pose, yaw=pose.yaw * 0.6, stride=pose.stride * 0.4)
+    shown = _sparse(drawn) if style == "sparse" else drawn
+    hand = _Hand(rng, style, size)
+    for layer in figure(shown, pose):
+        hand.draw(layer, shown, expressed)
+    return Sketch(hand.finish(), expressed)
+
+
+class _Hand:
+    """Draws layers over one another on white paper, at three times the size."""
+
+    def __init__(self, rng: Random, style: str, size: tuple[int, int]):
+        self.rng, self.style, self.size = rng, style, size
+        self.image = Image.new("L", (size[0] * _OVER, size[1] * _OVER), 255)
+        self.pen = ImageDraw.Draw(self.image)
+        self.scale = rng.uniform(0.86, 0.95) * min(size[1], size[0] * 2.1) * _OVER
+        self.x = size[0] * _OVER * (0.5 + rng.uniform(-0.03, 0.03))
+        self.y = (size[1] * _OVER - self.scale) * rng.uniform(0.4, 0.7)
+        self.width = self.scale * {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095}[style] * rng.uniform(0.85, 1.15)
+
+    def at(self, points: Iterable[Point]) -> list[Point]:
+        return [(round(self.x + x * self.scale, 2), round(self.y + y * self.scale, 2)) for x, y in points]
+
+    def wobble(self, points: list[Point], by: float) -> list[Point]:
+        size = by * self.scale
+        return [
+            (round(x + self.rng.uniform(-size, size), 2), round(y + self.rng.uniform(-size, size), 2))
+            for x, y in points
+        ]
+
+    def stroke(self, points: list[Point], width: float, ink: Grey) -> None:
+        self.pen.line(points, fill=ink, width=max(1, round(width)), joint="curve")
+
+    def draw(self, layer: Layer, person: Person, expressed: dict[str, str]) -> None:
+        points = self.at(layer.points)
+        if layer.role.endswith("_fold") and self.style == "sparse":
+            return
+        if layer.line:
+            heavy = layer.role in ("frame", "bag_line", "neckwear", "lower_trim")
+            self.stroke(points, self.width * (1.0 if heavy else 0.75), 60 if self.style == "pencil" else 40)
+            return
+        dark = layer.role in ("lens", "item_dark", "eye", "gap", "sole_dark")
+        self.pen.polygon(points, fill=70 if dark else 255)
+        self.fill(layer, points, person, expressed)
+        self.outline(points)
+
+    def outline(self, points: list[Point]) -> None:
+        ring = [*points, points[0]]
+        if self.style == "line":
+            self.stroke(ring, self.width, 25)
+        elif self.style == "pencil":
+            for ink in (70, 110):
+                self.stroke(self.wobble(ring, 0.0035), self.width, ink)
+        else:
+            count = len(ring) - 1
+            start, step = self.rng.randrange(max(1, count)), max(2, math.ceil(count * 0.42))
+            for k in range(2):
+                first = start + k * (count // 2)
+                piece = [ring[(first + i) % count] for i in range(step + 1)]
+                self.stroke(self.wobble(piece, 0.002), self.width, 35)
+
+    def fill(self, layer: Layer, points: list[Point], person: Person, expressed: dict[str, str]) -> None:
+        """Hair strokes, the pattern of a garment, and, in pencil, its tone."""
+        name = layer.role
+        if name in ("hair", "beard") and self.style != "sparse":
+            self.hatch(points, 0.014, 90.0, 95, self.width * 0.7)
+        tone = expressed.get(f"{name}_tone")
+        if tone == "dark":
+            self.hatch(points, 0.011, 45.0, 120, self.width)
+            self.hatch(points, 0.016, -45.0, 130, self.width * 0.8)
+        elif tone == "middle":
+            self.hatch(points, 0.020, 45.0, 150, self.width * 0.8)
+        if layer.pattern and name == "upper":
+            self.pattern(points, person.upper_pattern)
+        elif layer.pattern and name == "lower" and self.style != "sparse":
+            self.pattern(points, person.lower_pattern)
+
+    def pattern(self, points: list[Point], kind: str) -> None:
+        if kind == "striped":
+            self.hatch(points, 0.046, 0.0, 70, self.scale * 0.015)
+        elif kind == "checked":
+            self.hatch(points, 0.046, 0.0, 80, self.width)
+            self.hatch(points, 0.046, 90.0, 80, self.width)
+        elif kind == "dotted":
+            self.dots(points)
+
+    def inside(self, points: list[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
+        xs, ys = [p[0] for p in points], [p[1] for p in points]
+        left, top = max(0, int(min(xs))), max(0, int(min(ys)))
+        right, bottom = min(self.image.width, int(max(xs)) + 2), min(self.image.height, int(max(ys)) + 2)
+        if right <= left or bottom <= top:
+            return None
+        mask = Image.new("L", (right - left, bottom - top))
+        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
+        return mask, (left, top, right, bottom)
+
+    def ink(self, points: list[Point], sheet: Image.Image, box: tuple[int, int, int, int], mask: Image.Image) -> None:
+        area = self.image.crop(box)
+        area.paste(sheet, (0, 0), mask)
+        self.image.paste(area, box[:2])
+
+    def hatch(self, points: list[Point], gap: float, degrees: float, ink: Grey, width: float) -> None:
+        """Parallel strokes inside an outline, `gap` of the person's height apart; they keep what lies beneath them."""
+        found = self.inside(points)
+        if found is None:
+            return
+        mask, box = found
+        sheet = self.image.crop(box)
+        pen, step = ImageDraw.Draw(sheet), max(3.0, gap * self.scale)
+        w, h = sheet.size
+        dx, dy = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 45.0: (0.7, -0.7), -45.0: (0.7, 0.7)}[degrees]
+        reach, shake = w + h, 0.0 if self.style == "line" else step * 0.15
+        offset = -((box[0] * -dy + box[1] * dx) % step) if self.style == "line" else self.rng.uniform(0, step)
+        for k in range(-int(reach / step) - 1, int(reach / step) + 2):
+            at = k * step + offset + (self.rng.uniform(-shake, shake) if shake else 0.0)
+            x, y = -dy * at, dx * at
+            pen.line(
+                (x - dx * reach, y - dy * reach, x + dx * reach, y + dy * reach), fill=ink, width=max(1, round(width))
+            )
+        self.ink(points, sheet, box, mask)
+
+    def dots(self, points: list[Point]) -> None:
+        found = self.inside(points)
+        if found is None:
+            return
+        mask, box = found
+        sheet = self.image.crop(box)
+        pen, step, r = ImageDraw.Draw(sheet), self.scale * 0.042, self.scale * 0.011
+        for j in range(int(sheet.height / step) + 2):
+            for i in range(int(sheet.width / step) + 2):
+                x, y = (i + 0.5 * (j % 2)) * step, j * step
+                pen.ellipse((x - r, y - r, x + r, y + r), fill=60)
+        self.ink(points, sheet, box, mask)
+
+    def finish(self) -> Image.Image:
+        image = self.image.reduce(_OVER)
+        if self.style == "pencil":
+            image = image.filter(ImageFilter.GaussianBlur(0.4))
+        return image.convert("RGB")

@@ -1,0 +1,1 @@
+"""The verbs of the laboratory, registered by name in `descry.cli`."""

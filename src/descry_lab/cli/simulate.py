@@ -1,0 +1,103 @@
+"""descry simulate: let simulated witnesses answer, and measure."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from descry.errors import UsageError
+
+
+def simulate(
+    data: tyro.conf.Positional[Path],
+    /,
+    model: str = "demo",
+    part: str = "test",
+    policy: tuple[str, ...] = (),
+    rounds: int = 5,
+    seeds: int = 3,
+    forget: float = 0.0,
+    err: float = 0.0,
+    vague: float = 0.0,
+    contradict: float = 0.0,
+    questions: Path | None = None,
+    withhold: float = 0.0,
+    probes: int = 0,
+    truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    out: Path | None = None,
+    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+) -> int:
+    """Rank of the person after every round, for witnesses who know a record of the person and never a picture.
+
+    Args:
+        data: a folder of synthetic people, or a folder in which the frozen benchmark is written when it is not there.
+        model: demo or a run folder.
+        part: test (1,000 people of the frozen benchmark), val (500, for choosing anything) or calibration (4,000).
+        policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed
+            (questions by gain, at random, or in one order), closest (of those shown), or all (feedback, gain and
+            closest in turn); may be repeated; left out, each of them.
+        rounds: how many after the start.
+        seeds: how many witnesses of each person.
+        forget: share of the answers that are "don't know", 0 to 1.
+        err: share of the answers that are the opposite of the record, 0 to 1.
+        vague: how often a colour is not known, 0 to 1.
+        contradict: how often an earlier answer is taken back, 0 to 1.
+        questions: a JSON table of your own, with key, question and phrase in each row; left out, the package's.
+        withhold: share of the attributes left out of the table.
+        probes: only the first so many people; 0 for all.
+        truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.
+        out: write all ranks to this file, as JSON.
+        json_: print the same JSON.
+    """
+    from descry.embed import load
+    from descry.evaluate import Embedded
+    from descry.interact.questions import vocabulary
+    from descry_people.benchmark import PARTS, benchmark, held_in, records_of
+    from descry_people.read import read_people, read_records
+
+    from .. import simulation
+    from ..simulation import withheld, world_of
+    from ..witness import Habits
+
+    if not data.is_dir():
+        raise UsageError(f"there is no folder {data}; make one, and the benchmark is drawn into it (descry people)")
+    if part not in PARTS:
+        raise UsageError(f"there is no part {part!r}; allowed: {', '.join(sorted(PARTS))}")
+    habits = Habits(forget, err, vague, contradict)
+    whole = (data / "people.jsonl").exists()
+    people = read_people(data) if whole else benchmark(data, part=part, identities=PARTS[part][1])
+    known = read_records(data) if whole else records_of(data, part=part, identities=PARTS[part][1])
+    benches = getattr(people, held_in(part)) or people.test or people.val
+    loaded = load(model)
+    print(f"embedding {len(benches['sketch'].photos)} photographs", file=sys.stderr)
+    table = vocabulary(questions)
+    if withhold:
+        table = tuple(withheld(table, withhold))
+    world = world_of(
+        loaded,
+        benches["sketch"],
+        known,
+        table,
+        Embedded.of(loaded, benches["sketch"]),
+        benches.get("sketch+text"),
+        truth=truth,
+    )
+    if probes:
+        world = simulation.first(world, probes)
+    courses = [
+        simulation.simulate(world, name, habits, rounds, seed)
+        for name in policy or simulation.POLICIES
+        for seed in range(seeds)
+    ]
+    rows = [simulation.to_json(c) for c in courses]
+    told = json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows})
+    if out:
+        out.write_text(told + "\n", "utf-8")
+    print(told if json_ else "\n".join(simulation.table(courses)))
+    if loaded.note:
+        print(loaded.note, file=sys.stderr)
+    return 0

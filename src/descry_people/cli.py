@@ -1,0 +1,162 @@
+"""descry people and descry data miniature: data sets of synthetic people, and the frozen benchmark of them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from descry.cli.progress import progress
+
+Json = Annotated[bool, tyro.conf.arg(name="json")]
+Folder = tyro.conf.Positional[Path]
+NOTE = "Synthetic people: no evidence of accuracy on real people."
+
+
+def people(
+    out: Folder,
+    /,
+    identities: int = 1000,
+    photos: int = 4,
+    sketches: int = 3,
+    captions: int = 2,
+    seed: int = 0,
+    world: int = 0,
+    val: int | None = None,
+    test: int | None = None,
+    width: int = 128,
+    height: int = 256,
+    first: int = 0,
+    processes: int | None = None,
+    benchmark: Literal["none", "test", "val", "calibration"] = "none",
+    oracle: bool = False,
+    train: Path | None = None,
+    videos: float = 0.0,
+    json_: Json = False,
+    quiet: bool = False,
+) -> int:
+    """Write a data set of synthetic people, or the frozen benchmark, and say where it is. A run that was stopped goes
+    on where it was.
+
+    Args:
+        out: a new folder; with --benchmark the folder under which the benchmark is kept.
+        identities: how many people.
+        photos: photographs of each person, from different cameras.
+        sketches: sketches of each person.
+        captions: sentences for each photograph.
+        seed: another population.
+        world: set of cameras, places and drawing, 0 or 1.
+        val: people kept for validation; a tenth when left out.
+        test: people kept for testing; a tenth when left out.
+        width: of a picture, in pixels.
+        height: of a picture, in pixels.
+        first: number of the first person in the population; ranges that do not overlap share nobody.
+        processes: how many draw at once; one per core when left out.
+        benchmark: write and check the frozen benchmark instead: its test part (1,000 people), its val part (500), or
+            its calibration part (4,000).
+        oracle: with --benchmark, also print R@1 of rankers that use no learned model of people.
+        train: with --oracle, a folder of synthetic training people, for the linear baseline.
+        videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people
+            walk, with their boxes and tracks.
+        json_: print JSON.
+        quiet: no progress.
+    """
+    if videos:
+        return _videos(out, videos, identities, seed, world, first, json_, quiet)
+    if benchmark != "none":
+        return _benchmark(out, benchmark, oracle, train, processes, json_, quiet)
+    from .folder import write_people
+
+    held_out = {"val": identities // 10 if val is None else val, "test": identities // 10 if test is None else test}
+    splits = {"train": identities - sum(held_out.values()), **held_out}
+    with progress("drawing people", identities, quiet or json_) as tick:
+        write_people(
+            out,
+            identities,
+            photos,
+            sketches,
+            captions,
+            seed=seed,
+            world=world,
+            splits=splits,
+            size=(width, height),
+            first=first,
+            processes=processes,
+            progress=tick,
+        )
+    if json_:
+        print(json.dumps({"folder": str(out), "identities": identities, "splits": splits, "note": NOTE}, indent=2))
+        return 0
+    print(f"{identities:,} people in {out}: {', '.join(f'{count:,} {name}' for name, count in splits.items())}. {NOTE}")
+    print(f"photographs to index: descry index {out / 'photos'} --model demo --out GALLERY")
+    return 0
+
+
+def _videos(
+    out: Path, seconds: float, identities: int, seed: int, world: int, first: int, json_: bool, quiet: bool
+) -> int:
+    from .video import write_videos
+
+    with progress("drawing frames", None, quiet or json_) as tick:
+        folder = write_videos(out, identities, seconds, seed=seed, world=world, first=first, progress=tick)
+    names = sorted(path.name for path in folder.glob("*.mp4"))
+    if json_:
+        print(json.dumps({"folder": str(folder), "videos": names, "note": NOTE}, indent=2))
+        return 0
+    print(f"{', '.join(names)} in {folder}, with boxes and tracks beside them. {NOTE}")
+    print(f"to cut the people out: descry crop {folder} --out CROPS")
+    return 0
+
+
+def _benchmark(
+    out: Path, part: str, oracle: bool, train: Path | None, processes: int | None, json_: bool, quiet: bool
+) -> int:
+    from .benchmark import BENCHMARK_VERSION, PARTS, baseline_table, check, write_part
+    from .read import read_people
+
+    count = PARTS[part][1]
+    with progress("drawing the benchmark", count, quiet or json_) as tick:
+        folder = write_part(out, part, processes=processes, progress=tick)
+    check(folder, part)
+    table = {}
+    if oracle:
+        table = baseline_table(out, count, part, train=read_people(train) if train else None)
+    if json_:
+        found = {"folder": str(folder), "version": BENCHMARK_VERSION, "people": count, "r1": table, "note": NOTE}
+        print(json.dumps(found, indent=2))
+        return 0
+    print(f"benchmark version {BENCHMARK_VERSION}, {part}: {count:,} people in {folder}, as frozen. {NOTE}")
+    for ranker, row in table.items():
+        print(f"  {ranker:<18} R@1  " + "   ".join(f"{kind} {value:.1f}" for kind, value in row.items()))
+    return 0
+
+
+def miniature(
+    name: tyro.conf.Positional[str], out: Folder, /, variant: str = "", seed: int = 0, json_: Json = False
+) -> int:
+    """Write a tiny, valid tree of a data set's format from synthetic people, to try its reader without any agreement.
+
+    Args:
+        name: the data set, or all.
+        out: a new folder.
+        variant: which circulating form; the first of the set's variants when left out.
+        seed: other synthetic people.
+        json_: print JSON.
+    """
+    from descry.data import DATASETS
+    from descry.data.check import MARKER
+
+    from .miniature import write_miniature
+
+    told = []
+    for one in DATASETS if name == "all" else (name,):
+        made = write_miniature(one, out / one if name == "all" else out, variant or None, seed)
+        if not json_:
+            print(made)
+        about = json.loads((made / MARKER).read_text("utf-8"))
+        told.append({"name": one, "folder": str(made), "variant": about["variant"], "counts": about["counts"]})
+    if json_:
+        print(json.dumps(told, indent=2))
+    return 0
