@@ -268,3 +268,31 @@ def test_commitments_tell_nothing_without_the_key() -> None:
     assert commitment(one, "picture", "ab") == commitment(one, "picture", b"ab")
     made = [commitment(k, w, v) for k in (one, other) for w in ("picture", "query") for v in ("ab", "ac")]
     assert len(set(made)) == 8
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"n":1e999,"before":"0"}',
+        b'{"n":NaN,"before":"0"}',
+        b'{"n":-3,"before":"0"}',
+        b'{"n":true,"before":"0"}',
+        b'{"n":2.5,"before":"0"}',
+        b'{"n":2,"before":{}}',
+        b'{"n":' + b"9" * 4000 + b',"before":"0"}',
+        b'{"n":' + b"9" * 5000 + b',"before":"0"}',
+        b'{"n":2,"before":"0","x":' + b"[" * 50_000 + b"]" * 50_000 + b"}",
+        b"[2]",
+    ],
+    ids=["infinite", "nan", "negative", "bool", "fraction", "no hash before", "large", "too large", "deep", "list"],
+)
+def test_a_line_that_was_sealed_with_an_odd_content_is_a_fault_and_blocks_nothing(tmp_path, body: bytes) -> None:
+    account = Audit(tmp_path)
+    account.append("index", items=1)
+    with open(account.path, "ab") as file:
+        file.write(body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
+    assert [fault.line for fault in account.verify().faults][:1] == [2]
+    assert account.append("search", inquiry="").number == 3
+    assert account.append("search", inquiry="").number == 4
+    assert account.export()[1] == account.head()
+    assert {fault.line for fault in account.verify().faults} <= {2, 3}, "lines after it are judged afresh"

@@ -12,6 +12,8 @@ from typing import Any
 from ..errors import UsageError
 
 FIRST = "0" * 64
+LIMIT = 1 << 53
+"""Numbers of lines stay below it."""
 _BLOCK = 1 << 16
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
 _SEAL_BYTES = len(b',"hash":""}\n') + 64
@@ -102,7 +104,10 @@ def sealed(row: dict[str, Any]) -> tuple[Line, bytes]:
 
 
 def _read(raw: bytes) -> tuple[int, str, str | None, str]:
-    """Number, hash of the line before, own hash as stored (None: no line of an account) and as it is."""
+    """Number, hash of the line before, own hash as stored (None: no line of an account) and as it is.
+
+    A line that anybody can seal may hold anything: what is no number of a line reads as 0.
+    """
     seal = _SEAL.search(raw)
     body = raw[:-_SEAL_BYTES] + b"}"
     real = hashlib.sha256(body).hexdigest()
@@ -110,9 +115,12 @@ def _read(raw: bytes) -> tuple[int, str, str | None, str]:
         return 0, "", None, real
     try:
         row = json.loads(body)
-        return int(row["n"]), str(row["before"]), seal[1].decode(), real
-    except (ValueError, KeyError, TypeError):
+        number, before = row["n"], row["before"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0, "", seal[1].decode(), real
+    if type(number) is not int or not 0 < number < LIMIT or not isinstance(before, str):
+        return 0, "", seal[1].decode(), real
+    return number, before, seal[1].decode(), real
 
 
 def spoilt_end(tail: bytes) -> bool:
