@@ -724,7 +724,7 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
         rows = [stack(terms) for terms in whole]
         similarity = np.concatenate(rows) @ vectors.T
         ends = np.cumsum([len(r) for r in rows])[:-1]
-        for row, terms, block in zip(out[start:], whole, np.split(similarity, ends), strict=False):
+        for row, terms, block in zip(out[start : start + at_once], whole, np.split(similarity, ends), strict=True):
             row[:] = fit(terms, block, formula).scores(block)
     return out
 
@@ -734,7 +734,7 @@ def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: n
     f, slope = fitted.formula, 0.0
     strength = {"linear": 1 / fitted.base_spread, "like": f.like, "unlike": f.unlike}
     strength |= {"evidence": f.evidence, "not": f.negation}
-    for term, spread in zip(fitted.terms, fitted.spread, strict=False):
+    for term, spread in zip(fitted.terms, fitted.spread[: len(fitted.terms)], strict=True):
         steep = 1.0
         if term.shape in ("evidence", "not"):
             steep = abs(term.curve[0]) if term.curve else f.steepness

@@ -82,7 +82,8 @@ def search(
     with Gallery.open(gallery, model or None, machine.load) as opened:
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None)
-    for note in filter(None, (told(query, found.query), *notes, found.note)):
+    unaccounted = "" if "compact" in opened.store.capabilities else "a distributed gallery keeps no account of searches"
+    for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):
         print(f"note: {note}", file=sys.stderr)
     results.tell(found, json_)
     if csv_:
