@@ -117,7 +117,7 @@ def rank_people(
         numbers = range(i, i + len(scores))
         wanted = [np.sort(order[begin[q] : end[q]]) for q in numbers]
         if ignored is not None and any(len(ignored[q]) for q in numbers):
-            scores = np.array(scores)
+            scores = np.array(scores, np.result_type(scores, np.float32))  # whole numbers hold no infinity
             for row, q in enumerate(numbers):
                 scores[row, list(ignored[q])] = -np.inf
                 wanted[row] = np.setdiff1d(wanted[row], np.asarray(ignored[q], np.int64), assume_unique=True)

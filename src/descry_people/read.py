@@ -19,7 +19,7 @@ Row = dict[str, Any]
 
 def _lines(path: Path) -> list[Row]:
     try:
-        return [json.loads(line) for line in path.read_text().splitlines()]
+        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
     except FileNotFoundError:
         raise DataError(f"{path} is missing; write the folder with `descry people`") from None
     except json.JSONDecodeError as error:

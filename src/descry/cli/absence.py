@@ -98,7 +98,7 @@ def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[
     from ..search import terms_of
 
     rows: dict[str, list[tuple[Any, list[int], list[int], str]]] = defaultdict(list)
-    lines = path.read_text("utf-8").splitlines()[:limit]
+    lines = path.read_text("utf-8").rstrip("\n").split("\n")[:limit]
     with progress("encoding queries", len(lines), quiet) as tick:
         for number, line in enumerate(lines, 1):
             try:

@@ -11,7 +11,7 @@ from hashlib import sha256
 from ..errors import DataError, UsageError
 from ..query import Part, Query
 from ..records import Benchmark, Dataset, Example, Photo, Probe, validate
-from .faults import faults, natural, numbered, repeated
+from .faults import faults, natural, numbered, repeated, unlike
 from .table import Row, Table
 
 
@@ -122,15 +122,19 @@ class Split:
         return self.benchmark(name, probes)
 
     def photo(self, name: str = "photo") -> dict[str, Benchmark]:
-        """One probe per photograph whose role is query; the same person by the same camera is ignored."""
+        """One probe per photograph whose role is query; the same person by the same camera is ignored.
+
+        An unknown camera equals no other.
+        """
         same: dict[tuple[int, str], list[int]] = defaultdict(list)
         for i, p in enumerate(self.photos):
-            same[p.pid, p.camera].append(i)
+            if p.camera:
+                same[p.pid, p.camera].append(i)
         probes = [
             Probe(
                 Query(photos=(Part(self.table.where(r.path)),)),
                 self.pids[r.pid],
-                tuple(same[self.pids[r.pid], r.camera]),
+                tuple(same.get((self.pids[r.pid], r.camera), ())),
                 r.camera,
             )
             for r in self.rows
@@ -212,5 +216,5 @@ def assemble(
         raise DataError(f"{table.name}: " + "; ".join(found) + f"; run: descry data check {table.name} {table.root}")
     present = {r.split for r in table.rows}
     made = {split: benchmarks(Split.of(table, split)) for split in ("val", "test") if split in present}
-    source = "; ".join(filter(None, (str(table.root), table.variant, *table.notes, *repeated(table))))
+    source = "; ".join(filter(None, (str(table.root), table.variant, *table.notes, *repeated(table), *unlike(table))))
     return validate(Dataset(table.name, train_rows(table, by), made.get("val", {}), made.get("test", {}), source))

@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import DataError
 from . import module
 from .card import Expected
-from .faults import DISTRACTORS, faults, repeated
+from .faults import DISTRACTORS, faults, repeated, unlike
 from .files import missing_files, unreadable
 from .table import SPLITS, Table, read_text
 
@@ -101,7 +101,7 @@ def check(
         miniature=bool(marker),
         counts=compared,
         faults=tuple(wrong),
-        notes=table.notes + repeated(table),
+        notes=table.notes + repeated(table) + unlike(table),
         **about,
     )
 

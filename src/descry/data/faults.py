@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from ..errors import nearest
 from .table import SPLITS, Row, Table
 
 DISTRACTORS = ("-1",)
 """Identities of a gallery that no probe looks for."""
+MAX_DIGITS = 1000
+"""An id of more digits is ordered as a name."""
 
 
 def faults(table: Table) -> list[str]:
@@ -36,7 +40,53 @@ def faults(table: Table) -> list[str]:
         out.append(
             f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
         )
-    return out + _unanswerable(table)
+    return out + _unresolved(table) + _unanswerable(table)
+
+
+def _unresolved(table: Table) -> list[str]:
+    """Sketches whose `drawn_from` names no photograph, or one of somebody else."""
+    shown: dict[str, set[str]] = defaultdict(set)
+    for row in table.rows:
+        if row.path:
+            shown[row.path].add(row.pid)
+    drawn = [r for r in table.rows if r.drawn_from]
+    lost = [r for r in drawn if r.drawn_from not in shown]
+    other = [r for r in drawn if r.drawn_from in shown and r.pid not in shown[r.drawn_from]]
+    out = []
+    if lost:
+        hint = nearest(lost[0].drawn_from, list(shown))
+        out.append(
+            f"{len(lost)} of {len(drawn)} sketches name a photograph in drawn_from that the table does not hold: "
+            f"{lost[0].sketch or lost[0].path} names {lost[0].drawn_from}; {hint}"
+        )
+    if other:
+        first = other[0]
+        out.append(
+            f"{len(other)} of {len(drawn)} sketches are drawn from a photograph of somebody else: "
+            f"{first.sketch or first.path} of {first.pid} names {first.drawn_from}"
+        )
+    return out
+
+
+def unlike(table: Table) -> tuple[str, ...]:
+    """Notes on what is unknown or written in two ways, and how it is read."""
+    out = []
+    ways: dict[tuple[int, int], set[str]] = defaultdict(set)
+    for row in table.rows:
+        kind, value, _ = natural(row.pid)
+        if kind == 0:
+            ways[kind, value].add(row.pid)
+    twice = [sorted(pids) for pids in ways.values() if len(pids) > 1]
+    if twice:
+        out.append(f"{len(twice)} numbers are written in several ways and count as different people: {twice[0]}")
+    asked = [r for r in table.rows if r.role]
+    blind = sum(not r.camera for r in asked)
+    if blind:
+        out.append(
+            f"{blind} of {len(asked)} query photographs have no camera: none of the person's photographs is ignored "
+            "for them"
+        )
+    return tuple(out)
 
 
 def repeated(table: Table) -> tuple[str, ...]:
@@ -58,8 +108,9 @@ def _unanswerable(table: Table) -> list[str]:
 
 
 def natural(pid: str) -> tuple[int, int, str]:
-    """Sort key: numbers by value, then names."""
-    return (0, int(pid), "") if pid.lstrip("-").isdigit() else (1, 0, pid)
+    """Sort key: numbers by value, then names. No two ids share a key, so no order depends on a set's."""
+    number = len(pid) <= MAX_DIGITS and re.fullmatch(r"-?[0-9]+", pid)
+    return (0, int(pid), pid) if number else (1, 0, pid)
 
 
 def numbered(rows: Iterable[Row]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from ..records import Benchmark, Dataset
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
 from .faults import natural
-from .table import Row, Table, read_text
+from .table import Row, Table, lines_of, read_text
 
 SPLITS = 10
 STYLE_SIZES = (46, 20, 79, 33, 22)
@@ -117,7 +117,7 @@ def read_styles(root: Path) -> dict[str, tuple[str, ...]]:
     styles: dict[str, tuple[str, ...]] = {}
     seen: dict[str, str] = {}
     for file in files:
-        lines = [line.strip() for line in read_text(file).splitlines() if line.strip()]
+        lines = [line.strip() for line in lines_of(read_text(file)) if line.strip()]
         for number, line in enumerate(lines, 1):
             if not line.isdigit():
                 raise DataError(f"pku-sketch: styleAnnotation/{file.name}, line {number}: {line!r} is no id")
@@ -135,7 +135,7 @@ def given_split(root: Path, split: int) -> tuple[tuple[str, ...], tuple[str, ...
         pids: dict[str, None] = {}
         for kind in ("visible", "sketch"):
             file = root / "idx" / f"{part}_{kind}_{split}.txt"
-            for number, line in enumerate(read_text(file).splitlines(), 1):
+            for number, line in enumerate(lines_of(read_text(file)), 1):
                 words = line.split()
                 if not words:
                     continue
@@ -216,7 +216,7 @@ def split_hash(train: tuple[str, ...], test: tuple[str, ...]) -> str:
 def _sentences(root: Path) -> dict[str, tuple[str, ...]]:
     """Id → its sentences, of lines "id/…@sentence"."""
     out: dict[str, tuple[str, ...]] = {}
-    for number, line in enumerate(read_text(root / "TriReID.txt").splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(root / "TriReID.txt")), 1):
         if not line.strip():
             continue
         where, found, sentence = line.partition("@")

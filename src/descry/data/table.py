@@ -10,6 +10,8 @@ import csv
 import dataclasses
 import io
 import json
+import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -23,6 +25,10 @@ UNSPLIT = "?"
 """The split of a row that will be given one at import; no reader returns it."""
 ROLES = ("", "query")
 SEPARATOR = " | "
+NO_VALUE = ("nan", "null", "none", "<na>")
+"""What programs write where a value is missing."""
+MAX_CELL = 16 * 2**20
+"""Most characters of one CSV cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,22 +105,38 @@ def read_text(path: Path) -> str:
 
 
 def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    reader = csv.DictReader(io.StringIO(text), restkey="")
-    for record in reader:
+    held = csv.field_size_limit(MAX_CELL)
+    try:
+        reader = csv.DictReader(io.StringIO(text, newline=None), restkey="")
+        named, records = reader.fieldnames or (), [(reader.line_num, record) for record in reader]
+    except csv.Error as error:
+        raise DataError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
+    finally:
+        csv.field_size_limit(held)
+    sign = next((s for s in ";\t|" if len(named) == 1 and s in named[0]), "")
+    if sign:
+        raise DataError(f"{path.name}: its columns are separated by {sign!r}; save it with commas")
+    for number, record in records:
         if "" in record or None in record.values():
-            cells = len(reader.fieldnames or ())
-            raise DataError(f"{path.name}, line {reader.line_num}: it has not the {cells} cells of the header")
-        yield reader.line_num, dict(record)
+            raise DataError(f"{path.name}, line {number}: it has not the {len(named)} cells of the header")
+        yield number, dict(record)
+
+
+def lines_of(text: str) -> list[str]:
+    """The lines of a text file, ended by LF, CR LF or CR only: U+2028, U+0085 and their kin are part of a line."""
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines_of(text), 1):
         if not line.strip():
             continue
         try:
             record = json.loads(line)
         except json.JSONDecodeError as error:
             raise DataError(f"{path.name}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
+        except (ValueError, RecursionError) as error:
+            raise DataError(f"{path.name}, line {number}: not JSON that is read here ({error})") from None
         if not isinstance(record, dict):
             raise DataError(
                 f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}"
@@ -128,17 +150,22 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
     `caption` is read like `captions`. where: file and line, for the message of DataError.
     """
     for name in ("split", "pid"):
-        if record.get(name) in (None, ""):
+        if name in record and record[name] is None:
+            raise DataError(f"{where}: {name!r} is null; every row needs one")
+        if record.get(name, "") == "":
             others = [k for k in record if k]
             raise DataError(f"{where}: there is no {name!r}; {nearest(name, others) if others else 'the row is empty'}")
     split = str(record["split"]).strip().lower()
     if split not in (*SPLITS, UNSPLIT):
         raise DataError(f"{where}: split {record['split']!r} is unknown; {nearest(split, SPLITS)}")
-    role = str(record.get("role") or "")
+    role = _word(record.get("role"), f"{where}: role")
     if role not in ROLES:
         raise DataError(f"{where}: role {role!r} is unknown; it is 'query' or empty")
-    fields = {name: str(record.get(name) or "").strip() for name in ("camera", "track", "style")}
-    paths = {name: clean_path(record.get(name) or "", where) for name in ("path", "sketch", "drawn_from")}
+    pid = _word(record["pid"], f"{where}: pid")
+    if not pid:
+        raise DataError(f"{where}: pid {record['pid']!r} stands for a missing value; every row needs an identity")
+    fields = {name: _word(record.get(name), f"{where}: {name}") for name in ("camera", "track", "style")}
+    paths = {name: clean_path(_given(record.get(name)), where) for name in ("path", "sketch", "drawn_from")}
     captions = _texts(record.get("captions") or record.get("caption") or (), f"{where}: captions")
     back = _texts(record.get("back_translations") or (), f"{where}: back_translations")
     if back and len(back) != len(captions):
@@ -148,13 +175,32 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
         )
     if not paths["path"] and not paths["sketch"]:
         raise DataError(f"{where}: it names neither a photograph ('path') nor a sketch ('sketch')")
-    common: dict[str, Any] = {"split": split, "pid": str(record["pid"]).strip(), "track": fields["track"]}
+    common: dict[str, Any] = {"split": split, "pid": pid, "track": fields["track"]}
     texts: dict[str, Any] = {"captions": captions, "back_translations": back}
     sketch: dict[str, Any] = {"sketch": paths["sketch"], "style": fields["style"], "drawn_from": paths["drawn_from"]}
     if not paths["path"]:
         return [Row(**common, **sketch, **texts)]
     photo = Row(**common, path=paths["path"], camera=fields["camera"], role=role, **texts)
     return [photo, Row(**common, **sketch)] if paths["sketch"] else [photo]
+
+
+def _given(value: Any) -> Any:
+    """A value, or "" where it is missing: null or not a number."""
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
+
+
+def _word(value: Any, what: str) -> str:
+    """A name as text, "" where it is missing. The number 7.0 is 7; DataError for a list, true, 7.5 or infinity."""
+    value = _given(value)
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, (str, int)):
+        raise DataError(f"{what} must be text or a whole number; got {value!r:.80}")
+    try:
+        text = str(value).strip()
+    except ValueError:
+        raise DataError(f"{what} is a number of too many digits; write it as text") from None
+    return "" if text.lower() in NO_VALUE else text
 
 
 def clean_path(given: Any, where: str) -> str:

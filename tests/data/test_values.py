@@ -1,0 +1,177 @@
+"""Values of tables: what is missing, what is written in odd ways, and references that meet nothing."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from descry.data.assemble import Split, assemble
+from descry.data.faults import faults, natural, numbered, unlike
+from descry.data.table import Row, Table, lines_of, read_table, rows_of, write_table
+from descry.errors import DataError, DescryError
+from descry.metrics import rank_people
+
+PHOTO = {"split": "test", "pid": "1", "path": "a.png"}
+
+
+def table(*rows, root="."):
+    from pathlib import Path
+
+    return Table("own", Path(root), rows)
+
+
+@pytest.mark.parametrize(
+    "pid", [None, "", float("nan"), "nan", "NaN", "null", "None", True, [1], {}, 7.5, float("inf")]
+)
+def test_a_missing_or_odd_identity_is_refused(pid):
+    with pytest.raises(DataError, match="pid"):
+        rows_of(PHOTO | {"pid": pid}, "line 1")
+
+
+@pytest.mark.parametrize(("pid", "read"), [(7, "7"), (7.0, "7"), ("7", "7"), ("007", "007"), (0, "0"), ("²", "²")])
+def test_an_identity_is_read_as_what_it_is(pid, read):
+    assert rows_of(PHOTO | {"pid": pid}, "line 1")[0].pid == read
+
+
+@pytest.mark.parametrize("name", ["camera", "track"])
+@pytest.mark.parametrize(("given", "read"), [(0, "0"), (3.0, "3"), (None, ""), (float("nan"), ""), ("nan", "")])
+def test_the_camera_of_number_0_is_known_and_a_missing_one_is_not(name, given, read):
+    assert getattr(rows_of(PHOTO | {name: given}, "line 1")[0], name) == read
+
+
+@pytest.mark.parametrize("name", ["camera", "track", "style", "role"])
+@pytest.mark.parametrize("given", [["c1"], {"a": 1}, True, 1.5])
+def test_a_field_that_is_no_name_is_refused(name, given):
+    with pytest.raises(DataError, match=name):
+        rows_of(PHOTO | {"sketch": "s.png", name: given}, "line 1")
+
+
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\u0085", "\x0b", "\x0c", "\x1c", "\x1e"])
+def test_a_caption_with_a_line_separator_is_written_and_read_back(tmp_path, sign):
+    rows = (Row("test", "1", "a.png", captions=(f"a red{sign}hat",)), Row("test", "2", "b.png"))
+    write_table(tmp_path / "t.jsonl", rows)
+    assert read_table(tmp_path / "t.jsonl") == rows
+    write_table(tmp_path / "t.csv", rows)
+    assert read_table(tmp_path / "t.csv") == rows
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_line_end_is_read(tmp_path, end):
+    (tmp_path / "t.csv").write_bytes(end.join(["split,pid,path", "test,1,a.png", "test,2,b.png", ""]).encode())
+    lines = [json.dumps(PHOTO), json.dumps(PHOTO | {"pid": 2})]
+    (tmp_path / "t.jsonl").write_bytes(end.join(lines).encode())
+    assert [r.pid for r in read_table(tmp_path / "t.csv")] == ["1", "2"]
+    assert [r.pid for r in read_table(tmp_path / "t.jsonl")] == ["1", "2"]
+    assert lines_of(f"a{end}b") == ["a", "b"]
+
+
+def test_a_long_cell_is_read(tmp_path):
+    words = "red hat " * 40_000
+    (tmp_path / "t.csv").write_text(f"split,pid,path,caption\ntest,1,a.png,{words}\n")
+    assert read_table(tmp_path / "t.csv")[0].captions == (words.strip(),)
+
+
+def test_another_separator_is_named(tmp_path):
+    (tmp_path / "t.csv").write_text("split;pid;path\ntest;1;a.png\n")
+    with pytest.raises(DataError, match="separated by ';'"):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize("pid", ["²", "--5", "9" * 5000, "٣", "-", "7a"])
+def test_ids_that_only_look_like_numbers_are_ordered_as_names(pid):
+    assert natural(pid) == (1, 0, pid)
+    assert numbered([Row("train", pid, "a"), Row("train", "3", "b")]) == {"3": 0, pid: 1, "-1": -1}
+
+
+def test_class_numbers_do_not_depend_on_the_hash_seed():
+    code = (
+        "from descry.data.faults import numbered; from descry.data.table import Row;"
+        "print(numbered([Row('train', p, p) for p in ('7', '007', '07', 'b', '+7', '0007')]))"
+    )
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in "01234"
+    }
+    assert said == {"{'0007': 0, '007': 1, '07': 2, '7': 3, '+7': 4, 'b': 5, '-1': -1}\n"}
+
+
+def test_numbers_written_in_two_ways_are_told():
+    (note,) = unlike(table(Row("test", "7", "a"), Row("test", "007", "b"), Row("test", "8", "c")))
+    assert "'007', '7'" in note
+
+
+@pytest.mark.parametrize("name", ["p_0.PNG", "0.png", "elsewhere/p_0.png"])
+def test_a_drawn_from_that_names_no_photograph_is_refused(name):
+    held = table(
+        Row("test", "1", "p_0.png"), Row("test", "1", "p_1.png"), Row("test", "1", sketch="s.png", drawn_from=name)
+    )
+    with pytest.raises(DataError, match=r"1 of 1 sketches name .* that the table does not hold"):
+        assemble(held)
+
+
+def test_a_drawn_from_of_somebody_else_is_refused():
+    held = table(
+        Row("test", "1", "a.png"), Row("test", "2", "b.png"), Row("test", "1", sketch="s.png", drawn_from="b.png")
+    )
+    assert any("somebody else" in fault for fault in faults(held))
+
+
+def test_a_known_drawn_from_is_ignored_by_its_sketch():
+    held = table(
+        Row("test", "1", "a.png"), Row("test", "1", "b.png"), Row("test", "1", sketch="s.png", drawn_from="b.png")
+    )
+    assert faults(held) == []
+    assert Split.of(held, "test").sketch()["sketch"].probes[0].ignore == (1,)
+
+
+def test_an_unknown_camera_equals_no_other():
+    held = table(
+        Row("test", "1", "q.png", role="query"),
+        Row("test", "2", "r.png", role="query", camera="c1"),
+        Row("test", "1", "a.png"),
+        Row("test", "2", "b.png", camera="c1"),
+        Row("test", "2", "c.png", camera="c2"),
+    )
+    probes = Split.of(held, "test").photo()["photo"].probes
+    assert [p.ignore for p in probes] == [(), (1,)]
+    assert "1 of 2 query photographs have no camera" in unlike(held)[0]
+
+
+def test_whole_numbers_as_scores_are_ranked_with_ignored_photographs():
+    scores, query, photos = np.array([[9, 5, 1]]), np.array([0]), np.array([0, 1, 0])
+    whole = rank_people(scores, query, photos, ignored=[(0,)])
+    assert whole.first.tolist() == [2]
+    assert whole.ap.tolist() == [0.5]
+
+
+_ANY = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=8), st.lists(st.integers()))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.dictionaries(st.sampled_from(["split", "pid", "path", "sketch", "camera", "track", "role", "caption"]), _ANY))
+def test_a_record_of_anything_becomes_rows_or_is_refused(record):
+    try:
+        rows = rows_of(record, "line 1")
+    except DescryError:
+        return
+    assert all(r.pid and r.pid.lower() != "nan" for r in rows)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda t: t.strip()), max_size=4))
+def test_captions_come_back_as_they_were(tmp_path_factory, captions):
+    path = tmp_path_factory.mktemp("t") / "t.jsonl"
+    row = Row("test", "1", "a.png", captions=tuple(t.strip() for t in captions))
+    write_table(path, [row])
+    assert read_table(path) == (row,)
