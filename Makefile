@@ -10,7 +10,7 @@ help:
 	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
 	@echo "make docs       the documentation as a site in site/; a warning is an error"
-	@echo "make small      every recipe on synthetic people, from START (demo); goes on where it stopped"
+	@echo "make small      every table on synthetic people, from START (demo); goes on where it stopped"
 	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
 	@echo "make lint       style, types, and the layers of docs/architecture.md"
 	@echo "make clean      remove the environment, the site and what the demo wrote"
@@ -47,11 +47,11 @@ docs:
 START ?= demo
 small:
 	@$(PYTHON) tools/environment.py dev
-	@OMP_NUM_THREADS=1 $(BIN)/python recipes/small.py $(START) --jobs $(JOBS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m descry_lab small $(START) --jobs $(JOBS)
 
 tables:
 	@$(PYTHON) tools/environment.py dev
-	@$(BIN)/python recipes/tables.py
+	@$(BIN)/python -m descry_lab tables
 
 clean:
 	rm -rf .venv demo site

@@ -24,11 +24,11 @@ from pathlib import Path
 
 from contest import Budget, Contest, Row, options, run, scaled, wanted
 from verdict import differences
-from worlds import untrained
 
 from descry.checkpoint import load_any
 from descry.errors import UsageError
 from descry.methods import baselines, propot, vfe_tps
+from descry_lab.scales import untrained
 from descry_people.benchmark import MIXTURE
 from descry_people.folder import write_people
 from descry_people.read import read_people

@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from worlds import united
 
 from descry.cli.starting import start
 from descry.clip import Clip
@@ -31,6 +30,7 @@ from descry.methods import Recipe
 from descry.records import Benchmark, Dataset
 from descry.studies.results import asked_of, read_results, row_of, write_results
 from descry.train import Settings, train
+from descry_lab.scales import united
 from descry_lab.tables import SYNTHETIC
 from descry_people.read import read_people
 

@@ -22,9 +22,9 @@ from typing import Any
 
 from contest import Budget, Contest, Row, finished, options, run, scaled, wanted
 from verdict import ROOT, differences, entries, write_down
-from worlds import untrained
 
 from descry.checkpoint import load_any
+from descry_lab.scales import untrained
 from descry_people.benchmark import write_part
 from descry_people.folder import write_people
 from descry_people.read import read_people

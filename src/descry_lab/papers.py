@@ -173,7 +173,7 @@ _VFE = (
     Table(
         "vfe-tps-4",
         "VFE-TPS, Table 4: what it costs (the paper's machine is not ours)",
-        (Column("million parameters", "cost", "M parameters"), Column("GFLOPs, inference", "cost", "inference GFLOPs")),
+        (Column("million parameters", "cost", "M inference"), Column("GFLOPs, inference", "cost", "inference GFLOPs")),
         {"VFE-TPS": (149.0, 12.0)},
     ),
     Table(

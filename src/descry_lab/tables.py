@@ -5,6 +5,7 @@ A document marks where a table goes: `<!-- ledger: NAME SCALE -->` … `<!-- end
 
 from __future__ import annotations
 
+import argparse
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from descry.studies.ledger import read as read_ledger
 from .papers import OWN, TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
+ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("small", "full")
 KEPT = {"last": "the last", "nothing (as given)": "none, the model as given"}
 SYNTHETIC = "Synthetic people: no evidence of accuracy on real people."
@@ -70,6 +72,16 @@ def _cell(paper: float | None, ours: Sequence[Entry], column: Column, alone: boo
     return text if alone else f"{left} · **{text}**"
 
 
+def preset_of(entry: Entry) -> str:
+    """By which preset a row was trained; "" for a model as it was given. Lines of before presets were written down are
+    of "recommended", but for the rows that name the paper's or the released."""
+    if "preset" in entry.config:
+        return str(entry.config["preset"])
+    ends = {"as printed": "paper", "as released": "released"}
+    as_given = entry.selection.startswith("nothing")
+    return next((name for end, name in ends.items() if entry.row.endswith(end)), "" if as_given else "recommended")
+
+
 def _said(found: Sequence[Entry], alone: bool = False) -> str:
     """The line below a table: what ours were measured on, so that no figure stands without its provenance."""
     if not found and alone:
@@ -81,6 +93,7 @@ def _said(found: Sequence[Entry], alone: bool = False) -> str:
     parts = [
         *([] if alone else ["paper · **ours**"]),
         f"seed{'s' if len(seeds) > 1 else ''} {', '.join(map(str, seeds))}",
+        "preset " + ", ".join(sorted({preset_of(e) for e in found} - {""}) or ["none"]),
         "split " + ", ".join(sorted({e.split for e in found})),
         "epoch kept: " + ", ".join(sorted({KEPT.get(e.selection, e.selection) for e in found})),
         "; ".join(sorted({e.hardware for e in found})),
@@ -125,3 +138,19 @@ def beside(table: Table, row: str, figures: dict[str, dict[str, float]]) -> str:
         theirs = "–" if p is None else f"{p:.2f}"
         cells.append(f"{column.label} {theirs} → {'–' if ours is None else f'{ours:.2f}'}")
     return f"{row}: " + ", ".join(cells)
+
+
+def documents(root: Path = ROOT) -> list[Path]:
+    """All that may hold a table."""
+    return [*sorted((root / "docs").glob("**/*.md")), root / "README.md"]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the documents that differ from results/ledger.jsonl; with --check only say which, exit status 1 if any."""
+    parser = argparse.ArgumentParser("python -m descry_lab tables", description=main.__doc__)
+    parser.add_argument("--check", action="store_true")
+    args = parser.parse_args(argv)
+    changed = regenerate(documents(), ROOT / "results" / "ledger.jsonl", write=not args.check)
+    for path in changed:
+        print(f"{path.relative_to(ROOT)}: {'differs from the ledger; run make tables' if args.check else 'renewed'}")
+    return 1 if args.check and changed else 0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import pytest
 from descry.errors import DataError, UsageError
 from descry.studies import ledger
 from descry_lab.papers import TABLES
-from descry_lab.tables import MARK, beside, markdown, regenerate, table_of
+from descry_lab.tables import MARK, beside, documents, markdown, regenerate, table_of
 
 ROOT = Path(__file__).resolve().parents[2]
 ENTRY = ledger.Entry(
@@ -123,11 +122,6 @@ def test_documents_are_renewed_and_only_between_their_marks(tmp_path):
 
 
 def test_the_tables_in_the_docs_are_what_the_ledger_says():
-    sys.path.insert(0, str(ROOT / "recipes"))
-    try:
-        from tables import documents
-    finally:
-        sys.path.pop(0)
     held = [p for p in documents() if p.is_file()]
     assert any(MARK.search(p.read_text(encoding="utf-8")) for p in held)
     assert regenerate(held, ROOT / "results" / "ledger.jsonl", write=False) == []

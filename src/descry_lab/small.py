@@ -1,12 +1,12 @@
 """All tables and figures on synthetic people, with one command that can be stopped and given again.
 
-    python recipes/small.py [START] [--jobs 4] [--minutes 12] [--seeds 3] [--only NAME] [--work FOLDER] [--ledger FILE]
-    make tables
+    python -m descry_lab small [START] [--preset paper] [--jobs 4] [--minutes 12] [--seeds 3] [--only NAME]
+    make small
 
-START is what every cell begins with: the model that ships (demo), or a run folder. First every recipe is run with one
+START is what every cell begins with: the model that ships (demo), or a run folder. First every table is run with one
 seed, the cheap ones first, so that each table has a figure early; then the tables that compare methods and their parts
 get their other seeds; sweeps and figures have one. A cell that several tables need is trained once; each job has one
-thread. --minutes bounds what one recipe may use of processor time with each seed: cells beyond it are left for the next
+thread. --minutes bounds what one table may use of processor time with each seed: cells beyond it are left for the next
 call, and --minutes 0 trains nothing. --plan only says what there is to do. Finished cells go into the ledger; synthetic
 people are no evidence of accuracy on real people.
 """
@@ -14,10 +14,8 @@ people are no evidence of accuracy on real people.
 from __future__ import annotations
 
 import argparse
-import importlib
 import multiprocessing
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -29,21 +27,26 @@ from multiprocessing import connection
 from pathlib import Path
 
 import torch
-from cells import Cell, Training, finished, fit, trainings
-from running import ROOT, Study, judge, main, script
-from worlds import START, World, worlds
 
 from descry.embed import load
 from descry.errors import DescryError
-from descry_lab.papers import TABLES
+from descry.train import Settings
+
+from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
+from .papers import TABLES
+from .scales import START, World, worlds
+from .studies import STUDIES, study_of
 
 SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
 SEEDED = tuple(t for t in TABLES if t[-2] == "-" and t not in (*SWEEPS, "propot-5"))
 
+WORLD: list[World] = []
+"""Of this worker, once it began."""
+
 
 @dataclass
 class Job:
-    """A cell to train and judge with one seed, for the first recipe that needs it."""
+    """A cell to train and judge with one seed, for the first table that needs it."""
 
     table: str
     cell: Cell
@@ -58,31 +61,25 @@ class Job:
 
 @dataclass
 class Ledger:
-    """Processor seconds by recipe and seed, and which folders are being written."""
+    """Processor seconds by table and seed, and which folders are being written."""
 
     spent: dict[tuple[str, int], float] = field(default_factory=dict)
     busy: set[str] = field(default_factory=set)
 
 
-def study(table: str) -> Study:
-    """The study of a table's recipe."""
-    found: Study = importlib.import_module(script(table)).STUDY
-    return found
-
-
 def ordered(tables: Sequence[str]) -> list[str]:
     """Tables from cheap to expensive, by how many cells there are to train; sweeps last."""
-    return sorted(tables, key=lambda t: (t in SWEEPS, len(study(t).cells)))
+    return sorted(tables, key=lambda t: (t in SWEEPS, len(STUDIES[t].cells)))
 
 
-def jobs(world: World, tables: Sequence[str], seeds: int) -> list[Job]:
+def jobs(world: World, tables: Sequence[str], seeds: int, preset: str = "paper") -> list[Job]:
     """What is to be trained: everything with seed 0, then the tables of rivals and parts with the others. No folder
     twice.
     """
     out, known = [], set()
     for seed in range(seeds):
         for table in [t for t in ordered(tables) if not seed or t in SEEDED]:
-            for cell in study(table).cells:
+            for cell in study_of(table, preset).cells:
                 needs = trainings(cell, seed, world, world.data[0])
                 if needs and str(needs[-1].folder) not in known:
                     known.add(str(needs[-1].folder))
@@ -92,16 +89,15 @@ def jobs(world: World, tables: Sequence[str], seeds: int) -> list[Job]:
 
 def world_of(work: Path, start: str) -> World:
     """The people and the start; the first call draws the people."""
-    world = worlds("small", work, start, [], None, "cpu")
+    world = worlds("small", work, start, [], None, Settings(device="cpu"))
     return replace(world, mark=load(world.start, "cpu").fingerprint)
 
 
 def begin(work: Path, start: str) -> None:
     """In each worker, once."""
-    global WORLD
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(1)
-    WORLD = world_of(work, start)
+    WORLD.append(world_of(work, start))
 
 
 def _end_with_the_parent() -> None:
@@ -115,21 +111,25 @@ def _end_with_the_parent() -> None:
 def work_on(cell: Cell, seed: int) -> float:
     """Train and judge one cell; processor seconds."""
     begun = time.process_time()
-    judge(fit(cell, seed, WORLD, WORLD.data[0]), WORLD.data[0], WORLD)
+    world = WORLD[0]
+    judge(fit(cell, seed, world, world.data[0]), world.data[0], world)
     return time.process_time() - begun
 
 
-def show(table: str, seeds: int, work: Path, start: str, ledger: Path) -> str:
-    """The finished cells of one recipe into the ledger and its figures; what it says."""
-    given = ["--small", "--kept", "--work", str(work), "--start", start, "--ledger", str(ledger), "--device", "cpu"]
+def show(table: str, seeds: int, work: Path, start: str, ledger: Path, preset: str) -> str:
+    """The finished cells of one table into the ledger and its figures; what it says."""
+    from .__main__ import main
+
+    given = [table, "--small", "--kept", "--work", str(work), "--start", start, "--ledger", str(ledger)]
+    given += ["--device", "cpu", "--preset", preset]
     said = StringIO()
     with redirect_stdout(said):
-        main(study(table), [*given, *(x for s in range(seeds) for x in ("--seed", str(s)))])
+        main([*given, *(x for s in range(seeds) for x in ("--seed", str(s)))])
     return said.getvalue()
 
 
 def ready(waiting: list[Job], ledger: Ledger, most: float) -> Iterator[Job]:
-    """Jobs that may start now: their folders are free and their recipe has time left; those without are dropped."""
+    """Jobs that may start now: their folders are free and their table has time left; those without are dropped."""
     for job in list(waiting):
         if ledger.spent.get((job.table, job.seed), 0.0) >= most:
             waiting.remove(job)
@@ -170,14 +170,17 @@ def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m descry_lab small", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("start", nargs="?", default=START, help="model, run folder or CLIP that every cell begins with")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a recipe with one seed")
+    parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a table with one seed")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", default="", help="only tables whose name contains this")
-    parser.add_argument("--work", type=Path, default=Path("work/recipes"))
+    parser.add_argument("--work", type=Path, default=Path("work/lab"))
     parser.add_argument("--ledger", type=Path, default=ROOT / "results" / "ledger.jsonl")
+    parser.add_argument("--preset", choices=("paper", "recommended"), default="paper", help="which every paper has")
     parser.add_argument("--plan", action="store_true")
     return parser.parse_args(argv)
 
@@ -188,7 +191,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     world = world_of(args.work, args.start)
     tables = [t for t in TABLES if args.only in t]
-    todo = [j for j in jobs(world, tables, args.seeds) if not finished(j.cell, j.seed, world, world.data[0])]
+    todo = [
+        j for j in jobs(world, tables, args.seeds, args.preset) if not finished(j.cell, j.seed, world, world.data[0])
+    ]
     print(f"{len(tables)} tables and figures, {len(todo)} cells to train")
     if args.plan:
         for job in todo:
@@ -201,13 +206,9 @@ def run(argv: Sequence[str] | None = None) -> int:
             batch = [j for j in todo if (j.seed == 0) is first]
             failed += train_all(pool, batch, args.jobs, args.minutes)
             shown = ordered(tables) if first else [t for t in ordered(tables) if t in SEEDED and batch]
-            given = (args.seeds if not first else 1, args.work, args.start, args.ledger)
+            given = (args.seeds if not first else 1, args.work, args.start, args.ledger, args.preset)
             told = {table: pool.submit(show, table, *given) for table in shown}
             for table, future in told.items():
                 print(f"== {TABLES[table].title}\n{future.result()}", flush=True)
     print(f"{args.ledger} has the figures; make tables writes them into docs/results.md")
     return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(run())

@@ -10,47 +10,63 @@ from typing import Any
 
 import numpy as np
 import torch
-from running import Figures, judge
-from worlds import World
 
 from descry import images
-from descry.cost import parts, report
+from descry.cost import parts, prototype_macs, report
 from descry.embed import load
 from descry.evaluate import Embedded, scores_of
 from descry.methods.vfe_tps import average_distance, silhouette
 from descry.metrics import rank_people
-from descry_lab import figures
-from descry_lab.grids import answered, shown
-from descry_lab.internals import drawn, hidden
-from descry_lab.maps import tsne
 
+from . import figures
+from .engine import Figures, judge
+from .grids import answered, shown
+from .internals import drawn, hidden
+from .maps import tsne
+from .scales import World
+
+BATCH = 64  # sketches that are encoded at a time
 PEOPLE_SHOWN, QUERIES_SHOWN, PHOTOS_SHOWN = 10, 3, 10
 
 
 def costs(model: Any, world: World, run: Path) -> Figures:
-    """Parameters in millions: all that training needs, those that move, those that inference needs; and multiply-adds
-    of one picture and one text in G.
+    """Parameters in millions and multiply-adds in G, as the papers count.
+
+    "M parameters": all that training needs (Propot, Table 4). "M inference": what a search needs (VFE-TPS, Table 4).
+    "M trained": the image encoder with its patch convolution, frozen or not, the temperature, and Φ (InteractReID,
+    Table IV). "training GFLOPs": a photograph, a text of full length, and Propot's prototypes of all identities; the
+    masked-word head is not counted, so a run that has one gets no figure. "inference GFLOPs": photograph and text.
     """
-    told = report(model, identities=world.data[0].identities if model.config["method"] != "zero_shot" else 0)
-    moving = parts(model.method)[1]
-    inference, training = sum(told.inference.values()), sum(told.training.values())
-    return {
-        "cost": {
-            "M parameters": (inference + training) / 1e6,
-            "M inference": inference / 1e6,
-            "M trained": sum(v for k, v in moving.items() if k in ("image encoder", "mapping")) / 1e6,
-            "inference GFLOPs": (told.image_macs + told.text_macs) / 1e9,
-        }
+    identities = world.data[0].identities if model.method.trained else 0
+    told, config = report(model, identities=identities), model.method.config
+    every = parts(model.method)[0]
+    inference = sum(told.inference.values())
+    once = told.image_macs + told.text_macs
+    out = {
+        "M parameters": (inference + sum(told.training.values())) / 1e6,
+        "M inference": inference / 1e6,
+        "M trained": sum(v for k, v in every.items() if k in ("image encoder", "temperature", "mapping")) / 1e6,
+        "inference GFLOPs": once / 1e9,
     }
+    if model.config["method"] == "propot" and not config.mlm:
+        names = ("prototypes", "dpp", "ipp_intra", "ipp_inter", "prompts", "sae_blocks", "cad_blocks", "heads")
+        changes = {name: getattr(config, name) for name in names}
+        added = prototype_macs(identities, config.recipe.batch_size, model.method.clip.dim, **changes)
+        out["training GFLOPs"] = (once + added) / 1e9
+    return {"cost": out}
 
 
 def pseudo_words(model: Any, world: World, run: Path) -> Figures:
     """How often a pseudo-word finds the sketch that it was made of among all sketches (InteractReID §IV)."""
     paths = list(dict.fromkeys(str(p.query.sketches[0].value) for p in world.data[0].test["sketch"].probes))
     with torch.inference_mode():
-        pixels = torch.from_numpy(np.stack([images.load(p, model.image_size) for p in paths])).float().div(255)
-        sketches = model.method.clip.image_features(pixels.to(model.device))
-        words = model.method.pseudo_text(sketches)
+        batches = []
+        for first in range(0, len(paths), BATCH):
+            few = [images.load(p, model.image_size) for p in paths[first : first + BATCH]]
+            pixels = torch.from_numpy(np.stack(few)).float().div(255)
+            batches.append(model.method.clip.image_features(pixels.to(model.device)))
+        sketches = torch.cat(batches)
+        words = torch.cat([model.method.pseudo_text(few) for few in sketches.split(BATCH)])
         unit = [torch.nn.functional.normalize(x, dim=-1).cpu().numpy() for x in (words, sketches)]
     ranks = rank_people((unit[0], unit[1]), np.arange(len(paths)), np.arange(len(paths)))
     return {"pseudo-word to sketch": {"R@1": ranks.r1, "R@5": ranks.r5}}

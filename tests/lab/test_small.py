@@ -1,32 +1,24 @@
-"""recipes/small.py: what it plans, in which order and time. The cells themselves are tested by test_recipes."""
+"""python -m descry_lab small: what it plans, in which order and time. Cells are tested by test_tables_smoke."""
 
 from __future__ import annotations
 
-import sys
 from concurrent.futures import Future
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from descry.errors import DataError
+from descry.train import Settings
+from descry_lab import small
 from descry_lab.papers import TABLES
-
-RECIPES = Path(__file__).resolve().parents[2] / "recipes"
-
-
-@pytest.fixture(scope="module")
-def small():
-    sys.path.insert(0, str(RECIPES))
-    import small
-
-    yield small
-    sys.path.remove(str(RECIPES))
+from descry_lab.studies import study_of
 
 
 @pytest.fixture(scope="module")
-def world(small, tmp_path_factory):
-    return replace(small.worlds("smoke", tmp_path_factory.mktemp("w"), "", [], None, "cpu"), mark="start")
+def world(tmp_path_factory):
+    return replace(
+        small.worlds("smoke", tmp_path_factory.mktemp("w"), "", [], None, Settings(device="cpu")), mark="start"
+    )
 
 
 class Inline:
@@ -45,19 +37,12 @@ class Inline:
         return future
 
 
-def test_every_table_has_its_script():
-    sys.path.insert(0, str(RECIPES))
-    from running import script
-
-    assert all((RECIPES / f"{script(table)}.py").is_file() for table in TABLES)
-
-
-def test_no_training_is_planned_twice_and_every_cell_is_planned(small, world):
+def test_no_training_is_planned_twice_and_every_cell_is_planned(world):
     todo = small.jobs(world, list(TABLES), 2)
     last = [str(job.needs[-1].folder) for job in todo]
     assert len(last) == len(set(last))
     for table in TABLES:
-        for cell in small.study(table).cells:
+        for cell in study_of(table).cells:
             for seed in (0, 1) if table in small.SEEDED else (0,):
                 needs = small.trainings(cell, seed, world, world.data[0])
                 assert not needs or str(needs[-1].folder) in last
@@ -65,9 +50,9 @@ def test_no_training_is_planned_twice_and_every_cell_is_planned(small, world):
     assert max(i for i, job in enumerate(todo) if not job.seed) < min(i for i, job in enumerate(todo) if job.seed)
 
 
-def test_equal_trainings_of_different_tables_are_one(small, world):
+def test_equal_trainings_of_different_tables_are_one(world):
     def folder(table, row):
-        cell = next(c for c in small.study(table).cells if c.row == row)
+        cell = next(c for c in study_of(table).cells if c.row == row)
         return small.trainings(cell, 0, world, world.data[0])[-1].folder
 
     assert folder("propot-figure3", "K = 4") == folder("propot-1", "Propot")
@@ -76,9 +61,7 @@ def test_equal_trainings_of_different_tables_are_one(small, world):
     assert folder("interactreid-4", "2 layers, 768") != folder("interactreid-1", "InteractReID")
 
 
-def test_a_recipe_without_time_left_waits_for_the_next_call_and_a_failure_stops_no_other(
-    small, world, monkeypatch, capsys
-):
+def test_a_recipe_without_time_left_waits_for_the_next_call_and_a_failure_stops_no_other(world, monkeypatch, capsys):
     def work_on(cell, seed):
         if cell.row == "+TG-MIM":
             raise DataError("broken")
@@ -96,7 +79,7 @@ def test_a_recipe_without_time_left_waits_for_the_next_call_and_a_failure_stops_
     assert "left for the next call" in capsys.readouterr().out
 
 
-def test_two_jobs_that_write_one_folder_do_not_run_at_once(small, world):
+def test_two_jobs_that_write_one_folder_do_not_run_at_once(world):
     first = next(j for j in small.jobs(world, ["interactreid-4"], 1))
     busy = small.Ledger(busy=first.folders)
     assert not list(small.ready([first], busy, 60.0))

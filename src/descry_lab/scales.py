@@ -1,9 +1,9 @@
-"""What the recipes train and judge on, at three scales: a handful of people, synthetic people, the papers' own data."""
+"""What the studies train and judge on, at three scales: a handful of people, synthetic people, the papers' own data."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,12 @@ from descry.errors import UsageError
 from descry.methods import Recipe, method_class, preset
 from descry.records import Dataset, validate
 from descry.text import word_level
-from descry_lab.tables import SYNTHETIC
+from descry.train import Settings
 from descry_people.benchmark import MIXTURE
 from descry_people.folder import write_people
 from descry_people.read import read_people
+
+from .tables import SYNTHETIC
 
 TRAIN_FIRST, ADAPT_FIRST, TEST_FIRST = 500_000, 600_000, 700_000
 START = "demo"
@@ -49,7 +51,8 @@ BUDGETS = {
 class World:
     """What the cells are trained and judged on. data: one data set, or the splits of one whose results are averaged.
 
-    start: the CLIP they begin with; mark: its fingerprint. watch: also keep the test score of every epoch.
+    start: the CLIP they begin with; mark: its fingerprint. settings: how a run is carried out.
+    watch: also keep the test score of every epoch.
     """
 
     scale: str
@@ -57,9 +60,14 @@ class World:
     data: tuple[Dataset, ...]
     adapt: Mapping[str, Dataset]
     work: Path
-    device: str = "auto"
+    settings: Settings = field(default_factory=Settings)
     mark: str = ""
     watch: bool = False
+
+    @property
+    def device(self) -> str:
+        """On which models run."""
+        return self.settings.device
 
     @property
     def budget(self) -> Budget:
@@ -90,19 +98,23 @@ def shared(old: Recipe, budget: Budget, epochs: int) -> Recipe:
 
 
 def worlds(
-    scale: str, work: Path, origin: str, data: Sequence[str], adapt: Sequence[str] | None, device: str, splits: int = 1
+    scale: str,
+    work: Path,
+    origin: str,
+    data: Sequence[str],
+    adapt: Sequence[str] | None,
+    settings: Settings,
+    splits: int = 1,
 ) -> World:
     """The data and the start of one scale. Raises UsageError when the paper's size lacks its data or its CLIP."""
     if scale == "full":
         if len(data) != 2 or not origin:
-            raise UsageError(
-                "the paper's size needs --data NAME --data ROOT and --start CLIP; or give --small or --smoke"
-            )
+            raise UsageError("the paper's size needs --data NAME ROOT and --start CLIP; or give --small or --smoke")
         sets = [read(data[0], data[1])] if splits == 1 else [read(data[0], data[1], split=k + 1) for k in range(splits)]
-        return World(scale, origin, tuple(validate(d) for d in sets), _adaptations(adapt), work, device)
+        return World(scale, origin, tuple(validate(d) for d in sets), _adaptations(adapt), work, settings)
     budget, root = BUDGETS[scale], work / scale
     size = (64, 128) if scale == "small" else (16, 32)
-    tell = {"photos": 2, "sketches": 1, "captions": 1, "size": size}
+    tell: dict[str, Any] = {"photos": 2, "sketches": 1, "captions": 1, "size": size}
     here = 1 if scale == "small" else 0  # cameras and manner of drawing that the start has not seen
     people = {"train": budget.people, "val": 0, "test": 0}
     asked = {"train": 0, "val": 0, "test": budget.asked}
@@ -125,7 +137,7 @@ def worlds(
     begin = origin or START
     if scale == "smoke" and not origin:
         begin = str(untrained(root / "start", [taught, *adapting.values()], size[::-1]))
-    return World(scale, begin, (taught,), adapting, work, device)
+    return World(scale, begin, (taught,), adapting, work, settings)
 
 
 def _adaptations(adapt: Sequence[str] | None) -> dict[str, Dataset]:

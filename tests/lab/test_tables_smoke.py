@@ -1,0 +1,142 @@
+"""Every table runs as a smoke test: two steps a cell, in one work folder, so that shared cells train once."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from descry.embed import load
+from descry.errors import UsageError
+from descry.methods import preset, presets, vfe_tps
+from descry.train import Settings
+from descry_lab import scales
+from descry_lab.__main__ import main
+from descry_lab.engine import fit, trainings
+from descry_lab.measuring import costs
+from descry_lab.papers import TABLES
+from descry_lab.scales import worlds
+from descry_lab.studies import STUDIES, command_of, study_of
+
+CPU = Settings(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
+    return tmp_path_factory.mktemp("work")
+
+
+def test_there_is_one_study_for_every_table_and_figure_and_list_names_their_commands(capsys):
+    assert list(STUDIES) == list(TABLES)
+    assert main(["list"]) == 0
+    out = capsys.readouterr().out
+    assert all(command_of(s) in out and s.expected in out for s in STUDIES.values())
+
+
+def test_a_row_says_its_preset_and_beside_a_papers_figure_it_is_the_papers(capsys):
+    for study in STUDIES.values():
+        for cell, named in zip(study.cells, study.by().cells, strict=True):
+            if cell.method:
+                assert named.preset in presets(cell.method)
+            assert cell.preset or named.preset == "paper"
+    assert {c.preset for c in study_of("vfe-tps-6", "released").cells} == {"released"}
+    with pytest.raises(UsageError, match="released"):
+        main(["propot-4", "--smoke", "--preset", "released"])
+
+
+def test_table_5_of_vfe_tps_is_one_experiment():
+    cells = {c.row: c for c in study_of("vfe-tps-5").cells}
+    recipe = preset("vfe_tps", "paper").recipe
+    assert cells["linear probe"].changes["recipe"] == recipe
+    for cell in cells.values():
+        assert replace(preset(cell.method, cell.preset), **cell.changes).image_size == (384, 128)
+    assert cells["CLIP fine-tuned (CMPM)"].changes == vfe_tps.ROWS["none"]
+
+
+def test_what_is_missing_is_said(tmp_path):
+    with pytest.raises(UsageError, match="--image-encoder"):
+        main(["vfe-tps-1"])
+    with pytest.raises(UsageError, match="interactreid-1"):
+        main(["interactreid1", "--smoke"])
+    study = study_of("interactreid-3")
+    world = replace(worlds("smoke", tmp_path, "", [], None, CPU), adapt={})
+    with pytest.raises(UsageError, match="--adapt"):
+        trainings(study.cells[1], 0, world, world.data[0])
+
+
+def test_costs_are_counted_as_the_papers_count(work):
+    world = worlds("smoke", work, "", [], None, CPU)
+    got = {}
+    for row in (0, 2, 7):
+        cell = study_of("propot-4").cells[row]
+        run = fit(cell, 0, world, world.data[0])
+        got[cell.row] = costs(load(run, "cpu"), world, run)["cost"]
+    assert got["baseline"]["training GFLOPs"] == pytest.approx(got["baseline"]["inference GFLOPs"], rel=0.05)
+    assert got["+DPP"]["training GFLOPs"] > got["baseline"]["training GFLOPs"]
+    assert "training GFLOPs" not in got["+DPP+IPP+MLM"], "the masked-word head is not counted"
+    assert got["baseline"]["M inference"] <= got["baseline"]["M parameters"] < got["+DPP"]["M parameters"]
+
+
+def test_two_processes_give_the_table_that_one_gives(tmp_path):
+    given = ["-m", "descry_lab", "vfe-tps-5", "--smoke", "--device", "cpu", "--work", str(tmp_path)]
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", *given]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for cell in study_of("vfe-tps-5").cells:
+        assert done.stdout.count(f"{cell.row}: it runs") == 1, "the first process alone speaks"
+    assert done.stdout.count("claims anything") == 1
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_smoke(name, work, capsys):
+    assert main([name, "--smoke", "--work", str(work), "--device", "cpu"]) == 0
+    out = capsys.readouterr().out
+    assert all(f"{cell.row}: it runs" in out for cell in STUDIES[name].cells)
+    assert "claims anything" in out
+    assert not (work / "ledger.jsonl").exists()
+    for line in out.splitlines():
+        if line.startswith("figure: "):
+            assert Path(line.removeprefix("figure: ")).stat().st_size > 1000
+    torch.set_num_threads(1)
+
+
+def test_a_finished_cell_is_not_trained_again_and_an_interrupted_one_goes_on(work):
+    study, world = study_of("vfe-tps-6"), worlds("smoke", work, "", [], None, CPU)
+    run = fit(study.cells[0], 0, world, world.data[0])
+    metrics, weights = run / "metrics.json", (run / "model.safetensors").read_bytes()
+    before = metrics.stat().st_mtime_ns
+    assert fit(study.cells[0], 0, world, world.data[0]) == run
+    assert metrics.stat().st_mtime_ns == before
+    metrics.unlink()  # as if it had been stopped before the end was written
+    assert fit(study.cells[0], 0, world, world.data[0]) == run
+    assert json.loads(metrics.read_text())["kept_epoch"] == 1
+    assert (run / "model.safetensors").read_bytes() == weights
+
+
+def test_watching_says_what_choosing_on_test_would_add(tmp_path, work, capsys):
+    assert main(["vfe-tps-4", "--smoke", "--work", str(tmp_path), "--device", "cpu", "--watch"]) == 0
+    assert "would add 0.00" in capsys.readouterr().out  # one epoch leaves nothing to choose
+
+
+def test_the_small_scale_says_what_it_begins_with(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    few = scales.Budget((96, 48), 2, 1, 2, 1, 2)
+    monkeypatch.setitem(scales.BUDGETS, "small", few)
+    assert worlds("small", tmp_path, "elsewhere", [], None, CPU).start == "elsewhere"
+    world = worlds("small", tmp_path, "", [], None, CPU)
+    assert world.start == "demo"
+    assert "world 1" in world.data[0].source, "cameras that the model which ships has not seen"
+    assert set(world.data[0].test) == {"text", "sketch", "sketch+text"}
+    assert world.adapt["PEDES"].identities == 3
+
+
+def test_the_papers_size_needs_the_papers_data():
+    with pytest.raises(UsageError, match="--data NAME"):
+        main(["propot-1"])
