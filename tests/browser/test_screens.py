@@ -272,3 +272,31 @@ def test_the_judges_can_object(page, axe):
     page.evaluate("document.querySelector('button.wide').style.cssText = 'position: fixed; left: 99%; width: 300px'")
     assert any("image-alt" in line for line in judged(page, axe))
     assert any("wide" in line for line in cut_off(page))
+
+
+IN_VIEW = """selector => {
+    const box = document.querySelector(selector).getBoundingClientRect();
+    return box.height > 0 && box.top >= 0 && box.top < innerHeight;
+}"""
+
+
+@pytest.mark.parametrize("size", [(360, 740), (640, 400), (1280, 800), (1920, 1080), (2560, 1440)])
+def test_the_canvas_keeps_the_shape_of_a_drawing(page, size):
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    page.evaluate("descry.page.tab('query')")
+    box = page.locator("canvas.board").bounding_box()
+    assert box["height"] / box["width"] == pytest.approx(2, abs=0.03)
+
+
+def test_a_new_inquiry_shows_the_start_and_forgets_the_compared(page):
+    refined(page)
+    page.evaluate("descry.page.grid.node.scrollTop = 400")
+    page.evaluate("descry.page.fresh()")
+    assert page.evaluate(IN_VIEW, ".empty")
+    assert not page.locator(".tray").is_visible()
+    assert page.evaluate("descry.page.tray.length") == 0
+
+
+def test_when_nothing_passes_the_filters_the_reason_is_in_view(page):
+    empty(page)
+    assert page.evaluate(IN_VIEW, ".empty")

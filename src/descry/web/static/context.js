@@ -79,7 +79,6 @@ export class ContextPane {
     const steps = inquiry?.rounds ?? [];
     if (!steps.length) return this.history.replaceChildren(el("li", { class: "note" }, T.noHistory));
     this.history.replaceChildren(...steps.map((step) => this.step(step, inquiry.head)));
-    this.history.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
   }
 
   step(step, head) {

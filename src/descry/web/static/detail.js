@@ -88,7 +88,7 @@ function explained(score, desk, top) {
   const names = desk.parts();
   const bar = (value, className) => el("i", { class: className, style: { width: `${(100 * Math.abs(value)) / most}%` } });
   const rows = score.parts.map((p) => {
-    const colour = names.findIndex((n) => n.kind === p.kind && n.label === p.label) % 8;
+    const colour = names.findIndex((n) => n.kind === p.kind && n.label === p.label) % 16;
     return el("tr", {}, el("th", { scope: "row" }, partName(p)),
       el("td", { class: "bars" }, bar(p.share, `part p${colour} ${p.share < 0 ? "minus" : ""}`), p.against === null ? null : bar(p.against, "part other")),
       el("td", { class: "value" }, signed(p.share)));

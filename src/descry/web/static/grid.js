@@ -49,6 +49,7 @@ export class Grid {
   layout() {
     const { state } = this;
     this.entries = [];
+    if (!state?.leads.length) this.list.style.height = "0";
     if (!state) return this.draw();
     const list = this.view === "list";
     const width = this.node.clientWidth - 2 * GAP;
@@ -62,7 +63,7 @@ export class Grid {
     };
     const folded = this.folded();
     for (const { lead, more } of folded) {
-      if (!drawn && lead.score < state.line) {
+      if (!drawn && lead.score < state.line && !state.liked.has(lead.item.id)) {
         down();
         this.entries.push({ line: true, x: GAP, y, w: width, h: LINE });
         y += LINE + GAP;
@@ -218,7 +219,7 @@ function bars(lead, { parts, scale }) {
   lead.shares.forEach((share, i) => {
     if (Math.abs(share) < 0.005) return;
     const width = `${Math.min(100, (100 * Math.abs(share)) / scale)}%`;
-    bar.append(el("i", { class: `part p${i % 8} ${share < 0 ? "minus" : ""}`, style: { width }, title: `${parts[i]?.label}: ${share.toFixed(2)}` }));
+    bar.append(el("i", { class: `part p${i % 16} ${share < 0 ? "minus" : ""}`, style: { width }, title: `${parts[i]?.label}: ${share.toFixed(2)}` }));
   });
   return bar;
 }

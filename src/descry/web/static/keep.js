@@ -34,8 +34,9 @@ export async function forget(name) {
   return within("readwrite", (store) => store.delete(name)).catch(() => undefined);
 }
 
-/** Forget what was kept of these pictures: strokes and files, by their assets. */
+/** Forget what was kept of these pictures: strokes and files, by their assets; and every tab's draft, which may hold them. */
 export async function forgetAll(assets) {
+  await forget(IDBKeyRange.bound("draft", "draft\uffff"));
   await Promise.all(assets.flatMap((asset) => [forget(`strokes ${asset}`), forget(`picture ${asset}`)]));
 }
 

@@ -3,7 +3,7 @@
 import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
 import { partName, showCompare, showLead } from "./detail.js";
-import { el, icon, say, tool } from "./dom.js";
+import { dialog, el, icon, say, tool } from "./dom.js";
 import { Findings } from "./findings.js";
 import { Grid } from "./grid.js";
 import { Indexing } from "./indexing.js";
@@ -27,6 +27,7 @@ class Page {
     this.thumb = (id, height) => `${this.items}/${id}/thumb?h=${Math.round(height)}`;
     this.query = new QueryPane({ search: (how) => this.search(how), limits: about.limits, answers: gallery.answers });
     this.query.onrender = () => this.buttons();
+    this.query.marks = () => ({ inquiry: this.inquiry?.id, round: this.round?.number, pending: [...this.pending] });
     this.context = new ContextPane({ facets, thumb: this.thumb, go: (n) => this.head({ round: n }), drop: (n) => this.prune(n), filtered: () => this.round && this.search({}) });
     this.findings = new Findings({ page: this, thumb: this.thumb, told: (id) => this.grid.marked(id) });
     this.context.node.querySelector(".history").previousElementSibling.before(this.findings.node);
@@ -47,7 +48,7 @@ class Page {
   // ---------------------------------------------------------------- what the page is made of
 
   bar() {
-    this.names = el("select", { "aria-label": T.inquiries, onchange: (e) => (e.target.value ? this.open(e.target.value) : this.begin()) });
+    this.names = el("select", { "aria-label": T.inquiries, onchange: (e) => (e.target.value ? this.open(e.target.value) : this.fresh()) });
     this.back = tool("undo", `${T.undo} ([)`, () => this.head({ step: "undo" }));
     this.forth = tool("redo", `${T.redo} (])`, () => this.head({ step: "redo" }));
     const themes = ["auto", "light", "dark"];
@@ -59,7 +60,7 @@ class Page {
     });
     this.bin = tool("clear", T.deleteInquiry, () => this.remove());
     return el("header", { id: "topbar" }, el("span", { class: "brand" }, el("img", { src: "/static/icon.svg", alt: "" }), el("h1", {}, T.product)),
-      this.names, tool("plus", T.newInquiry, () => this.begin(), { class: "tool again" }), this.bin, el("span", { class: "space" }), this.indexing.chip, tool("index", T.index.title, () => this.indexing.open()), this.back, this.forth, theme, tool("help", `${T.help} (?)`, () => this.help()));
+      this.names, tool("plus", T.newInquiry, () => this.fresh(), { class: "tool again" }), this.bin, el("span", { class: "space" }), this.indexing.chip, tool("index", T.index.title, () => this.indexing.open()), this.back, this.forth, theme, tool("help", `${T.help} (?)`, () => this.help()));
   }
 
   panes() {
@@ -121,13 +122,26 @@ class Page {
       const body = { ...(await this.query.body()), filters: this.context.filters };
       const marked = (which) => [...this.marks].filter(([, m]) => m === which).map(([id]) => id);
       Object.assign(body, { liked: marked("like"), unliked: marked("unlike") });
-      if (drawing && this.drawnRound === this.round?.number) body.replace = this.drawnRound;
+      if (this.round) body.parent = this.round.number;
+      if (drawing && this.drawnRound === this.round?.number) {
+        body.replace = this.drawnRound;
+        delete body.parent;
+      }
+      this.query.unsent = false;
       const round = await this.posted(body);
+      this.query.kept();
       this.drawnRound = drawing ? round.number : null;
       await this.show(round);
       if (!drawing) this.tab("centre");
+      return true;
     } catch (problem) {
+      this.query.unsent = true;
+      if (problem.status === 404) {
+        this.clear();
+        this.start();
+      }
       say(problem.code === "empty_query" ? T.nothing : problem.message, "warn");
+      return false;
     } finally {
       this.busy = false;
       this.buttons();
@@ -149,8 +163,17 @@ class Page {
     }
   }
 
+  /** Search what was drawn, said or marked and not sent yet, so that showing another round loses nothing. */
+  async flush() {
+    const { query } = this;
+    while (this.busy) await new Promise((done) => setTimeout(done, 30));
+    const waiting = this.pending.size || (query.unsent && !(query.empty && !this.marks.size));
+    return !waiting || this.search();
+  }
+
   /** Do something that answers with a round, and show that. */
   async answered(work, load = true) {
+    if (!(await this.flush())) return null;
     try {
       const round = await work();
       if (load) await this.query.load(round.query);
@@ -209,7 +232,7 @@ class Page {
     this.count.textContent = T.found(round);
     this.toolbar.hidden = !this.leads.length;
     this.legend.hidden = !this.leads.length;
-    this.legend.replaceChildren(...this.parts.map((part, i) => el("li", {}, el("i", { class: `part p${i % 8} key` }), partName(part))));
+    this.legend.replaceChildren(...this.parts.map((part, i) => el("li", {}, el("i", { class: `part p${i % 16} key` }), partName(part))));
   }
 
   ask(question) {
@@ -233,7 +256,7 @@ class Page {
     this.above = row.above;
     this.stand.textContent = T.standOut(row.above);
     const scale = Math.max(0.5, ...this.leads.slice(0, 20).map((l) => l.shares.reduce((sum, s) => sum + Math.abs(s), 0)));
-    const state = { leads: this.leads, parts: this.parts, marks: this.marks, available: this.available, line: row.score, above: row.above, scale };
+    const state = { leads: this.leads, parts: this.parts, marks: this.marks, available: this.available, line: row.score, above: row.above, liked: new Set(this.round.query.liked), scale };
     if (fresh) this.grid.show(this.leads.length ? state : null);
     else {
       this.grid.state = state;
@@ -289,6 +312,7 @@ class Page {
     else this.pending.set(id, now);
     if (this.grid.hide) this.grid.layout();
     this.grid.marked(id);
+    this.query.kept();
     this.buttons();
   }
 
@@ -341,6 +365,11 @@ class Page {
     if (this.inquiry) showReport(this.inquiry, { purge: () => this.remove(), kept: (tree) => ((this.inquiry = tree), this.findings.show(), this.listed()) });
   }
 
+  /** Begin a new inquiry; what was not sent yet becomes a round of the old one. */
+  async fresh() {
+    if (await this.flush()) await this.begin();
+  }
+
   async begin() {
     this.clear();
     this.query.reset();
@@ -353,6 +382,9 @@ class Page {
   clear() {
     this.inquiry = this.round = this.drawnRound = null;
     this.leads = [];
+    this.tray = [];
+    this.trayed.hidden = true;
+    this.trayed.replaceChildren();
     this.marks = new Map();
     this.pending = new Map();
     setting("inquiry", null);
@@ -384,7 +416,15 @@ class Page {
     if (this.inquiry) await this.answered(() => call("PUT", `/inquiries/${this.inquiry.id}/head`, where));
   }
 
-  async prune(number) {
+  /** Ask before a round is deleted with everything made from it. */
+  prune(number) {
+    const gone = new Set([number]);
+    for (const step of this.inquiry.rounds) if (gone.has(step.parent)) gone.add(step.number);
+    const box = dialog(T.deleteRound(number), "", el("p", {}, T.deletesRounds(gone.size)), el("div", { class: "row" },
+      el("button", { type: "button", onclick: () => box.close() }, T.cancel), el("button", { type: "button", class: "primary", onclick: () => (box.close(), this.deleted(number)) }, T.deleteRounds)));
+  }
+
+  async deleted(number) {
     try {
       const tree = await call("DELETE", `/inquiries/${this.inquiry.id}/rounds/${number}`);
       if (tree.head) await this.open(tree.id);
@@ -499,6 +539,8 @@ async function boot() {
   page.start();
   const last = setting("inquiry");
   if (last && page.known.some(({ id }) => id === last)) await page.open(last, true);
+  const before = page.query.marked;
+  if (before?.pending && before.inquiry === page.inquiry?.id && before.round === page.round?.number) for (const [id, mark] of before.pending) page.mark(id, mark, true);
   page.buttons();
   await page.indexing.attach().catch((problem) => say(problem.message, "warn"));
   await finishPurge();

@@ -8,6 +8,9 @@ import { T } from "./strings.js";
 
 const IDLE = 600;
 
+/** The name of this tab: each keeps its own draft; a new tab begins with the last one kept. */
+const TAB = (sessionStorage["descry.tab"] ??= crypto.randomUUID?.() ?? String(Math.random()));
+
 export class QueryPane {
   /** search(replace): called when something is to be searched. answers: what the model can be asked. */
   constructor({ search, limits, answers }) {
@@ -17,6 +20,7 @@ export class QueryPane {
     this.phrases = [];
     this.pictures = [];
     this.conflicts = [];
+    this.unsent = false;
     this.sketch = { on: true, weight: 1, asset: null, revision: -1 };
     this.board = new Board({ changed: () => this.drawn(), refused: (text) => say(text, "warn") });
     this.node = el("section", { id: "query", "aria-label": T.query, class: "pane" }, this.drawing(), this.saying(), this.foot());
@@ -76,15 +80,16 @@ export class QueryPane {
   listen() {
     const paper = this.board.node;
     const over = (on) => (event) => {
+      if (!event.dataTransfer?.types.includes("Files")) return;
       event.preventDefault();
       paper.classList.toggle("over", on);
     };
-    for (const target of [this.node]) {
+    for (const target of [document]) {
       target.addEventListener("dragover", over(true));
       target.addEventListener("dragleave", over(false));
       target.addEventListener("drop", (event) => {
         over(false)(event);
-        this.take([...event.dataTransfer.files], "sketch");
+        if (event.dataTransfer?.files.length) this.take([...event.dataTransfer.files], "sketch");
       });
     }
     document.addEventListener("paste", (event) => {
@@ -109,6 +114,7 @@ export class QueryPane {
   }
 
   drawn() {
+    this.unsent = true;
     this.render();
     this.kept();
     clearTimeout(this.idle);
@@ -121,7 +127,11 @@ export class QueryPane {
   }
 
   async take(files, kind) {
-    for (const file of files.filter((f) => f.type.startsWith("image/") || !f.type)) {
+    for (const file of files) {
+      if (file.type && !file.type.startsWith("image/")) {
+        say(T.notAPicture(file.name), "warn");
+        continue;
+      }
       if (this.pictures.length >= this.limits.pictures - 1) break;
       try {
         const made = await upload(file);
@@ -172,6 +182,7 @@ export class QueryPane {
       this.phrases = [...this.phrases.filter((p) => !said.has(p.text)), ...heard.chips].slice(0, this.limits.parts);
       this.conflicts = heard.conflicts.filter((c) => !said.has(c.old.text));
       this.text.value = "";
+      say("");
       this.changed();
       return true;
     } catch (problem) {
@@ -236,11 +247,13 @@ export class QueryPane {
     this.board.load(strokes);
     this.sketch.revision = strokes.length ? this.board.revision : -1;
     this.conflicts = [];
+    this.unsent = false;
     this.render();
     this.kept();
   }
 
   changed() {
+    this.unsent = true;
     this.render();
     this.kept();
   }
@@ -248,17 +261,21 @@ export class QueryPane {
   /** Keep what is not searched yet. */
   kept() {
     const { phrases, pictures, sketch } = this;
-    keep("draft", { phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, text: this.text.value });
+    const draft = { marks: this.marks?.(), unsent: this.unsent, phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, text: this.text.value };
+    keep(`draft ${TAB}`, draft);
+    keep("draft", draft);
   }
 
   async restore() {
-    const draft = await recall("draft");
+    const draft = (await recall(`draft ${TAB}`)) ?? (await recall("draft"));
     if (!draft) return;
+    this.marked = draft.marks;
     this.phrases = draft.phrases ?? [];
     this.pictures = draft.pictures ?? [];
     Object.assign(this.sketch, draft.sketch);
     this.text.value = draft.text ?? "";
     this.board.load(draft.strokes ?? []);
+    this.unsent = draft.unsent ?? false;
     this.render();
   }
 
@@ -270,6 +287,7 @@ export class QueryPane {
     Object.assign(this.sketch, { on: true, weight: 1, asset: null, revision: -1 });
     this.board.load([]);
     this.changed();
+    this.unsent = false;
   }
 
   // ---------------------------------------------------------------- showing

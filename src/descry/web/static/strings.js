@@ -272,6 +272,10 @@ export const T = {
   undo: "Previous round",
   redo: "Next round",
   fresh: (n) => `${n} new`,
+  cancel: "Cancel",
+  deletesRounds: (n) => (n === 1 ? "One round is deleted for good." : `${n} rounds are deleted for good.`),
+  deleteRounds: "Delete",
+  notAPicture: (name) => `${name} is not a picture; PNG, JPEG and WebP are read`,
   deleteRound: (n) => `Delete round ${n} and what was made from it`,
   branch: "Searching from an earlier round begins a branch.",
   // detail, compare

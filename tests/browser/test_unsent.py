@@ -1,0 +1,90 @@
+"""Nothing that was drawn, said or marked is lost: by an answer, a look into the history, a reload, another tab."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .deeds import circle, say, settled, strokes
+
+pytestmark = pytest.mark.browser
+
+
+def unsent(page: Any) -> None:
+    """A round, then a stroke that is not sent yet, and one lead marked."""
+    say(page, "red jacket")
+    page.evaluate("descry.page.tab('query')")
+    circle(page)
+    page.evaluate("descry.page.mark(descry.page.leads[0].item.id, 'like')")
+
+
+@pytest.mark.parametrize(
+    "deed",
+    [
+        "descry.page.closest(descry.page.leads[2])",
+        "descry.page.head({round: 1})",
+        "descry.page.asked.querySelector('button:last-of-type').click()",
+        "descry.page.fresh()",
+    ],
+)
+def test_unsent_work_becomes_a_round_before_another_is_shown(page, deed):
+    unsent(page)
+    liked = page.evaluate("descry.page.leads[0].item.id")
+    inquiry = page.evaluate("descry.page.inquiry.id")
+    page.wait_for_function("() => !descry.page.asked.hidden")
+    page.evaluate(f"async () => {{ await {deed}; }}")
+    page.wait_for_function("() => !descry.page.inquiry || descry.page.inquiry.rounds.length > 1")
+    sent = page.evaluate("id => fetch(`/api/v1/inquiries/${id}/rounds/2`).then(r => r.json())", inquiry)["query"]
+    assert len(sent["sketches"]) == 1
+    assert sent["liked"] == [liked]
+
+
+def test_marks_that_are_not_sent_survive_a_reload(page):
+    unsent(page)
+    page.wait_for_timeout(100)
+    page.reload()
+    page.wait_for_selector("body[data-ready]")
+    assert page.evaluate("descry.page.pending.size") == 1
+    assert len(strokes(page)) == 1
+
+
+def test_two_tabs_keep_two_drafts_and_a_round_follows_the_one_its_tab_shows(page):
+    say(page, "red jacket")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_selector("body[data-ready]")
+    say(other, "hat")
+    other.fill("#text", "umbrella")
+    say(page, "white shoes")
+    settled(page)
+    assert [s["parent"] for s in page.evaluate("descry.page.inquiry.rounds")] == [0, 1, 1]
+    page.fill("#text", "boots")
+    page.wait_for_timeout(100)
+    other.reload()
+    other.wait_for_selector("body[data-ready]")
+    assert other.input_value("#text") == "umbrella"
+    other.close()
+
+
+def test_deleting_a_round_asks_first(page):
+    say(page, "red jacket")
+    say(page, "hat")
+    page.evaluate("descry.page.prune(1)")
+    assert "2 rounds" in page.inner_text("dialog[open]")
+    page.keyboard.press("Escape")
+    assert page.evaluate("descry.page.inquiry.rounds.length") == 2
+
+
+def test_an_inquiry_purged_elsewhere_leaves_the_draft(page, tab):
+    say(page, "red jacket")
+    page.evaluate("fetch(`/api/v1/inquiries/${descry.page.inquiry.id}`, {method: 'DELETE'})")
+    page.wait_for_timeout(300)
+    page.fill("#text", "hat")
+    page.press("#text", "Enter")
+    page.wait_for_function("() => !descry.page.busy && !descry.page.inquiry")
+    assert page.evaluate("descry.page.query.phrases.map(p => p.text)") == ["red jacket", "hat"]
+    page.evaluate("descry.page.search()")
+    settled(page)
+    assert page.evaluate("descry.page.round.number") == 1
+    tab.wrong.clear()  # Chromium writes the 404 that was asked for into its console
