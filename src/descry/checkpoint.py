@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from . import __version__
-from .clip import Clip, ClipSpec, load_strictly
+from .clip import ClipSpec, empty, load_strictly
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import fetched
@@ -119,7 +119,7 @@ def empty_method(folder: Path, config: dict[str, Any], identities: int = 0) -> M
     made = config_from_json(type(preset(config["method"], "recommended")), config["config"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return cls(Clip(ClipSpec.from_json(config["clip"])), Words.load(folder), made, identities)
+        return cls(empty(ClipSpec.from_json(config["clip"])), Words.load(folder), made, identities)
 
 
 def config_from_json(cls: type, data: dict[str, Any]) -> Any:

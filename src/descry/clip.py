@@ -68,6 +68,7 @@ def _own_positions(self: Any, embeddings: Tensor, height: int, width: int) -> Te
 class Clip(nn.Module):
     """CLIP for images of a fixed (H, W). Features are projected into the shared space and not scaled to unit length."""
 
+    kind = "clip"  # what methods name in `backbones`
     mean: Tensor
     std: Tensor
 
@@ -115,6 +116,10 @@ class Clip(nn.Module):
         if self.logit_scale.requires_grad:
             with torch.no_grad():
                 self.logit_scale.clamp_(max=SHARPEST)
+
+    def fit_positions(self, table: Tensor, grid: tuple[int, int] | None) -> Tensor:
+        """A position table (1 + h·w, W) of another grid on the grid of this image size; see `resize_positions`."""
+        return resize_positions(table, self.grid, grid)
 
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
@@ -317,7 +322,16 @@ def build(spec: ClipSpec, seed: int = 0) -> Clip:
     """An untrained Clip of this spec, its random weights drawn from the seed alone."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
+        return empty(spec)
+
+
+def empty(spec: ClipSpec) -> Clip:
+    """A Clip, or a Siglip where the configuration says so, with the random weights that the library gives it."""
+    if spec.config.get("model_type", "clip") == "clip":
         return Clip(spec)
+    from .siglip import Siglip
+
+    return Siglip(spec)
 
 
 def plain_config(config: CLIPConfig) -> dict[str, Any]:
@@ -351,10 +365,10 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tu
     """
     state = {k: v.float() for k, v in state.items() if not k.endswith("position_ids")}
     with torch.device("meta"):
-        clip = Clip(spec)
+        clip = empty(spec)
     key = "vision_model.embeddings.position_embedding.weight"
     if key in state and state[key].ndim == 2:
-        state[key] = resize_positions(state[key], clip.grid, grid)
+        state[key] = clip.fit_positions(state[key], grid)
     load_strictly(clip.model, state, source)
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         setattr(clip, name, torch.tensor(values).view(1, 3, 1, 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -26,17 +27,39 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     folder = find_clip(name, allow_download)
     try:
         raw = json.loads((folder / "config.json").read_text("utf-8"))
+        if raw.get("model_type") in ("siglip", "siglip2"):
+            return _siglip(folder, raw, image_size)
         config: Any = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"})
     except (ValueError, TypeError, KeyError) as error:
         raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
     if raw.get("model_type", "clip") != "clip":
-        raise ModelRefused(f"{folder} holds a model of type {raw['model_type']!r}; this version reads 'clip'")
+        raise ModelRefused(
+            f"{folder} holds a model of type {raw['model_type']!r}; this version reads 'clip', 'siglip' and 'siglip2'"
+        )
     end = config.text_config.eos_token_id
     end = config.text_config.vocab_size - 1 if end == 2 else end  # early files say 2 and mean the last token
     mean, std = _pixel_statistics(folder)
     side = config.vision_config.image_size
     spec = ClipSpec(plain_config(config), image_size or (side, side), mean, std, end)
     return with_weights(spec, _weights(folder), str(folder), (side // config.vision_config.patch_size,) * 2)
+
+
+def _siglip(folder: Path, raw: dict[str, Any], image_size: tuple[int, int] | None) -> Clip:
+    """A SigLIP folder; image_size left out: its own square, or for a flexible one the square of its patches."""
+    from .siglip import MODELS, plain_siglip
+
+    config = MODELS[raw["model_type"]][0].from_dict(raw)
+    vision, text = config.vision_config, config.text_config
+    side = getattr(vision, "image_size", None) or math.isqrt(vision.num_patches) * vision.patch_size
+    mean, std = _pixel_statistics(folder, (0.5, 0.5, 0.5))
+    spec = ClipSpec(plain_siglip(config), image_size or (side, side), mean, std, text.eos_token_id, -1)
+    words = folder / "tokenizer.json"
+    if words.is_file():
+        from .text import Words
+
+        found = Words.load(folder)
+        spec = replace(spec, end=found.end, placeholder=found.placeholder)
+    return with_weights(spec, _weights(folder), str(folder), (side // vision.patch_size,) * 2)
 
 
 def from_openai(
@@ -175,9 +198,8 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     return state
 
 
-def _pixel_statistics(folder: Path) -> tuple[Any, Any]:
+def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = None) -> tuple[Any, Any]:
+    """Mean and deviation of the pixels by the processor's file; without one the usual values, or CLIP's."""
     file = folder / "preprocessor_config.json"
-    if not file.is_file():
-        return CLIP_MEAN, CLIP_STD
-    data = json.loads(file.read_text("utf-8"))
-    return tuple(data.get("image_mean", CLIP_MEAN)), tuple(data.get("image_std", CLIP_STD))
+    data = json.loads(file.read_text("utf-8")) if file.is_file() else {}
+    return tuple(data.get("image_mean", usual or CLIP_MEAN)), tuple(data.get("image_std", usual or CLIP_STD))

@@ -95,6 +95,16 @@ def _kl_to_targets(logits: Tensor, targets: Tensor, epsilon: float) -> Tensor:
     return (log_p.exp() * (log_p - torch.log(targets + epsilon))).sum(dim=-1).mean()
 
 
+def sigmoid_pairs(a: Any, b: Any, pids: Any, temperature: float | Tensor, bias: float | Tensor) -> Tensor:
+    """The loss of SigLIP (Zhai et al., ICCV 2023, eq. 1): each pair is judged alone, −log sigmoid(± (cos / τ + b)).
+
+    a, b: (B, D). pids: (B,); rows of the same identity are positives. Summed over a row, mean over the rows.
+    """
+    logits, pids = cosine_logits(a, b, temperature) + bias, _tensor(pids)
+    sign = torch.where(pids[:, None] == pids[None, :], 1.0, -1.0).to(logits)
+    return -F.logsigmoid(sign * logits).sum(dim=1).mean()
+
+
 def reverse_kl(a: Any, b: Any, pids: Any, temperature: float | Tensor, epsilon: float = 1e-2) -> Tensor:
     """R-ITC of the released InteractReID code: KL(p ‖ q̂ + ε), mean of both directions.
 

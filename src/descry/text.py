@@ -31,7 +31,7 @@ _OPENAI_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 class Specials:
     """Ids of the tokens with a meaning of their own. length: most tokens of a text, start and end included.
 
-    unknown: −1 where every text can be spelt (byte-pair vocabularies).
+    start: −1 where a text has none (SigLIP). unknown: −1 where every text can be spelt (byte-pair vocabularies).
     """
 
     start: int
@@ -58,11 +58,18 @@ class Words:
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Texts → (B, L) long, L the longest of them and at most `length`; the last token of a cut text is the end."""
-        rows = [e.ids[: self.length - 2] for e in self.tokenizer.encode_batch(list(texts), add_special_tokens=False)]
-        out = torch.full((len(rows), max((len(r) for r in rows), default=0) + 2), self.pad, dtype=torch.long)
+        first = [self.start] if self.start >= 0 else []
+        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        rows = [[*first, *e.ids[: self.room], self.end] for e in encoded]
+        out = torch.full((len(rows), max((len(r) for r in rows), default=0)), self.pad, dtype=torch.long)
         for i, row in enumerate(rows):
-            out[i, : len(row) + 2] = torch.tensor([self.start, *row, self.end])
+            out[i, : len(row)] = torch.tensor(row)
         return out
+
+    @property
+    def room(self) -> int:
+        """Most tokens of a text beside its start and end."""
+        return self.length - (2 if self.start >= 0 else 1)
 
     def padded(self, ids: Tensor) -> Tensor:
         """(B, L) ids → (B, length): with all the padding that a text can have."""
@@ -71,9 +78,9 @@ class Words:
     def cut(self, text: str) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is."""
         encoded = self.tokenizer.encode(text, add_special_tokens=False)
-        if len(encoded.ids) <= self.length - 2:
+        if len(encoded.ids) <= self.room:
             return ""
-        return text[encoded.offsets[self.length - 2][0] :]
+        return text[encoded.offsets[self.room][0] :]
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that this vocabulary has never seen, in order, each once."""
@@ -107,6 +114,8 @@ class Words:
             vocabulary = json.loads((path / "vocab.json").read_text("utf-8"))
             lines = (path / "merges.txt").read_text("utf-8").split("\n")
             return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
+        if (path / "tokenizer.json").is_file() and (path / "config.json").is_file():
+            return _sentence_pieces(path)
         raise ModelMissing(
             f"{path} holds no vocabulary; expected words.json with tokenizer.json, or vocab.json with merges.txt, "
             "or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
@@ -134,6 +143,24 @@ def openai_words(path: str | Path) -> Words:
         letters + [x + "</w>" for x in letters] + ["".join(m) for m in merges] + ["<|startoftext|>", "<|endoftext|>"]
     )
     return _byte_pair({name: i for i, name in enumerate(names)}, merges)
+
+
+def _sentence_pieces(folder: Path) -> Words:
+    """The vocabulary of a SigLIP folder: tokenizer.json, ids and length by config.json. Texts have no start."""
+    try:
+        text = json.loads((folder / "config.json").read_text("utf-8")).get("text_config", {})
+        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text("utf-8"))
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        raise ModelRefused(f"the vocabulary in {folder} cannot be read: {error}") from None
+    found = {name: tokenizer.token_to_id(name) for name in ("</s>", "<eos>", "<pad>", "<unk>", "<mask>", "▁*", "*")}
+    end = next((found[n] for n in ("<eos>", "</s>") if found[n] is not None), None)
+    place = next((found[n] for n in ("▁*", "*") if found[n] is not None), None)
+    if end is None or place is None:
+        raise ModelRefused(f"{folder / 'tokenizer.json'} lacks an end of text (</s>, <eos>) or the sign {PLACEHOLDER}")
+    pad = found["<pad>"] if found["<pad>"] is not None else end
+    mask = found["<mask>"] if found["<mask>"] is not None else found["<unk>"]
+    length = int(text.get("max_position_embeddings", 64))
+    return Words(tokenizer, Specials(-1, end, pad, end if mask is None else mask, place, length))
 
 
 def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:

@@ -11,7 +11,7 @@ from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, random_clip, respecified
 from ..clip_files import load_clip
 from ..cold import begin
 from ..errors import ModelMissing, UsageError
-from ..methods import method_class, preset
+from ..methods import check_backbone, method_class, preset
 from ..records import Dataset, validate
 from ..text import Words, word_level
 
@@ -48,6 +48,7 @@ def start(
     config = change(preset(name, which, data.name.partition(":")[0]).with_stage(stage))
     config.check()
     clip, words, about, beside = _weights(origin, image_size, data, config, out, allow_download, seed)
+    check_backbone(name, clip)
     method = method_class(name)(clip, words, config, data.identities)
     if beside and _shapes(_beside(method)) == _shapes(beside):
         method.load_state_dict(beside, strict=False)

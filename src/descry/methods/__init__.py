@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ..clip import Clip
 from ..errors import UsageError, nearest
 from .contract import Batch, Method, MethodConfig, Progress, Recipe, optimiser_groups
 
@@ -23,6 +24,7 @@ __all__ = [
     "MethodConfig",
     "Progress",
     "Recipe",
+    "check_backbone",
     "decay_groups",
     "gather",
     "method_class",
@@ -51,6 +53,16 @@ def method_class(name: str) -> Any:
         raise UsageError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
     module, _, attribute = METHODS[name].partition(":")
     return getattr(import_module(f"{__name__}.{module}"), attribute)
+
+
+def check_backbone(name: str, clip: Clip) -> None:
+    """Refuse an image and text encoder that a method cannot work with; UsageError names those that it takes."""
+    taken = method_class(name).backbones
+    if clip.kind not in taken:
+        others = [m for m in METHODS if clip.kind in method_class(m).backbones]
+        raise UsageError(
+            f"{name} takes {' or '.join(taken)} and was given {clip.kind}; methods for {clip.kind}: {', '.join(others)}"
+        )
 
 
 def preset(name: str, which: str, data: str = "") -> Any:

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from ..blocks import IdentityHead, MaskedWordHead
 from ..clip import Clip
 from ..errors import UsageError
-from ..losses import info_nce, projections, sdm
+from ..losses import info_nce, projections, sdm, sigmoid_pairs
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process
 from .contract import COUNT, POSITIVE, check_fields
 
-LOSSES = ("sdm", "cmpm", "info_nce")
+LOSSES = ("sdm", "cmpm", "info_nce", "sigmoid")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,8 @@ class Config(MethodConfig):
     Attributes:
         recipe: how it is trained; IRRA's.
         image_size: (H, W).
-        loss: "sdm", "cmpm" (Zhang and Lu's, without a temperature) or "info_nce" (only the pair is a positive).
+        loss: "sdm", "cmpm" (Zhang and Lu's, without a temperature), "info_nce" (only the pair is a positive) or
+            "sigmoid" (SigLIP's own, with its learnt temperature and bias; for a SigLIP).
         temperature: τ = 0.02 of SDM and InfoNCE, fixed.
         identity: also classify identities.
         mlm: also predict masked words.
@@ -103,6 +104,7 @@ class Baseline(Method):
     """CLIP and an objective. identities: 0 makes the model for inference, without what training needs."""
 
     inference_keys: tuple[str, ...] = ("clip.", "image_probe.", "text_probe.")
+    backbones = ("clip", "siglip")
     needs = frozenset({"text"})
     small = {"heads": 2}
     forms = {
@@ -115,7 +117,9 @@ class Baseline(Method):
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
         check_fields(config, config.bounds, config.choices)
-        clip.logit_scale.requires_grad_(False)  # τ is fixed
+        if config.loss == "sigmoid" and clip.kind != "siglip":
+            raise UsageError(f"loss=sigmoid needs a siglip, whose bias it learns; this is a {clip.kind}: use info_nce")
+        clip.logit_scale.requires_grad_(config.loss == "sigmoid")  # τ is fixed otherwise
         if config.probe:
             clip.requires_grad_(False)
             self.image_probe, self.text_probe = nn.Linear(clip.dim, clip.dim), nn.Linear(clip.dim, clip.dim)
@@ -156,6 +160,9 @@ class Baseline(Method):
     def _alignment(self, v: Tensor, t: Tensor, pids: Tensor) -> Tensor:
         if self.config.loss == "cmpm":
             return cmpm(v, t, pids)
+        if self.config.loss == "sigmoid":
+            bias: Any = self.clip.logit_bias
+            return sigmoid_pairs(v, t, pids, self.clip.temperature, bias)
         if self.config.loss == "info_nce":
             return info_nce(v, t, self.config.temperature)
         return sdm(v, t, pids, self.config.temperature)

@@ -222,6 +222,8 @@ class Method(nn.Module):
     inference_keys: tuple[str, ...] = ("clip.",)
     """Beginnings of the names of the weights that a search needs; only these are saved with the model. A later training
     of the same method takes them over, where their shapes are equal."""
+    backbones: tuple[str, ...] = ("clip",)
+    """The kinds of encoders that it works with: "clip", "siglip"; others are refused by name."""
     needs: Any = frozenset()
     """What a batch holds beside image, pid and image_id: "text", "sketch", or "caption" (text where a row has one)."""
     answers: Any = frozenset({"text", "sketch", "photo"})

@@ -186,6 +186,7 @@ class InteractReID(Method):
     """V, T and Φ, with the losses of both stages and the three ways of asking."""
 
     inference_keys = ("clip.", "mapping.")
+    backbones = ("clip", "siglip")
     small = {"text_dropout": 0.0, "mapping_dropout": 0.0, "mapping_hidden": 16}
     forms = {
         "": {},
@@ -204,6 +205,8 @@ class InteractReID(Method):
             raise UsageError(
                 f"directions={config.directions!r} was given; allowed: 'sum' (paper), 'mean' (released code)"
             )
+        if config.composed and clip.kind != "clip":
+            raise UsageError(f"composed={config.composed:g} needs a CLIP and was given a {clip.kind}; use composed=0")
         self.mapping = Mapping(
             clip.dim, config.mapping_hidden, clip.text_width, config.mapping_layers, config.mapping_dropout
         )

@@ -32,6 +32,7 @@ class ZeroShot(Method):
     """CLIP alone. Sketches go through the image encoder like photographs."""
 
     trained = False
+    backbones = ("clip", "siglip")
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """There are none: UsageError."""
