@@ -35,6 +35,7 @@ from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .library import fetched, folder_of
 from .methods import method_class, preset
 from .methods.rde import rename_released
+from .safe_files import child_environment
 from .text import Words
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
@@ -147,8 +148,9 @@ def _index(path: Path) -> list[dict[str, Any]]:
     command = [sys.executable, "-I", "-S", str(Path(pickles.__file__).resolve()), str(path.resolve())]
     try:
         done = subprocess.run(
-            command, capture_output=True, timeout=pickles.SECONDS + 30, check=False, stdin=subprocess.DEVNULL
-        )
+            command, capture_output=True, timeout=pickles.SECONDS + 30, check=False, stdin=subprocess.DEVNULL,
+            env=child_environment(),
+        )  # fmt: skip
     except subprocess.TimeoutExpired:
         raise ModelRefused(f"{path} is refused: reading its table of contents takes too long") from None
     try:

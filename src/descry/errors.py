@@ -21,8 +21,8 @@ class UsageError(DescryError):
 
 
 class ImageRejected(DescryError):
-    """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, corrupt,
-    missing.
+    """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, too_complex,
+    too_slow, corrupt, missing.
     """
 
     code = "image_rejected"

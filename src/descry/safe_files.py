@@ -69,5 +69,15 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     os.replace(partial, path)
 
 
+def child_environment() -> dict[str, str]:
+    """The environment of processes that we start: without proxies and without what changes how Python starts, but for
+    the way to this package. They use one thread each.
+    """
+    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("PYTHON")}
+    package = str(Path(__file__).resolve().parent.parent)
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return kept | threads | {"PYTHONPATH": package}
+
+
 def _literal(name: str) -> str:
     return "".join(f"[{c}]" if c in "*?[" else c for c in name)

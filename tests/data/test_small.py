@@ -12,10 +12,9 @@ from PIL import Image
 from descry.data import module
 from descry.data.cache import CropCache
 from descry.data.captions import caption_statistics, commonest
-from descry.data.files import decodes
 from descry.data.table import Row, Table
 from descry.errors import ImageRejected
-from descry.images import load
+from descry.images import decodes, load
 
 
 def test_caption_statistics(tmp_path) -> None:

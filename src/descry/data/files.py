@@ -8,10 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from PIL import Image
-
-from ..errors import ImageRejected
-from ..images import GALLERY, read
+from ..images import decodes
 from .table import Table
 
 CHUNK = 128
@@ -81,23 +78,3 @@ def in_chunks(
     chunks = [paths[i : i + chunk] for i in range(0, len(paths), chunk)]
     with ThreadPoolExecutor(max(1, threads)) as pool:
         yield from zip(chunks, pool.map(lambda some: [work(p) for p in some], chunks), strict=True)
-
-
-def decodes(path: Path) -> str:
-    """ "" for a picture that decodes to its end, else the reason of ImageRejected.
-
-    A JPEG is decoded at an eighth of its size: every byte is still read, and it takes a third of the time.
-    """
-    try:
-        with Image.open(path, formats=("JPEG",)) as image:
-            if image.size[0] * image.size[1] <= GALLERY.pixels and min(image.size) >= GALLERY.least:
-                image.draft("L", (image.size[0] // 8, image.size[1] // 8))
-                image.load()
-                return ""
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        pass
-    try:
-        read(path)
-    except ImageRejected as error:
-        return error.reason
-    return ""

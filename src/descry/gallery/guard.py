@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 
-from PIL import Image
+from .. import images
+from ..errors import ImageRejected
 
 LOOKED_AT = 200  # pictures whose size is read, spread over all
 WIDE = 1.15  # ratio of width to height above which a picture is no crop of somebody who stands or walks
@@ -38,12 +38,10 @@ def full_frames(paths: Sequence[str], roots: Sequence[str]) -> str:
 
 def _size(path: str) -> tuple[int, int] | None:
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path) as image:
-                turned = image.getexif().get(274, 1) >= 5
-                return (image.height, image.width) if turned else image.size
-    except Exception:  # noqa: BLE001 - indexing itself says what is wrong with a picture
+        with images.header(path) as image:
+            turned = image.getexif().get(274, 1) >= 5
+            return (image.height, image.width) if turned else image.size
+    except ImageRejected:  # indexing itself says what is wrong with a picture
         return None
 
 

@@ -5,7 +5,6 @@ reason.
 from __future__ import annotations
 
 import hashlib
-import io
 import os
 import time
 from collections import deque
@@ -82,10 +81,8 @@ class Reader:
     def _exif(self, data: bytes) -> dict[int, Any]:
         if not self.sources.needs_exif:
             return {}
-        from PIL import Image
-
         try:
-            with Image.open(io.BytesIO(data), formats=self.limits.formats) as image:
+            with images.header(data, self.limits) as image:
                 return exif_of(image)
-        except Exception:  # noqa: BLE001 - images.load says what is wrong with this file
+        except ImageRejected:  # images.load says what is wrong with this file
             return {}

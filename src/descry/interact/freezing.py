@@ -22,12 +22,13 @@ def frozen(picture: Any) -> tuple[str, bytes]:
 
 
 def thawed(kind: str, data: bytes) -> Any:
-    """What was frozen: the bytes of a file, a PIL image or an array."""
+    """What was frozen: the bytes of a file, a PIL image or an array. Raises ImageRejected."""
     if kind == "file":
         return bytes(data)
     import numpy as np
-    from PIL import Image
 
-    image = Image.open(io.BytesIO(data))
-    image.load()
+    from ..images import GALLERY, header
+
+    with header(data, GALLERY) as image:
+        image.load()
     return image if kind == "image" else np.asarray(image)

@@ -11,12 +11,10 @@ import re
 from itertools import islice
 from typing import Any
 
-from PIL import Image
-
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, ImageRejected, UsageError, nearest
 from ..gallery.sources import FIELDS, Sources, exif_of
 from ..gallery.walk import files_under
-from ..images import GALLERY, SUFFIXES
+from ..images import SUFFIXES, header
 from .folders import Folders, Place
 from .problems import Refusal
 from .shapes_index import Mapping, PreviewRow
@@ -98,7 +96,7 @@ def preview(place: Place, sources: Sources) -> tuple[list[PreviewRow], int]:
 
 def _exif(path: str) -> dict[int, Any]:
     try:
-        with Image.open(path, formats=GALLERY.formats) as image:
+        with header(path) as image:
             return exif_of(image)
-    except Exception:  # noqa: BLE001 - Pillow raises nearly anything for what is no picture; indexing says what is wrong
+    except ImageRejected:  # indexing says what is wrong with it
         return {}
