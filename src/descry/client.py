@@ -103,6 +103,10 @@ class Client:
         tail = "" if against is None else f"?against={against}"
         return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/contributions/{item}{tail}")
 
+    def fits(self, number: int, cursor: str = "") -> dict[str, Any]:
+        """Which phrases the leads of a page seem to fulfil: item → 1 (yes), -1 (no) or 0 for each of the phrases."""
+        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
+
     def tree(self) -> dict[str, Any]:
         """The inquiry with all its rounds."""
         return self._call("GET", f"/inquiries/{self._begun()}")

@@ -22,6 +22,7 @@ def test_from_the_example_to_leads(page):
     page.click(".example")
     made = tapped(page, lambda: page.click(".foot .primary"))
     assert len(made["ids"]) == 50
+    page.click(".tool.about")
     assert page.locator(".banner").is_visible()
     assert "does not identify" in page.locator(".banner").inner_text()
     assert page.locator(".tile").count() > 5
@@ -301,6 +302,66 @@ def test_comparing_and_looking_closely(page):
     assert page.locator(".shelf img").count() > 4
     page.keyboard.press("ArrowRight")
     page.wait_for_function("() => document.querySelector('dialog h2')?.textContent === 'Lead 3'")
+
+
+def test_three_leads_are_compared_in_four_clicks(page):
+    say(page, "red jacket, no hat")
+    for n in range(3):
+        page.locator(".tile").nth(n).hover()
+        page.locator(".tile").nth(n).locator(".act.compare").click()
+    assert page.locator(".tile .act.compare[aria-pressed=true]").count() == 3
+    page.click(".tray .primary")
+    assert page.locator(".compare figure").count() == 3
+    page.keyboard.press("Escape")
+    page.click(".tray button.plain")
+    assert page.evaluate("descry.page.tray.length") == 0
+    assert page.locator(".tile .act.compare[aria-pressed=true]").count() == 0
+
+
+def test_zooming_keeps_what_is_in_the_middle(page):
+    say(page, "red jacket")
+    page.evaluate("descry.page.compare(descry.page.leads[0]); descry.page.compare(descry.page.leads[1])")
+    page.click(".tray .primary")
+    page.wait_for_function("() => [...document.querySelectorAll('.frame img')].every(i => i.naturalWidth)")
+    page.locator(".zoom input").fill("3")
+    middle = page.locator(".frame").first.evaluate("f => (f.scrollLeft + f.clientWidth / 2) / f.scrollWidth")
+    assert abs(middle - 0.5) < 0.02
+    box = page.locator(".frame").first.bounding_box()
+    page.mouse.move(box["x"] + 60, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 20, box["y"] + 40, steps=4)
+    page.mouse.up()
+    assert page.locator(".frame").first.evaluate("f => (f.scrollLeft + f.clientWidth / 2) / f.scrollWidth") > middle
+
+
+def test_each_lead_shows_which_phrases_fit(page):
+    say(page, "red jacket, no hat")
+    page.wait_for_selector(".tile .fits")
+    signs = page.locator(".tile .fits").first.inner_text().split()
+    assert len([s for s in signs if s in "✓–✗"]) == 2
+    known = page.evaluate("descry.page.fitsOf(descry.page.leads[0].item.id)")
+    assert [k["phrase"] for k in known] == ["red jacket", "NOT hat"]
+    page.locator(".tile .picture").first.click()
+    said = page.locator("dialog .fit").inner_text()
+    assert all(k["phrase"] in said for k in known)
+
+
+def test_the_focus_stays_with_the_leads(page):
+    say(page, "red jacket")
+    page.keyboard.press("Escape")
+    page.keyboard.press("ArrowRight")
+    page.keyboard.press("l")
+    tapped(page, lambda: page.keyboard.press("Enter"))
+    assert page.evaluate("document.activeElement.className") == "picture"
+    page.keyboard.press("Tab")
+    assert "like" in page.evaluate("document.activeElement.className"), "marks can be reached without letters"
+    page.keyboard.press("Shift+Tab")
+    page.keyboard.press("Space")
+    page.click("dialog button:has-text('Finding')")
+    page.click(".judged-here label:has-text('Set aside')")
+    page.click(".judged-here button.primary")
+    page.wait_for_selector(".judgement")
+    assert page.evaluate("!!document.activeElement.closest('dialog .row')")
 
 
 def test_the_gallery_grows_while_one_searches(page, live, tmp_path):

@@ -288,6 +288,35 @@ def test_the_canvas_keeps_the_shape_of_a_drawing(page, size):
     assert box["height"] / box["width"] == pytest.approx(2, abs=0.03)
 
 
+@pytest.mark.parametrize("size", [(360, 740), (640, 400), (1280, 800), (1920, 1080), (2560, 1440)])
+def test_pictures_come_first(page, size):
+    """Above the leads stands one bar of at most 48 pixels, and a whole row of leads is in view."""
+    page.set_viewport_size({"width": size[0], "height": size[1]})
+    results(page)
+    page.wait_for_selector(".ask .question")
+    bar = page.locator(".bar-tools").bounding_box()
+    assert bar["height"] <= 48
+    assert page.evaluate(IN_VIEW, ".ask button:last-of-type")
+    seen = page.evaluate("""() => {
+        const tops = new Map();
+        const low = document.querySelector('#scroll').getBoundingClientRect().bottom;
+        for (const tile of document.querySelectorAll('.tile')) {
+            const box = tile.getBoundingClientRect();
+            if (box.bottom <= Math.min(low, innerHeight) + 0.5 && box.right <= innerWidth)
+                tops.set(Math.round(box.top), (tops.get(Math.round(box.top)) ?? 0) + 1);
+        }
+        return {rows: [...tops.values()], columns: descry.page.grid.columns, first: Math.min(...tops.keys())};
+    }""")
+    assert seen["rows"], "no lead is wholly in view"
+    assert seen["rows"][0] == seen["columns"]
+    assert seen["first"] - (bar["y"] + bar["height"]) <= 12, "nothing stands between the bar and the leads"
+    page.click(".tool.about")
+    assert page.evaluate(IN_VIEW, ".banner")
+    assert "not identifications" in page.inner_text(".said")
+    page.keyboard.press("Escape")
+    assert not page.locator(".banner").is_visible()
+
+
 def test_a_new_inquiry_shows_the_start_and_forgets_the_compared(page):
     refined(page)
     page.evaluate("descry.page.grid.node.scrollTop = 400")

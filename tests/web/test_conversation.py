@@ -145,6 +145,27 @@ def test_contributions_explain_a_lead_beside_another(client, inquiry):
     assert client.get(url.replace(str(second["item"]["id"]), "999999")).status_code == 404
 
 
+def test_each_lead_says_which_phrases_it_fulfils(client, inquiry):
+    made = ask(client, inquiry, "red jacket", "-red jacket", "hat")
+    base = f"/api/v1/inquiries/{inquiry}/rounds/1"
+    found = client.get(f"{base}/fits").json()
+    assert [(p["text"], p["wanted"]) for p in found["phrases"]] == [
+        ("red jacket", True),
+        ("hat", True),
+        ("red jacket", False),
+    ]
+    assert list(found["leads"]) == [str(lead["item"]["id"]) for lead in made["results"]["leads"]]
+    signs = list(found["leads"].values())
+    assert {s for row in signs for s in row} == {-1, 0, 1}
+    assert all(row[0] == -row[2] for row in signs), "NOT turns the sign"
+    rest = client.get(f"{base}/fits", params={"cursor": made["results"]["cursor"]}).json()
+    assert len(rest["leads"]) == 22
+    drawn = client.post(
+        f"/api/v1/inquiries/{inquiry}/rounds", json={"liked": [made["results"]["leads"][0]["item"]["id"]]}
+    )
+    assert client.get(f"/api/v1/inquiries/{inquiry}/rounds/{drawn.json()['number']}/fits").json()["phrases"] == []
+
+
 def test_uploads_keep_pixels_and_nothing_else(client):
     image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 32, 3), dtype=np.uint8))
     note, buffer = PngImagePlugin.PngInfo(), io.BytesIO()

@@ -219,6 +219,19 @@ class Results(BaseModel):
     snapshot: str
 
 
+class PhraseName(BaseModel):
+    text: str
+    wanted: bool
+
+
+class Fits(BaseModel):
+    """Which phrases a lead seems to fulfil. leads: item → for each of `phrases` 1 (fits), -1 (does not), 0 (cannot be
+    told). A NOT phrase fits where the thing is not to be seen."""
+
+    phrases: list[PhraseName]
+    leads: dict[int, list[int]]
+
+
 class Level(BaseModel):
     score: float
     above: int

@@ -12,16 +12,21 @@ from ... import query as asking
 from ...errors import UsageError
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
+from ...interact.questions import Question, read
 from ...interact.rounds import Round, difference
+from ...ranking import ranking_of
+from ...search import phrase_vectors
 from ..desk import Desk
 from ..levels import levels, usual_level
 from ..problems import Refusal
-from ..shapes import Difference, Lead, Level, NewRound, PartName, Results, RoundOut, Share, Why
+from ..shapes import Difference, Fits, Lead, Level, NewRound, PartName, PhraseName, Results, RoundOut, Share, Why
 from .assets import resolve
 from .depends import REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
 from .items import shown
 
 STORED = "nothing that this round was ranked by is left in the gallery; it is shown as it was stored"
+TOLD = 0.75
+"""P(yes | item) from which a phrase counts as fulfilled, and below 1 - TOLD as not."""
 router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/rounds", tags=["rounds"], responses=REFUSALS)
 
 
@@ -222,6 +227,31 @@ def _why(desk: Desk, number: str, which: int, item: int, against: int | None) ->
     return Why(item=item, score=round(float(found.scores[at]), 4), rank=at + 1, parts=parts)
 
 
+def _fits(desk: Desk, number: str, which: int, start: int, limit: int) -> Fits:
+    made = desk.round(number, which)
+    said = [(p.value, True) for p in made.query.wanted if p.on] + [
+        (p.value, False) for p in made.query.unwanted if p.on
+    ]
+    found = page(desk, number, made, start, limit)
+    model = desk.gallery.model
+    if not said or not found.leads or "text" not in model.answers:
+        return Fits(phrases=[], leads={})
+    space = desk.space()
+    ranking = ranking_of(model)
+    similarity = space.scores(phrase_vectors(model, [text for text, _ in said], ranking))
+    yes = read([Question(text, text, text) for text, _ in said], similarity, ranking)
+    for row, (_, wanted) in enumerate(said):
+        yes[row] = yes[row] if wanted else 1 - yes[row]
+    signs = (yes >= TOLD).astype(int) - (yes <= 1 - TOLD).astype(int)
+    ids = [lead.item.id for lead in found.leads]
+    at = np.searchsorted(space.ids, ids)
+    here = [(i, a) for i, a in zip(ids, at.tolist(), strict=True) if a < len(space.ids) and space.ids[a] == i]
+    return Fits(
+        phrases=[PhraseName(text=text, wanted=wanted) for text, wanted in said],
+        leads={i: signs[:, a].tolist() for i, a in here},
+    )
+
+
 @router.post("", status_code=201)
 async def make(
     desk: TheDesk,
@@ -256,6 +286,19 @@ async def results(
 ) -> Results:
     """A page of leads, best first."""
     found: Any = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
+    return found
+
+
+@router.get("/{number}/fits")
+async def fits(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    number: RoundNumber,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Fits:
+    """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
+    found: Any = await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
     return found
 
 

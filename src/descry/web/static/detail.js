@@ -23,6 +23,7 @@ export async function showLead(lead, desk) {
   const why = el("div", { class: "why" });
   const judged = el("div", { class: "judged-here", hidden: !desk.findings.kept.has(item.id) });
   const near = el("div", { class: "near" });
+  const fits = T.fits.sentence(desk.fits(item.id));
   const note = el("p", { class: "note" });
   const buttons = () => {
     const mark = desk.markOf(item.id);
@@ -31,7 +32,7 @@ export async function showLead(lead, desk) {
       button("like", T.like, () => (desk.mark(item.id, "like"), buttons()), mark === "like"),
       button("unlike", T.unlike, () => (desk.mark(item.id, "unlike"), buttons()), mark === "unlike"),
       button("closest", T.closest, () => (box.close(), desk.closest(lead))),
-      button("compare", T.compareAdd, () => desk.compare(lead)),
+      button("compare", T.compareAdd, () => (desk.compare(lead), buttons()), desk.compared(item.id)),
       button("finding", T.findings.one, open, Boolean(desk.findings.kept.get(item.id))),
       button("plus", T.moreLike, () => (box.close(), desk.example(lead))));
   };
@@ -41,7 +42,11 @@ export async function showLead(lead, desk) {
     judged.replaceChildren(judge());
     judged.querySelector("input").focus();
   };
-  const judge = () => desk.findings.form(item.id, () => ((judged.hidden = true), buttons()));
+  const judge = () => desk.findings.form(item.id, () => {
+    judged.hidden = true;
+    buttons();
+    marks.children[4].focus();
+  });
   const step = (by) => {
     const next = desk.beside(lead, by);
     if (next) {
@@ -50,7 +55,7 @@ export async function showLead(lead, desk) {
     }
   };
   body.append(el("div", { class: "look" }, tool("left", T.prev, () => step(-1), { disabled: !desk.beside(lead, -1) }), large, tool("right", T.next, () => step(1), { disabled: !desk.beside(lead, 1) })),
-    el("div", { class: "facts" }, marks, judged, facts, note, el("h3", {}, T.why), why, near));
+    el("div", { class: "facts" }, marks, judged, facts, note, fits ? el("p", { class: "fit" }, fits) : null, el("h3", {}, T.why), why, near));
   box.addEventListener("keydown", (event) => {
     if (event.target.matches("input, textarea")) return;
     const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
@@ -108,9 +113,10 @@ function shelf(title, items, here, desk) {
 export function showCompare(leads, desk) {
   const zoom = el("input", { type: "range", min: 1, max: 4, step: 0.25, value: 1, "aria-label": T.zoom });
   const views = leads.map((lead) => {
+    const fits = desk.fits(lead.item.id).map(({ phrase, sign }) => `${T.fits.signs[sign + 1]} ${phrase}`).join("  ");
     const picture = el("img", { src: `${desk.items}/${lead.item.id}/image`, alt: T.tile(lead, desk.markOf(lead.item.id)), draggable: false });
     const frame = el("div", { class: "frame", tabIndex: 0, role: "group", "aria-label": T.detail(lead.rank) }, picture);
-    return el("figure", {}, frame, el("figcaption", {}, el("b", {}, String(lead.rank)), ` ${lead.item.camera} ${lead.item.time.slice(5, 16).replace("T", " ")}`, el("button", { type: "button", class: "plain", "aria-label": `${T.findings.one}: ${lead.rank}`, onclick: () => desk.judge(lead) }, icon("finding"), T.findings.one)));
+    return el("figure", {}, frame, el("figcaption", {}, el("b", {}, String(lead.rank)), ` ${lead.item.camera} ${lead.item.time.slice(5, 16).replace("T", " ")}`, el("button", { type: "button", class: "plain", "aria-label": `${T.findings.one}: ${lead.rank}`, onclick: () => desk.judge(lead) }, icon("finding"), T.findings.one), fits ? el("p", { class: "note" }, fits) : null));
   });
   const frames = views.map((v) => v.querySelector(".frame"));
   let busy = false;
@@ -122,7 +128,28 @@ export function showCompare(leads, desk) {
       requestAnimationFrame(() => (busy = false));
     });
   }
-  zoom.addEventListener("input", () => frames.forEach((f) => f.style.setProperty("--zoom", zoom.value)));
+  let before = 1;
+  const zoomed = () => {
+    const by = Number(zoom.value) / before;
+    before = Number(zoom.value);
+    for (const f of frames) {
+      const [x, y] = [f.scrollLeft + f.clientWidth / 2, f.scrollTop + f.clientHeight / 2];
+      f.style.setProperty("--zoom", zoom.value);
+      f.scrollTo(x * by - f.clientWidth / 2, y * by - f.clientHeight / 2); // what was in the middle stays there
+    }
+  };
+  zoom.addEventListener("input", zoomed);
+  for (const frame of frames) {
+    frame.addEventListener("wheel", (event) => {
+      event.preventDefault();
+      zoom.value = before - Math.sign(event.deltaY) * 0.25;
+      zoomed();
+    }, { passive: false });
+    frame.addEventListener("pointerdown", (event) => event.pointerType === "mouse" && frame.setPointerCapture(event.pointerId));
+    frame.addEventListener("pointermove", (event) => {
+      if (frame.hasPointerCapture(event.pointerId)) frame.scrollBy(-event.movementX, -event.movementY);
+    });
+  }
   dialog(T.compare, "wide", el("label", { class: "pair zoom" }, el("span", {}, T.zoom), zoom), el("div", { class: "compare" }, views));
 }
 

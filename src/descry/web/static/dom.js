@@ -36,6 +36,8 @@ const PATHS = {
   folder: "M3 6h6l2 2h10v11H3z",
   index: "M3 6h6l2 2h10v11H3zM12 11v5M9.500 13.500h5",
   finding: "M6 4h12v16l-6-4-6 4z",
+  info: "M12 11v6M12 7v.5M12 3a9 9 0 100 18 9 9 0 000-18",
+  more: "M5 12h.5M12 12h.5M19 12h.5",
   report: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
 };
 
@@ -54,6 +56,18 @@ export function icon(name) {
 /** A button that shows an icon and says its name. */
 export function tool(name, label, onclick, props = {}) {
   return el("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick, ...props }, icon(name));
+}
+
+/** A panel that a button opens below itself; it closes on Esc and on a click elsewhere. */
+export function panel(button, label, ...content) {
+  const box = el("div", { class: "panel", popover: "auto", role: "group", "aria-label": label }, ...content);
+  button.popoverTargetElement = box;
+  box.addEventListener("toggle", () => {
+    const at = button.getBoundingClientRect();
+    box.style.top = `${Math.min(at.bottom + 4, innerHeight - box.offsetHeight - 4)}px`;
+    box.style.left = `${Math.max(4, Math.min(at.right - box.offsetWidth, innerWidth - box.offsetWidth - 4))}px`;
+  });
+  return box;
 }
 
 /** A shape made of SVG elements: [tag, attributes] each. */

@@ -29,6 +29,7 @@ export class Grid {
 
   /** A round: leads so far, how many there are, where the line lies, and who tells about a thumbnail. */
   show(state) {
+    const here = this.list.contains(document.activeElement);
     this.state = state;
     if (!state) this.open.clear();
     for (const tile of this.tiles.values()) tile.remove();
@@ -36,6 +37,8 @@ export class Grid {
     this.node.scrollTop = 0;
     this.focused = null;
     this.layout();
+    const first = here && this.entries.find((e) => e.lead);
+    if (first) this.focus(first);
   }
 
   /** The same round, with more leads or another line. */
@@ -53,8 +56,10 @@ export class Grid {
     if (!state) return this.draw();
     const list = this.view === "list";
     const width = this.node.clientWidth - 2 * GAP;
-    const columns = list ? 1 : Math.max(1, Math.floor((width + GAP) / (this.size / 2 + 8 + GAP)));
-    const w = list ? width : (width - GAP * (columns - 1)) / columns;
+    const widest = (Math.max(150, this.node.clientHeight - 2 * GAP) - CAPTION) / 2; // a whole row fits into the pane
+    const columns = list ? 1 : Math.max(1, Math.floor((width + GAP) / (Math.min(this.size / 2 + 8, widest) + GAP)));
+    const w = list ? width : Math.min((width - GAP * (columns - 1)) / columns, widest);
+    const left = GAP + (width - columns * w - (columns - 1) * GAP) / 2;
     const h = list ? ROW : Math.round(w * 2 + CAPTION);
     let [x, y, drawn] = [0, GAP, false];
     const down = () => {
@@ -63,13 +68,13 @@ export class Grid {
     };
     const folded = this.folded();
     for (const { lead, more } of folded) {
-      if (!drawn && lead.score < state.line && !state.liked.has(lead.item.id)) {
+      if (!drawn && state.above && lead.score < state.line && !state.liked.has(lead.item.id)) {
         down();
         this.entries.push({ line: true, x: GAP, y, w: width, h: LINE });
         y += LINE + GAP;
         drawn = true;
       }
-      this.entries.push({ lead, more, x: GAP + x * (w + GAP), y, w, h });
+      this.entries.push({ lead, more, x: left + x * (w + GAP), y, w, h });
       x += 1;
       if (x === columns) down();
     }
@@ -144,17 +149,37 @@ export class Grid {
     const picture = el("img", { src: this.actions.thumb(item.id, this.view === "list" ? 96 : this.size * 1.5), alt: "", loading: "eager", draggable: false, onerror: () => picture.replaceWith(el("span", { class: "gone" }, T.missing)) });
     const first = this.focused === item.id || (this.focused === null && lead.rank === 1);
     const button = el("button", { type: "button", class: "picture", tabIndex: first ? 0 : -1, "aria-label": T.tile(lead, mark, verdict), onclick: () => this.actions.open(lead), onfocus: () => (this.focused = item.id) }, picture);
-    const act = (name, label, done, pressed) => el("button", { type: "button", class: `act ${name}`, tabIndex: -1, "aria-label": `${label}: ${lead.rank}`, title: label, "aria-pressed": pressed === undefined ? undefined : String(pressed), onclick: done }, icon(name));
+    const act = (name, label, done, pressed) => el("button", { type: "button", class: `act ${name}`, tabIndex: first ? 0 : -1, "aria-label": `${label}: ${lead.rank}`, title: label, "aria-pressed": pressed === undefined ? undefined : String(pressed), onclick: done }, icon(name));
     const acts = el("div", { class: "acts" },
       act("like", T.like, () => this.actions.mark(item.id, "like"), mark === "like"),
       act("unlike", T.unlike, () => this.actions.mark(item.id, "unlike"), mark === "unlike"),
       act("closest", T.closest, () => this.actions.closest(lead)),
+      act("compare", T.compareAdd, () => this.actions.compare(lead), this.actions.compared(item.id)),
       act("finding", T.findings.one, () => this.actions.finding(lead), Boolean(verdict)));
     const sign = verdict ? el("span", { class: `sign-of ${verdict === VERDICTS[0] ? "follow" : "aside"}`, title: T.findings.verdicts[verdict] }, icon("finding")) : null;
     const where = [item.camera, item.time.slice(5, 16).replace("T", " ")].filter(Boolean).join(" · ");
     const caption = el("div", { class: "caption" }, el("span", { class: "rank" }, String(lead.rank)), el("span", { class: "where", title: where }, where), el("span", { class: "score" }, lead.score.toFixed(2)));
     const fold = more > 0 ? el("button", { type: "button", class: "more", tabIndex: -1, "aria-label": this.open.has(lead.group) ? T.fewer : T.moreLabel(more), onclick: () => this.unfold(lead.group) }, this.open.has(lead.group) ? "–" : T.more(more)) : null;
-    return el("li", { class: `tile ${this.view} ${mark}`, "data-id": String(item.id), "data-rank": String(lead.rank), "aria-setsize": String(this.state.available), "aria-posinset": String(lead.rank) }, button, bars(lead, this.state), caption, acts, sign, fold);
+    return el("li", { class: `tile ${this.view} ${mark}`, "data-id": String(item.id), "data-rank": String(lead.rank), "aria-setsize": String(this.state.available), "aria-posinset": String(lead.rank) }, button, bars(lead, this.state), caption, this.fitting(lead), acts, sign, fold);
+  }
+
+  /** ✓, – or ✗ for each phrase; in the list with the phrase itself. */
+  fitting(lead) {
+    const signs = this.actions.fits(lead.item.id);
+    if (!signs.length) return null;
+    const whole = this.view === "list";
+    return el("ul", { class: "fits", role: "list", "aria-label": T.fits.title, title: T.fits.sentence(signs) }, signs.map(({ phrase, sign }) => el("li", { class: ["no", "open", "yes"][sign + 1] },
+      el("span", { "aria-hidden": "true" }, T.fits.signs[sign + 1]), el("span", { class: whole ? "" : "unseen" }, `${phrase}${whole ? "" : `: ${T.fits.words[sign + 1]}`}`))));
+  }
+
+  /** What fits is known now: show it on the tiles there are. */
+  explain() {
+    for (const { lead } of this.entries) {
+      const tile = lead && this.tiles.get(lead.item.id);
+      tile?.querySelector(".fits")?.remove();
+      const made = tile && this.fitting(lead);
+      if (made) tile.querySelector(".caption").after(made);
+    }
   }
 
   unfold(group) {
@@ -185,10 +210,11 @@ export class Grid {
     if (y < scrollTop) this.node.scrollTop = y - GAP;
     else if (y + entry.h > scrollTop + clientHeight) this.node.scrollTop = y + entry.h - clientHeight + GAP;
     this.draw();
-    for (const tile of this.list.querySelectorAll(".picture")) tile.tabIndex = -1;
-    const button = this.tiles.get(this.focused)?.querySelector(".picture");
+    for (const other of this.list.querySelectorAll(".picture, .act")) other.tabIndex = -1;
+    const tile = this.tiles.get(this.focused);
+    const button = tile?.querySelector(".picture");
     if (button) {
-      button.tabIndex = 0;
+      for (const here of tile.querySelectorAll(".picture, .act")) here.tabIndex = 0;
       button.focus({ preventScroll: true });
       say(button.getAttribute("aria-label"), "quiet");
     }

@@ -3,7 +3,7 @@
 import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
 import { partName, showCompare, showLead } from "./detail.js";
-import { dialog, el, icon, say, tool } from "./dom.js";
+import { dialog, el, icon, panel, say, tool } from "./dom.js";
 import { Findings } from "./findings.js";
 import { Grid } from "./grid.js";
 import { Indexing } from "./indexing.js";
@@ -31,13 +31,13 @@ class Page {
     this.context = new ContextPane({ facets, thumb: this.thumb, go: (n) => this.head({ round: n }), drop: (n) => this.prune(n), filtered: () => this.round && this.search({}) });
     this.findings = new Findings({ page: this, thumb: this.thumb, told: (id) => this.grid.marked(id) });
     this.context.node.querySelector(".history").previousElementSibling.before(this.findings.node);
-    this.grid = new Grid({ finding: (lead) => this.judge(lead), verdict: (id) => this.findings.kept.get(id)?.verdict, thumb: this.thumb, open: (lead) => showLead(lead, this.desk), mark: (id, mark) => this.mark(id, mark), closest: (lead) => this.closest(lead), more: () => this.more() });
+    this.grid = new Grid({ finding: (lead) => this.judge(lead), verdict: (id) => this.findings.kept.get(id)?.verdict, thumb: this.thumb, open: (lead) => showLead(lead, this.desk), mark: (id, mark) => this.mark(id, mark), closest: (lead) => this.closest(lead), compare: (lead) => this.compare(lead), compared: (id) => this.tray.some((l) => l.item.id === id), fits: (id) => this.fitsOf(id), more: () => this.more() });
     this.desk = {
       gallery: encodeURIComponent(gallery.id), items: this.items, thumb: this.thumb,
       inquiry: () => this.inquiry.id, round: () => this.round.number, leads: () => this.leads, parts: () => this.parts,
       markOf: (id) => this.marks.get(id) ?? "", mark: (id, mark, exactly) => this.mark(id, mark, exactly),
       closest: (lead) => this.closest(lead), judge: (lead) => this.judge(lead), findings: this.findings, compare: (lead) => this.compare(lead), example: (lead) => this.example(lead),
-      refocus: () => this.grid.refocus(), beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
+      fits: (id) => this.fitsOf(id), compared: (id) => this.tray.some((l) => l.item.id === id), refocus: () => this.grid.refocus(), beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
     };
     this.indexing = new Indexing({ gallery: gallery.id, changed: () => this.renew(), search: () => (this.round ? this.tab("centre") : (this.tab("query"), this.query.text.focus())) });
     document.getElementById("app").replaceChildren(this.bar(), this.panes(), this.tabs());
@@ -72,6 +72,8 @@ class Page {
     this.banner = el("p", { class: "banner", hidden: true }, T.banner);
     this.note = el("p", { class: "said" });
     this.asked = el("div", { class: "ask", hidden: true });
+    this.told = el("button", { type: "button", class: "tool about" });
+    const more = tool("more", T.viewOptions, undefined);
     this.level = el("input", { type: "range", min: 0, max: 16, step: 1, "aria-label": T.line, oninput: (e) => this.drawLine(Number(e.target.value)) });
     this.stand = el("output", { class: "stand" });
     const size = el("input", { type: "range", min: 120, max: 480, step: 8, value: setting("size") ?? 232, "aria-label": T.size, title: T.size, oninput: (e) => {
@@ -86,15 +88,16 @@ class Page {
     } });
     this.viewed = el("button", { type: "button", class: "plain", title: `${T.view} (G)`, onclick: () => this.view() }, T.views.list);
     this.count = el("span", { class: "count" });
-    this.toolbar = el("div", { class: "bar-tools", hidden: true }, this.count, el("label", { class: "pair" }, el("span", {}, T.line), this.level, this.stand), el("span", { class: "space" }),
-      el("label", { class: "check" }, this.group, T.group), this.viewed, size);
-    this.legend = el("ul", { class: "legend", role: "list", hidden: true });
+    this.legend = el("ul", { class: "legend", role: "list" });
+    this.toolbar = el("div", { class: "bar-tools", hidden: true }, this.asked, el("span", { class: "space" }), this.count, this.told, more,
+      panel(this.told, T.aboutLeads, this.banner, this.note, el("h3", {}, T.colours), this.legend, el("p", { class: "note" }, T.scoreNote)),
+      panel(more, T.viewOptions, el("label", { class: "pair" }, el("span", {}, T.line), this.level, this.stand), el("label", { class: "pair" }, el("span", {}, T.size), size), el("label", { class: "check" }, this.group, T.group), this.viewed));
     this.empty = el("div", { class: "empty" });
     this.foot = el("div", { class: "pending", hidden: true });
     this.trayed = el("div", { class: "tray", hidden: true });
-    this.grid.node.prepend(el("div", { class: "heads" }, this.note, this.asked, this.toolbar, this.legend));
     this.grid.node.append(this.empty);
-    return el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.banner, this.grid.node, this.trayed, this.foot);
+    this.leadsPane = el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.toolbar, this.grid.node, el("div", { class: "below" }, this.trayed, this.foot));
+    return this.leadsPane;
   }
 
   tabs() {
@@ -194,12 +197,13 @@ class Page {
     const { query } = round;
     this.marks = new Map([...query.liked.map((id) => [id, "like"]), ...query.unliked.map((id) => [id, "unlike"])]);
     this.pending = new Map();
+    this.fits = { phrases: [], leads: {} };
     this.context.set({ cameras: query.filters.cameras, since: query.filters.since, until: query.filters.until, marked: query.filters.marked });
     this.said();
     this.drawLine(round.level, true);
     this.refused();
     this.buttons();
-    say(`${T.found(round)}, ${T.standOut(this.above)}`, "quiet");
+    say(round.note ? sentence(round.note) : `${T.found(round)}, ${T.standOut(this.above)}`, round.note ? "" : "quiet");
     await this.follow();
   }
 
@@ -208,6 +212,7 @@ class Page {
     const { id } = this.inquiry;
     const { number } = this.round;
     const here = () => this.inquiry?.id === id && this.round?.number === number;
+    this.fitted(0);
     const [tree, question, absence] = await Promise.all([
       call("GET", `/inquiries/${id}`),
       call("GET", `/inquiries/${id}/question`).catch(() => null),
@@ -223,23 +228,44 @@ class Page {
     this.listed();
   }
 
+  /** Ask which phrases the leads from rank `start` + 1 on fulfil, and show it. */
+  async fitted(start) {
+    const { round } = this;
+    const { wanted, unwanted } = round.query;
+    if (![...wanted, ...unwanted].some((p) => p.on)) return;
+    const found = await call("GET", `/inquiries/${this.inquiry.id}/rounds/${round.number}/fits?cursor=${start}&limit=${start ? 200 : 50}`).catch(() => null);
+    if (!found || this.round !== round) return;
+    this.fits = { phrases: found.phrases, leads: { ...this.fits.leads, ...found.leads } };
+    this.grid.explain();
+  }
+
+  /** [{phrase, sign}] of a lead: 1 fits, -1 does not, 0 cannot be told. */
+  fitsOf(id) {
+    const signs = this.fits?.leads[id] ?? [];
+    return signs.map((sign, i) => ({ phrase: `${this.fits.phrases[i].wanted ? "" : `${T.not} `}${this.fits.phrases[i].text}`, sign }));
+  }
+
   said(absence = "") {
     const { round } = this;
     const { query } = round;
     this.banner.hidden = !query.sketches.some((s) => s.on);
-    const notes = [T.leads, sentence(this.gallery.note), sentence(absence), sentence(round.note), round.newer ? T.newer : ""];
-    this.note.textContent = notes.filter(Boolean).join(" ");
+    const own = [sentence(absence), sentence(round.note), round.newer ? T.newer : ""].filter(Boolean);
+    this.note.textContent = [T.leads, sentence(this.gallery.note), ...own].filter(Boolean).join(" ");
+    this.told.replaceChildren(icon("info"), ...(own.length ? [T.notes(own.length)] : []));
+    this.told.setAttribute("aria-label", own.length ? `${T.notes(own.length)}: ${T.aboutLeads}` : T.aboutLeads);
+    this.told.title = own.join(" ") || T.aboutLeads;
+    this.told.classList.toggle("has", own.length > 0);
     this.count.textContent = T.found(round);
     this.toolbar.hidden = !this.leads.length;
-    this.legend.hidden = !this.leads.length;
     this.legend.replaceChildren(...this.parts.map((part, i) => el("li", {}, el("i", { class: `part p${i % 16} key` }), partName(part))));
   }
 
   ask(question) {
     this.asked.hidden = !question;
     if (!question) return;
-    const answer = (said, label) => el("button", { type: "button", onclick: () => this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said })) }, label);
-    this.asked.replaceChildren(el("span", { class: "question" }, question.text), el("span", { class: "row" }, answer("yes", T.yes), answer("no", T.no), answer("unknown", T.unknownAnswer)));
+    const answer = (said, ...label) => el("button", { type: "button", onclick: () => this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said })) }, label);
+    this.asked.replaceChildren(el("span", { class: "question", title: question.text }, question.text),
+      answer("yes", T.yes), answer("no", T.no), answer("unknown", el("span", { class: "long" }, T.unknownAnswer), el("span", { class: "brief", "aria-hidden": "true" }, "?")));
   }
 
   refused() {
@@ -272,6 +298,7 @@ class Page {
       const page = await call("GET", `/inquiries/${this.inquiry.id}/rounds/${number}/results?cursor=${this.cursor}&limit=200`);
       if (this.round.number !== number) return;
       this.leads.push(...page.leads);
+      this.fitted(this.leads.length - page.leads.length);
       this.cursor = page.cursor;
       this.available = this.grid.state.available = page.cursor ? page.available : this.leads.length;
       this.grid.layout();
@@ -342,10 +369,11 @@ class Page {
     if (at >= 0) this.tray.splice(at, 1);
     else if (this.tray.length >= 6) return say(T.compareFull);
     else this.tray.push(lead);
+    this.grid.marked(lead.item.id);
     this.trayed.hidden = !this.tray.length;
     const open = el("button", { type: "button", class: "primary", disabled: this.tray.length < 2, onclick: () => showCompare(this.tray, this.desk) }, T.compareNow(this.tray.length));
     this.trayed.replaceChildren(...this.tray.map((l) => el("button", { type: "button", class: "small", "aria-label": `${T.compareAdd}: ${l.rank}`, onclick: () => this.compare(l) }, el("img", { src: this.thumb(l.item.id, 96), alt: "" }))),
-      el("span", { class: "space" }), el("span", { class: "note" }, this.tray.length < 2 ? T.compareEmpty : ""), el("button", { type: "button", class: "plain", onclick: () => ((this.tray = [this.tray[0]]), this.compare(this.tray[0])) }, T.clearTray), open);
+      el("span", { class: "space" }), el("span", { class: "note" }, this.tray.length < 2 ? T.compareEmpty : ""), el("button", { type: "button", class: "plain", onclick: () => [...this.tray].forEach((l) => this.compare(l)) }, T.clearTray), open);
   }
 
   // ---------------------------------------------------------------- inquiries
@@ -392,7 +420,7 @@ class Page {
     this.context.tree(null);
     this.findings.load();
     this.grid.show(null);
-    for (const part of [this.banner, this.toolbar, this.legend, this.asked]) part.hidden = true;
+    for (const part of [this.banner, this.toolbar, this.asked]) part.hidden = true;
     this.note.textContent = "";
     this.buttons();
   }
@@ -478,6 +506,8 @@ class Page {
   buttons() {
     const { go } = this.query;
     go.disabled = this.busy || (this.query.empty && !this.query.text.value.trim() && !this.marks.size);
+    this.leadsPane.classList.toggle("busy", Boolean(this.busy));
+    this.leadsPane.setAttribute("aria-busy", String(Boolean(this.busy)));
     go.textContent = this.busy ? T.searching : this.round ? T.refine : T.search;
     this.back.disabled = !this.inquiry?.undo;
     this.forth.disabled = !this.inquiry?.redo;

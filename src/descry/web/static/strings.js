@@ -70,9 +70,13 @@ export const T = {
     round.considered === round.total
       ? `${round.total.toLocaleString("en")} crops ranked`
       : `${round.considered.toLocaleString("en")} of ${round.total.toLocaleString("en")} crops ranked`,
+  aboutLeads: "About these leads",
+  viewOptions: "View",
+  colours: "What the colours of the bars mean",
+  notes: (n) => (n === 1 ? "1 note" : `${n} notes`),
   standOut: (n) => (n === 0 ? "none stand out" : n === 1 ? "1 stands out" : `${n.toLocaleString("en")} stand out`),
   line: "Line",
-  lineAt: (n) => (n === 0 ? "No lead stands out from the gallery as a whole" : `Above: ${n.toLocaleString("en")} that stand out. Below: the rest, by rank`),
+  lineAt: (n) => (n === 1 ? "Above: 1 that stands out. Below: the rest, by rank" : `Above: ${n.toLocaleString("en")} that stand out. Below: the rest, by rank`),
   size: "Size of pictures",
   views: { grid: "Grid", list: "List" },
   view: "Show as",
@@ -100,6 +104,14 @@ export const T = {
   why: "What gives the score",
   together: "together",
   kinds: { sketch: "sketch", photo: "photo", text: "words", not: "NOT", liked: "liked", unliked: "unliked", closest: "closest" },
+  fits: {
+    title: "What fits",
+    signs: ["✗", "–", "✓"],
+    words: ["does not seem to fit", "cannot be told", "seems to fit"],
+    sentence: (signs) => [["Seems to fit", 1], ["Seems not to fit", -1], ["Cannot be told", 0]]
+      .map(([head, sign]) => [head, signs.filter((s) => s.sign === sign).map((s) => s.phrase).join(", ")])
+      .filter(([, list]) => list).map(([head, list]) => `${head}: ${list}.`).join(" "),
+  },
   // indexing
   index: {
     title: "Index a folder",
