@@ -6,6 +6,7 @@ Made from a model's configuration, checked when it is loaded, saved by merging. 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
@@ -13,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from .errors import ModelRefused, UsageError, nearest
+from .language import words_of
 
 COMPOSITIONS = ("early", "late", "sum", "slerp", "ranks", "early+late", "pseudo")
 PHRASES = ("one", "each", "both")
@@ -29,24 +31,29 @@ class Formula:
     """The constants of the formula.
 
     Attributes:
-        version: changes whenever the same constants would rank differently.
+        version: changes whenever the same constants would rank differently. Rounds that were kept under version 1,
+            which weighed every phrase alike, are ranked again as they were.
         evidence: strength f of a phrase that is scored by itself, in units of the base's spread.
-        negation: strength n of a NOT phrase.
+        negation: strength n of a NOT phrase that the model reads well.
+        unmeasured: strength of a NOT phrase whose answer curve was not measured.
+        reach: by how many spreads of the base one phrase may set two items apart, whatever its weight; above 0.
         answer_yes: weight of a phrase that only answers a question with yes; less than one said unasked, because
             witnesses err more often where they did not choose to speak.
         answer_no: the same for no.
         like: strength l of liked items.
         unlike: strength u of unliked items.
-        steepness: a of the answer curve of a phrase whose curve was not measured; above 0.
+        steepness: a of the answer curve of a term that has none; above 0.
         error: ε, how often an answer is wrong; above 0 and below 0.5.
         closest: strength of "closest of these".
         temperature: of that choice, in cosine; above 0.
         fusion: "z" adds standardised similarities, "ranks" adds standardised reciprocal ranks 1 / (60 + rank).
     """
 
-    version: int = 1
+    version: int = 2
     evidence: float = 1.0
     negation: float = 4.0
+    unmeasured: float = 0.5
+    reach: float = 4.0
     answer_yes: float = 0.5
     answer_no: float = 0.125
     like: float = 0.75
@@ -63,15 +70,15 @@ class Formula:
         for name, value in asdict(self).items():
             if name != "fusion" and not (_number(value) and value >= 0):
                 raise UsageError(f"{name}={value!r} was given in the formula; it must be a finite number, 0 or more")
-        if not 0.0 < self.error < 0.5 or self.steepness <= 0 or self.temperature <= 0:
-            raise UsageError(f"error must lie in (0, 0.5), steepness and temperature above 0; got {asdict(self)}")
+        if not 0.0 < self.error < 0.5 or min(self.steepness, self.temperature, self.reach) <= 0:
+            raise UsageError(f"error must lie in (0, 0.5), steepness, temperature, reach above 0; got {asdict(self)}")
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Formula:
         """The formula of `dataclasses.asdict`; UsageError for another version or an unknown constant."""
-        if data.get("version") != FORMULA.version:
+        if data.get("version") not in range(1, FORMULA.version + 1):
             raise UsageError(
-                f"a formula of version {data.get('version')!r} was given; this descry ranks with version "
+                f"a formula of version {data.get('version')!r} was given; this descry ranks with versions 1 to "
                 f"{FORMULA.version}"
             )
         known = set(asdict(FORMULA))
@@ -82,6 +89,12 @@ class Formula:
 
 
 FORMULA = Formula()
+WELL_READ = 2.5
+"""Slope of an answer curve from which on a NOT has its full strength: about 94 of 100 pairs told apart."""
+READABLE = 0.35
+"""Slope of an answer curve below which the model cannot read a phrase: about 60 of 100 pairs told apart."""
+UNMEASURED = (1.5, 2.0)
+"""Answer curve of a phrase whose own was not measured: it counts only against items that clearly contradict it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +110,8 @@ class Composition:
             ranks of the two; "early+late", all three; "pseudo", the picture's pseudo-word, with the words side by
             side. Without a pseudo-word in the model, "early", "early+late" and "pseudo" become "late".
         phrases: "one" prompt of all wanted phrases, "each" by itself as evidence, or "both". A phrase whose weight is
-            not 1 is always scored by itself, because a prompt knows no weights; so is one whose answer curve was
-            measured.
+            not 1 is always scored by itself, because a prompt knows no weights; so is one whose answer curve says
+            that the model can read it.
         text: share of the words in late, sum, slerp and ranks, 0 to 1.
         early: share of the composed prompt in "early+late", 0 to 1.
         neutral: what a phrase that is scored by itself is compared with ("a person"); "" for nothing.
@@ -179,7 +192,8 @@ class Ranking:
         """
         data = config.get("composition") or {}
         try:
-            return cls.from_json(data)
+            ranking = cls.from_json(data)
+            return replace(ranking, formula=replace(ranking.formula, version=FORMULA.version))
         except (UsageError, TypeError, ValueError, AttributeError) as error:
             raise ModelRefused(
                 f"the model's configuration says how it ranks, but {error}; train or convert it again"
@@ -234,7 +248,7 @@ class Ranking:
     def known(self, phrase: str) -> str:
         """The measured phrase that says the same ("a backpack" for "Backpack"), or the phrase itself.
 
-        Articles, case and spaces do not matter.
+        Articles, case, number, spelling and words of wearing do not matter (`phrase_key`).
         """
         if phrase in self.curves or phrase in self.prompts:
             return phrase
@@ -243,6 +257,30 @@ class Ranking:
     def curve(self, phrase: str) -> Curve | None:
         """The measured answer curve of a phrase, if there is one."""
         return self.curves.get(self.known(phrase))
+
+    def reads(self, phrase: str) -> bool:
+        """Whether measurement found that the model can read a phrase; False also for one that was not measured."""
+        curve = self.curve(phrase)
+        return curve is not None and curve[0] >= READABLE
+
+    def alone(self, phrase: str) -> bool:
+        """Whether a wanted phrase of weight 1 is scored by itself rather than inside a prompt."""
+        return self.reads(phrase) if self.formula.version > 1 else self.curve(phrase) is not None
+
+    def reading(self, phrase: str, wanted: bool = True) -> tuple[float, Curve | None]:
+        """How much a phrase counts as evidence, as a factor of `Formula.evidence` or `negation`, and its answer curve.
+
+        A NOT counts in proportion to the squared slope of its curve, up to `WELL_READ`. A NOT that was not
+        measured has the strength `Formula.unmeasured`. Wanted or NOT, what was not measured has the curve `UNMEASURED`,
+        turned so that it only takes away from items that clearly contradict it.
+        """
+        curve, f = self.curve(phrase), self.formula
+        if f.version == 1:
+            return 1.0, curve
+        if curve is None:
+            a, b = UNMEASURED
+            return (1.0, (a, b)) if wanted else (min(1.0, f.unmeasured / max(f.negation, 1e-9)), (a, -b))
+        return 1.0 if wanted else min(1.0, max(0.0, curve[0]) / WELL_READ) ** 2, curve
 
     def texts(self, phrase: str) -> Prompts:
         """The texts whose mean stands for a phrase, and those whose mean is taken away."""
@@ -255,15 +293,43 @@ class Ranking:
         return {phrase_key(p): p for p in reversed([*self.curves, *(p for p in self.prompts if p not in self.curves)])}
 
 
+_ARTICLES = frozenset(
+    ("a", "an", "the", "some", "any", "his", "her", "their", "coloured", "colored", "colour", "color")
+)
+_BEFORE = frozenset(
+    ("wearing", "wears", "wear", "wore", "carrying", "carries", "carry", "carried", "holding", "holds", "having", "has",
+     "have", "had", "with", "in", "dressed", "is", "was", "who", "that", "someone", "somebody", "person", "people",
+     "he", "she", "they")
+)  # fmt: skip
+_SPELLINGS = {"gray": "grey", "blonde": "blond", "tshirt": "t shirt", "tee": "t shirt", "checkered": "checked"}
+_COLOUR_LAST = re.compile(r"(?P<thing>.+?) (?:in|that is|which is|that are|which are) (?P<colour>[a-z]+(?: [a-z]+)?)")
+
+
 @lru_cache(maxsize=4096)
 def phrase_key(phrase: str) -> str:
-    """A phrase without case, articles and doubled spaces: what measured phrases are looked up by.
+    """What phrases are looked up by, so that the same thing said otherwise finds its curve, prompts and question.
 
-    >>> phrase_key("A red  Jacket")
-    'red jacket'
+    Case, hyphens, articles, number, American spelling, words of wearing before the thing, and where its colour stands
+    do not matter. A phrase of nothing else stays as it is.
+
+    >>> phrase_key("A red  Jacket"), phrase_key("wearing red-coloured jackets"), phrase_key("a jacket in red")
+    ('red jacket', 'red jacket', 'red jacket')
     """
-    words = phrase.casefold().split()
-    return " ".join(w for w in words if w not in ("a", "an", "the", "some", "any"))
+    plain = " ".join(_SPELLINGS.get(w, w) for w in re.findall(r"[^\W_]+", phrase.casefold())).split()
+    words = [w for w in plain if w not in _ARTICLES]
+    start = next((n for n, w in enumerate(words) if w not in _BEFORE), len(words))
+    text = " ".join(words[start:] or words or plain)
+    turned = _COLOUR_LAST.fullmatch(text)
+    if turned and set(turned["colour"].split()) <= words_of("colours", "shades"):
+        text = f"{turned['colour']} {turned['thing']}"
+    return " ".join(map(_singular, text.split()))
+
+
+def _singular(word: str) -> str:
+    for ending, instead in (("ves", "f"), ("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
+        if word.endswith(ending) and len(word) > len(ending) + 2:
+            return word[: -len(ending)] + instead
+    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "sui" else word
 
 
 def ranking_of(model: Any) -> Ranking:

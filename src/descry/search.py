@@ -11,13 +11,15 @@ drawing lies farther from every photograph than a sentence does), so each term i
 gallery, z = (s - mean) / spread, filters or not. Then, with weights w >= 0:
 
     base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
-    score(i) = base(i) + Σ w f e(z(i)) + Σ w n e(-z(i))        phrases as evidence; NOT
+    score(i) = base(i) + Σ w r f e(z(i)) + Σ w r n e(-z(i))    phrases as evidence; NOT; r: how well it is read
                + w l z(i) - w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
     e(z)     = log(ε + (1 - 2ε) / (1 + exp(-a z - b)))         evidence of one answer that is wrong with probability ε,
                less its value at z = 0                         so that the average item gets nothing
 
 A NOT phrase is scored by itself and never given to the encoder as negated English, which CLIP reads as the thing
-itself. Both kinds of evidence saturate, so one wrong answer cannot bury a person. Scores are not probabilities.
+itself. Evidence weighs in proportion to what the model can read (`Ranking.reading`), and one phrase sets no two items
+farther apart than `Formula.reach`, so that one wrong answer cannot bury a person: whoever stood `reach` or more behind
+stays behind. Scores are not probabilities.
 """
 
 from __future__ import annotations
@@ -147,7 +149,8 @@ class Term:
         shape: one of SHAPES.
         parts: (kind, label, vector) of a composition; the vectors sum to `vector`, so that its score can be shared out
             among them exactly.
-        curve: (a, b) of the answer curve where it was measured for this phrase; the formula's steepness otherwise.
+        curve: (a, b) of the answer curve of a phrase; the formula's steepness where it is None.
+        strength: 0 to 1, how far the model can read a phrase (`Ranking.reading`).
     """
 
     kind: str
@@ -157,6 +160,14 @@ class Term:
     shape: str = "linear"
     parts: tuple[tuple[str, str, np.ndarray], ...] = ()
     curve: Curve | None = None
+    strength: float = 1.0
+
+
+def phrase_term(phrase: str, vector: np.ndarray, ranking: Ranking, wanted: bool = True, weight: float = 1.0) -> Term:
+    """A phrase that is scored by itself, wanted or NOT. vector: (D,) of `phrase_vectors`."""
+    strength, curve = ranking.reading(phrase, wanted)
+    kind, shape = ("text", "evidence") if wanted else ("not", "not")
+    return Term(kind, phrase, weight, vector, shape, curve=curve, strength=strength)
 
 
 class Memo:
@@ -256,7 +267,7 @@ class _Plan:
             raise UsageError(
                 "the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on"
             )
-        alone = [p for p in wanted if p.weight != 1.0 or ranking.curve(p.value)]
+        alone = [p for p in wanted if p.weight != 1.0 or ranking.alone(p.value)]
         together = [p.value for p in wanted if p not in alone] if how.phrases in ("one", "both") else []
         self.prompt = how.joiner.join(together)
         self.single = wanted if how.phrases in ("each", "both") else alone
@@ -270,10 +281,10 @@ class _Plan:
 
     def terms(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
         out = self._base(rows)
-        for shape, kind, parts in (("evidence", "text", self.single), ("not", "not", self.unwanted)):
+        for wanted, parts in ((True, self.single), (False, self.unwanted)):
             for part in parts:
                 vector = _direction(self.ranking.texts(part.value), rows)
-                out.append(Term(kind, part.value, part.weight, vector, shape, curve=self.ranking.curve(part.value)))
+                out.append(phrase_term(part.value, vector, self.ranking, wanted, part.weight))
         return out
 
     def _base(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
@@ -408,8 +419,30 @@ class Fit:
             return w * np.float32(f.like) * z
         if term.shape == "unlike":
             return -w * np.float32(f.unlike) * np.maximum(z, 0)
-        yes = term.shape == "evidence"
-        return w * np.float32(f.evidence if yes else f.negation) * evidence(z, f, yes, term.curve)
+        return weighed_evidence(z, f, term.shape == "evidence", term.curve, term.weight * term.strength)
+
+
+def weighed_evidence(z: np.ndarray, formula: Formula, yes: bool, curve: Curve | None, weight: float) -> np.ndarray:
+    """`evidence` times weight and strength of a "yes" or "no", held so that no two items are set farther apart than
+    `Formula.reach`. weight: of the phrase, times its `Term.strength`.
+    """
+    amount = weight * (formula.evidence if yes else formula.negation)
+    scores = np.asarray(np.float32(amount) * evidence(z, formula, yes, curve))
+    if formula.version == 1:
+        return scores
+    return np.maximum(scores, np.float32(amount * _ends(formula, yes, curve)[1] - formula.reach))
+
+
+def farthest(formula: Formula, yes: bool, curve: Curve | None, weight: float) -> float:
+    """By how many spreads `weighed_evidence` can set two items apart at most: the stated bound of one wrong answer."""
+    low, high = _ends(formula, yes, curve)
+    return min(formula.reach, weight * (formula.evidence if yes else formula.negation) * (high - low))
+
+
+def _ends(formula: Formula, yes: bool, curve: Curve | None) -> tuple[float, float]:
+    """The least and the greatest evidence that any item can get."""
+    ends = evidence(np.array([-1e9, 1e9]), formula, yes, curve)
+    return float(ends.min()), float(ends.max())
 
 
 def evidence(
@@ -738,7 +771,9 @@ def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: n
         steep = 1.0
         if term.shape in ("evidence", "not"):
             steep = abs(term.curve[0]) if term.curve else f.steepness
-        slope += term.weight * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)
+        slope += (
+            term.weight * term.strength * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)
+        )
     margin = 0.0 if f.fusion == "ranks" else slope * error  # ranks are taken of precise values
     open_to = scores if allowed is None else np.where(allowed, scores, -np.inf)
     if k >= len(scores):

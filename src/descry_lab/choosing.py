@@ -19,7 +19,7 @@ from descry.language import added, parse
 from descry.metrics import Ranks
 from descry.ranking import COMPOSITIONS, Composition, Formula, ranking_of
 from descry.records import Benchmark
-from descry.search import Memo, Term, fit, phrase_vectors, stack
+from descry.search import Memo, Term, fit, phrase_term, phrase_vectors, stack
 from descry.studies.intervals import paired
 
 from .simulation import World, simulate
@@ -119,7 +119,7 @@ def negation(
     for (question, has), no, words in zip(asked, unwanted, english, strict=True):
         shares = {"before": _share(start, has)}
         for name, term in (
-            ("NOT", Term("not", question.phrase, 1.0, no, "not", curve=ranking.curve(question.phrase))),
+            ("NOT", phrase_term(question.phrase, no, ranking, wanted=False)),
             ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
         ):
             similarity = stack([term]) @ photos.vectors.T

@@ -20,7 +20,7 @@ from descry.interact.logistic import regress
 from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior, read
 from descry.ranking import Ranking, ranking_of
 from descry.records import Benchmark
-from descry.search import choice_evidence, evidence, phrase_vectors, stack, terms_of
+from descry.search import choice_evidence, phrase_vectors, stack, terms_of, weighed_evidence
 
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 
@@ -60,11 +60,13 @@ class World:
             seen = self.witness_error + (1 - 2 * self.witness_error) * self.yes
             whole = {"yes": np.log(2 * seen) / f.answer_yes, "no": np.log(2 * (1 - seen)) / f.answer_no}
             return {name: (values / self.ranking.sharpness).astype(np.float32) for name, values in whole.items()}
-        rows = [(z, self.ranking.curve(q.phrase)) for z, q in zip(self.z, self.questions, strict=True)]
-        return {
-            "yes": np.stack([np.float32(f.evidence) * evidence(z, f, True, curve) for z, curve in rows]),
-            "no": np.stack([np.float32(f.negation) * evidence(z, f, False, curve) for z, curve in rows]),
-        }
+        rows = range(len(self.questions))
+        return {answer: np.stack([self.part(answer, a, 1.0) for a in rows]) for answer in ("yes", "no")}
+
+    def part(self, answer: str, a: int, weight: float) -> np.ndarray:
+        """(N,) what a "yes" or "no" to question a adds to the scores, as `search` weighs it."""
+        strength, curve = self.ranking.reading(self.questions[a].phrase, answer == "yes")
+        return weighed_evidence(self.z[a], self.ranking.formula, answer == "yes", curve, weight * strength)
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,7 +139,7 @@ class _Play:
         self.asked: list[dict[str, str]] = [{} for _ in world.records]
         self.weight: list[dict[str, float]] = [{} for _ in world.records]
         self.index = {q.key: i for i, q in enumerate(world.questions)}
-        self.parts = world.contributions()
+        self.ideal = world.contributions() if world.truth else {}
         formula = world.ranking.formula
         self.answered = {"yes": formula.answer_yes, "no": formula.answer_no}
         self.asker = Asker(world.questions, world.yes, world.ranking.sharpness, world.witness_error)
@@ -199,12 +201,16 @@ class _Play:
         key = self.world.questions[a].key
         before = self.asked[i].get(key)
         if before in ("yes", "no"):
-            self.scores[i] -= self.weight[i][key] * self.parts[before][a]
+            self.scores[i] -= self._part(before, a, self.weight[i][key])
         if answer != "unknown":
             self.weight[i][key] = self.answered[answer] if weight is None else weight
-            self.scores[i] += self.weight[i][key] * self.parts[answer][a]
+            self.scores[i] += self._part(answer, a, self.weight[i][key])
         self.asked[i][key] = answer
         self.answers[answer] += 1
+
+    def _part(self, answer: str, a: int, weight: float) -> np.ndarray:
+        """What one answer adds: of the true attributes where the world is the ideal, else as it is served."""
+        return weight * self.ideal[answer][a] if self.ideal else self.world.part(answer, a, weight)
 
     def _contradict(self, i: int, witness: Witness) -> None:
         back = witness.takes_back(self.asked[i])

@@ -1,0 +1,131 @@
+"""One phrase moves nobody beyond the stated bound in ranks, and a true one never worsens the median."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from descry.embed import load
+from descry.ranking import READABLE, Formula, Ranking, phrase_key
+from descry.search import Term, farthest, fit, phrase_term, stack, unit
+from descry_lab.misread import Readings, misread
+
+PHRASES = st.tuples(
+    st.booleans(),
+    st.floats(0, 2),
+    st.one_of(st.none(), st.tuples(st.floats(0, 8), st.floats(-8, 8))),
+)
+
+
+@settings(max_examples=80, deadline=None)
+@given(phrase=PHRASES, seed=st.integers(0, 99), negation=st.floats(0, 20), error=st.floats(0.001, 0.4))
+def test_one_phrase_never_buries_anyone(phrase, seed: int, negation: float, error: float) -> None:
+    """However wrong, it puts nobody behind more than the items that stood no more than `farthest` below."""
+    wanted, weight, curve = phrase
+    ranking = Ranking(formula=Formula(negation=negation, error=error), curves={"hat": curve} if curve else {})
+    x = unit(np.random.default_rng(seed).normal(size=(120, 6)))
+    terms = [Term("sketch", "s", 1.0, x[0]), phrase_term("hat", x[1], ranking, wanted, weight)]
+    similarity = stack(terms) @ x.T
+    before = fit(terms[:1], similarity[:1], ranking.formula).scores(similarity[:1])
+    after = fit(terms, similarity, ranking.formula).scores(similarity)
+    rank = (after[None, :] > after[:, None]).sum(axis=1) + 1
+    strength, used = ranking.reading("hat", wanted)
+    apart = farthest(ranking.formula, wanted, used, weight * strength)
+    assert apart <= ranking.formula.reach
+    bound = (before[None, :] > before[:, None] - apart - 1e-4).sum(axis=1)
+    assert (rank <= bound).all()
+
+
+def test_an_answer_of_the_shipped_model_moves_nobody_by_more_than_a_spread() -> None:
+    """The stated bound: 0.8 spreads of the scores for yes, 0.6 for no; 4 for a NOT that was typed."""
+    ranking = load("demo").ranking
+    f = ranking.formula
+    for phrase in ranking.curves:
+        for wanted, weight, most in ((True, f.answer_yes, 0.8), (False, f.answer_no, 0.6), (False, 1.0, 4.0)):
+            strength, curve = ranking.reading(phrase, wanted)
+            assert farthest(f, wanted, curve, weight * strength) <= most
+
+
+@settings(max_examples=60, deadline=None)
+@given(weight=st.floats(0, 2), seed=st.integers(0, 99))
+def test_a_phrase_that_cannot_be_read_moves_nobody(weight: float, seed: int) -> None:
+    ranking = Ranking(curves={"hat": (0.0, -1.0)})
+    x = unit(np.random.default_rng(seed).normal(size=(60, 6)))
+    base = [Term("sketch", "s", 1.0, x[0])]
+    for wanted in (True, False):
+        terms = [*base, phrase_term("hat", x[1], ranking, wanted, weight)]
+        similarity = stack(terms) @ x.T
+        fitted = fit(terms, similarity).scores(similarity)
+        np.testing.assert_allclose(fitted, fit(base, similarity[:1]).scores(similarity[:1]), atol=1e-6)
+
+
+def test_an_unmeasured_phrase_takes_little_and_only_from_what_contradicts_it() -> None:
+    x = unit(np.random.default_rng(0).normal(size=(4000, 8)))
+    for wanted in (True, False):
+        term = phrase_term("hat", x[0], Ranking(), wanted)
+        similarity = stack([term]) @ x.T
+        moved = fit([term], similarity).scores(similarity)
+        z = (similarity[0] - similarity.mean()) / similarity.std()
+        fitting = (z > 0.5) if wanted else (z < -0.5)
+        assert np.ptp(moved[fitting]) < 0.15, "of those that fit, none is set far before another"
+        assert moved.max() < 0.2
+        assert moved.min() > -2.7
+        assert moved[z.argmin() if wanted else z.argmax()] < -0.3
+
+
+def test_the_strength_of_a_not_grows_with_what_the_model_can_read() -> None:
+    slopes = (0.0, 0.3, 0.8, 1.5, 2.5, 5.0)
+    strengths = [Ranking(curves={"hat": (a, 0.0)}).reading("hat", wanted=False)[0] for a in slopes]
+    assert strengths == sorted(strengths)
+    assert strengths[0] == 0
+    assert strengths[-2:] == [1.0, 1.0]
+    assert Ranking(curves={"hat": (READABLE, 0.0)}).reads("a hat")
+    assert not Ranking(curves={"hat": (0.2, 0.0)}).reads("a hat")
+    assert not Ranking().reads("a hat")
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["red jacket", "A red jacket", "wearing a red jacket", "the red jackets", "a person in a red jacket",
+     "red-coloured jacket", "a jacket in red", "jacket that is red", "she has a red jacket", "a red  colored jacket"],
+)  # fmt: skip
+def test_what_people_type_finds_the_measured_phrase(said: str) -> None:
+    ranking = Ranking(curves={"a red jacket": (3.0, -2.0)}, prompts={"a red jacket": (("a red coat",), ())})
+    assert ranking.curve(said) == (3.0, -2.0)
+    assert ranking.texts(said)[0] == ("a red coat",)
+
+
+def test_other_things_are_not_confused() -> None:
+    keys = [
+        phrase_key(p) for p in ("a red jacket", "a red jacket with a hood", "a jacket", "red", "a dress", "a person")
+    ]
+    assert len(set(keys)) == len(keys)
+    assert "" not in keys
+    assert phrase_key("a person") == phrase_key("person")
+    assert phrase_key("gray trousers") == phrase_key("grey trousers")
+
+
+def toy(seed: int, people: int = 150, attributes: int = 5) -> Readings:
+    rng = np.random.default_rng(seed)
+    facts = np.repeat(rng.random((attributes, people)) < 0.4, 2, axis=1)
+    z = 4.0 * facts + rng.normal(size=facts.shape)
+    z = (z - z.mean(axis=1, keepdims=True)) / z.std(axis=1, keepdims=True)
+    return Readings(z, facts, np.repeat(np.arange(people), 2))
+
+
+def test_true_ones_never_worsen_the_median_rank_however_badly_the_model_reads() -> None:
+    known, test = toy(0), toy(1)
+    rng = np.random.default_rng(2)
+    pids = np.arange(150)
+    start = rng.normal(size=(150, 300)) + 1.0 * (pids[:, None] == test.pids[None, :])
+    start = (start - start.mean(axis=1, keepdims=True)) / start.std(axis=1, keepdims=True)
+    rows = list(misread(known, test, start, pids, Ranking(), (0.5, 0.7, 0.95)))
+    assert len(rows) == 2 * 3 * 2 * 4
+    assert {row["over"] for row in rows} == {0}
+    for row in rows:
+        if row["said"].startswith("true"):
+            assert row["interval"][0] <= 0, row
+    helped = [r for r in rows if r["said"].startswith("true") and r["measured"] and r["AUROC"] == 0.95]
+    assert all(r["median after"] < r["median before"] for r in helped), helped
