@@ -6,10 +6,15 @@ used, so that `import descry` costs nothing.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+# Threads of PyTorch that wait for work sleep. OpenMP lets them spin by default, which beside any other load makes a
+# search many times slower. It is read once, when PyTorch is first imported; whoever has set it keeps his value.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _WHERE = {
     "DescryError": "errors",

@@ -3,3 +3,5 @@
 They exist so that everything can be tried, tested and compared without anybody's pictures. A number measured on them
 is no evidence of accuracy on real people.
 """
+
+import descry as descry  # before PyTorch is imported: it settles how waiting threads behave
