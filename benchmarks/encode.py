@@ -103,7 +103,17 @@ def ranking_agreement(rows: np.ndarray, reference: np.ndarray, k: int = 10) -> f
 
 def eager(model: Model) -> routes.Encoder:
     """What a script with the transformers library does: float32, no more."""
-    vision, projection = model.clip.model.vision_model, model.clip.model.visual_projection
+    from transformers import CLIPConfig, CLIPModel
+
+    clip = model.clip
+    theirs: Any = CLIPModel(CLIPConfig.from_dict(clip.spec.config)).eval()
+    embeddings = theirs.vision_model.embeddings
+    embeddings.position_embedding = torch.nn.Embedding(1 + clip.grid[0] * clip.grid[1], clip.image_width)
+    embeddings.position_ids = None
+    embeddings.interpolate_pos_encoding = lambda embedded, height, width: embeddings.position_embedding.weight[None]
+    theirs.load_state_dict(clip.model.state_dict())
+    theirs.set_attn_implementation("eager")
+    vision, projection = theirs.vision_model, theirs.visual_projection
 
     def encode(pixels: np.ndarray) -> np.ndarray:
         with torch.no_grad():

@@ -14,13 +14,14 @@ from descry.clip import (
     ClipSpec,
     build,
     check_fit,
-    plain_config,
+    clip_config,
     random_clip,
     resize_positions,
     respecified,
 )
 from descry.clip_files import from_openai, load_clip
 from descry.errors import ModelMissing, ModelRefused, UsageError
+from library import image_features, library_clip
 
 SQUARE = {"image_size": (32, 32), "patch": 8, "vocabulary": 40, "placeholder": 5}
 
@@ -57,6 +58,75 @@ def test_equals_the_library_on_a_square_image(square, tmp_path):
             ours.text_tokens(ids)[torch.arange(2), torch.tensor([3, 2])], ours.text_features(ids), atol=1e-6
         )
         assert torch.allclose(ours.image_tokens(pixels)[:, 0], ours.image_features(pixels), atol=1e-6)
+
+
+@pytest.mark.parametrize("activation", ["quick_gelu", "gelu", "gelu_pytorch_tanh", "relu"])
+@pytest.mark.parametrize("size", [(32, 16), (96, 48)])  # plain attention, and the fused kernel
+def test_equals_the_library_in_values_and_gradients(size, activation):
+    ours = random_clip(image_size=size, vocabulary=40, activation=activation, image_width=128, seed=1).double().eval()
+    theirs = library_clip(ours)
+    pixels = torch.rand(2, 3, *size, dtype=torch.float64)
+    ids = torch.tensor([[0, 7, 8, 39, 0], [0, 9, 39, 0, 0]])
+    mine = ours.image_features(pixels), ours.text_features(ids)
+    wanted = (
+        image_features(theirs, ours.normalise(pixels)),
+        theirs.text_projection(theirs.text_model(input_ids=ids).last_hidden_state)[torch.arange(2), [3, 2]],
+    )
+    for a, b in zip(mine, wanted, strict=True):
+        assert torch.allclose(a, b, atol=1e-7)
+    sum(x.square().sum() for x in mine).backward()
+    sum(x.square().sum() for x in wanted).backward()
+    gradients = {name: p.grad for name, p in theirs.named_parameters()}
+    for name, parameter in ours.model.named_parameters():
+        if parameter.grad is not None:
+            assert torch.allclose(parameter.grad, gradients[name], atol=1e-5), name
+
+
+def test_a_seed_means_the_weights_that_the_library_draws():
+    ours = random_clip(image_size=(32, 16), image_width=128, text_width=64, vocabulary=500, seed=7)
+    torch.manual_seed(7)
+    theirs = CLIPModel(CLIPConfig.from_dict(ours.spec.config)).state_dict()
+    for name, weight in ours.model.state_dict().items():
+        if "vision_model.embeddings.position" not in name:
+            assert torch.equal(weight, theirs[name]), name
+
+
+def test_checkpointed_gradients_are_the_same(square):
+    pixels = torch.rand(2, 3, 32, 32)
+    found = []
+    for _ in range(2):
+        square.zero_grad()
+        square.train().image_features(pixels).sum().backward()
+        found.append({n: p.grad.clone() for n, p in square.named_parameters() if p.grad is not None})
+        square.checkpoint_gradients()
+    assert found[0]
+    assert all(torch.allclose(g, found[1][n], atol=1e-6) for n, g in found[0].items())
+
+
+def test_what_a_configuration_leaves_out_is_as_in_the_library():
+    library = CLIPConfig()
+    shape = clip_config({"text_config": {"hidden_size": 768}, "text_config_dict": {"hidden_size": 640}})
+    assert shape["text_config"].pop("hidden_size") == 640
+    for side in ("vision_config", "text_config"):
+        theirs = getattr(library, side).to_dict()
+        assert shape[side] == {key: theirs[key] for key in shape[side]}
+    assert (shape["projection_dim"], shape["logit_scale_init_value"]) == (512, 2.6592)
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        ({"vision_config": {"hidden_act": "gelo"}}, "gelu"),
+        ({"vision_config": {"hidden_size": 0}}, "hidden_size = 0"),
+        ({"text_config": {"num_hidden_layers": "12"}}, "num_hidden_layers = '12'"),
+        ({"text_config": {"num_attention_heads": 7}}, "7 attention heads do not divide"),
+        ({"text_config": 5}, "tables of values"),
+        ([], "tables of values"),
+    ],
+)
+def test_an_impossible_configuration_is_refused(config, words):
+    with pytest.raises(ModelRefused, match=words):
+        clip_config(config)
 
 
 def test_padding_and_cutting_change_nothing(square):
@@ -282,6 +352,6 @@ def test_spec_survives_json(square):
     assert build(spec).image_size == (32, 32)
     with pytest.raises(ModelRefused, match="does not fit"):
         ClipSpec.from_json({"nonsense": 1})
-    assert plain_config(CLIPConfig.from_dict(spec.config)) == spec.config
+    assert clip_config(spec.config) == spec.config
     with pytest.raises(ModelRefused, match="2 weights"):
         check_fit(square.model.visual_projection, {"wrong": torch.zeros(1)}, "x")

@@ -1,16 +1,17 @@
-"""CLIP over the transformers library: one module with what the three papers need, and no copy of the model's code.
+"""CLIP (Radford et al. 2021): two transformers with a shared space, and what the papers of this package need of them.
 
-The library's CLIPModel is used through its sub-modules and forward hooks. Added here: images that are not square, local
-tokens of both sides in the shared space, masked patches with a mask token, and a pseudo-word at a placeholder.
+Weights carry the names of the transformers library, and tests hold the results equal to that library's. It is not
+imported, because that takes longer than a search. Beyond it: images that are not square, local tokens of both sides in
+the shared space, masked patches with a mask token, and a pseudo-word at a placeholder.
 
-Letters: B batch, D shared dimension, W width of an encoder, P patches (grid height × grid width, row by row), L tokens.
+Letters: B batch, D shared dimension, W width of an encoder, P patches (grid height × grid width, row by row), L tokens,
+S tokens of either side.
 """
 
 from __future__ import annotations
 
 import math
-import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,9 +19,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import CLIPConfig, CLIPModel
+from torch.utils.checkpoint import checkpoint
 
-from .errors import ModelRefused, UsageError
+from .errors import ModelRefused, UsageError, nearest
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -35,7 +36,7 @@ SHARPEST = math.log(100)  # logit_scale of the lowest τ, 0.01; OpenAI's CLIP en
 class ClipSpec:
     """All that is needed to build an empty Clip: the library's configuration, and what it does not hold.
 
-    config: CLIPConfig as a dict. image_size: (H, W) in pixels. mean, std: of the pixels in [0, 1], per channel.
+    config: as `clip_config` gives it. image_size: (H, W) in pixels. mean, std: of the pixels in [0, 1], per channel.
     end, placeholder: token ids of the end of a text and of the pseudo-word's place.
     """
 
@@ -60,9 +61,249 @@ class ClipSpec:
             raise ModelRefused(f"the configuration of a CLIP does not fit this version: {error}") from None
 
 
-def _own_positions(self: Any, embeddings: Tensor, height: int, width: int) -> Tensor:
-    """Stands in for the library's interpolation: the table already has the grid of this image size."""
-    return self.position_embedding.weight[None]
+_SIDE = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
+_VISION = {"hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12, "num_attention_heads": 12}
+_VISION |= {"patch_size": 32, "image_size": 224}
+_TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
+_TEXT |= {"vocab_size": 49408, "max_position_embeddings": 77, "eos_token_id": 49407, "bos_token_id": 49406}
+_TEXT |= {"pad_token_id": 1}
+ACTIVATIONS = {
+    "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
+    "gelu": F.gelu,
+    "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "relu": F.relu,
+}
+
+
+def clip_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The few values of a CLIP's configuration that shape the network; what is not given is as in CLIP ViT-B/32.
+
+    config: as in config.json of the transformers library. Raises ModelRefused for a size that is no number above 0 or
+    an activation that is not known here.
+    """
+    sides = [config] if isinstance(config, Mapping) else []
+    sides += [config.get(name) or {} for name in ("vision_config", "text_config")] if sides else []
+    if len(sides) < 3 or not all(isinstance(side, Mapping) for side in sides):
+        raise ModelRefused("the configuration of a CLIP must hold vision_config and text_config, tables of values")
+    shape: dict[str, Any] = {"projection_dim": config.get("projection_dim", 512)}
+    shape["logit_scale_init_value"] = config.get("logit_scale_init_value", 2.6592)
+    for name, plain in (("vision_config", _VISION), ("text_config", _TEXT)):
+        given = dict(config.get(name) or {}) | dict(config.get(f"{name}_dict") or {})  # older files have both
+        shape[name] = {key: given.get(key, value) for key, value in (plain | _SIDE).items()}
+        if shape[name]["hidden_act"] not in ACTIVATIONS:
+            act = str(shape[name]["hidden_act"])
+            raise ModelRefused(f"{name} has the activation {act!r}; {nearest(act, list(ACTIVATIONS))}")
+    for name, value in [("projection_dim", shape["projection_dim"]), *shape["vision_config"].items(),
+                        *shape["text_config"].items()]:  # fmt: skip
+        least = 0 if name.endswith("_id") else 1
+        if name not in ("hidden_act", "layer_norm_eps") and (type(value) is not int or value < least):
+            raise ModelRefused(f"the configuration of a CLIP says {name} = {value!r}; it must be {least} or more")
+    for name in ("vision_config", "text_config"):
+        width, heads = shape[name]["hidden_size"], shape[name]["num_attention_heads"]
+        if width % heads:
+            raise ModelRefused(f"{name} has a width of {width}, which {heads} attention heads do not divide")
+    return shape
+
+
+class Attention(nn.Module):
+    """Self-attention of several heads. dropout: of the attention weights, in training mode only."""
+
+    def __init__(self, width: int, heads: int, causal: bool, fused: bool):
+        super().__init__()
+        self.num_heads, self.causal, self.fused = heads, causal, fused
+        self.scale = (width // heads) ** -0.5
+        self.dropout = 0.0
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
+        self.q_proj = nn.Linear(width, width)
+        self.out_proj = nn.Linear(width, width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, W) → (B, S, W)."""
+        q, k, v = (
+            project(states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for project in (self.q_proj, self.k_proj, self.v_proj)
+        )
+        share = self.dropout if self.training else 0.0
+        if self.fused:
+            out = F.scaled_dot_product_attention(q, k, v, dropout_p=share, is_causal=self.causal, scale=self.scale)
+        else:
+            weights = q @ k.transpose(-1, -2) * self.scale
+            if self.causal:
+                ahead = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).triu(1)
+                weights = weights.masked_fill(ahead, torch.finfo(weights.dtype).min)
+            weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(q.dtype)
+            out = F.dropout(weights, share, self.training) @ v
+        return self.out_proj(out.transpose(1, 2).flatten(2))
+
+
+class Perceptron(nn.Module):
+    """Two linear layers with the activation between them."""
+
+    def __init__(self, width: int, inner: int, activation: str):
+        super().__init__()
+        self.activation = ACTIVATIONS[activation]
+        self.fc1 = nn.Linear(width, inner)
+        self.fc2 = nn.Linear(inner, width)
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, W) → (B, S, W)."""
+        return self.fc2(self.activation(self.fc1(states)))
+
+
+class Layer(nn.Module):
+    """One layer of a transformer, normalised before attention and before the perceptron."""
+
+    def __init__(self, side: Mapping[str, Any], causal: bool, fused: bool):
+        super().__init__()
+        width = side["hidden_size"]
+        self.self_attn = Attention(width, side["num_attention_heads"], causal, fused)
+        self.layer_norm1 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
+        self.mlp = Perceptron(width, side["intermediate_size"], side["hidden_act"])
+        self.layer_norm2 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, W) → (B, S, W)."""
+        states = states + self.self_attn(self.layer_norm1(states))
+        return states + self.mlp(self.layer_norm2(states))
+
+
+class Encoder(nn.Module):
+    """The layers of one side. checkpointed: activations inside a layer are computed again for its gradient."""
+
+    def __init__(self, side: Mapping[str, Any], causal: bool, fused: bool):
+        super().__init__()
+        self.layers: Any = nn.ModuleList(Layer(side, causal, fused) for _ in range(side["num_hidden_layers"]))
+        self.checkpointed = False
+
+    def forward(self, states: Tensor) -> Tensor:
+        """(B, S, W) → (B, S, W)."""
+        for layer in self.layers:
+            if self.checkpointed and self.training:
+                states = checkpoint(layer, states, use_reentrant=False)
+            else:
+                states = layer(states)
+        return states
+
+
+class VisionEmbeddings(nn.Module):
+    """Patches of an image and the class token, with their positions: one for each place of this image size."""
+
+    def __init__(self, side: Mapping[str, Any]):
+        super().__init__()
+        width, patch = side["hidden_size"], side["patch_size"]
+        self.class_embedding = nn.Parameter(torch.randn(width))
+        self.patch_embedding = nn.Conv2d(3, width, patch, patch, bias=False)
+        self.position_embedding = nn.Embedding(1 + (side["image_size"] // patch) ** 2, width)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised → (B, 1 + P, W)."""
+        patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        first = self.class_embedding.expand(patches.shape[0], 1, -1)
+        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
+
+
+class VisionModel(nn.Module):
+    """The image encoder without its projection."""
+
+    def __init__(self, side: Mapping[str, Any], fused: bool):
+        super().__init__()
+        width, eps = side["hidden_size"], side["layer_norm_eps"]
+        self.embeddings = VisionEmbeddings(side)
+        self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # the library's spelling
+        self.encoder = Encoder(side, False, fused)
+        self.post_layernorm = nn.LayerNorm(width, eps=eps)
+        _draw(self)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`."""
+        return self.encoder(self.pre_layrnorm(self.embeddings(images)))
+
+
+class TextEmbeddings(nn.Module):
+    """Tokens with their positions."""
+
+    def __init__(self, side: Mapping[str, Any]):
+        super().__init__()
+        self.token_embedding = nn.Embedding(side["vocab_size"], side["hidden_size"])
+        self.position_embedding = nn.Embedding(side["max_position_embeddings"], side["hidden_size"])
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, L, W)."""
+        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+
+
+class TextModel(nn.Module):
+    """The text encoder without its projection; a token attends to itself and what stands before it."""
+
+    def __init__(self, side: Mapping[str, Any], fused: bool):
+        super().__init__()
+        self.embeddings = TextEmbeddings(side)
+        self.encoder = Encoder(side, True, fused)
+        self.final_layer_norm = nn.LayerNorm(side["hidden_size"], eps=side["layer_norm_eps"])
+        _draw(self)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, L, W)."""
+        return self.final_layer_norm(self.encoder(self.embeddings(ids)))
+
+
+@torch.no_grad()
+def _draw(side: Any) -> None:
+    """Random weights of one side, drawn as the transformers library draws them and in its order, so that a seed means
+    the same network. What it draws twice is drawn twice.
+    """
+    deep = (2 * len(side.encoder.layers)) ** -0.5
+
+    def draw(module: Any) -> None:
+        if isinstance(module, (nn.Linear, nn.Conv2d, nn.Embedding)):
+            module.weight.normal_(std=0.02)
+            bias: Any = getattr(module, "bias", None)
+            if bias is not None:
+                bias.zero_()
+        elif isinstance(module, TextEmbeddings):
+            module.token_embedding.weight.normal_(std=0.02)
+            module.position_embedding.weight.normal_(std=0.02)
+        elif isinstance(module, VisionEmbeddings):
+            module.class_embedding.normal_(std=len(module.class_embedding) ** -0.5)
+            module.patch_embedding.weight.normal_(std=0.02)
+            module.position_embedding.weight.normal_(std=0.02)
+        elif isinstance(module, Attention):
+            width = module.out_proj.in_features
+            for project in (module.q_proj, module.k_proj, module.v_proj):
+                project.weight.normal_(std=width**-0.5 * deep)
+            module.out_proj.weight.normal_(std=width**-0.5)
+        elif isinstance(module, Perceptron):
+            width = module.fc1.in_features
+            module.fc1.weight.normal_(std=(2 * width) ** -0.5)
+            module.fc2.weight.normal_(std=width**-0.5 * deep)
+
+    side.apply(draw)
+
+
+class Network(nn.Module):
+    """Both encoders with their projections, under the names that the transformers library gives its weights.
+
+    patches: P of the image size, which need not be the square of the configuration.
+    """
+
+    def __init__(self, config: Mapping[str, Any], patches: int):
+        super().__init__()
+        vision, text, dim = config["vision_config"], config["text_config"], config["projection_dim"]
+        fused = 1 + patches > SHORT
+        self.text_model = TextModel(text, fused)
+        self.vision_model = VisionModel(vision, fused)
+        self.visual_projection = nn.Linear(vision["hidden_size"], dim, bias=False)
+        self.text_projection = nn.Linear(text["hidden_size"], dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(float(config["logit_scale_init_value"])))
+        with torch.no_grad():
+            for project in (self.visual_projection, self.text_projection):
+                project.weight.normal_()
+            for project in (self.text_projection, self.visual_projection):
+                project.weight.normal_(std=project.in_features**-0.5)
+        positions = nn.Embedding(1 + patches, vision["hidden_size"])
+        nn.init.normal_(positions.weight, std=0.02)
+        self.vision_model.embeddings.position_embedding = positions
 
 
 class Clip(nn.Module):
@@ -75,26 +316,20 @@ class Clip(nn.Module):
     def __init__(self, spec: ClipSpec):
         super().__init__()
         self.spec = spec
-        config: Any = CLIPConfig.from_dict(spec.config)
-        self.model = CLIPModel(config)
-        self.patch: int = config.vision_config.patch_size
+        config = clip_config(spec.config)
+        vision, text = config["vision_config"], config["text_config"]
+        self.patch: int = vision["patch_size"]
         height, width = spec.image_size
         if height % self.patch or width % self.patch:
             raise UsageError(f"an image size of {height}×{width} does not divide into patches of {self.patch} pixels")
         self.image_size = (height, width)
         self.grid = (height // self.patch, width // self.patch)
-        self.dim: int = config.projection_dim
-        self.image_width: int = config.vision_config.hidden_size
-        self.text_width: int = config.text_config.hidden_size
-        self.length: int = config.text_config.max_position_embeddings
-        self.vocabulary: int = config.text_config.vocab_size
-        embeddings = self.model.vision_model.embeddings
-        embeddings.position_embedding = nn.Embedding(1 + self.grid[0] * self.grid[1], self.image_width)
-        embeddings.position_ids = None
-        nn.init.normal_(embeddings.position_embedding.weight, std=config.vision_config.initializer_range)
-        embeddings.interpolate_pos_encoding = types.MethodType(_own_positions, embeddings)
-        if 1 + self.grid[0] * self.grid[1] <= SHORT:
-            self.model.set_attn_implementation("eager")
+        self.dim: int = config["projection_dim"]
+        self.image_width: int = vision["hidden_size"]
+        self.text_width: int = text["hidden_size"]
+        self.length: int = text["max_position_embeddings"]
+        self.vocabulary: int = text["vocab_size"]
+        self.model = Network(config, self.grid[0] * self.grid[1])
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
@@ -183,7 +418,7 @@ class Clip(nn.Module):
 
     def checkpoint_gradients(self) -> None:
         """Trade time for memory: keep the activations of one layer at a time."""
-        self.model.activation_checkpointing_enable()
+        self.model.vision_model.encoder.checkpointed = self.model.text_model.encoder.checkpointed = True
 
     def image_parameters(self) -> Iterator[tuple[str, nn.Parameter]]:
         """Named parameters of the image encoder with its projection."""
@@ -208,13 +443,16 @@ class Clip(nn.Module):
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
             )
         images = images if normalised else self.normalise(images)
-        return self.model.vision_model(pixel_values=images, interpolate_pos_encoding=True).last_hidden_state
+        return self.model.vision_model(images)
 
     def _text_states(self, ids: Tensor, word: Any) -> Tensor:
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
             raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
         with self._pseudo_word(ids, word):
-            return self.model.text_model(input_ids=ids).last_hidden_state
+            return self._text(ids)
+
+    def _text(self, ids: Tensor) -> Tensor:
+        return self.model.text_model(ids)
 
     @contextmanager
     def _masked_patches(self, mask: Tensor | None, token: Tensor | None) -> Iterator[None]:
@@ -288,7 +526,7 @@ def random_clip(
         "hidden_act": activation,
         "projection_dim": dim,
     }
-    config = CLIPConfig.from_dict(
+    config = clip_config(
         {
             "projection_dim": dim,
             "vision_config": side
@@ -314,7 +552,7 @@ def random_clip(
             },
         }
     )
-    spec = ClipSpec(plain_config(config), image_size, mean, std, vocabulary - 1 if end is None else end, placeholder)
+    spec = ClipSpec(config, image_size, mean, std, vocabulary - 1 if end is None else end, placeholder)
     return build(spec, seed)
 
 
@@ -334,29 +572,6 @@ def empty(spec: ClipSpec) -> Clip:
     return Siglip(spec)
 
 
-def plain_config(config: CLIPConfig) -> dict[str, Any]:
-    """The configuration as the few values that shape the network."""
-    keys = (
-        "hidden_size",
-        "intermediate_size",
-        "num_hidden_layers",
-        "num_attention_heads",
-        "hidden_act",
-        "layer_norm_eps",
-    )
-    vision: Any = config.vision_config
-    text: Any = config.text_config
-    return {
-        "projection_dim": config.projection_dim,
-        "logit_scale_init_value": config.logit_scale_init_value,
-        "vision_config": {k: getattr(vision, k) for k in (*keys, "patch_size", "image_size")},
-        "text_config": {
-            k: getattr(text, k)
-            for k in (*keys, "vocab_size", "max_position_embeddings", "eos_token_id", "bos_token_id", "pad_token_id")
-        },
-    }
-
-
 def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> Clip:
     """A Clip with these weights (names of the transformers library), the position grid resized where it must be.
 
@@ -372,8 +587,9 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tu
     load_strictly(clip.model, state, source)
     for name, values in (("mean", spec.mean), ("std", spec.std)):
         setattr(clip, name, torch.tensor(values).view(1, 3, 1, 1))
-    text = clip.model.text_model.embeddings
-    text.position_ids = torch.arange(clip.length).expand((1, -1))
+    text: Any = clip.model.text_model.embeddings
+    if hasattr(text, "position_ids"):
+        text.position_ids = torch.arange(clip.length).expand((1, -1))
     return clip
 
 

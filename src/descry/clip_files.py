@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor
-from transformers import CLIPConfig
 
-from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, plain_config, with_weights
+from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, with_weights
 from .errors import ModelMissing, ModelRefused
 
 
@@ -27,21 +26,23 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     folder = find_clip(name, allow_download)
     try:
         raw = json.loads((folder / "config.json").read_text("utf-8"))
-        if raw.get("model_type") in ("siglip", "siglip2"):
+        kind = raw.get("model_type", "clip")
+        if kind in ("siglip", "siglip2"):
             return _siglip(folder, raw, image_size)
-        config: Any = CLIPConfig.from_dict({k: v for k, v in raw.items() if k != "model_type"})
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
-    if raw.get("model_type", "clip") != "clip":
+    if kind != "clip":
         raise ModelRefused(
-            f"{folder} holds a model of type {raw['model_type']!r}; this version reads 'clip', 'siglip' and 'siglip2'"
+            f"{folder} holds a model of type {kind!r}; this version reads 'clip', 'siglip' and 'siglip2'"
         )
-    end = config.text_config.eos_token_id
-    end = config.text_config.vocab_size - 1 if end == 2 else end  # early files say 2 and mean the last token
+    config = clip_config(raw)
+    vision, text = config["vision_config"], config["text_config"]
+    end = text["eos_token_id"]
+    end = text["vocab_size"] - 1 if end == 2 else end  # early files say 2 and mean the last token
     mean, std = _pixel_statistics(folder)
-    side = config.vision_config.image_size
-    spec = ClipSpec(plain_config(config), image_size or (side, side), mean, std, end)
-    return with_weights(spec, _weights(folder), str(folder), (side // config.vision_config.patch_size,) * 2)
+    side = vision["image_size"]
+    spec = ClipSpec(config, image_size or (side, side), mean, std, end)
+    return with_weights(spec, _weights(folder), str(folder), (side // vision["patch_size"],) * 2)
 
 
 def _siglip(folder: Path, raw: dict[str, Any], image_size: tuple[int, int] | None) -> Clip:

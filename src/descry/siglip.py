@@ -121,6 +121,13 @@ class Siglip(Clip):
         """(B, L) token ids → (B, full length) bool, True behind the end of a text."""
         return torch.arange(self.length, device=ids.device) > super().text_end(self._full(ids))[:, None]
 
+    def checkpoint_gradients(self) -> None:
+        """Trade time for memory: keep the activations of one layer at a time."""
+        self.model.activation_checkpointing_enable()
+
+    def _text(self, ids: Tensor) -> Tensor:
+        return self.model.text_model(input_ids=ids).last_hidden_state
+
     def _full(self, ids: Any) -> Tensor:
         ids = torch.as_tensor(ids, device=self.logit_scale.device)
         return F.pad(ids, (0, max(0, self.length - ids.shape[-1])), value=self.pad)

@@ -31,6 +31,7 @@ from descry.methods.rde import (
 )
 from descry.train import Settings, train
 from descry_people.miniature import write_miniature
+from library import library_clip
 
 AT = Progress(0, 0, 10, torch.Generator().manual_seed(0))
 
@@ -164,17 +165,17 @@ def test_embeddings_follow_the_released_arithmetic(words, training):
     images = torch.rand(3, 3, 32, 16, dtype=torch.float64)
     ids = words.ids(["a red top and blue trousers", "a person", "white"])
     clip = model.clip
-    clip.model.set_attn_implementation("eager")
+    library = library_clip(clip)
     full = words.padded(ids)
     with torch.no_grad():
         seen = (
-            clip.model.vision_model(
+            library.vision_model(
                 pixel_values=clip.normalise(images), interpolate_pos_encoding=True, output_attentions=True
             )
             .attentions[-1]
             .mean(1)[:, 0]
         )
-        read = clip.model.text_model(input_ids=full, output_attentions=True).attentions[-1].mean(1)
+        read = library.text_model(input_ids=full, output_attentions=True).attentions[-1].mean(1)
         image_tokens, text_tokens, ends = clip.image_tokens(images), clip.text_tokens(full), clip.text_end(full)
         read = read[torch.arange(3), ends]
         seen[:, 0] = -1

@@ -1,0 +1,65 @@
+"""What a command loads before it works: nothing heavy for help and wrong arguments, no transformers for a search."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("torch", "transformers", "PIL", "numpy")
+
+
+def loaded(*command: str) -> set[str]:
+    """The heavy packages that a command has imported by its end."""
+    script = (
+        "import sys\nfrom descry.cli import main\nmain(sys.argv[1:])\n"
+        f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
+    last = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    assert last, done.stderr
+    return set(last[0].split()[1:])
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("--help",),
+        ("search", "--help"),
+        ("search", "nowhere", "--sketsh", "a.png"),
+        ("search", "nowhere", "red", "--device", "gpu"),
+        ("train", "interactreid", "--epochs", "many"),
+        ("train", "interactreid", "--device", "gpu"),
+        ("inquiry", "shoow", "gallery"),
+        ("serve", "gallery", "--port", "many"),
+        ("evaluate", "--benchmark"),
+        ("index", "--out"),
+    ],
+)
+def test_arguments_are_checked_before_anything_heavy_is_loaded(command: tuple[str, ...]) -> None:
+    assert loaded(*command) == set()
+
+
+@pytest.mark.parametrize("command", [("inquiry", "list", "{gallery}"), ("gallery", "info", "{gallery}")])
+def test_what_needs_no_model_loads_no_torch(command: tuple[str, ...], gallery_folder: str) -> None:
+    assert "torch" not in loaded(*(part.format(gallery=gallery_folder) for part in command))
+
+
+def test_a_search_loads_torch_and_not_transformers(gallery_folder: str) -> None:
+    found = loaded("search", gallery_folder, "red top")
+    assert "torch" in found
+    assert "transformers" not in found
+
+
+@pytest.fixture(scope="module")
+def gallery_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Twelve crops, indexed by a tiny model."""
+    from account import crop
+    from conftest import write_run
+    from descry.gallery import Gallery
+
+    root = tmp_path_factory.mktemp("start")
+    for i in range(12):
+        crop(root / "crops", i)
+    with Gallery.create(root / "gallery", str(write_run(root / "run"))) as gallery:
+        gallery.index(root / "crops")
+    return str(root / "gallery")
