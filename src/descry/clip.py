@@ -310,6 +310,8 @@ class Clip(nn.Module):
     """CLIP for images of a fixed (H, W). Features are projected into the shared space and not scaled to unit length."""
 
     kind = "clip"  # what methods name in `backbones`
+    model: Any
+    """A `Network`, or another library's model under the same names."""
     mean: Tensor
     std: Tensor
 

@@ -81,7 +81,7 @@ class Siglip(Clip):
     @property
     def logit_bias(self) -> nn.Parameter:
         """b of the sigmoid, (1,): a pair matches with probability sigmoid(cos / τ + b)."""
-        bias: nn.Parameter = self.model.logit_bias  # type: ignore[assignment]
+        bias: nn.Parameter = self.model.logit_bias
         return bias
 
     def fit_positions(self, table: Tensor, grid: tuple[int, int] | None) -> Tensor:
