@@ -18,18 +18,21 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 _WHERE = {
     "DescryError": "errors",
+    "Composed": "drawing.composing",
     "Filters": "query",
     "Gallery": "gallery",
     "Part": "query",
     "Query": "query",
     "Ranking": "ranking",
     "Results": "gallery",
+    "compose_sketch": "drawing.composing",
     "crop": "footage",
     "load": "embed",
 }
 _MODULES = ("losses", "metrics")
 
 __all__ = [
+    "Composed",
     "DescryError",
     "Filters",
     "Gallery",
@@ -37,6 +40,7 @@ __all__ = [
     "Query",
     "Ranking",
     "Results",
+    "compose_sketch",
     "crop",
     "load",
     "losses",
@@ -45,6 +49,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import losses, metrics
+    from .drawing.composing import Composed, compose_sketch
     from .embed import load
     from .errors import DescryError
     from .footage import crop

@@ -22,6 +22,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "crop": ("crop:crop", "cut people out of video files and full frames"),
         "index": ("index:index", "index folders of crops"),
         "search": ("search:search", "search a gallery by words, sketch, photograph, or several of them"),
+        "sketch compose": ("sketch:compose", "draw a person from what is remembered, and say it in phrases"),
         "serve": ("serve:serve", "open a gallery as a web page: draw, say, refine"),
         "doctor": ("doctor:doctor", "what this machine can do, and one line of advice for each problem"),
     },

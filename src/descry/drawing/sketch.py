@@ -28,6 +28,8 @@ STYLES: dict[str, tuple[str, ...]] = {
 """Style → the attributes it can show. "line": clean outlines; "pencil": rough doubled strokes, garments shaded by tone;
 "sparse": few short strokes and no small things."""
 
+WIDTHS = {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095}
+"""Style → mean width of a line, as a share of the person's height."""
 _OVER = 3
 Grey = int
 
@@ -105,23 +107,29 @@ def draw_sketch(
     pose = make_pose(rng, _sparse(drawn) if style == "sparse" else drawn, "front", 0.10)
     pose = dataclasses.replace(pose, yaw=pose.yaw * 0.6, stride=pose.stride * 0.4)
     shown = _sparse(drawn) if style == "sparse" else drawn
-    hand = _Hand(rng, style, size)
+    hand = Hand(rng, style, size)
     for layer in figure(shown, pose):
         hand.draw(layer, shown, expressed)
     return Sketch(hand.finish(), expressed)
 
 
-class _Hand:
+class Hand:
     """Draws layers over one another on white paper, at three times the size."""
 
     def __init__(self, rng: Random, style: str, size: tuple[int, int]):
         self.rng, self.style, self.size = rng, style, size
         self.image = Image.new("L", (size[0] * _OVER, size[1] * _OVER), 255)
         self.pen = ImageDraw.Draw(self.image)
-        self.scale = rng.uniform(0.86, 0.95) * min(size[1], size[0] * 2.1) * _OVER
+        self.scale_of_paper = min(size[1], size[0] * 2.1) * _OVER
+        self.place()
+
+    def place(self) -> None:
+        """Where the person stands on the paper, how tall (`scale`, in pixels), and the width of a line."""
+        rng, size = self.rng, self.size
+        self.scale = rng.uniform(0.86, 0.95) * self.scale_of_paper
         self.x = size[0] * _OVER * (0.5 + rng.uniform(-0.03, 0.03))
         self.y = (size[1] * _OVER - self.scale) * rng.uniform(0.4, 0.7)
-        self.width = self.scale * {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095}[style] * rng.uniform(0.85, 1.15)
+        self.width = self.scale * WIDTHS[self.style] * rng.uniform(0.85, 1.15)
 
     def at(self, points: Iterable[Point]) -> list[Point]:
         return [(round(self.x + x * self.scale, 2), round(self.y + y * self.scale, 2)) for x, y in points]

@@ -1,0 +1,85 @@
+"""descry sketch compose."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+
+from ..errors import UsageError
+from .machine import Flag, Json
+
+
+def compose(
+    record: tyro.conf.Positional[str] = "",
+    /,
+    set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
+    out: Path | None = None,
+    width: int = 128,
+    height: int = 256,
+    list_: Annotated[Flag, tyro.conf.arg(name="list")] = False,
+    json_: Json = False,
+) -> int:
+    """Draw a person from what is remembered, part by part, and say the same in phrases; search with both.
+
+    A part that is left out is not remembered and leaves no line.
+
+    Args:
+        record: a JSON file of parts and values, or - for standard input.
+        set_: a part and its value, as top=jacket or top.colour=red; may be repeated, and goes before the file.
+        out: the picture to write, a PNG file.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        list_: show every part and its values.
+        json_: print JSON.
+    """
+    from ..drawing.composing import PARTS, UNKNOWN, compose_sketch
+
+    if list_:
+        rows = {part: [*values, UNKNOWN] for part, values in PARTS.items()}
+        print(json.dumps(rows, indent=2) if json_ else "\n".join(f"{p:<16} {', '.join(v)}" for p, v in rows.items()))
+        return 0
+    if out and out.suffix.lower() != ".png":
+        raise UsageError(f"--out {out} was given; the picture is a PNG file, such as {out.with_suffix('.png')}")
+    asked = (_read(record) if record else {}) | dict(map(_pair, set_))
+    if not asked:
+        raise UsageError("nothing was said; give a JSON file or --set PART=VALUE (--list shows the parts and values)")
+    made = compose_sketch(asked, (width, height))
+    if out:
+        made.sketch.save(out, format="PNG")
+    if json_:
+        found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
+        print(json.dumps(found, indent=2))
+        return 0
+    print("\n".join(made.phrases))
+    if out:
+        print(
+            f"drawn in {out}; search with it: descry search GALLERY --sketch {out} {_quoted(made.phrases)}",
+            file=sys.stderr,
+        )
+    return 0
+
+
+def _pair(text: str) -> tuple[str, str]:
+    part, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set {text} was given; write a part and its value, such as top=jacket")
+    return part.strip(), value.strip()
+
+
+def _read(name: str) -> dict[str, Any]:
+    text = sys.stdin.read() if name == "-" else Path(name).expanduser().read_text("utf-8")
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise UsageError(f'{name} is not JSON ({error}); write parts and values, such as {{"top": "jacket"}}') from None
+    if not isinstance(found, dict):
+        raise UsageError(f'{name} holds a {type(found).__name__}; write parts and values, such as {{"top": "jacket"}}')
+    return found
+
+
+def _quoted(phrases: tuple[str, ...]) -> str:
+    return " ".join(f'"{phrase}"' for phrase in phrases)
