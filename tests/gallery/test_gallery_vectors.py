@@ -1,0 +1,239 @@
+"""Vectors in one SQLite file: exact, erased in place, a cache that may vanish or lie, moments that stay true."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from descry.errors import IndexCorrupt, UsageError
+from descry.gallery.vectors import CACHE, FOLD, HEADER, ROWS, SCHEMA, Vectors
+
+D = 16
+FILE = "gallery.db"
+
+
+def connected(folder: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(folder / FILE, isolation_level=None)
+    for pragma in ("journal_mode=WAL", "synchronous=EXTRA", "secure_delete=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def written(vectors: Vectors, connection: sqlite3.Connection, act) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    with vectors.changing(connection):
+        act()
+        connection.execute("COMMIT")
+
+
+def some(n: int, seed: int = 0) -> np.ndarray:
+    rows = np.random.default_rng(seed).standard_normal((n, D))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
+
+
+@pytest.fixture
+def opened(tmp_path):
+    vectors, connection = Vectors(tmp_path, D), connected(tmp_path)
+    connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+    vectors.create(connection)
+    yield vectors, connection
+    connection.close()
+
+
+def bytes_of(folder: Path) -> bytes:
+    return b"".join(p.read_bytes() for p in sorted(folder.iterdir()))
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (ROWS, 1), (ROWS - 1, 2, 200), (FOLD + 3, 5)])
+def test_rows_come_back_as_they_were_given_by_both_ways(opened, sizes) -> None:
+    vectors, connection = opened
+    rows = some(sum(sizes))
+    vectors.mapped(connection)  # an empty cache, which every append then keeps up
+    at = 0
+    for n in sizes:
+        written(vectors, connection, lambda at=at, n=n: vectors.append(connection, rows[at : at + n]))
+        at += n
+        assert vectors.cache.fits(vectors.extent(connection)), "the writer keeps the cache up"
+        assert np.array_equal(vectors.mapped(connection), rows[:at])
+    wanted = np.random.default_rng(1).permutation(at)
+    assert np.array_equal(vectors.read(connection, wanted), rows[wanted])
+    assert vectors.verify(connection) == []
+
+
+def test_erased_rows_leave_no_byte_and_the_others_stay(opened, tmp_path) -> None:
+    vectors, connection = opened
+    rows = some(500)
+    written(vectors, connection, lambda: vectors.append(connection, rows))
+    vectors.mapped(connection)
+    gone = np.array([0, 63, 64, 200, 499])
+    assert all(rows[i].tobytes() in bytes_of(tmp_path) for i in gone)
+    written(vectors, connection, lambda: vectors.erase(connection, gone))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    left = bytes_of(tmp_path)
+    assert not any(rows[i].tobytes() in left for i in gone)
+    rows[gone] = 0
+    assert np.array_equal(vectors.mapped(connection), rows)
+    assert vectors.verify(connection) == []
+
+
+@pytest.mark.parametrize("harm", ["delete", "cut", "header", "old", "foreign dimension"])
+def test_a_cache_that_is_gone_or_unfit_is_made_again(opened, tmp_path, harm) -> None:
+    vectors, connection = opened
+    rows, path = some(300), tmp_path / CACHE
+    written(vectors, connection, lambda: vectors.append(connection, rows[:200]))
+    vectors.mapped(connection)
+    old = path.read_bytes()
+    written(vectors, connection, lambda: vectors.append(connection, rows[200:]))
+    if harm == "delete":
+        path.unlink()
+    elif harm == "cut":
+        os.truncate(path, path.stat().st_size - 1)
+    elif harm == "header":
+        path.write_bytes(b"x" + path.read_bytes()[1:])
+    elif harm == "old":
+        path.write_bytes(old)
+    else:
+        Vectors(tmp_path, 2 * D).cache.make(vectors.extent(connection), iter([some(300)]))
+        path.write_bytes(bytes(HEADER) + path.read_bytes()[HEADER:])
+    assert not vectors.cache.fits(vectors.extent(connection))
+    assert np.array_equal(vectors.mapped(connection), rows)
+    assert vectors.cache.fits(vectors.extent(connection))
+
+
+def test_a_flipped_byte_of_a_present_cache_is_found_by_verify(opened, tmp_path) -> None:
+    vectors, connection = opened
+    written(vectors, connection, lambda: vectors.append(connection, some(130)))
+    vectors.mapped(connection)
+    with open(tmp_path / CACHE, "r+b") as file:
+        file.seek(HEADER + 70 * 2 * D)
+        file.write(b"\xff")
+    assert vectors.verify(connection) == [f"{CACHE} differs from block 1; delete it, it is made again"]
+
+
+def test_a_changed_block_is_refused_and_named(opened) -> None:
+    vectors, connection = opened
+    written(vectors, connection, lambda: vectors.append(connection, some(130)))
+    with connection.blobopen("blocks", "data", 1) as blob:
+        blob.write(b"\xff")
+    with pytest.raises(IndexCorrupt, match="block 1 of its vectors is not as it was written"):
+        vectors.read(connection, [70])
+    assert any("block 1" in fault for fault in vectors.verify(connection))
+    assert np.array_equal(vectors.read(connection, [3]), some(130)[3:4]), "another block is not concerned"
+
+
+def test_an_erasure_writes_little_more_than_its_rows(tmp_path) -> None:
+    vectors, connection = Vectors(tmp_path, 512), connected(tmp_path)
+    connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
+    vectors.create(connection)
+    rows = np.ones((20 * ROWS, 512), np.float16)
+    written(vectors, connection, lambda: vectors.append(connection, rows))
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    written(vectors, connection, lambda: vectors.erase(connection, range(5, 20 * ROWS, ROWS)))
+    pages = (tmp_path / f"{FILE}-wal").stat().st_size / 4096
+    assert pages < 20 * 2 + 10, "each row lies on one page or two; a block has seventeen"
+    connection.close()
+
+
+def test_a_cache_that_is_a_link_is_not_followed(opened, tmp_path) -> None:
+    vectors, connection = opened
+    victim = tmp_path / "victim"
+    victim.write_bytes(b"not ours")
+    (tmp_path / CACHE).symlink_to(victim)
+    with pytest.raises(UsageError, match="symbolic link"):
+        vectors.mapped(connection)
+    assert victim.read_bytes() == b"not ours"
+
+
+def test_a_transaction_taken_back_leaves_every_row(opened) -> None:
+    vectors, connection = opened
+    rows = some(200)
+    written(vectors, connection, lambda: vectors.append(connection, rows))
+    vectors.mapped(connection)
+    connection.execute("BEGIN IMMEDIATE")
+
+    def stopped() -> None:
+        with vectors.changing(connection):
+            vectors.erase(connection, [5, 6])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        stopped()
+    connection.execute("ROLLBACK")
+    assert vectors.cache._writing is None, "its file was given back"
+    again = Vectors(vectors.folder, D)
+    assert np.array_equal(again.mapped(connection), rows)
+    written(vectors, connection, lambda: vectors.append(connection, some(3, 9)))
+    assert np.array_equal(vectors.mapped(connection), np.concatenate([rows, some(3, 9)]))
+
+
+def test_moments_stay_those_of_the_rows(opened) -> None:
+    vectors, connection = opened
+    rng, rows = np.random.default_rng(3), some(3 * FOLD)
+    kept = np.zeros(len(rows), bool)
+    for at in range(0, len(rows), 1000):
+        written(vectors, connection, lambda at=at: vectors.append(connection, rows[at : at + 1000]))
+        kept[at : at + 1000] = True
+        gone = rng.choice(np.flatnonzero(kept), 20, replace=False)
+        written(vectors, connection, lambda gone=gone: vectors.erase(connection, gone))
+        kept[gone] = False
+    left = rows[kept].astype(np.float64)
+    queries = rng.standard_normal((5, D))
+    mean, spread = vectors.moments(connection).of(queries)
+    assert vectors.moments(connection).count == kept.sum()
+    np.testing.assert_allclose(mean, (queries @ left.T).mean(1), atol=1e-12)
+    np.testing.assert_allclose(spread, (queries @ left.T).std(1), rtol=1e-12)
+    assert vectors.verify(connection) == []
+
+
+def test_moments_of_other_rows_are_found(opened) -> None:
+    vectors, connection = opened
+    written(vectors, connection, lambda: vectors.append(connection, some(FOLD)))
+    moments = vectors.moments(connection)
+    vectors._put_moments(connection, FOLD, type(moments)(moments.count, moments.total + 1e-3, moments.products))
+    assert vectors.verify(connection) == ["the moments are not those of the vectors"]
+
+
+WRITER = """
+import sys, numpy as np
+sys.path.insert(0, {tests!r})
+from test_gallery_vectors import connected, some, written, D
+from descry.gallery.vectors import Vectors
+from pathlib import Path
+folder = Path({folder!r})
+vectors, connection = Vectors(folder, D), connected(folder)
+while True:
+    n = vectors.extent(connection).rows
+    written(vectors, connection, lambda: vectors.append(connection, some(50, n)))
+    written(vectors, connection, lambda: vectors.erase(connection, [n + 7]))
+    print(n, flush=True)
+"""
+
+
+def test_kills_lose_nothing_acknowledged_and_leave_no_wrong_row(opened, tmp_path) -> None:
+    vectors, connection = opened
+    vectors.mapped(connection)
+    code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    rng, acknowledged = np.random.default_rng(7), -50
+    for _ in range(8):
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+        for _ in range(int(rng.integers(1, 12))):
+            acknowledged = int(process.stdout.readline())
+        process.send_signal(signal.SIGKILL)
+        rest = process.communicate()[0].split()
+        acknowledged = int(rest[-1]) if rest else acknowledged
+        found = vectors.mapped(connection)
+        rows = len(found)
+        assert rows >= acknowledged + 50
+        for n in range(0, rows, 50):
+            expected = some(50, n)
+            if n <= acknowledged or not found[n + 7].any():
+                expected[7] = 0
+            assert np.array_equal(found[n : n + 50], expected), n
+        assert vectors.verify(connection) == []
