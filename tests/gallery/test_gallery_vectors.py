@@ -237,3 +237,23 @@ def test_kills_lose_nothing_acknowledged_and_leave_no_wrong_row(opened, tmp_path
                 expected[7] = 0
             assert np.array_equal(found[n : n + 50], expected), n
         assert vectors.verify(connection) == []
+
+
+def test_a_reader_beside_a_writer_sees_only_whole_rows(opened, tmp_path) -> None:
+    vectors, connection = opened
+    code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.DEVNULL)
+    try:
+        rows = 0
+        while rows < 1500 and process.poll() is None:
+            found = vectors.mapped(connection)
+            rows = len(found)
+            for n in range(0, rows, 50):
+                block, expected = np.array(found[n : n + 50]), some(50, n)
+                if not block[7].any():  # erased by now
+                    expected[7] = 0
+                assert np.array_equal(block, expected), n
+        assert rows >= 1500, "the writer ended early"
+    finally:
+        process.kill()
+        process.wait()

@@ -280,8 +280,8 @@ class Vectors:
 
     def verify(self, connection: sqlite3.Connection) -> list[str]:
         """What is not as it was written, in words: blocks, moments, and a cache that claims to be the present one."""
-        extent, faults = self.extent(connection), []
-        sums, seen = self._no_moments(), 0
+        extent, faults = self.extent(connection), list[str]()
+        sums, seen, held = self._no_moments(), 0, []
         cached = self.cache.view(extent.rows) if self.cache.fits(extent) else None
         for number, *found in connection.execute(f"{BLOCKS} ORDER BY id"):
             seen += 1
@@ -290,9 +290,13 @@ class Vectors:
             except IndexCorrupt as error:
                 faults.append(str(error))
                 continue
-            sums = _added(sums, block, 1)
+            held.append(block)
+            if len(held) == FOLD // ROWS:  # one large product instead of many small ones
+                sums, held = _added(sums, np.concatenate(held), 1), []
             if cached is not None and cached[number * ROWS : (number + 1) * ROWS].tobytes() != block.tobytes():
                 faults.append(f"{CACHE} differs from block {number}; delete it, it is made again")
+        if held:
+            sums = _added(sums, np.concatenate(held), 1)
         if seen != -(-extent.rows // ROWS):
             faults.append(f"{seen} blocks of vectors where {-(-extent.rows // ROWS)} were written")
         try:
