@@ -55,7 +55,7 @@ def unchanged(files: int) -> None:
         again = Indexer(store, Cheap()).run(plan(store, [str(crops)]))
         end = time.perf_counter()
         store.close()  # folds the log into the database
-        database = (store.folder / "items.db").stat().st_size
+        database = (store.folder / "gallery.db").stat().st_size
     assert (first.added, again.unchanged, again.encoded) == (files, files, 0)
     print(
         f"{files:,} files: indexed in {middle - begin:.1f} s without an encoder, again in {end - middle:.2f} s; "

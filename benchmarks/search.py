@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from descry.gallery import scan, segments
+from descry.gallery import scan
 from descry.gallery.contract import Snapshot
 
 K, DIMENSION, BATCH = 100, 512, 64
@@ -46,20 +46,23 @@ def bandwidth(megabytes: int = 1024) -> float:
 
 
 def drawn(rows: int) -> Iterator[np.ndarray]:
-    """Random unit rows in float32, the same ones each time, a segment at a time."""
-    rng, limit = np.random.default_rng(0), segments.capacity(DIMENSION)
+    """Random unit rows in float32, the same ones each time, a part at a time."""
+    rng, limit = np.random.default_rng(0), 1 << 18
     for start in range(0, rows, limit):
         part = rng.standard_normal((min(limit, rows - start), DIMENSION), np.float32)
         yield part / np.linalg.norm(part, axis=1, keepdims=True)
 
 
 def stored(rows: int, folder: Path) -> Snapshot:
-    """Those rows in segment files, as a gallery keeps them."""
-    blocks = []
-    for number, part in enumerate(drawn(rows), 1):
-        segments.append(folder, number, 0, part.astype(np.float16))
-        blocks.append(segments.view(folder, number, len(part), DIMENSION))
-    return Snapshot(1, 0, np.arange(1, rows + 1), tuple(blocks), None)
+    """Those rows in one mapped file, as a gallery keeps them."""
+    path, at = folder / "rows.f16", 0
+    made = np.memmap(path, np.float16, "w+", 4096, (rows, DIMENSION))
+    for part in drawn(rows):
+        made[at : at + len(part)] = part
+        at += len(part)
+    made.flush()
+    block = np.memmap(path, np.float16, "c", 4096, (rows, DIMENSION))
+    return Snapshot(1, 0, np.arange(1, rows + 1), (block,), None)
 
 
 def truth(blocks: Iterable[np.ndarray], queries: np.ndarray, rows: int) -> np.ndarray:

@@ -51,8 +51,8 @@ def test_nothing_is_exported_into_the_gallery_or_to_nowhere(place, tmp_path, cap
         assert "name a " in said(capsys, "report", "north gate", "--gallery", place, "-o", out, status=2)
     for out in (place / "audit.jsonl", place / "inquiries.db", tmp_path):
         assert "name a " in said(capsys, "audit", "export", place, "-o", out, status=2)
-    after = {p.name: p.read_bytes() for p in place.iterdir() if not p.name.startswith("items.db-")}
-    assert after == {name: data for name, data in before.items() if not name.startswith("items.db-")}
+    after = {p.name: p.read_bytes() for p in place.iterdir() if not p.name.startswith("gallery.db-")}
+    assert after == {name: data for name, data in before.items() if not name.startswith("gallery.db-")}
 
 
 def test_changes_of_a_whole_gallery_leave_their_line(place, tmp_path, capsys) -> None:

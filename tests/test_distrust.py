@@ -21,7 +21,7 @@ from descry.gallery.local import OWN
 from descry.methods.interactreid import PRESETS, InteractReID
 
 LINKS = [
-    *("audit.jsonl", "audit.lock", "writer.lock", "purge.lock", "purge.json", "vectors-000001.f16", "items.db"),
+    *("audit.jsonl", "audit.lock", "writer.lock", "purge.lock", "purge.json", "vectors.cache", "gallery.db"),
     *("inquiries.db", "inquiries.db-journal", "head", "head.partial", "gallery.json", "gallery.json.partial"),
     *("absence.json", "absence.json.partial", "page.key", "purge.json.partial"),
 ]
@@ -132,7 +132,7 @@ def test_a_crafted_gallery_json_is_refused_in_one_line(place, tmp_path, capsys, 
     assert "$(" not in account.read_text()
 
 
-@pytest.mark.parametrize("file", ["items.db", "inquiries.db"])
+@pytest.mark.parametrize("file", ["gallery.db", "inquiries.db"])
 @pytest.mark.parametrize(
     "statement",
     [
@@ -146,7 +146,7 @@ def test_a_database_that_holds_what_descry_did_not_make_is_refused(place, tmp_pa
     shutil.copytree(place / "gallery", tmp_path / "g")
     assert main(["inquiry", "new", str(tmp_path / "g"), "x", "--text", "red top"]) == 0
     capsys.readouterr()
-    table, column = ("items", "camera") if file == "items.db" else ("inquiries", "name")
+    table, column = ("items", "camera") if file == "gallery.db" else ("inquiries", "name")
     with sqlite3.connect(tmp_path / "g" / file) as db:
         db.execute(statement.format(table=table, column=column))
     db.close()

@@ -95,9 +95,9 @@ def test_an_inquiry_leaves_no_byte_and_the_others_everything(folder: Path) -> No
         assert store.names() == ["another"]
         assert found(folder, gone) == set(), "also while the files are open"
         report.export(gallery, store, "another", "html")
-    files_of = {p.name for p in folder.iterdir()} - {"items.db-wal", "items.db-shm"}
+    files_of = {p.name for p in folder.iterdir()} - {"gallery.db-wal", "gallery.db-shm"}
     assert files_of == {
-        *("gallery.json", "items.db", "head", "vectors-000001.f16", "writer.lock"),
+        *("gallery.json", "gallery.db", "head", "vectors.cache", "writer.lock"),
         *("inquiries.db", audit.FILE, audit.LOCK, purge.LOCK),
     }, "no thumbnail, report or journal stays"
     assert found(folder, gone) == set()
@@ -186,7 +186,7 @@ def test_a_plan_changes_nothing_and_refuses_what_is_not_there(folder: Path) -> N
             purge.plan(gallery, store, items=[1, 999])
         assert purge.finish(gallery, store) is None
     after = {p.name: p.read_bytes() for p in folder.iterdir()}
-    assert {n for n in before if before[n] != after.get(n)} <= {"items.db-shm"}
+    assert {n for n in before if before[n] != after.get(n)} <= {"gallery.db-shm"}
     assert len(audit.Audit(folder).path.read_bytes()) == len(before[audit.FILE])
 
 
@@ -246,8 +246,8 @@ def test_a_reader_that_keeps_old_pages_is_named_and_the_purge_finished_later(fol
         "descry.interact.erasing.erase",
         "descry.interact.erasing.scrub",
         "descry.gallery.Gallery.purge",
-        "descry.gallery.compaction._rewrite",
-        "descry.gallery.compaction._fold",
+        "descry.gallery.local.LocalStore._tidy",
+        "descry.gallery.database.Database.scrub",
         "descry.audit.Audit.append",
     ],
 )

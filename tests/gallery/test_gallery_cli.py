@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -171,10 +172,9 @@ def test_verify_compact_info_list_delete(gallery, crops, capsys):
     capsys.readouterr()
     assert main(["gallery", "list", str(gallery), "--skipped"]) == 0
     assert "bad.jpg\tformat:" in capsys.readouterr().out
-    vectors = next(gallery.glob("vectors-*"))
-    data = bytearray(vectors.read_bytes())
-    data[200] ^= 1
-    vectors.write_bytes(data)
+    with sqlite3.connect(gallery / "gallery.db") as db, db.blobopen("blocks", "data", 0) as blob:
+        blob.write(b"\x01\x02")
+    db.close()
     assert main(["verify", str(gallery)]) == 5
     assert main(["gallery", "delete", str(gallery), "--everything"]) == 2
     assert main(["gallery", "delete", str(gallery), "--everything", "--confirm", "gallery"]) == 0
@@ -236,7 +236,7 @@ def test_nothing_is_written_into_the_gallery(run, tmp_path, capsys, option):
     out = tmp_path / "g"
     assert main(["index", str(tmp_path / "c"), "--model", str(run), "--out", str(out), "--encoder", "torch"]) == 0
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert main(["search", str(out), "--text", "a red top", option, str(out / "items.db")]) == 2
+    assert main(["search", str(out), "--text", "a red top", option, str(out / "gallery.db")]) == 2
     assert "lies in the gallery's own folder" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 

@@ -25,7 +25,7 @@ import pytest
 from PIL import Image
 
 from descry.errors import DescryError, IndexCorrupt
-from descry.gallery import Gallery, files, indexing, segments
+from descry.gallery import Gallery, files, indexing
 from descry.gallery.local import LocalStore
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
@@ -118,15 +118,13 @@ def kill_while_writing(folder: Path, rounds: int, seed: int) -> int:
 
 
 @forks
-def test_killed_40_times_while_adding_changing_deleting_compacting_and_purging(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "capacity", lambda _: 64)
+def test_killed_40_times_while_adding_changing_deleting_compacting_and_purging(tmp_path):
     assert kill_while_writing(tmp_path / "s", 40, seed=0) == 40
 
 
 @forks
 @pytest.mark.long
-def test_killed_200_times(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "capacity", lambda _: 64)
+def test_killed_200_times(tmp_path):
     assert kill_while_writing(tmp_path / "s", 200, seed=1) == 200
 
 
@@ -173,7 +171,7 @@ def test_an_index_killed_again_and_again_equals_one_that_was_not(tmp_path, monke
 
 
 def fail_from(n: int, monkeypatch) -> dict[str, int]:
-    """The n-th write or sync of vectors and heads, and all after it, fail like a full disk."""
+    """The n-th write or sync of the cache and the head, and all after it, fail like a full disk."""
     calls = {"n": 0}
 
     def guarded(real):
@@ -191,32 +189,41 @@ def fail_from(n: int, monkeypatch) -> dict[str, int]:
 
 
 def test_a_full_disk_leaves_the_old_state(tmp_path, monkeypatch):
-    monkeypatch.setattr(segments, "capacity", lambda _: 8)
+    """Files beside the database fail at their n-th write; the database itself has room for n more pages."""
     store = LocalStore.create(tmp_path / "s", binding())
     rows = unit_rows(12)
     ids = store.add(entries(12), rows)
     before, answer = content(store), store.nearest(rows[:3], 5)
-    failures = 0
-    for n in range(1, 40):
+    connection = store.database.connection()
+    failures = {"beside": 0, "inside": 0}
+    for n in [*range(1, 12), *range(-40, 1, 5)]:
         with monkeypatch.context() as patch:
-            calls = fail_from(n, patch)
-            try:
-                store.add(entries(10, start=100), unit_rows(10))
-            except DescryError as error:
-                failures += "No space left" in str(error)
+            where = "beside" if n > 0 else "inside"
+            if n > 0:
+                calls = fail_from(n, patch)
             else:
-                assert calls["n"] < n
-                break
+                pages = connection.execute("PRAGMA page_count").fetchone()[0]
+                connection.execute(f"PRAGMA max_page_count = {pages - n}")
+            try:
+                store.add(entries(600, start=100), unit_rows(600))
+            except DescryError as error:
+                failures[where] += "No space left" in str(error) or "is full" in str(error)
+            else:
+                assert n < 1 or calls["n"] < n
+            connection.execute("PRAGMA max_page_count = 1000000")
         reopened = LocalStore(tmp_path / "s")
         now = content(reopened)
         assert now[: len(before)] == before
         if len(now) == len(before):
             np.testing.assert_array_equal(reopened.nearest(rows[:3], 5)[0], answer[0])
         else:  # only noting the head failed; the commit itself stands, and is whole
-            assert len(now) == len(before) + 10
+            assert len(now) == len(before) + 600
+            store.delete([i for i, *_ in now[len(before) :]])
+            store.compact()
         assert reopened.verify() == []
         reopened.close()
-    assert failures >= 6
+    assert failures["beside"] >= 2
+    assert failures["inside"] >= 6
     assert store.items(ids[:1])
     store.close()
 
@@ -249,7 +256,6 @@ def fail_each(folder: str, times: int) -> int:
     import ctypes
 
     library = ctypes.CDLL(None)
-    segments.capacity = lambda _: 8
     rows, failed = unit_rows(40), 0
     place = Path(folder) / "s"
     store = LocalStore.create(place, binding())
@@ -539,10 +545,14 @@ def test_20_readers_with_50_searches_each(tmp_path, monkeypatch):
 def test_a_damaged_gallery_says_so_when_searched(tmp_path):
     store = LocalStore.create(tmp_path / "s", binding())
     store.add(entries(10), unit_rows(10))
+    expected = store.nearest(unit_rows(1), 3)[0].tolist()
     store.close()
-    vectors = next((tmp_path / "s").glob("vectors-*"))
-    vectors.write_bytes(vectors.read_bytes()[:100])
+    cache = tmp_path / "s" / "vectors.cache"
+    cache.write_bytes(cache.read_bytes()[:100])
     store = LocalStore(tmp_path / "s")
-    with pytest.raises(IndexCorrupt, match="has been cut"):
-        store.nearest(unit_rows(1), 3)
+    assert store.nearest(unit_rows(1), 3)[0].tolist() == expected, "a cut copy costs nothing but time"
     store.close()
+    database = tmp_path / "s" / "gallery.db"
+    database.write_bytes(database.read_bytes()[: 5 * 4096])
+    with pytest.raises(IndexCorrupt, match="damaged"):
+        LocalStore(tmp_path / "s").nearest(unit_rows(1), 3)

@@ -251,10 +251,7 @@ def test_a_snapshot_does_not_move(store):
     assert len(store.snapshot()) == 25
 
 
-def test_growing_and_reloading_give_the_same_snapshot(store, monkeypatch):
-    from descry.gallery import segments
-
-    monkeypatch.setattr(segments, "capacity", lambda _: 7)
+def test_growing_and_reloading_give_the_same_snapshot(store):
     rows = unit_rows(40)
     for i in range(0, 40, 4):
         ids = store.add(entries(4, start=i), rows[i : i + 4])
@@ -270,22 +267,20 @@ def test_growing_and_reloading_give_the_same_snapshot(store, monkeypatch):
 
 
 @pytest.mark.parametrize("later", [0, 3])
-def test_a_reader_from_before_a_compaction_sees_what_a_fresh_one_sees(store, monkeypatch, later):
-    """A segment whose rows are all dead goes without any item moving; the segments behind it stand elsewhere then."""
-    from descry.gallery import segments
-
-    monkeypatch.setattr(segments, "capacity", lambda _: 8)
+@pytest.mark.parametrize("gone", [8, 20])
+def test_a_reader_from_before_a_compaction_sees_what_a_fresh_one_sees(store, later, gone):
+    """When more than half is gone, the rows that stay get other places."""
     rows = unit_rows(35)
     ids = store.add(entries(32), rows[:32])
-    store.delete(ids[:8])
+    store.delete(ids[:gone])
     reader = LocalStore(store.folder)
     reader.snapshot()
     store.compact()
     if later:
         ids += store.add(entries(later, start=32), rows[32 : 32 + later])
     shot = reader.snapshot()
-    assert shot.ids.tolist() == ids[8:]
-    half = rows[8 : 32 + later].astype(np.float16)
+    assert shot.ids.tolist() == ids[gone:]
+    half = rows[gone : 32 + later].astype(np.float16)
     np.testing.assert_array_equal(shot.vectors(np.arange(len(shot))), half)
     assert reader.nearest(half[-1:], 1)[0][0, 0] == ids[-1]
     reader.close()
@@ -314,10 +309,7 @@ def test_a_view_from_before_another_threads_snapshot_stays_as_it_was(store):
     assert store.snapshot() is latest  # the older view did not push the newer one out
 
 
-def test_compact_removes_every_byte(store, monkeypatch):
-    from descry.gallery import segments
-
-    monkeypatch.setattr(segments, "capacity", lambda _: 16)
+def test_compact_removes_every_byte(store):
     rows, others = unit_rows(60), unit_rows(60, seed=1)
     hidden = {"camera": "secretcam", "track": "secrettrack"}
     secret = [changed(e, path=f"/crops/secret-{i}.jpg", **hidden) for i, e in enumerate(entries(60))]
@@ -342,22 +334,23 @@ def test_an_empty_store_compacts_and_answers(store):
     assert store.verify() == []
     assert store.count() == 0
     assert store.nearest(unit_rows(2), 4)[0].shape == (2, 0)
-    assert not list(store.folder.glob("vectors-*"))
+    with store.database.reading() as connection:
+        assert connection.execute("SELECT count(*) FROM blocks").fetchone()[0] == 0
 
 
 def test_leftovers_of_a_killed_writer_are_swept(store, tmp_path):
-    store.add(entries(4), unit_rows(4))
-    last = next(store.folder.glob("vectors-*"))
+    rows = unit_rows(6)
+    ids = store.add(entries(4), rows[:4])
+    cache = store.folder / "vectors.cache"
     store.close()
-    with open(last, "ab") as file:
+    with open(cache, "ab") as file:
         file.write(b"rest of a write")
-    (store.folder / "vectors-000009.f16").write_bytes(b"never committed")
-    (store.folder / "head.partial").write_bytes(b"")
+    (store.folder / "vectors.cache.partial").write_bytes(b"never finished")
     again = LocalStore(store.folder)
-    again.hold()
-    assert sorted(p.name for p in store.folder.glob("vectors-*")) == [last.name]
-    assert last.stat().st_size == 64 + 4 * 64
-    assert not (store.folder / "head.partial").exists()
+    ids += again.add(entries(2, start=9), rows[4:])
+    assert not (store.folder / "vectors.cache.partial").exists()
+    np.testing.assert_array_equal(again.vectors(ids), rows.astype(np.float16))
+    assert again.verify() == []
     again.close()
 
 
@@ -365,12 +358,12 @@ def test_a_lost_commit_is_noticed(store):
     """The log cut back to an older commit is a consistent database; only the head tells."""
     store.add(entries(3), unit_rows(3))
     store.close()
-    old = (store.folder / "items.db").read_bytes()
+    old = (store.folder / "gallery.db").read_bytes()
     again = LocalStore(store.folder)
     again.add(entries(3, start=5), unit_rows(3))
     again.close()
-    (store.folder / "items.db").write_bytes(old)
-    with pytest.raises(IndexCorrupt, match="commit 1, though 2"):
+    (store.folder / "gallery.db").write_bytes(old)
+    with pytest.raises(IndexCorrupt, match="commit 2, though 3"):
         LocalStore(store.folder)
 
 

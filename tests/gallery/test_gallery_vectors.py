@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +29,9 @@ def connected(folder: Path) -> sqlite3.Connection:
 
 def written(vectors: Vectors, connection: sqlite3.Connection, act) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    with vectors.changing(connection):
-        act()
-        connection.execute("COMMIT")
+    act()
+    connection.execute("COMMIT")
+    vectors.committed()
 
 
 def some(n: int, seed: int = 0) -> np.ndarray:
@@ -60,7 +61,7 @@ def test_rows_come_back_as_they_were_given_by_both_ways(opened, sizes) -> None:
     for n in sizes:
         written(vectors, connection, lambda at=at, n=n: vectors.append(connection, rows[at : at + n]))
         at += n
-        assert vectors.cache.fits(vectors.extent(connection)), "the writer keeps the cache up"
+        assert vectors.cache.view(vectors.extent(connection)) is not None, "the writer keeps the cache up"
         assert np.array_equal(vectors.mapped(connection), rows[:at])
     wanted = np.random.default_rng(1).permutation(at)
     assert np.array_equal(vectors.read(connection, wanted), rows[wanted])
@@ -74,8 +75,12 @@ def test_erased_rows_leave_no_byte_and_the_others_stay(opened, tmp_path) -> None
     vectors.mapped(connection)
     gone = np.array([0, 63, 64, 200, 499])
     assert all(rows[i].tobytes() in bytes_of(tmp_path) for i in gone)
+    before = vectors.mapped(connection)
     written(vectors, connection, lambda: vectors.erase(connection, gone))
+    assert np.array_equal(before, rows), "whoever has mapped the rows keeps them"
+    written(vectors, connection, lambda: vectors.clean(connection))
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    assert np.array_equal(before, rows)
     left = bytes_of(tmp_path)
     assert not any(rows[i].tobytes() in left for i in gone)
     rows[gone] = 0
@@ -100,11 +105,12 @@ def test_a_cache_that_is_gone_or_unfit_is_made_again(opened, tmp_path, harm) -> 
     elif harm == "old":
         path.write_bytes(old)
     else:
-        Vectors(tmp_path, 2 * D).cache.make(vectors.extent(connection), iter([some(300)]))
-        path.write_bytes(bytes(HEADER) + path.read_bytes()[HEADER:])
-    assert not vectors.cache.fits(vectors.extent(connection))
+        path.unlink()
+        other = replace(vectors.extent(connection), dimension=2 * D)
+        Vectors(tmp_path, 2 * D).cache.make(other, lambda _: iter([(0, np.zeros((300, 2 * D), np.float16))]))
+    assert vectors.cache.view(vectors.extent(connection)) is None
     assert np.array_equal(vectors.mapped(connection), rows)
-    assert vectors.cache.fits(vectors.extent(connection))
+    assert vectors.cache.view(vectors.extent(connection)) is not None
 
 
 def test_a_flipped_byte_of_a_present_cache_is_found_by_verify(opened, tmp_path) -> None:
@@ -145,6 +151,8 @@ def test_a_cache_that_is_a_link_is_not_followed(opened, tmp_path) -> None:
     vectors, connection = opened
     victim = tmp_path / "victim"
     victim.write_bytes(b"not ours")
+    written(vectors, connection, lambda: vectors.append(connection, some(3)))
+    (tmp_path / CACHE).unlink()
     (tmp_path / CACHE).symlink_to(victim)
     with pytest.raises(UsageError, match="symbolic link"):
         vectors.mapped(connection)
@@ -158,15 +166,10 @@ def test_a_transaction_taken_back_leaves_every_row(opened) -> None:
     vectors.mapped(connection)
     connection.execute("BEGIN IMMEDIATE")
 
-    def stopped() -> None:
-        with vectors.changing(connection):
-            vectors.erase(connection, [5, 6])
-            raise ZeroDivisionError
-
-    with pytest.raises(ZeroDivisionError):
-        stopped()
+    vectors.append(connection, some(70, 4))
+    vectors.erase(connection, [5, 6])
     connection.execute("ROLLBACK")
-    assert vectors.cache._writing is None, "its file was given back"
+    vectors.taken_back()
     again = Vectors(vectors.folder, D)
     assert np.array_equal(again.mapped(connection), rows)
     written(vectors, connection, lambda: vectors.append(connection, some(3, 9)))
@@ -212,6 +215,7 @@ while True:
     n = vectors.extent(connection).rows
     written(vectors, connection, lambda: vectors.append(connection, some(50, n)))
     written(vectors, connection, lambda: vectors.erase(connection, [n + 7]))
+    written(vectors, connection, lambda: vectors.clean(connection))
     print(n, flush=True)
 """
 
@@ -233,7 +237,7 @@ def test_kills_lose_nothing_acknowledged_and_leave_no_wrong_row(opened, tmp_path
         assert rows >= acknowledged + 50
         for n in range(0, rows, 50):
             expected = some(50, n)
-            if n <= acknowledged or not found[n + 7].any():
+            if n <= acknowledged or not vectors.read(connection, [n + 7]).any():
                 expected[7] = 0
             assert np.array_equal(found[n : n + 50], expected), n
         assert vectors.verify(connection) == []
@@ -257,3 +261,43 @@ def test_a_reader_beside_a_writer_sees_only_whole_rows(opened, tmp_path) -> None
     finally:
         process.kill()
         process.wait()
+
+
+def test_repacking_keeps_the_chosen_rows_and_their_moments(opened, tmp_path) -> None:
+    vectors, connection = opened
+    rows, rng = some(FOLD + 300), np.random.default_rng(2)
+    written(vectors, connection, lambda: vectors.append(connection, rows))
+    before = vectors.mapped(connection)
+    kept = np.sort(rng.choice(len(rows), 900, replace=False))
+    gone = np.setdiff1d(np.arange(len(rows)), kept)
+    written(vectors, connection, lambda: vectors.erase(connection, gone))
+    written(vectors, connection, lambda: vectors.repack(connection, kept))
+    assert np.array_equal(vectors.mapped(connection), rows[kept])
+    assert np.array_equal(before, rows), "whoever has mapped the rows keeps them"
+    assert vectors.verify(connection) == []
+    written(vectors, connection, lambda: vectors.append(connection, rows[:70]))
+    assert np.array_equal(vectors.mapped(connection), np.concatenate([rows[kept], rows[:70]]))
+    assert vectors.verify(connection) == []
+
+
+def test_a_view_from_before_an_erasure_never_sees_its_zeros(opened, tmp_path) -> None:
+    """Whatever became of the cache since the view began: cleaned, gone, or made again by somebody else."""
+    vectors, connection = opened
+    rows, reader = some(300), connected(tmp_path)
+    written(vectors, connection, lambda: vectors.append(connection, rows))
+    vectors.mapped(connection)
+    reader.execute("BEGIN")
+    assert Vectors(tmp_path, D).extent(reader).rows == 300
+    written(vectors, connection, lambda: vectors.erase(connection, [7, 70]))
+    other = Vectors(tmp_path, D)
+    assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "still there"
+    written(vectors, connection, lambda: vectors.clean(connection))
+    assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "cleaned"
+    (tmp_path / CACHE).unlink()
+    assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "gone"
+    vectors.mapped(connection)
+    written(vectors, connection, lambda: vectors.append(connection, rows[:9]))
+    assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "made again"
+    reader.execute("ROLLBACK")
+    assert not np.array_equal(other.mapped(reader), rows)
+    reader.close()

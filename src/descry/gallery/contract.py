@@ -88,9 +88,9 @@ def _short(value: Any) -> str:
 class Snapshot:
     """The rows that existed at one moment; searching it gives the same answer however much is written meanwhile.
 
-    generation: counts commits. ids: (N,) int64, rising: the columns of every score array. blocks: segments as (rows, D)
-    float16 arrays. rows: (N,) int64, where each column is stored, counted through all blocks; None when the i-th column
-    is the i-th row. segments: the number of each block.
+    generation: counts commits. ids: (N,) int64, rising: the columns of every score array. blocks: (rows, D) float16
+    arrays. rows: (N,) int64, where each column is stored, counted through all blocks; None when the i-th column is the
+    i-th row.
     """
 
     generation: int
@@ -98,7 +98,6 @@ class Snapshot:
     ids: np.ndarray
     blocks: tuple[np.ndarray, ...]
     rows: np.ndarray | None
-    segments: tuple[int, ...] = ()
 
     def __len__(self) -> int:
         return len(self.ids)

@@ -1,40 +1,65 @@
-"""What a gallery knows about its items, in SQLite: write-ahead log, every commit synced, every row sealed.
+"""The one SQLite file of a gallery: items, vectors, inquiries and the account; every commit synced, every item sealed.
 
-SQLite's own check finds few flipped bytes. So each row carries a seal (a 64-bit hash of its values), and the one row
-of `state` carries count and XOR of all seals: a changed, vanished or doubled row shows. A damaged log could quietly
-take the database back to an older commit; the file `head`, written after each commit, makes that show too.
+SQLite's own check finds few flipped bytes. So each row of items carries a seal (a 64-bit hash of its values), and the
+one row of `state` carries count and XOR of all seals: a changed, vanished or doubled row shows. A damaged log could
+quietly take the database back to an older commit; the file `head`, written after each commit, makes that show too.
 """
 
 from __future__ import annotations
 
+import json
+import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from ..errors import IndexCorrupt
+from ..safe_files import open_own
+from . import files, vectors
 from .changes import Change, State
 from .contract import Item
-from .files import read_sealed, write_sealed
 from .rows import PUBLIC, chunks, item_of, seal_of
 from .transactions import refuse_foreign_schema, transaction, translated
 
-NAME, HEAD = "items.db", "head"
+NAME, HEAD = "gallery.db", "head"
+SLOT = 512
 
-SCHEMA = """
-CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), generation INTEGER NOT NULL, layout INTEGER NOT NULL,
-  next_id INTEGER NOT NULL, count INTEGER NOT NULL, digest INTEGER NOT NULL, seal INTEGER NOT NULL);
-CREATE TABLE segments (id INTEGER PRIMARY KEY, rows INTEGER NOT NULL, seal INTEGER NOT NULL);
+SCHEMA = (
+    """
+CREATE TABLE state (one INTEGER PRIMARY KEY CHECK (one = 1), commits INTEGER NOT NULL, generation INTEGER NOT NULL,
+  layout INTEGER NOT NULL, next_id INTEGER NOT NULL, count INTEGER NOT NULL, digest INTEGER NOT NULL,
+  lines INTEGER NOT NULL, last TEXT NOT NULL, purging INTEGER NOT NULL, seal INTEGER NOT NULL);
 CREATE TABLE items (id INTEGER PRIMARY KEY, path BLOB NOT NULL UNIQUE, sha BLOB NOT NULL, size INTEGER NOT NULL,
   mtime INTEGER NOT NULL, checked INTEGER NOT NULL, camera TEXT NOT NULL, track TEXT NOT NULL, time INTEGER,
-  look INTEGER NOT NULL, segment INTEGER NOT NULL, row INTEGER NOT NULL, crc INTEGER NOT NULL, seal INTEGER NOT NULL);
-CREATE UNIQUE INDEX items_place ON items (segment, row);
+  look INTEGER NOT NULL, row INTEGER NOT NULL, crc INTEGER NOT NULL, seal INTEGER NOT NULL);
+CREATE UNIQUE INDEX items_row ON items (row);
 CREATE INDEX items_sha ON items (sha);
 CREATE TABLE skipped (path BLOB PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL, size INTEGER NOT NULL,
   mtime INTEGER NOT NULL, checked INTEGER NOT NULL, seal INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE account (number INTEGER PRIMARY KEY, line BLOB NOT NULL);
+CREATE TABLE inquiries (id INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, head INTEGER NOT NULL,
+  last INTEGER NOT NULL, visited TEXT NOT NULL, key BLOB NOT NULL, begun TEXT NOT NULL, touched TEXT NOT NULL,
+  keep_until TEXT NOT NULL DEFAULT '');
+CREATE TABLE rounds (inquiry INTEGER NOT NULL REFERENCES inquiries(id) ON DELETE CASCADE, number INTEGER NOT NULL,
+  data TEXT NOT NULL, PRIMARY KEY (inquiry, number));
+CREATE TABLE pictures (sha256 TEXT PRIMARY KEY, kind TEXT NOT NULL, data BLOB NOT NULL);
+CREATE TABLE findings (inquiry INTEGER NOT NULL REFERENCES inquiries(id) ON DELETE CASCADE, item INTEGER NOT NULL,
+  verdict TEXT NOT NULL, note TEXT NOT NULL, round INTEGER NOT NULL, sha256 TEXT NOT NULL, at TEXT NOT NULL,
+  PRIMARY KEY (inquiry, item));
+CREATE TABLE days (day TEXT PRIMARY KEY, key BLOB NOT NULL);
 """
+    + vectors.SCHEMA
+)
+
+PRAGMAS = (
+    *("trusted_schema=OFF", "journal_mode=WAL", "synchronous=EXTRA", "secure_delete=ON", "cell_size_check=ON"),
+    *("foreign_keys=ON", "temp_store=MEMORY"),
+)
+"""Nothing of it goes to a file elsewhere, and an acknowledged commit survives a power cut."""
 
 
 class Database:
@@ -44,7 +69,9 @@ class Database:
         self.folder, self.path = folder, folder / NAME
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
-        self._guard = threading.Lock()
+        self._guard, self._writer = threading.Lock(), threading.RLock()
+        self.vectors: vectors.Vectors | None = None
+        """Those of a gallery that holds items."""
         if create:
             self._create()
         elif not self.path.is_file():
@@ -52,28 +79,35 @@ class Database:
         self.check_head()
 
     def _create(self) -> None:
+        os.close(open_own(self.path))
         with self._translated(), self.connection() as connection:
             connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
-            connection.execute(
-                "INSERT INTO state VALUES (1, ?, ?, ?, ?, ?, ?)", (*State().values(), seal_of(*State().values()))
-            )
+            row = State().values()
+            marks = ",".join("?" * (len(row) + 1))
+            connection.execute(f"INSERT INTO state VALUES (1, {marks})", (*row, seal_of(*row)))
         self.write_head(State())
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if found is None:
-            found = sqlite3.connect(self.path, timeout=30, isolation_level=None, check_same_thread=False)
-            for pragma in (
-                *("trusted_schema=OFF", "journal_mode=WAL", "synchronous=EXTRA"),
-                *("secure_delete=ON", "cell_size_check=ON"),
-            ):
-                found.execute(f"PRAGMA {pragma}")
-            refuse_foreign_schema(found, self.path, SCHEMA)
+            found = self.connect()
             self._local.connection = found
             with self._guard:
                 self._open.append(found)
         return found
+
+    def connect(self, patience: float = 30) -> sqlite3.Connection:
+        """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
+        made = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        try:
+            for pragma in PRAGMAS:
+                made.execute(f"PRAGMA {pragma}")
+            refuse_foreign_schema(made, self.path, SCHEMA)
+        except BaseException:
+            made.close()
+            raise
+        return made
 
     def close(self) -> None:
         """Close every connection; the last one of all processes folds the log into the database."""
@@ -84,9 +118,10 @@ class Database:
         self._local = threading.local()
 
     def _translated(self) -> AbstractContextManager[None]:
-        return translated(self.path, self._corrupt)
+        return translated(self.path, self.corrupt)
 
-    def _corrupt(self, what: str) -> IndexCorrupt:
+    def corrupt(self, what: str) -> IndexCorrupt:
+        """The error for a file that is not as it was written."""
         return IndexCorrupt(
             f"{self.path} is damaged ({what}); restore it from a copy, or index again into a new folder"
         )
@@ -95,7 +130,7 @@ class Database:
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
-        """One unchanging view of all tables. May be nested."""
+        """One unchanging view of all tables. May be nested, also in `writing`."""
         with self._translated():
             connection = self.connection()
             if connection.in_transaction:
@@ -106,42 +141,90 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[Change]:
-        """All changes inside become durable together when the block ends, or none of them."""
-        with self._translated():
+        """All changes inside become durable together when the outermost block ends, or none of them."""
+        outer: Change | None = getattr(self._local, "change", None)
+        if outer is not None:
+            yield outer
+            return
+        with self._translated(), self._writer:
             connection = self.connection()
-            with transaction(connection, "BEGIN IMMEDIATE"):
-                change = Change(connection, self.state())
-                yield change
-                after = replace(change.state, generation=change.state.generation + 1)
-                connection.execute(
-                    "UPDATE state SET generation=?, layout=?, next_id=?, count=?, digest=?, seal=?",
-                    (*after.values(), seal_of(*after.values())),
-                )
-        self.write_head(after)
+            try:
+                with transaction(connection, "BEGIN IMMEDIATE"):
+                    before = self.state()
+                    change = self._local.change = Change(connection, before)
+                    yield change
+                    if self.vectors and change.dead:
+                        self.vectors.erase(connection, change.dead)
+                    after = replace(change.state, commits=before.commits + 1)
+                    names = ", ".join(f"{name}=?" for name in State.__slots__)
+                    connection.execute(f"UPDATE state SET {names}, seal=?", (*after.values(), seal_of(*after.values())))
+            except BaseException:
+                if self.vectors:
+                    self.vectors.taken_back()
+                raise
+            finally:
+                self._local.change = None
+            if self.vectors:
+                self.vectors.committed()
+            self.write_head(after)
+
+    @property
+    def in_change(self) -> bool:
+        """Whether this thread is inside `writing`."""
+        return getattr(self._local, "change", None) is not None
 
     def state(self) -> State:
-        """The current state; IndexCorrupt when its seal does not hold."""
+        """The current state, with this thread's own changes; IndexCorrupt when its seal does not hold."""
+        change: Change | None = getattr(self._local, "change", None)
+        if change is not None:
+            return change.state
         with self.reading() as connection:
-            row = connection.execute("SELECT generation, layout, next_id, count, digest, seal FROM state").fetchone()
+            row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:
-            raise self._corrupt("its state does not bear its seal")
+            raise self.corrupt("its state does not bear its seal")
         return State(*row[:-1])
 
     def write_head(self, state: State) -> None:
-        """Note outside the database how far it has come."""
-        write_sealed(self.folder / HEAD, {"generation": state.generation, "digest": state.digest})
+        """Note outside the database how far it has come: in one of two places in turn, so that one is always whole."""
+        body = json.dumps({"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last})
+        data = f"{body} {zlib.crc32(body.encode()):08x}\n".encode().ljust(SLOT, b" ")
+        fd = open_own(self.folder / HEAD)
+        try:
+            files.write_at(fd, SLOT * (state.commits % 2), data)
+            files.sync(fd)
+        finally:
+            os.close(fd)
+
+    def _head(self) -> dict[str, object]:
+        """The newest of the two notes that are whole."""
+        try:
+            raw = (self.folder / HEAD).read_bytes()[: 2 * SLOT]
+        except FileNotFoundError:
+            raise self.corrupt(f"the file {HEAD!r} beside it is missing") from None
+        found = []
+        for at in (0, SLOT):
+            body, _, seal = raw[at : at + SLOT].rstrip().rpartition(b" ")
+            if f"{zlib.crc32(body):08x}".encode() == seal and body:
+                found.append(json.loads(body))
+        if not found:
+            raise self.corrupt(f"the file {HEAD!r} beside it is damaged")
+        return dict(max(found, key=lambda note: note["commits"]))
 
     def check_head(self) -> State:
         """The state; IndexCorrupt when commits that once were acknowledged are gone."""
-        try:
-            head = read_sealed(self.folder / HEAD)
-        except FileNotFoundError:
-            raise self._corrupt(f"the file {HEAD!r} beside it is missing") from None
+        head = self._head()
         state = self.state()
-        behind = state.generation < head["generation"]
-        if behind or (state.generation == head["generation"] and state.digest != head["digest"]):
-            raise self._corrupt(f"it stands at commit {state.generation}, though {head['generation']} were made")
+        now = {"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last}
+        if state.commits < int(str(head["commits"])) or (state.commits == head["commits"] and now != head):
+            raise self.corrupt(f"it stands at commit {state.commits}, though {head['commits']} were made")
         return state
+
+    def scrub(self) -> None:
+        """Write every page anew that may hold what was removed, and empty the log, unless somebody reads it."""
+        with self._translated():
+            connection = self.connection()
+            connection.execute("VACUUM")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # ------------------------------------------------------------------ reading
 
@@ -154,13 +237,3 @@ class Database:
                 for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
                     found[row[0]] = item_of(row)
         return [found[i] for i in map(int, ids) if i in found]
-
-    def places(self, ids: Sequence[int]) -> dict[int, tuple[int, int]]:
-        """id → (segment, row)."""
-        out: dict[int, tuple[int, int]] = {}
-        with self.reading() as connection:
-            for part in chunks(ids):
-                marks = ",".join("?" * len(part))
-                rows = connection.execute(f"SELECT id, segment, row FROM items WHERE id IN ({marks})", part)
-                out |= {i: (segment, row) for i, segment, row in rows}
-        return out

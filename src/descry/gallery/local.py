@@ -1,16 +1,17 @@
 """The local store: one folder, embedded, exact.
 
-  gallery.json        what it is bound to          items.db, head      items and how far commits have come
-  vectors-*.f16       vectors                      writer.lock         who writes
+  gallery.db      items, vectors, inquiries, account      head          how far commits have come
+  gallery.json    what it is bound to                     writer.lock   which process indexes or removes
+  vectors.cache   a copy of the vectors to map; may be deleted
 
-Order of every write: vectors on disk → rows committed → head. Killed anywhere in between, the folder is as it was
-after the last commit; leftovers are swept away by the next writer.
+Every act is one transaction of SQLite, then the head. Killed anywhere, the folder is as it was after the last commit.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,17 +27,18 @@ from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from . import files, segments
+from . import files
 from .batch import Batch, as_half
+from .changes import Change, State
 from .contract import Binding, Entry, Fault, Item, Snapshot
 from .database import HEAD, NAME, Database
 from .filters import allowed_ids
-from .mapping import grown, mapped
+from .vectors import CACHE, Moments, Vectors
 
-FORMAT = 1
+FORMAT = 2
 CONFIG = "gallery.json"
 OWN = (
-    *(f"{CONFIG}*", f"{NAME}*", f"{HEAD}*", f"{lock.NAME}*", "vectors-*", "inquiries.db*", "audit.*", "purge.*"),
+    *(f"{CONFIG}*", f"{NAME}*", f"{HEAD}*", f"{lock.NAME}*", f"{CACHE}*", "inquiries.db*", "audit.*", "purge.*"),
     *("absence.json*", "page.key*", "*.partial"),
 )
 """Names of everything that descry keeps in a gallery's folder."""
@@ -54,6 +56,7 @@ class LocalStore:
         self.config = self._read_config()
         self.binding = _binding(self.folder, self.config)
         self.database = Database(self.folder)
+        self.rows = self.database.vectors = Vectors(self.folder, self.binding.dimension)
         self._lock: WriterLock | None = None
         self._last: Snapshot | None = None
 
@@ -65,7 +68,10 @@ class LocalStore:
             raise UsageError(f"{folder} exists and is not empty; name a new folder for the gallery")
         with _disk(folder):
             folder.mkdir(FOLDER, parents=True, exist_ok=True)
-            Database(folder, create=True).close()
+            database = Database(folder, create=True)
+            with database.writing() as change:
+                Vectors(folder, binding.dimension).create(change.connection)
+            database.close()
             made = datetime.now(UTC).isoformat(timespec="seconds")
             config = {
                 "format": FORMAT,
@@ -109,29 +115,43 @@ class LocalStore:
 
     def snapshot(self) -> Snapshot:
         """The rows as they are now. Cheap when nothing changed, and when rows were only appended."""
-        for _ in range(5):
-            with self.database.reading():
-                state, old = self.database.state(), self._last
-                if old and old.generation > state.generation:  # of another thread, whose view is newer than ours
-                    old = None
-                if old and old.generation == state.generation:
-                    return old
-                try:
-                    same = old is not None and old.layout == state.layout
-                    made = grown(self, old, state) if old and same else mapped(self, state)
-                except FileNotFoundError:  # compacted between the two looks
-                    continue
-            if len(made) != state.count:
-                raise IndexCorrupt(
-                    f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
-                )
-            last = self._last
-            if last is None or last.generation <= made.generation:
-                self._last = made
-            return made
-        raise IndexCorrupt(
-            f"{self.folder} lacks a vectors file that its database names; restore it from a copy, or index again"
-        )
+        with self.database.reading() as connection:
+            state, old = self.database.state(), self._last
+            if old and old.generation > state.generation:  # of another thread, whose view is newer than ours
+                old = None
+            if old and old.generation == state.generation:
+                return old
+            block = self.rows.mapped(connection, None if self.database.in_change else self._second)
+            grown = old is not None and old.layout == state.layout
+            made = _grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
+        if len(made) != state.count:
+            raise IndexCorrupt(
+                f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
+            )
+        last = self._last
+        if not self.database.in_change and (last is None or last.generation <= made.generation):
+            self._last = made
+        return made
+
+    def _second(self) -> sqlite3.Connection:
+        return self.database.connect(patience=2)
+
+    def _table(self, connection: sqlite3.Connection, state: State, block: np.ndarray) -> Snapshot:
+        """The rows of the database's current state, read anew."""
+        found = connection.execute("SELECT row, id FROM items INDEXED BY items_row ORDER BY row")
+        table = np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
+        ids, places = table[:, 1].copy(), table[:, 0].copy()
+        if len(places) and (places[-1] >= len(block) or places[0] < 0):
+            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
+        if len(ids) == len(block) and bool((np.diff(ids) > 0).all()):
+            return Snapshot(state.generation, state.layout, ids, (block,), None)
+        order = np.argsort(ids, kind="stable")
+        return Snapshot(state.generation, state.layout, ids[order], (block,), places[order])
+
+    def moments(self) -> Moments:
+        """Sums over all vectors: the exact mean and spread of any query, without reading a vector."""
+        with self.database.reading() as connection:
+            return self.rows.moments(connection)
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
@@ -196,13 +216,8 @@ class LocalStore:
             self._lock = None
 
     def _sweep(self) -> None:
-        with self.database.reading() as connection:
-            known = {segments.name_of(n): (n, rows) for n, rows in connection.execute("SELECT id, rows FROM segments")}
-        for path in self.folder.iterdir():
-            if path.name.endswith(".partial") or (path.name.startswith("vectors-") and path.name not in known):
-                path.unlink(missing_ok=True)
-        for number, rows in known.values():
-            segments.cut(self.folder, number, rows, self.binding.dimension)
+        for path in self.folder.glob("*.partial"):
+            path.unlink(missing_ok=True)
 
     def add(self, entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
         """Store crops with their (n, D) vectors; an entry whose path is known replaces that item and keeps its id."""
@@ -220,49 +235,46 @@ class LocalStore:
         half = as_half(batch.vectors, self.binding.dimension)
         if len(half) != len(batch.added):
             raise UsageError(f"{len(batch.added)} crops came with {len(half)} vectors; give one vector per crop")
-        with _disk(self.folder):
-            places, sizes = self._append(half)
-            with self.database.writing() as change:
-                for number in batch.removed:
-                    change.remove(number)
-                for number, entry in batch.updated:
-                    change.update(number, entry)
-                for skip in batch.skipped:
-                    change.skip(*skip)
-                for path in batch.unskipped:
-                    change.unskip(path)
-                for number, rows in sizes.items():
-                    change.segment(number, rows)
-                return [
-                    change.insert(entry, place, zlib.crc32(row))
-                    for entry, place, row in zip(batch.added, places, half, strict=True)
-                ]
-
-    def _append(self, half: np.ndarray) -> tuple[list[tuple[int, int]], dict[int, int]]:
-        """Write rows behind the last ones: their places, and the new size of each segment touched."""
-        with self.database.reading() as connection:
-            number, used = connection.execute("SELECT id, rows FROM segments ORDER BY id DESC LIMIT 1").fetchone() or (
-                1,
-                0,
-            )
-        limit, places, sizes, done = segments.capacity(self.binding.dimension), [], {}, 0
-        while done < len(half):
-            if used >= limit:
-                number, used = number + 1, 0
-            part = half[done : done + limit - used]
-            segments.append(self.folder, number, used, part)
-            places += [(number, used + i) for i in range(len(part))]
-            used, done = used + len(part), done + len(part)
-            sizes[number] = used
-        return places, sizes
+        with _disk(self.folder), self.database.writing() as change:
+            for number in batch.removed:
+                change.remove(number)
+            for number, entry in batch.updated:
+                change.update(number, entry)
+            for skip in batch.skipped:
+                change.skip(*skip)
+            for path in batch.unskipped:
+                change.unskip(path)
+            first = self.rows.append(change.connection, half) if len(half) else 0
+            return [
+                change.insert(entry, first + i, zlib.crc32(row))
+                for i, (entry, row) in enumerate(zip(batch.added, half, strict=True))
+            ]
 
     def compact(self) -> int:
-        """Rewrite what holds removed vectors, and the database, so that their bytes are gone; bytes won."""
-        from .compaction import compact
+        """Leave no byte of what was removed in any file, and give space back; bytes won.
 
+        Removed vectors were overwritten in the database with the removal; this takes them out of the cache, gives rows
+        other places when less than half of them are in use, and writes pages anew that held paths and words.
+        """
         self.hold()
         with _disk(self.folder):
-            return compact(self)
+            before = self.size()
+            with self.database.writing() as change:
+                self._tidy(change)
+            self.database.scrub()
+            return before - self.size()
+
+    def _tidy(self, change: Change) -> None:
+        connection = change.connection
+        rows = self.rows.extent(connection).rows
+        if rows and 2 * change.state.count < rows:
+            kept = np.array([row for (row,) in connection.execute("SELECT row FROM items ORDER BY row")], np.int64)
+            self.rows.repack(connection, kept)
+            for to, row in enumerate(kept.tolist()):
+                if to != row:
+                    change.move(row, to)
+        else:
+            self.rows.clean(connection)
 
     def verify(self) -> list[Fault]:
         """Every fault in any byte that an answer depends on."""
@@ -278,12 +290,8 @@ class LocalStore:
         """Remove the files that are the store's own, and the folder when nothing else is in it. Raises Locked."""
         self.hold()
         self.close()
-        own = [CONFIG, NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, lock.NAME]
-        for path in [
-            *(self.folder / name for name in own),
-            *self.folder.glob("vectors-*.f16"),
-            *self.folder.glob("*.partial"),
-        ]:
+        own = [CONFIG, NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, CACHE, lock.NAME]
+        for path in [*(self.folder / name for name in own), *self.folder.glob("*.partial")]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
@@ -310,6 +318,18 @@ def _binding(folder: Path, config: dict[str, Any]) -> Binding:
     if wrong:
         raise IndexCorrupt(f"{folder / CONFIG} says something impossible about its {wrong}; do not trust this gallery")
     return Binding(**given)
+
+
+def _grown(connection: sqlite3.Connection, old: Snapshot, state: State, block: np.ndarray) -> Snapshot:
+    """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
+    last = int(old.ids[-1]) if len(old) else 0
+    found = connection.execute("SELECT id, row FROM items WHERE id > ? ORDER BY id", (last,))
+    new = np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
+    ids, rows = np.concatenate([old.ids, new[:, 0]]), None
+    if old.rows is not None or len(ids) != len(block):
+        before = np.arange(len(old)) if old.rows is None else old.rows
+        rows = np.concatenate([before, new[:, 1]])
+    return Snapshot(state.generation, old.layout, ids, (block,), rows)
 
 
 @contextmanager

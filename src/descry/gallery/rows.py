@@ -10,7 +10,7 @@ from typing import Any
 from .contract import Entry, Item, from_microseconds, microseconds
 
 CHUNK = 500
-ITEM = "id, path, sha, size, mtime, checked, camera, track, time, look, segment, row, crc"
+ITEM = "id, path, sha, size, mtime, checked, camera, track, time, look, row, crc"
 SKIP = "path, reason, detail, size, mtime, checked"
 PUBLIC = "id, path, sha, size, mtime, camera, track, time, look"
 ENTRY = "id, path, sha, size, mtime, checked, camera, track, time, look"

@@ -5,18 +5,22 @@ own rows in place and leaves the others alone; checksums stand apart, for SQLite
 `vectors.cache` is a copy in one piece that processes map and share. It may be deleted at any time: whoever finds it
 missing, old or damaged makes it again from the tables.
 
+A row of the cache that counts is never changed where it stands, so whoever has mapped it keeps what it had: appended
+rows follow the last one, and `clean` puts a new file without the erased rows in its place.
+
 Letters: D dimension, n rows of one call, N rows stored.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -28,15 +32,16 @@ from . import files
 ROWS = 64
 FOLD = 4096
 CACHE = "vectors.cache"
-MAGIC = b"descry vectors 2"
+MAGIC = b"descry vectors 3"
 HEADER = 4096
 BLOCKS = "SELECT id, crc, data FROM blocks LEFT JOIN checks ON block = id"
 
 SCHEMA = """
 CREATE TABLE vectors (one INTEGER PRIMARY KEY CHECK (one = 1), dimension INTEGER NOT NULL, rows INTEGER NOT NULL,
-  version INTEGER NOT NULL, seal INTEGER NOT NULL);
+  version INTEGER NOT NULL, erased INTEGER NOT NULL, seal INTEGER NOT NULL);
 CREATE TABLE blocks (id INTEGER PRIMARY KEY, data BLOB NOT NULL);
 CREATE TABLE checks (block INTEGER PRIMARY KEY, crc INTEGER NOT NULL);
+CREATE TABLE erased (row INTEGER PRIMARY KEY);
 CREATE TABLE moments (one INTEGER PRIMARY KEY CHECK (one = 1), rows INTEGER NOT NULL, count INTEGER NOT NULL,
   crc INTEGER NOT NULL, data BLOB NOT NULL);
 """
@@ -49,17 +54,19 @@ class Extent:
     Attributes:
         dimension: of each vector.
         rows: how many rows were ever appended; erased ones are zeros and keep their place.
-        version: grows with every append and erasure, so that a copy can tell whether it is the present one.
+        version: grows when rows get other places, so that a copy can tell whether it is of the present ones.
+        erased: number of erasures so far.
     """
 
     dimension: int
     rows: int
     version: int
+    erased: int
 
     @property
     def seal(self) -> int:
-        """Checksum of the three values."""
-        return zlib.crc32(struct.pack("<3q", self.dimension, self.rows, self.version))
+        """Checksum of the four values."""
+        return zlib.crc32(struct.pack("<4q", self.dimension, self.rows, self.version, self.erased))
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +94,9 @@ class Moments:
 
 
 class Vectors:
-    """The vectors of one gallery file. Every method takes a connection that is inside a transaction of the caller's.
+    """The vectors of one gallery file. Every method takes a connection.
 
-    Writers use `append` and `erase` inside `changing`, which keeps the cache from ever holding what was erased.
+    Those that write take one inside a transaction, after whose end `committed` or `taken_back` is to be called.
     """
 
     def __init__(self, folder: Path, dimension: int):
@@ -98,17 +105,17 @@ class Vectors:
 
     def create(self, connection: sqlite3.Connection) -> None:
         """Fill the tables of `SCHEMA` with no rows."""
-        extent = Extent(self.dimension, 0, 0)
-        connection.execute("INSERT INTO vectors VALUES (1, ?, 0, 0, ?)", (self.dimension, extent.seal))
+        extent = Extent(self.dimension, 0, 0, 0)
+        connection.execute("INSERT INTO vectors VALUES (1, ?, 0, 0, 0, ?)", (self.dimension, extent.seal))
         self._put_moments(connection, 0, self._no_moments())
 
     def extent(self, connection: sqlite3.Connection) -> Extent:
         """What is stored at the moment of the transaction. IndexCorrupt when its seal does not hold."""
-        row = connection.execute("SELECT dimension, rows, version, seal FROM vectors").fetchone()
+        row = connection.execute("SELECT dimension, rows, version, erased, seal FROM vectors").fetchone()
         if row is None or not all(isinstance(v, int) and 0 <= v < 1 << 62 for v in row):
             raise self._corrupt("the table vectors holds no extent")
-        extent = Extent(*row[:3])
-        if extent.seal != row[3] or extent.dimension != self.dimension:
+        extent = Extent(*row[:4])
+        if extent.seal != row[4] or extent.dimension != self.dimension:
             raise self._corrupt("the extent of its vectors does not bear its seal")
         return extent
 
@@ -120,7 +127,7 @@ class Vectors:
         rows = np.ascontiguousarray(rows, np.float16)
         if rows.ndim != 2 or rows.shape[1] != self.dimension:
             raise ValueError(f"rows of shape {rows.shape} were given; (n, {self.dimension}) are stored")
-        self.cache.write(extent.rows, rows)
+        self.cache.write(extent, rows)
         done = 0
         while done < len(rows):
             block, start = divmod(extent.rows + done, ROWS)
@@ -132,7 +139,7 @@ class Vectors:
             else:
                 self._patch(connection, block, [(start, part)])
             done += len(part) // size
-        self._set(connection, Extent(self.dimension, extent.rows + len(rows), extent.version + 1))
+        self._set(connection, replace(extent, rows=extent.rows + len(rows)))
         covered, moments = self._moments(connection)
         if extent.rows + len(rows) - covered >= FOLD:
             tail = self.read(connection, range(covered, extent.rows + len(rows)))
@@ -140,7 +147,7 @@ class Vectors:
         return extent.rows
 
     def erase(self, connection: sqlite3.Connection, rows: Sequence[int]) -> None:
-        """Overwrite rows with zeros where they stand. Rows that are zeros already stay so."""
+        """Overwrite rows with zeros where they stand; the cache keeps them until `clean`. Zeros stay zeros."""
         extent = self.extent(connection)
         wanted = np.unique(np.asarray(rows, np.int64))
         if not len(wanted):
@@ -150,27 +157,45 @@ class Vectors:
         covered, moments = self._moments(connection)
         if len(inside := wanted[wanted < covered]):
             self._put_moments(connection, covered, _added(moments, self.read(connection, inside), -1))
-        self.cache.clear(wanted)
         nothing = bytes(2 * self.dimension)
         for block, places in _by_block(wanted):
             self._patch(connection, block, [(int(place), nothing) for place in places])
-        self._set(connection, Extent(self.dimension, extent.rows, extent.version + 1))
+        connection.executemany("INSERT OR IGNORE INTO erased VALUES (?)", [(int(row),) for row in wanted])
+        self._set(connection, replace(extent, erased=extent.erased + 1))
 
-    @contextmanager
-    def changing(self, connection: sqlite3.Connection) -> Iterator[None]:
-        """Around a whole write transaction, from after BEGIN IMMEDIATE to after COMMIT, which the caller does inside.
-
-        The cache is marked unfinished before the first change and whole again after the commit. A process that is
-        killed in between leaves the mark, and the next one that can lock the file compares and mends the cache.
+    def clean(self, connection: sqlite3.Connection) -> None:
+        """Let no erased row stand in the cache either. The erasures are of earlier transactions than this one: a cache
+        must not be ahead of what is committed.
         """
-        before = self.extent(connection)
-        self.cache.begin(before)
-        try:
-            yield
-            if not connection.in_transaction:
-                self.cache.finish(self.extent(connection))
-        finally:
-            self.cache.leave()
+        rows = np.array([row for (row,) in connection.execute("SELECT row FROM erased ORDER BY row")], np.int64)
+        if len(rows):
+            self.cache.clean(self.extent(connection), rows)
+            connection.execute("DELETE FROM erased")
+
+    def repack(self, connection: sqlite3.Connection, kept: np.ndarray) -> None:
+        """Only rows `kept` (rising) stay, in this order, as rows 0, 1, …; the cache is made anew by the next reader."""
+        extent, blocks = self.extent(connection), -(-len(kept) // ROWS)
+        for number in range(blocks):  # rows only move towards the front, so none is overwritten before it was read
+            part = self.read(connection, kept[number * ROWS : (number + 1) * ROWS]).tobytes()
+            data = part.ljust(2 * self.dimension * ROWS, b"\0")
+            connection.execute("UPDATE blocks SET data = ? WHERE id = ?", (data, number))
+            connection.execute("UPDATE checks SET crc = ? WHERE block = ?", (zlib.crc32(data), number))
+        connection.execute("DELETE FROM blocks WHERE id >= ?", (blocks,))
+        connection.execute("DELETE FROM checks WHERE block >= ?", (blocks,))
+        connection.execute("DELETE FROM erased")
+        covered, moments = self._moments(connection)
+        tail = self.read(connection, np.arange(np.searchsorted(kept, covered), len(kept)))
+        self._put_moments(connection, len(kept), _added(moments, tail, 1))
+        self._set(connection, Extent(self.dimension, len(kept), extent.version + 1, extent.erased + 1))
+        self.cache.drop()
+
+    def committed(self) -> None:
+        """After the commit of a transaction that appended: its rows count in the cache as well."""
+        self.cache.finish()
+
+    def taken_back(self) -> None:
+        """After a transaction that was not committed."""
+        self.cache.leave()
 
     def _patch(self, connection: sqlite3.Connection, block: int, parts: Sequence[tuple[int, bytes]]) -> None:
         with connection.blobopen("blocks", "data", block) as blob:
@@ -183,9 +208,8 @@ class Vectors:
         connection.execute("UPDATE checks SET crc = ? WHERE block = ?", (zlib.crc32(data), block))
 
     def _set(self, connection: sqlite3.Connection, extent: Extent) -> None:
-        connection.execute(
-            "UPDATE vectors SET rows = ?, version = ?, seal = ?", (extent.rows, extent.version, extent.seal)
-        )
+        row = (extent.rows, extent.version, extent.erased, extent.seal)
+        connection.execute("UPDATE vectors SET rows = ?, version = ?, erased = ?, seal = ?", row)
 
     # ------------------------------------------------------------------ reading
 
@@ -201,45 +225,47 @@ class Vectors:
             out[at] = self._checked(number, found and found[1:])[wanted[at] % ROWS]
         return out
 
-    def all(self, connection: sqlite3.Connection) -> Iterator[tuple[int, np.ndarray]]:
-        """(first row, (ROWS, D) float16) of every block, each compared with its checksum."""
-        for number, *found in connection.execute(f"{BLOCKS} ORDER BY id"):
+    def all(self, connection: sqlite3.Connection, start: int = 0) -> Iterator[tuple[int, np.ndarray]]:
+        """(first row, (ROWS, D) float16) of every block, from that of row `start` on, compared with its checksum."""
+        for number, *found in connection.execute(f"{BLOCKS} WHERE id >= ? ORDER BY id", (start // ROWS,)):
             yield number * ROWS, self._checked(number, found)
 
-    def mapped(self, connection: sqlite3.Connection) -> np.ndarray:
-        """(N, D) float16, mapped from the cache, which is made or mended first where that is needed.
-
-        Needs a connection outside a transaction only when the cache is unfit; then the lock of the writer is taken for
-        as long as it is mended. On a disk that cannot be written the rows are read into memory.
+    def mapped(
+        self, connection: sqlite3.Connection, other: Callable[[], sqlite3.Connection] | None = None
+    ) -> np.ndarray:
+        """(N, D) float16 of the moment of the connection's transaction, mapped from the cache, which is made or gone on
+        with first where that is needed: through a second connection that `other` opens, or this one outside a
+        transaction. Where neither can write, and where the cache has moved on, the rows are read into memory.
         """
         extent = self.extent(connection)
-        if self.cache.fits(extent):
-            return self.cache.view(extent.rows)
-        try:
-            return self._mended(connection)
-        except OSError:
-            return self._loaded(connection, extent)
+        if (view := self.cache.view(extent)) is not None:
+            return view
+        if other or not connection.in_transaction:
+            second = other() if other else connection
+            try:
+                self._mend(second)
+                view = self.cache.view(self.extent(connection) if second is connection else extent)
+            except (OSError, sqlite3.OperationalError):
+                view = None
+            finally:
+                if second is not connection:
+                    second.close()
+        return self._loaded(connection, extent) if view is None else view
 
-    def _mended(self, connection: sqlite3.Connection) -> np.ndarray:
-        if connection.in_transaction:
-            return self._loaded(connection, self.extent(connection))
-        try:
-            connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.OperationalError as error:
-            if "readonly" in str(error):
-                return self._loaded(connection, self.extent(connection))
-            raise
+    def _mend(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")  # no writer beside it: what is erased later is not in the cache then
         try:
             extent = self.extent(connection)
-            if not self.cache.fits(extent):
-                self.cache.make(extent, (block for _, block in self.all(connection)))
-            return self.cache.view(extent.rows)
+            if self.cache.view(extent) is None:
+                self.cache.make(extent, lambda start: self.all(connection, start))
         finally:
             connection.execute("ROLLBACK")
 
     def _loaded(self, connection: sqlite3.Connection, extent: Extent) -> np.ndarray:
         out = np.zeros((-(-extent.rows // ROWS) * ROWS, self.dimension), np.float16)
         for first, block in self.all(connection):
+            if first + ROWS > len(out):
+                raise self._corrupt("it holds more blocks of vectors than were written")
             out[first : first + ROWS] = block
         return out[: extent.rows]
 
@@ -282,7 +308,7 @@ class Vectors:
         """What is not as it was written, in words: blocks, moments, and a cache that claims to be the present one."""
         extent, faults = self.extent(connection), list[str]()
         sums, seen, held = self._no_moments(), 0, []
-        cached = self.cache.view(extent.rows) if self.cache.fits(extent) else None
+        cached = self.cache.view(extent)
         for number, *found in connection.execute(f"{BLOCKS} ORDER BY id"):
             seen += 1
             try:
@@ -293,8 +319,10 @@ class Vectors:
             held.append(block)
             if len(held) == FOLD // ROWS:  # one large product instead of many small ones
                 sums, held = _added(sums, np.concatenate(held), 1), []
-            if cached is not None and cached[number * ROWS : (number + 1) * ROWS].tobytes() != block.tobytes():
-                faults.append(f"{CACHE} differs from block {number}; delete it, it is made again")
+            if cached is not None:  # erased rows may still stand there
+                copy, alive = cached[number * ROWS : (number + 1) * ROWS], block.view(np.uint16).any(axis=1)
+                if not np.array_equal(copy.view(np.uint16)[alive], block.view(np.uint16)[alive]):
+                    faults.append(f"{CACHE} differs from block {number}; delete it, it is made again")
         if held:
             sums = _added(sums, np.concatenate(held), 1)
         if seen != -(-extent.rows // ROWS):
@@ -314,85 +342,138 @@ class Vectors:
 
 
 class Cache:
-    """A header of `HEADER` bytes (magic, dimension, rows, version, whole or not, checksum), then all rows.
+    """A header of `HEADER` bytes (magic, dimension, version, rows that count, erasures it knows, checksum), then rows.
 
-    A missing or unfit one costs time, never an answer: `fits` is asked before every use.
+    A missing or unfit one costs time, never an answer.
     """
 
     def __init__(self, path: Path, dimension: int):
         self.path, self.dimension = path, dimension
-        self._writing: int | None = None
+        self._written: tuple[Extent, Extent] | None = None
 
-    def fits(self, extent: Extent) -> bool:
-        """Whether the file is whole and holds the rows of this extent."""
+    def _extent(self, fd: int) -> Extent | None:
+        """What it says of itself, if it is whole."""
+        head = os.pread(fd, HEADER, 0) if hasattr(os, "pread") else os.read(fd, HEADER)
+        try:
+            extent = Extent(*struct.unpack_from("<4q", head, len(MAGIC)))
+        except struct.error:
+            return None
+        whole = head == _header(extent) and extent.dimension == self.dimension
+        return extent if whole and os.fstat(fd).st_size >= HEADER + extent.rows * 2 * self.dimension else None
+
+    def view(self, extent: Extent) -> np.ndarray | None:
+        """(rows, D) float16 over the file, private to this process: writing to it changes no file. None when it does
+        not hold the rows of that moment.
+        """
+        if not extent.rows:
+            return np.empty((0, self.dimension), np.float16)
         try:
             fd = open_own(self.path, os.O_RDONLY)
         except OSError:
-            return False
+            return None
+        with open(fd, "rb") as file:
+            held = self._extent(file.fileno())
+            if held is None or not _same(held, extent) or held.rows < extent.rows:
+                return None
+            return np.memmap(file, np.float16, "c", HEADER, (extent.rows, self.dimension))
+
+    def make(self, extent: Extent, blocks: Callable[[int], Iterator[tuple[int, np.ndarray]]]) -> None:
+        """Go on with the file where it lacks rows only; otherwise put a new one in its place, so that arrays over the
+        old one stay as they are. blocks: gives (first row, rows) from the block of a row on.
+        """
         try:
-            size, head = os.fstat(fd).st_size, os.pread(fd, HEADER, 0)
-        finally:
-            os.close(fd)
-        return head == _header(extent, True) and size >= HEADER + extent.rows * 2 * self.dimension
+            fd = open_own(self.path, os.O_RDWR)
+        except FileNotFoundError:
+            fd = -1
+        if fd >= 0:
+            try:
+                held = self._extent(fd)
+                if held and _same(held, extent) and held.rows <= extent.rows:
+                    self._fill(fd, extent, held.rows, blocks)
+                    return
+            finally:
+                os.close(fd)
+        with self._anew() as fd:
+            self._fill(fd, extent, 0, blocks)
 
-    def view(self, rows: int) -> np.ndarray:
-        """(rows, D) float16 over the file, private to this process: writing to it changes no file."""
-        if not rows:
-            return np.empty((0, self.dimension), np.float16)
-        with open(open_own(self.path, os.O_RDONLY), "rb") as file:
-            return np.memmap(file, np.float16, "c", HEADER, (rows, self.dimension))
+    def _fill(
+        self, fd: int, extent: Extent, start: int, blocks: Callable[[int], Iterator[tuple[int, np.ndarray]]]
+    ) -> None:
+        """Rows from `start` to the end of the extent, then the header."""
+        for first, block in blocks(start):
+            part = block[max(start - first, 0) : extent.rows - first]
+            if len(part):
+                files.write_at(fd, HEADER + max(start, first) * 2 * self.dimension, part)
+        files.write_at(fd, 0, _header(extent))
 
-    def make(self, extent: Extent, blocks: Iterator[np.ndarray]) -> None:
-        """A new file beside the old one, then in its place; arrays over the old one stay as they are."""
+    @contextmanager
+    def _anew(self) -> Iterator[int]:
         partial = self.path.with_name(CACHE + ".partial")
         fd = open_own(partial, os.O_RDWR | os.O_CREAT | os.O_TRUNC)
         try:
-            at = HEADER
-            for block in blocks:
-                files.write_at(fd, at, block)
-                at += block.nbytes
-            files.write_at(fd, 0, _header(extent, True))
+            yield fd
         finally:
             os.close(fd)
         os.replace(partial, self.path)
 
-    def begin(self, extent: Extent) -> None:
-        """Mark the file unfinished before it is changed; a file that does not fit is left to be made anew."""
-        if self.fits(extent):
-            self._writing = open_own(self.path, os.O_RDWR)
-            files.write_at(self._writing, 0, _header(extent, False))
-            files.sync(self._writing)  # the mark is there before any row differs, also after a power cut
-        else:
-            self.path.unlink(missing_ok=True)
+    def write(self, extent: Extent, rows: np.ndarray) -> None:
+        """Rows behind the last ones of the extent, if the file holds all of those; they count after `finish`."""
+        try:
+            if not extent.rows:
+                with self._anew() as fd:
+                    files.write_at(fd, 0, _header(extent))
+            with open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
+                held = self._extent(file.fileno())
+                there = self._written[1] if self._written else held
+                if held and there and _same(held, extent) and there.rows == extent.rows:
+                    files.write_at(file.fileno(), HEADER + extent.rows * 2 * self.dimension, rows)
+                    self._written = held, replace(held, rows=extent.rows + len(rows))
+        except OSError:
+            self._written = None  # a full disk costs the copy, not the commit
 
-    def write(self, start: int, rows: np.ndarray) -> None:
-        """Rows from row `start` on."""
-        if self._writing is not None:
-            files.write_at(self._writing, HEADER + start * 2 * self.dimension, rows)
-
-    def clear(self, rows: np.ndarray) -> None:
-        """Zeros in place of rows, on the disk before the transaction ends."""
-        if self._writing is not None:
-            nothing = bytes(2 * self.dimension)
-            for row in rows:
-                files.write_at(self._writing, HEADER + int(row) * 2 * self.dimension, nothing)
-            files.sync(self._writing)
-
-    def finish(self, extent: Extent) -> None:
-        """Say that the file is whole."""
-        if self._writing is not None:
-            files.sync(self._writing)
-            files.write_at(self._writing, 0, _header(extent, True))
+    def finish(self) -> None:
+        """The rows written since the last commit count."""
+        written, self._written = self._written, None
+        if written is not None:
+            with suppress(OSError), open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
+                if self._extent(file.fileno()) == written[0]:
+                    files.write_at(file.fileno(), 0, _header(written[1]))
 
     def leave(self) -> None:
-        """Give the file back. One that `finish` did not reach stays marked unfinished and is made anew."""
-        if self._writing is not None:
-            os.close(self._writing)
-            self._writing = None
+        """The rows written since the last commit never count."""
+        self._written = None
+
+    def clean(self, extent: Extent, rows: np.ndarray) -> None:
+        """A copy of the file without these rows in its place."""
+        if not self.path.exists():
+            return
+        with open(open_own(self.path, os.O_RDONLY), "rb") as source:
+            held = self._extent(source.fileno())
+            if held is None or held.version != extent.version:
+                self.drop()
+                return
+            with self._anew() as fd:
+                with open(fd, "r+b", closefd=False) as target:
+                    shutil.copyfileobj(source, target, 1 << 22)
+                os.ftruncate(fd, HEADER + held.rows * 2 * self.dimension)
+                nothing = bytes(2 * self.dimension)
+                for row in rows[rows < held.rows]:
+                    files.write_at(fd, HEADER + int(row) * 2 * self.dimension, nothing)
+                files.write_at(fd, 0, _header(replace(held, erased=extent.erased)))
+
+    def drop(self) -> None:
+        """Remove the file."""
+        self._written = None
+        self.path.unlink(missing_ok=True)
 
 
-def _header(extent: Extent, whole: bool) -> bytes:
-    body = MAGIC + struct.pack("<3qB", extent.dimension, extent.rows, extent.version, whole)
+def _same(held: Extent, extent: Extent) -> bool:
+    """Whether a cache holds rows of the places and the erasures of an extent or of an earlier one."""
+    return held.version == extent.version and held.erased <= extent.erased
+
+
+def _header(extent: Extent) -> bytes:
+    body = MAGIC + struct.pack("<4q", extent.dimension, extent.rows, extent.version, extent.erased)
     return (body + struct.pack("<I", zlib.crc32(body))).ljust(HEADER, b"\0")
 
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DescryError
-from . import segments
 from .contract import Fault
+from .database import NAME
 from .rows import ITEM, SKIP, seal_of
+from .vectors import ROWS
 
 if TYPE_CHECKING:
     from .local import LocalStore
@@ -26,57 +28,43 @@ def verify(store: LocalStore) -> list[Fault]:
         state = store.database.check_head()
         with store.database.reading() as connection:
             broken = [r[0] for r in connection.execute(f"PRAGMA integrity_check({LIMIT})") if r[0] != "ok"]
-            faults += [Fault("items.db", text) for text in broken]
+            faults += [Fault(NAME, text) for text in broken]
             if not faults:
-                faults += _segments(store, connection)
+                faults += [Fault(NAME, text) for text in store.rows.verify(connection)]
                 digest, count = _rows(store, connection, faults)
                 if (digest, count) != (state.digest, state.count):
-                    faults.append(Fault("items.db", f"holds {count} items where {state.count} were written, or others"))
+                    faults.append(Fault(NAME, f"holds {count} items where {state.count} were written, or others"))
     except (DescryError, sqlite3.DatabaseError, UnicodeDecodeError) as error:
-        faults.append(Fault("items.db", str(error)))
+        faults.append(Fault(NAME, str(error)))
     return faults[:LIMIT]
 
 
-def _segments(store: LocalStore, connection: sqlite3.Connection) -> list[Fault]:
-    faults = []
-    for number, rows in connection.execute("SELECT id, rows FROM segments"):
-        try:
-            segments.view(store.folder, number, rows, store.binding.dimension)
-        except FileNotFoundError:
-            faults.append(Fault(segments.name_of(number), "is missing"))
-        except DescryError as error:
-            faults.append(Fault(segments.name_of(number), str(error)))
-    return faults
-
-
 def _rows(store: LocalStore, connection: sqlite3.Connection, faults: list[Fault]) -> tuple[int, int]:
-    """XOR of all seals and the number of items, noting rows and vectors that are not what they were."""
+    """XOR of all seals and the number of items, noting items and vectors that are not what they were."""
     digest = count = 0
-    blocks: dict[int, np.ndarray] = {}
-    bad = {f.where for f in faults}
-    for number, rows, seal in connection.execute("SELECT id, rows, seal FROM segments"):
-        digest ^= seal_of("segment", number, rows)
-        if seal_of("segment", number, rows) != seal:
-            faults.append(Fault("items.db", f"the entry of {segments.name_of(number)} does not bear its seal"))
-        if segments.name_of(number) not in bad:
-            blocks[number] = segments.view(store.folder, number, rows, store.binding.dimension)
-    for *row, seal in connection.execute(f"SELECT {ITEM}, seal FROM items ORDER BY segment, row"):
+    blocks: Iterator[tuple[int, np.ndarray]] = iter(()) if faults else store.rows.all(connection)
+    first, block = -1, np.empty((0, 0), np.float16)
+    rows = store.rows.extent(connection).rows
+    for *values, seal in connection.execute(f"SELECT {ITEM}, seal FROM items ORDER BY row"):
         count += 1
-        digest ^= seal_of(*row)
-        if seal_of(*row) != seal:
-            faults.append(Fault("items.db", f"item {row[0]} does not bear its seal"))
-            continue
-        segment, place, crc = row[10:]
-        if segments.name_of(segment) in bad:
-            continue
-        if segment not in blocks or place >= len(blocks[segment]):
-            faults.append(Fault("items.db", f"item {row[0]} points outside the vectors"))
-        elif zlib.crc32(blocks[segment][place]) != crc:
-            faults.append(Fault(segments.name_of(segment), f"the vector of item {row[0]} has changed"))
+        digest ^= seal_of(*values)
+        row, crc = values[10:]
+        if seal_of(*values) != seal:
+            faults.append(Fault(NAME, f"item {values[0]} does not bear its seal"))
+        elif not 0 <= row < rows:
+            faults.append(Fault(NAME, f"item {values[0]} points outside the vectors"))
+        else:
+            while first + ROWS <= row or first < 0:
+                found = next(blocks, None)
+                if found is None:
+                    break
+                first, block = found
+            if first <= row < first + len(block) and zlib.crc32(block[row - first]) != crc:
+                faults.append(Fault(NAME, f"the vector of item {values[0]} has changed"))
         if len(faults) > LIMIT:
             break
-    for *row, seal in connection.execute(f"SELECT {SKIP}, seal FROM skipped"):
-        digest ^= seal_of(*row)
-        if seal_of(*row) != seal:
-            faults.append(Fault("items.db", "the record of a skipped file does not bear its seal"))
+    for *values, seal in connection.execute(f"SELECT {SKIP}, seal FROM skipped"):
+        digest ^= seal_of(*values)
+        if seal_of(*values) != seal:
+            faults.append(Fault(NAME, "the record of a skipped file does not bear its seal"))
     return digest, count

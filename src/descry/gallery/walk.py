@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .local import LocalStore
 
 GRAIN = 2_000_000_000
-OWN_FILES = ("gallery.json", "items.db")
+OWN_FILES = ("gallery.json", "gallery.db")
 
 
 @dataclass(frozen=True, slots=True)

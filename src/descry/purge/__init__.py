@@ -1,7 +1,7 @@
 """Removing for good: inquiries, items, and everything before a date; so that no byte of them is left in the folder.
 
-What goes: sketches, words, marks, results, notes and keys (inquiries.db); vectors, paths and content hashes (items.db
-and the vectors files). Freed pages are overwritten and both databases and the vectors files written anew. What stays:
+What goes: sketches, words, marks, results, notes and keys (inquiries.db); vectors, paths and content hashes (gallery.db
+and vectors.cache). Freed pages are overwritten and both databases written anew. What stays:
 the account's lines, which say that something was searched and purged, and after that nothing more.
 
 A journal names what goes, by refs and numbers that tell nothing, before the first byte is touched, and is removed after
