@@ -14,7 +14,9 @@ import numpy as np
 from .data.leaks import Leaks, without_leaks
 from .embed import Model
 from .errors import DataError, UsageError
+from .language import read
 from .metrics import Ranks, rank_people, summarise
+from .query import Query
 from .ranking import SERVED, Composition, Ranking, ranking_of
 from .records import Benchmark, Probe
 from .search import Memo, score_all, stored, terms_of, usable
@@ -74,6 +76,13 @@ class Embedded:
         return cls(stored(vectors), np.array([p.pid for p in bench.photos]))
 
 
+def _decided(query: Query) -> Query:
+    """The query; with its words as they are where none of them can be decided, since a caption has to be answered."""
+    texts = [part.value for part in query.wanted]
+    understood = not texts or any(said.phrases or not said.negated for said in map(read, texts))
+    return query if understood else replace(query, verbatim=True)
+
+
 def scores_of(
     model: Any,
     probes: Sequence[Probe],
@@ -88,7 +97,7 @@ def scores_of(
     negations included (the papers' protocol).
     """
     ranking = ranking or ranking_of(model)
-    queries = [replace(p.query, verbatim=True) if verbatim else p.query for p in probes]
+    queries = [replace(p.query, verbatim=True) if verbatim else _decided(p.query) for p in probes]
     return score_all(photos.vectors, terms_of(model, queries, ranking, memo), ranking.formula)
 
 

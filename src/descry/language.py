@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -49,7 +50,7 @@ _CARRY = re.compile(
     r" (?:(?:and |who |that )?(?:is |was )?(?:wearing|carrying|having|wears|carries|has|had|wore|carried)|"
     r"and dressed in|dressed in|as well as|plus|together with|along with|(?:over|under|underneath) (?=an? )) "
 )
-_PICTURED = re.compile(r"(?:dressed|clad) (?:all |mostly |completely )?in (.+)|all in (.+)")
+_PICTURED = re.compile(r"(?:dressed|clad) (?:(?:all|mostly|completely|entirely) )?in (.+)|all in (.+)")
 
 
 def split(piece: str, wanted: bool) -> list[str]:
@@ -123,6 +124,8 @@ def _turned(piece: str) -> str:
         r"(?:(?:the|his|her|their|its|a|an|both) )?([\w -]+?) (?:is|was|are|were|should be|must be|could be) (.+)",
         piece,
     )
+    if found and found[1] in ("everything", "everything else", "the rest", "rest", "colour", "color"):
+        return found[2]
     if not found or not any(w in words_of("things") for w in found[1].split()):
         return piece
     said = [w for w in found[2].split() if w not in words_of("degrees")]
@@ -154,16 +157,21 @@ def completed(phrase: str, other: str) -> str:
 # not end inside what describes somebody ("not a man with a hat and a bag"), nor at "and" or "or" before a bare word
 # ("without a hat and gloves"), nor between things of one list that all have their article ("without a hat and a bag").
 
-_VERB = r"(?:wearing|carrying|having|wears|carries|has|had|wore|carried|(?:dressed|clad) in)"
+_VERB = (
+    r"(?:wearing|carrying|having|holding|wears|carries|has|had|wore|carried|holds|features?|featuring|includes|shows|"
+    r"comes with|(?:dressed|clad) in)"
+)
 _BE = r"(?:is|was|are|were)"
 _SIDES = "left|right|back|front|side|middle|background"
 ARTICLES = ("a ", "an ", "the ")
+_BEGINS = r"(?:more|fewer|less|some|several|many|lots of|two|three|four|different|only|just|instead|now|also|another) "
 _DESCRIBES = re.compile(r" (?:with|in|who|that|wearing|carrying|having|holding) ")
 
 
 @cache
 def _ends() -> re.Pattern[str]:
-    """What ends it. Groups: joined, by an "and" that begins a new thing; worn, by clothes; has, by a verb."""
+    """What ends it. Groups: joined, by an "and" that begins a new thing; look, by an "and" before an adjective; worn,
+    by clothes; has, by a verb; beside, by what is had besides."""
 
     def one_of(words: frozenset[str]) -> str:
         return "(?:" + "|".join(map(re.escape, sorted(words))) + ")"
@@ -171,13 +179,19 @@ def _ends() -> re.Pattern[str]:
     look = one_of(adjectives() | words_of("degrees") | {"and"})
     clothes = one_of(words_of("things") - words_of("holders"))
     named = one_of(adjectives() | nouns())
+    adverb = r"(?:(?:now|also|instead|then|just|only|still|currently) )?"
     joined = (
-        rf" and (?=(?:with|he|she|they|{_BE}|his [\w-]+ {_BE}|her [\w-]+ {_BE}|their [\w-]+ {_BE}|{_VERB}) "
-        rf"|(?:in )?(?:an?|the) (?!(?:{_SIDES})\b))"
+        rf" and (?={adverb}(?:with|he|she|they|it|{_BE}|(?:his|her|their|its) [\w-]+ {_BE}|{_VERB}) "
+        rf"|{adverb}(?:in )?(?:an?|the) (?!(?:{_SIDES})\b))"
     )
+    fresh = rf" and (?={_BEGINS}|{one_of(adjectives())}(?![\w-]))"
     worn = rf" (?=in (?:(?:an?|the) )?(?:{look} )*{clothes}(?![\w-]))"
     has = rf" (?:who |and who )?(?=(?:{_BE} )?{_VERB} (?:an?|the|his|her|their|some|{named})(?![\w-]))"
-    return re.compile(rf"(?P<joined>{joined})|(?P<worn>{worn})|(?P<has>{has})")
+    has = rf"{has}| (?=(?:it|he|she|they) (?:{_BE}|{_VERB}) )"
+    beside = (
+        rf" (?=with (?:(?:an?|the|his|her|their|some) )?(?:{look} )*{one_of(words_of('things') - {'hair'})}(?![\w-]))"
+    )
+    return re.compile(rf"(?P<joined>{joined})|(?P<look>{fresh})|(?P<worn>{worn})|(?P<has>{has})|(?P<beside>{beside})")
 
 
 def parted(piece: str) -> tuple[str, str]:
@@ -198,6 +212,11 @@ def _ended(before: str, found: re.Match[str]) -> bool:
     kept = stripped(before).split()
     if not kept and not found["joined"]:
         return False  # "not seen in a red jacket": it has taken nothing away yet
+    if found["look"]:  # "no straps and striped" ends, "not tall and thin" and "no red and blue stripes" do not
+        return kept[-1] in nouns() | words_of("details") and not set(kept) & adjectives()
+    if found["beside"]:  # "not zipped up with a blue hoodie" ends, "no jacket with a hood" does not
+        after = set(found.string[found.end() :].split(" with ")[0].split()[1:])
+        return not set(kept) & (nouns() | words_of("details", "anyone")) and not after & words_of("details")
     somebody = re.search(rf"\b(?:{'|'.join(words_of('people', 'anyone'))})\b", before)
     if somebody:
         return bool(found["joined"]) and not _DESCRIBES.search(before[somebody.end() :])
@@ -219,19 +238,22 @@ class Phrase(NamedTuple):
 
 
 # What turns the sign, longest first: "+" to wanted, "-" to unwanted; "~" unwanted, but wanted where it already is;
-# "--" unwanted with all that "and" adds ("hide the hat and the bag").
+# "--" unwanted with all that "and" adds ("hide the hat and the bag"); "x" an exception and "o" another, whose sign
+# depends on what stands before (`_excepted`).
 _TURNS: tuple[tuple[str, str], ...] = (
     *((words, "+") for words in ("not only", "not just", "not merely")),
-    *((words, "+") for words in ("nothing but", "nothing except", "nothing other than")),
-    *((words, "--") for words in ("anything but", "anything except", "none of")),
+    *((words, "--") for words in ("none of",)),
     *((words, "-") for words in ("no longer", "not any longer", "no more(?! than)")),
     *((words, "-") for words in ("no signs? of", "no trace of", "hardly any", "barely any")),
-    *((words, "-") for words in ("instead of", "rather than", "as opposed to")),
-    *((words, "--") for words in ("other than", "except for", "apart from")),
-    *((words, "--") for words in ("remove", "exclude", "hide", "get rid of", "filter out")),
+    *((words, "-") for words in ("instead of", "rather than", "as opposed to", "in place of")),
+    ("other than", "o"),
+    *((words, "--") for words in ("removes?", "excludes?", "hide", "get rid of", "filter out")),
+    *((words, "-") for words in ("(?:gets|got|gotten) rid of",)),
+    *((words, "-") for words in ("(?:(?:has|have|had) )?lost", "(?:has|have|had) (?:dropped|shed)")),
+    ("(?:(?:has|have|had) )?(?:takes?|took|taken) off", "-"),
     *((words, "~") for words in ("without", "lacks?", "lacking", "missing")),
-    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely")),
-    ("except", "--"),
+    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely", "cannot")),
+    ("except", "x"),
     ("nothing", "- something"),
 )
 _TURN = re.compile(r"(?<![\w-])(?:" + "|".join(f"({words})" for words, _ in _TURNS) + r")(?![\w-])")
@@ -239,17 +261,98 @@ _BREAK = re.compile(
     r"\s*(?:[,.;!?\n]+|(?<![\w-])(?:but|although|though|however|yet|whereas|while|except that)(?![\w-]))\s*"
 )
 
+# How people say that something is not to be seen, which does not say that it is not there.
+_SEEN = (
+    r"(?:be |been )?(?:(?:really|quite|clearly|properly|fully|easily|very|well) )?(?:seen|see|visible|shown|made out|"
+    r"make out|recogni[sz]ed|recogni[sz]able|identified|identifiable|distinguished|determined|discerned|discernible|"
+    r"readable|read|legible|clear|told|tell|in view|in sight|in the picture)"
+)
+_UNSEEN = re.compile(
+    rf"(?P<relative>(?:^| )(?:that|which|who|whom)(?: (?:i|we|you|one))?|(?:^| )whose(?: [\w-]+)+?)? "
+    rf"(?:(?:can|could|do|does|did|{_BE}) not {_SEEN}"
+    r"|not (?:clearly )?(?:visible|readable|recogni[sz]able|legible|in view))"
+    r"(?: (?:well|clearly|properly|anyway|either|here|because|from|due|under|behind|at all)\b.*)?(?=$| and | with )"
+)
+_SHOWN = re.compile(rf" (?:that )?(?:can|could|{_BE})(?: to)? (?:be )?(?:seen|visible|shown|present|in sight|there)$")
+# Comparisons of things with one another: their denial says nothing that a picture could be searched by.
+_UNLIKE = re.compile(
+    rf"(?:(?:do|does|did|has|have|{_BE}) not|never) (?:(?:all|quite|really|exactly|very|of|have|be|look|any) )*"
+    r"(?:alike|identical|equal|similar|the same\b.*|different\b.*|match\b.*|matching\b.*|symmetric\w*|even|uniform|"
+    r"comparable|like\b.*)$"
+)
+_GONE = re.compile(
+    rf"^(?:and |now |then )*(?P<what>.+?) (?:{_BE}|(?:has|have) been) (?:now |all |also )?"
+    r"(?:gone|missing|absent|removed|taken off|not there|no longer there|not present|nowhere to be seen)$"
+)
+_UNDECIDED = frozenset({"can", "could", "do", "does", "did", "would", "whether", "if", "except", "unless", "cannot"})
 
-def read(sentence: str) -> list[Phrase]:
-    """All phrases of a sentence in the order said, each once."""
-    clauses = _scoped([c for c in (_clause(raw) for raw in _clauses(plain(sentence))) if c])
+
+class Reading(NamedTuple):
+    """What a sentence says.
+
+    Attributes:
+        phrases: in the order said, each once.
+        unclear: pieces that could not be read as wanted or unwanted, as they were understood word by word.
+        negated: whether the sentence holds a negation or a contrast at all.
+    """
+
+    phrases: list[Phrase]
+    unclear: list[str]
+    negated: bool
+
+
+def read(sentence: str) -> Reading:
+    """All phrases of a sentence, and what of it could not be decided.
+
+    >>> read("no hat, and the straps aren't alike")
+    Reading(phrases=[Phrase(text='hat', wanted=False, weight=1.0)], unclear=['the straps are not alike'], negated=True)
+    """
+    text = plain(sentence)
+    unclear: list[str] = []
+    raws = [piece for raw in _clauses(text) for piece in _decided(raw, unclear)]
     out: list[Phrase] = []
-    for clause in _joined(clauses):
+    for clause in _joined(_scoped([c for c in map(_clause, raws) if c])):
         weight, clause = _hedged(clause)
-        for wanted, piece in _signed(clause):
+        for wanted, piece in _signed(clause, unclear):
             out += [Phrase(text, wanted, weight) for text in split(piece, wanted)]
     out = [p._replace(text=_against(p, out[:i], out[i + 1 :])) for i, p in enumerate(out)]
-    return list({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
+    unclear += [p.text for p in out if set(p.text.split()) & _UNDECIDED]
+    out = [p for p in out if not set(p.text.split()) & _UNDECIDED and set(p.text.split()) - words_of("universals")]
+    phrases = list({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
+    negated = bool(_TURN.search(text) or unclear) or not all(p.wanted for p in phrases)
+    return Reading(phrases, list(dict.fromkeys(unclear)), negated)
+
+
+def _decided(raw: str, unclear: list[str]) -> list[str]:
+    """A clause without what cannot be decided, in pieces; that is added to `unclear`."""
+    if same := re.match(r"(?:yes |ok )?(?:exactly )?the same(?: (?:one|person|man|woman|as before))? except (.+)", raw):
+        if set(same[1].split()) & adjectives() or same[1].startswith(("a ", "an ", "with ", "some ")):
+            return [same[1]]
+        unclear.append(raw)
+        return []
+    raw = re.sub(r"^(?:and|so|also) (?=the |his |her |their |its )", "", raw)
+    if gone := _GONE.match(raw):
+        return ["no " + re.sub(r"^(?:the|his|her|their|its|both) ", "", gone["what"])]
+    if _TURN.search(raw) and (shown := _SHOWN.search(raw)) and "not" not in raw[shown.start() :].split():
+        raw = raw[: shown.start()]
+    unseen = _UNSEEN.search(raw)
+    if unseen:
+        before, after = raw[: unseen.start()], re.sub(r"^ and ", "", raw[unseen.end() :]).strip()
+        if unseen["relative"] and before:
+            unclear.append(unseen[0].strip())
+            return [piece for piece in (before, *_decided(after, unclear)) if piece]
+        head, _, subject = before.rpartition(" and ")
+        if subject and not set(subject.split()) <= words_of("starters"):
+            unclear.append(f"{subject}{unseen[0]}".strip())
+            return [piece for piece in (head, *_decided(after, unclear)) if piece]
+    if unlike := _UNLIKE.search(raw):
+        head, _, subject = raw[: unlike.start()].rstrip().rpartition(" and ")
+        if relative := re.search(r"^(.+?) (?:that|which|who)$", subject):
+            unclear.append(unlike[0])
+            return [" and ".join(filter(None, (head, relative[1])))]
+        unclear.append(f"{subject} {unlike[0]}".strip())
+        return [head] if head else []
+    return [raw]
 
 
 def _against(phrase: Phrase, before: list[Phrase], after: list[Phrase]) -> str:
@@ -264,23 +367,92 @@ def _against(phrase: Phrase, before: list[Phrase], after: list[Phrase]) -> str:
 
 def plain(sentence: str) -> str:
     """Lower case, contractions written out, signs as words, typing slips in known words mended."""
-    text = sentence.lower().replace("’", "'").replace("`", "'").replace("\t", " ").replace("\r", "\n")
+    text = re.sub("[’‘‛´`′＇]", "'", unicodedata.normalize("NFKC", sentence).lower())
+    text = re.sub(r"[\u2028\u2029\x85\x0b\x0c]", "\n", text.replace("\t", " ").replace("\r", "\n"))
+    text = re.sub(r"[“”„«»\"]", "", text)
     text = re.sub(r"(?m)^\s*[-•*]\s+(?=\w)", "\n" if "+" not in text else ", no ", text)
-    text = re.sub(r"(?:^|(?<=\s))-(?=[a-z])", ", no ", text)
-    text = re.sub(r"\s-\s", ", no " if "+" in text else ", ", text).replace("+", ", ")
+    text = re.sub(r"(?:^|(?<=\s))[-−](?=[a-z])", ", no ", text)
+    text = re.sub(r"\s[-–—]\s|—", ", no " if "+" in text else ", ", text).replace("+", ", ")
     text = re.sub(r"(?<!\w)w/o(?!\w)", "without", text)
     text = re.sub(r"(?<!\w)w/\s?", "with ", text).replace("&", " and ")
     text = re.sub(
-        r"(?<!\w)(do|did|does|is|was|are|were|has|have|had|ca|could|should|must|would|wo|ai)n'?t(?!\w)", _expand, text
+        r"(?<!\w)(do|did|does|dos|is|was|are|were|has|have|hav|had|ca|could|should|must|would|wo|ai|need|might|sha)"
+        r"(?:'?n'?t|n t|e?nt)(?!\w)",
+        _expand,
+        text,
     )
+    text = re.sub(r"(?<!\w)(he|she|there|that|they|you|i|it|what)'?(s|re|m|d|ve|ll)(?!\w)", _pronoun, text)
     text = re.sub(r"(?<!\w)(cannot|can not)(?!\w)", "can not", text)
     text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
     text = re.sub(r"([a-z][\w -]*)\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
-    return "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
+    text = "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
+    for pattern, replacement in _CONTRASTS:
+        text = re.sub(pattern, replacement, text)
+    return text
+
+
+_PIECE = r"(?:(?![,.;!?\n]| and | but ).)+?"
+_END = r"(?=\s*(?:[,.;!?\n]|$| and | but ))"
+_CONTRASTS = (
+    (r"(?<![\w-])(?:nobody|noone|no-one)(?![\w-])", "no one"),
+    (r"(?<![\w-])nothing (?:but|except(?: for)?|other than|apart from|besides)(?![\w-])", "only"),
+    (
+        r"(?<![\w-])((?:any|every)(?:thing|one|body)|all|(?:any|every)(?: (?!but\b)[\w-]+)?) but "
+        r"(?!(?:also|he|she|it|they|with|no|not|without|is|was|has|had|wears|his|her)\b)",
+        r"\1 except ",
+    ),
+    (
+        r"(?<![\w-])(?:except(?:ing)?(?: for)?(?! that\b)|apart from|aside from|save for|excluding|"
+        r"with the (?:sole |only |one )?exception of|but for(?! some\b| sure\b))(?![\w-])",
+        "except",
+    ),
+    # an exception said first or after a comma belongs to its sentence
+    (r"(^|[.;!?\n]\s*)except ([^,.;!?\n]+), *([^,.;!?\n]+)", r"\1\3 except \2"),
+    (
+        rf"(^|[.;!?\n]\s*)except ({_PIECE}) ((?:he|she|it|they|the (?:person|man|woman)) (?:is|was|has|had|wears|wore) "
+        r"[^.;!?\n]+)",
+        r"\1\3 except \2",
+    ),
+    (r", *(?:and )?(except|other than)(?! that\b)(?![\w-])", r" \1"),
+    # one thing in the place of another
+    (
+        rf"(?<![\w-])(?:swap(?:s|ped)?|exchang(?:e|es|ed)|trad(?:e|es|ed)|replac(?:e|es|ed)|switch(?:es|ed)?) "
+        rf"({_PIECE}) (?:for|with|by|to) ({_PIECE}){_END}",
+        r", no \1, \2",
+    ),
+    (
+        rf"({_PIECE}) (?:is|was|are|were|has been|have been) (?:now )?"
+        rf"(?:swapped|exchanged|replaced|switched|substituted) (?:by|with|for|to) ({_PIECE}){_END}",
+        r" no \1, \2",
+    ),
+    (
+        rf"(?<![\w-])(?:(?:has|have) )?(?:now )?(?:chang(?:es|ed)|turn(?:s|ed)|gone|goes|went) "
+        rf"from ({_PIECE}) (?:in)?to ({_PIECE}){_END}",
+        r"is not \1, but \2",
+    ),
+    (r"(?<![\w-])(no|not|neither) (?:the|his|her|their|its) (?=[\w-]+(?:,| or| nor|$))", r"\1 "),
+)
 
 
 def _expand(found: re.Match[str]) -> str:
-    return {"ca": "can", "wo": "will", "ai": "is"}.get(found[1], found[1]) + " not"
+    whole = {"ca": "can", "wo": "will", "ai": "is", "dos": "does", "hav": "have", "sha": "shall"}
+    return whole.get(found[1], found[1]) + " not"
+
+
+_RUN_TOGETHER = ("hes", "shes", "theres", "thats", "theyre", "theyve", "youre", "ive", "im", "whats")
+
+
+def _pronoun(found: re.Match[str]) -> str:
+    """ "he's" and "hes" → "he is". Without an apostrophe only what is no other word."""
+    word, ending = found[1], found[2]
+    if "'" not in found[0] and word + ending not in _RUN_TOGETHER:
+        follows = re.match(r" (?:not|no|an?|the)\b", found.string[found.end() :])
+        if word + ending != "its" or not follows:
+            return found[0]
+    after = found.string[found.end() :]
+    had = "had" if re.match(r" (?:no|not|an?|the|got|been|never)\b", after) else "would"
+    has = "has" if re.match(r" (?:got|been|lost|had|no)\b", after) and word in ("he", "she", "it") else "is"
+    return f"{word} " + {"s": has, "re": "are", "m": "am", "d": had, "ve": "have", "ll": "will"}[ending]
 
 
 def _answered(found: re.Match[str]) -> str:
@@ -391,13 +563,16 @@ def _hedged(clause: str) -> tuple[float, str]:
     return weight, padded.strip()
 
 
-def _signed(clause: str) -> list[tuple[bool, str]]:
+def _signed(clause: str, unclear: list[str] | None = None) -> list[tuple[bool, str]]:
     """The clause cut where its sign turns. Two negations in a row are one ("ain't got no hat"), but "not without" is
-    none."""
+    none. unclear: takes what cannot be decided."""
     out: list[tuple[bool, str]] = []
-    wanted, reaches, at, subject = True, False, 0, ""
+    wanted, reaches, at, subject, excepts = True, False, 0, "", ""
     for found in [*_TURN.finditer(clause), None]:
         before = clause[at : found.start() if found else None].strip()
+        if excepts:
+            out, excepts, before = _excepted(out, before, excepts, [] if unclear is None else unclear), "", ""
+            wanted = True
         taken, rest = parted(before) if reaches else (before, "")
         if rest:
             out.append((False, f"{subject} {taken}".strip()))
@@ -407,18 +582,76 @@ def _signed(clause: str) -> list[tuple[bool, str]]:
         turn = _TURNS[found.lastindex - 1][1]  # type: ignore[operator]
         at = found.end()
         if _says_something(before):
-            if _is_subject(before):
+            if _is_subject(before) and turn not in "xo":
                 subject = re.sub(r" (?:that|which)(?= \w+$)", "", before)
+                if subject != before and _predicate(clause[at:]):
+                    out.append((True, re.sub(r" \w+$", "", subject)))
             else:
                 out.append((wanted, f"{subject} {before}".strip()))
         elif not wanted and turn == "~":
             wanted, reaches = True, False
+            continue
+        if turn in "xo":
+            excepts, reaches, subject = turn, False, ""
             continue
         wanted, reaches = turn == "+", turn not in ("+", "--")
         if turn.endswith("something"):
             subject = "something"
     out.append((wanted, f"{subject} {before}".strip()))
     return [(sign, piece) for sign, piece in out if piece]
+
+
+def _predicate(after: str) -> bool:
+    """Whether what a relative clause denies is more than an adjective: "that is not zipped up"."""
+    first = parted(after.strip())[0].split()
+    return bool(first) and not set(first) <= adjectives() | words_of("degrees") | {"and", "or"}
+
+
+def _excepted(out: list[tuple[bool, str]], exception: str, kind: str, unclear: list[str]) -> list[tuple[bool, str]]:
+    """What was said, with an exception to it.
+
+    To a denial it is wanted ("no bag except a purse"), to all there is unwanted ("everything but the bag"). To a look
+    it is wanted where it has its own ("all in black except for white trainers") or is new ("except a scarf"), and else
+    lacks that look ("all in black except the trainers" are not black). kind: "o" for "other than", which takes away
+    from a plain thing ("a bag other than a backpack").
+    """
+    exception = re.sub(r"^(?:for|of|in) ", "", exception.strip())
+    if not exception:
+        return out
+    if out and not out[-1][0]:
+        kept = out[:-1] if set(out[-1][1].split()) & {"something", "anything"} else out
+        return [*kept, (True, exception)]
+    said = " ".join(piece for _, piece in out)
+    said = re.sub(
+        r"(?:\b(?:in|of) )?\b(?:any|every|all)(?: other)? (?:colou?r|kind|sort|type|style)s?\b", "", said
+    ).strip()
+    words = set(said.split())
+    new = exception.split()
+    those = re.match(
+        r"(?:those(?: people)?|the ones|ones|people|anyone|everyone|the people) (?:who |that )?(?=\w)", exception
+    )
+    if not words - words_of("universals", "verbs", "starters", "anyone", "degrees"):
+        return [(False, exception[those.end() :] if those else exception)]
+    kept = [(sign, piece) for sign, piece in out[:-1]] + ([(True, said)] if said else [])
+    if those or set(new) & words_of("people", "anyone"):
+        return [*kept, (False, exception[those.end() :] if those else exception)]
+    bare = [w for w in new if w not in ("the", "his", "her", "their", "its", "a", "an")]
+    if bare and set(bare) <= adjectives():
+        thing = [w for w in said.split() if w in words_of("things")]
+        return [*kept, (False, " ".join([*bare, *thing[-1:]]))]
+    if (
+        kind == "o"
+        and not words & (words_of("universals") - {"the"})
+        and not re.search(r"\b(?:entirely|completely)\b", said)
+    ):
+        return [*kept, (False, exception)]
+    if set(bare) & adjectives() or new[0] in ("a", "an", "some", "one", "two", "with", "wearing", "has", "that"):
+        return [*kept, (True, exception)]
+    look = [w for w in said.split() if w in words_of("colours", "shades", "patterns")]
+    if look and bare and bare[-1] in words_of("things", "details"):
+        return [*kept, (False, " ".join([*look[:2], *bare]))]
+    unclear.append(f"except {exception}")
+    return kept
 
 
 def _says_something(text: str) -> bool:
@@ -479,7 +712,7 @@ def parse(sentence: str, words: Any = None) -> list[Chip]:
         raise LimitExceeded(
             f"the text has {len(sentence)} characters, allowed are {MAX_CHARACTERS}; say it in several rounds"
         )
-    phrases = read(sentence)
+    phrases = read(sentence).phrases
     if len(phrases) > MAX_PARTS:
         raise LimitExceeded(f"the text names {len(phrases)} things, allowed are {MAX_PARTS}; say it in several rounds")
     cut = words.cut if words is not None else lambda text: ""

@@ -32,7 +32,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import UsageError, nearest
-from .language import parse
+from .language import read
 from .query import Filters, Part, Query, digest
 from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
 
@@ -42,13 +42,6 @@ CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97
 CELLS = 4_000_000
-NEGATION = re.compile(
-    r"^\s*-\s?[a-z]|\b(no|not|none|never|neither|nor|nothing|without|except|instead|lacks?|lacking|minus|cannot)\b"
-    r"|w/o|n['’`]?t\b",
-    re.IGNORECASE,
-)
-"""What a text must hold to be read for negations at all; `language.parse` decides what they are."""
-
 Choice = tuple[int, tuple[int, ...]]
 """An answer to "closest of these": the item chosen, and all items it was chosen from."""
 
@@ -59,30 +52,39 @@ Choice = tuple[int, tuple[int, ...]]
 def understood(query: Query) -> Query:
     """The query with negated words turned into NOT phrases: "a red top, no backpack" → "red top", NOT "backpack".
 
-    A text without a negation stays as it is, and so does every text of a query that is `verbatim`. Applied twice, it
-    changes nothing more. Raises UsageError for a NOT phrase that holds a negation itself.
+    A text without a negation stays as it is, and so does every text of a query that is `verbatim`. What of a negated
+    text cannot be decided is left out (`told` says it). Applied twice, it changes nothing more. Raises UsageError for a
+    NOT phrase that holds a negation itself, and for a query of which nothing is left.
     """
     if query.verbatim:
         return query
     wanted: list[Part] = []
     unwanted = list(query.unwanted)
+    unclear: list[str] = []
     for part in query.wanted:
-        phrases = parse(part.value) if NEGATION.search(part.value) else []
-        if all(p.wanted for p in phrases):
+        said = read(part.value)
+        if not said.negated:
             wanted.append(part)
             continue
-        for phrase in phrases:
+        unclear += said.unclear
+        for phrase in said.phrases:
             found = Part(phrase.text, part.weight * phrase.weight, part.on)
             (wanted if phrase.wanted else unwanted).append(found)
     for part in query.unwanted:
-        phrases = parse(part.value) if NEGATION.search(part.value) else []
+        phrases = read(part.value).phrases
         if phrases and not any(p.wanted for p in phrases):
             raise UsageError(
                 f"the NOT phrase {part.value!r} holds a negation itself; name the thing alone: {phrases[0].text!r}"
             )
-    if len(wanted) == len(query.wanted) and len(unwanted) == len(query.unwanted):
+    if wanted == list(query.wanted) and unwanted == list(query.unwanted):
         return query
-    return query.replace(wanted=_once(wanted), unwanted=_once(unwanted))
+    clear = query.replace(wanted=_once(wanted), unwanted=_once(unwanted))
+    if unclear and not any((wanted, unwanted, query.sketches, query.photos, query.liked, query.closest)):
+        raise UsageError(
+            f"not understood: {', '.join(map(repr, unclear))}; say what is there (“short sleeves”) or what is not "
+            "(“no bag”), or add --verbatim (verbatim=True in Python)"
+        )
+    return clear
 
 
 def _once(parts: Sequence[Part]) -> tuple[Part, ...]:
@@ -113,10 +115,12 @@ def unread(model: Any, query: Query) -> list[str]:
 
 def told(asked: Query, query: Query) -> str:
     """How a query was understood, where that differs from what was asked; "" otherwise."""
-    if [p.value for p in query.unwanted] == [p.value for p in asked.unwanted]:
-        return ""
-    phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]
-    return f"understood as {', '.join(phrases)} (--verbatim keeps the words)"
+    unclear = [] if asked.verbatim else [repr(piece) for part in asked.wanted for piece in read(part.value).unclear]
+    said = [f"not understood and left out: {', '.join(unclear)}"] if unclear else []
+    if [p.value for p in (*query.wanted, *query.unwanted)] != [p.value for p in (*asked.wanted, *asked.unwanted)]:
+        phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]
+        said.insert(0, f"understood as {', '.join(phrases) or 'nothing'} (--verbatim keeps the words)")
+    return "; ".join(said)
 
 
 # ---------------------------------------------------------------------------------------------- terms

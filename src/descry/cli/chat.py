@@ -186,6 +186,9 @@ class Chat:
             print(f"{self.question.text} (yes, no, don't know)")
 
     def _say(self, line: str) -> None:
+        from .inquiry import tell_unclear
+
+        tell_unclear((line,))
         for conflict in self.session.conflicts(line):
             print(
                 f"“{conflict.new}” stands beside “{conflict.old}” ({conflict.why}?); /chips shows both", file=sys.stderr

@@ -149,8 +149,17 @@ def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...
         sketches=tuple(Part(Path(p).expanduser()) for p in sketch),
         photos=tuple(Part(Path(p).expanduser()) for p in image),
     )
+    tell_unclear(text)
     said = [c for t in text for c in chips.parse(t)] + [chips.Chip(t, False) for t in unwanted]
     return chips.added(query, said)
+
+
+def tell_unclear(texts: tuple[str, ...]) -> None:
+    """Say what of the texts could not be read as wanted or unwanted."""
+    from ..language import read
+
+    for piece in (piece for text in texts for piece in read(text).unclear):
+        print(f"not understood and left out: “{piece}”; say what is there, or “no …”", file=sys.stderr)
 
 
 def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], replace: bool) -> None:
@@ -158,6 +167,7 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
 
     if not text and not unwanted:
         raise UsageError("there is nothing to refine with; give --text or --not")
+    tell_unclear(text)
     new = [c for t in text for c in chips.parse(t, session.model.words)] + [chips.Chip(t, False) for t in unwanted]
     found = chips.conflicts(chips.chips_of(session.query), new)
     for conflict in found:

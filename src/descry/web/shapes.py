@@ -145,8 +145,11 @@ class Conflict(BaseModel):
 
 
 class Chips(BaseModel):
+    """unclear: what of the text could not be read as wanted or unwanted."""
+
     chips: list[Chip]
     conflicts: list[Conflict]
+    unclear: list[str] = []
 
 
 class ItemOut(BaseModel):

@@ -175,9 +175,10 @@ export class QueryPane {
     try {
       const heard = await call("POST", "/chips", { text, held: this.phrases.map(plain) });
       if (!heard.chips.length) {
-        say(T.nothingNamed, "warn");
+        say(heard.unclear.length ? T.unclear(heard.unclear) : T.nothingNamed, "warn");
         return false;
       }
+      if (heard.unclear.length) say(T.unclear(heard.unclear), "warn");
       const said = new Set(heard.chips.map((c) => c.text));
       this.phrases = [...this.phrases.filter((p) => !said.has(p.text)), ...heard.chips].slice(0, this.limits.parts);
       this.conflicts = heard.conflicts.filter((c) => !said.has(c.old.text));

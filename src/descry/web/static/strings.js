@@ -55,6 +55,7 @@ export const T = {
   toggle: (chip) => `${chip.on ? "Switch off" : "Switch on"}: ${chip.text}`,
   remove: (chip) => `Remove: ${chip.text}`,
   weight: (what) => `Weight of ${what}`,
+  unclear: (pieces) => `Not understood and left out: ${pieces.map((p) => `“${p}”`).join(", ")}. Say what is there, or “no …”.`,
   cut: (cut) => `Not read, beyond the model's limit: “${cut}”`,
   unknown: (words) => `The model never saw: ${words.join(", ")}`,
   nothingNamed: "Nothing to look for was found in that; name a garment, a colour or a thing.",
