@@ -14,6 +14,7 @@ from descry.clip import random_clip
 from descry.embed import Model
 from descry.gallery import Gallery
 from descry.gallery.sources import Sources
+from descry.interact.questions import vocabulary
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.text import word_level
 from descry_people.folder import write_people
@@ -31,6 +32,8 @@ def toy_model() -> Model:
     clip = random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=0)
     made = Model(InteractReID(clip, words, config, 0).eval(), {}, "toy", device="cpu")
     made.fingerprint = "0" * 64
+    # It asks, as if it had been measured; "red jacket", which tests search for, stays inside the prompt.
+    made.ranking = replace(made.ranking, curves={q.phrase: (1.0, 0.0) for q in vocabulary() if q.key != "red-outer"})
     return made
 
 

@@ -110,6 +110,10 @@ def unread(model: Any, query: Query) -> list[str]:
     for part in parts:
         if cut := words.cut(part.value):
             said.append(f"the text is too long; not read: {cut!r}")
+    ranking = ranking_of(model)
+    idle = [p.value for p in parts if ranking.curve(p.value) and not ranking.reads(p.value)]
+    if idle:
+        said.append(f"this model was found unable to read {', '.join(map(repr, idle))}; it hardly counts")
     return said
 
 

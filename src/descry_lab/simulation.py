@@ -143,6 +143,8 @@ class _Play:
         formula = world.ranking.formula
         self.answered = {"yes": formula.answer_yes, "no": formula.answer_no}
         self.asker = Asker(world.questions, world.yes, world.ranking.sharpness, world.witness_error)
+        read = world.ranking
+        self.readable = np.array([world.truth or not read.curves or read.reads(q.phrase) for q in world.questions])
         self.answers = {"yes": 0, "no": 0, "unknown": 0, "taken back": 0}
         self.order = self.generator.permutation(len(world.questions))
         groups = [q.group or q.key for q in world.questions]
@@ -191,7 +193,7 @@ class _Play:
             self.scores[i] += choice_evidence(world.vectors, choice, world.ranking.formula)
 
     def _closed(self, i: int) -> np.ndarray:
-        closed = np.zeros(len(self.world.questions), bool)
+        closed = ~self.readable  # what the model cannot read is not asked
         for key, answer in self.asked[i].items():
             a = self.index[key]
             closed |= self.group[a] if answer == "yes" else np.arange(len(closed)) == a

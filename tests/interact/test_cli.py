@@ -21,12 +21,19 @@ def place(tmp_path_factory, toy):
     from descry.embed import load
     from descry.gallery import Gallery
     from descry.gallery.sources import Sources
+    from descry.interact.questions import vocabulary
     from descry.methods.interactreid import PRESETS, InteractReID
+    from descry.ranking import Ranking
 
     root = tmp_path_factory.mktemp("cli")
     words = toy_words()
     method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
     save_model(root / "run", method, "interactreid", "released", {"note": ""})
+    config = json.loads((root / "run" / "config.json").read_text())
+    ranking = Ranking(
+        curves={q.phrase: (1.0, 0.0) for q in vocabulary()}
+    )  # as if it had been measured, so that it asks
+    (root / "run" / "config.json").write_text(json.dumps(ranking.saved(config)))
     crops = Path(toy.test["sketch"].photos[0].path).parent
     with Gallery.create(root / "gallery", load(root / "run")) as gallery:
         gallery.index(crops, sources=Sources("", "", r"(\d\d)_\d", ""), exclude=["*sketch*"])

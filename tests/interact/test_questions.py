@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from descry.errors import DataError
-from descry.interact.questions import Asker, Question, beliefs, posterior, told, vocabulary
+from descry.interact.questions import Asker, Question, answered, beliefs, posterior, told, vocabulary
 from descry.query import Query
+from descry.ranking import Ranking
 
 
 def test_the_vocabulary_is_whole_and_holds_no_negation() -> None:
@@ -107,8 +108,51 @@ def test_a_table_of_ones_own(tmp_path) -> None:
 
 def test_asker_of_a_gallery(space, model) -> None:
     questions = vocabulary()[:5]
+    model.ranking = Ranking(curves={q.phrase: (2.0, -1.0) for q in questions})
     asker = Asker.of(space, model, questions)
+    assert asker.why_none == ""
     assert asker.yes.shape == (5, 300)
     (best, gain), *_ = asker.next(np.random.default_rng(0).normal(size=300), Query(wanted="x"), {})
     assert best in questions
     assert 0 < gain <= 1
+
+
+@pytest.mark.parametrize(
+    ("curves", "why"), [({}, "not measured"), ({q.phrase: (0.1, 0.0) for q in vocabulary()}, "reads none")]
+)
+def test_nothing_is_asked_about_what_the_model_cannot_read(space, model, curves: dict, why: str) -> None:
+    model.ranking = Ranking(curves=curves)
+    asker = Asker.of(space, model, vocabulary())
+    assert asker.next(np.random.default_rng(0).normal(size=300), Query(wanted="x"), {}, k=9) == []
+    assert why in asker.why_none
+
+
+def test_only_what_can_be_read_is_asked(space, model) -> None:
+    model.ranking = Ranking(curves={"a backpack": (2.0, 0.0), "a tie": (0.1, 0.0)})
+    asker = Asker.of(space, model, vocabulary())
+    assert [q.key for q, _ in asker.next(np.zeros(300), Query(wanted="x"), {}, k=9)] == ["backpack"]
+
+
+@pytest.mark.parametrize(
+    ("said", "closed", "open_"),
+    [
+        ("a red jacket", {"jacket", "coat", "outerwear", "red-outer", "blue-outer"}, {"red-top", "woman", "bag"}),
+        ("wearing backpacks", {"backpack", "handbag", "bag"}, {"black-bag", "cap"}),
+        ("she", {"woman"}, {"young"}),
+        ("a man in jeans", {"woman", "jeans", "shorts"}, {"black-legs"}),
+        ("an old lady", {"woman", "elderly", "young"}, {"slim"}),
+        ("navy trousers", {"dark-blue-legs", "blue-legs", "trousers"}, {"dark-blue-top", "trainers"}),
+        ("curly hair", {"curly-hair", "ponytail"}, {"black-hair", "long-hair"}),
+        ("something odd", set(), {"woman", "bag"}),
+    ],
+)
+def test_what_was_said_in_any_words_is_not_asked(said: str, closed: set, open_: set) -> None:
+    found = answered(vocabulary(), Query(wanted=said))
+    assert closed <= found
+    assert not open_ & found
+
+
+def test_a_not_answers_for_itself_and_for_its_kinds() -> None:
+    assert answered(vocabulary(), Query(unwanted="backpack")) == {"backpack"}
+    assert {"bag", "backpack", "handbag", "red-bag"} <= answered(vocabulary(), Query(unwanted="a bag"))
+    assert answered(vocabulary(), Query(unwanted="a red jacket")) & {"coat", "woman"} == set()

@@ -116,7 +116,7 @@ def test_chips_conflicts_and_words_never_seen(client):
 
 def test_questions_become_chips_and_are_not_asked_twice(client, inquiry):
     base = f"/api/v1/inquiries/{inquiry}"
-    assert client.get(f"{base}/question").json() == {"question": None, "asked": {}}
+    assert client.get(f"{base}/question").json() == {"question": None, "asked": {}, "why": ""}
     ask(client, inquiry, "red jacket")
     question = client.get(f"{base}/question").json()["question"]
     made = client.post(f"{base}/answers", json={"key": question["key"], "answer": "no"}).json()

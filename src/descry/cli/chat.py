@@ -179,6 +179,8 @@ class Chat:
             from ..interact.questions import Asker, vocabulary
 
             self._asker = Asker.of(self.session.space, self.session.model, vocabulary())
+            if self._asker.why_none:
+                print(self._asker.why_none, file=sys.stderr)
         leads, current = self.session.leads, self.session.inquiry.current
         found = self._asker.next(leads.everything, self.session.query, current.asked)
         self.question = found[0][0] if found else None

@@ -312,6 +312,8 @@ def _ask(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: 
     else:
         for question, gain in found:
             print(f"{question.text}  (gain {gain:.2f} bits; --answer {question.key}=yes|no|unknown)")
+    if not found:
+        print(asker.why_none or "no question is left: everything the model can read was said or asked", file=sys.stderr)
     return 0
 
 

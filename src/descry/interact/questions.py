@@ -4,27 +4,36 @@ Letters: A questions, N items. For each item the encoder's similarity to a quest
 scores of the current round give a posterior over items. The expected gain of a question is the mutual information
 between its answer and the person, H(Σ p r) − Σ p H(r) in bits, where r is P(yes | item) seen through a witness who
 errs now and then ("don't know" only scales it). No language model and no training; the vocabulary is a table that
-users can extend.
+users can extend. Only what the model was found to read is asked about (`Ranking.reads`), and nothing that the query
+says already.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..drawing.vocabulary import COLOURS, NOUNS, PHRASES
 from ..errors import DataError
 from ..query import Query
-from ..ranking import Ranking, ranking_of
+from ..ranking import Ranking, phrase_key, ranking_of
 from ..search import Space, phrase_vectors
 from .logistic import logistic
 
 SAMPLE = 4096
+SEXES = {
+    "woman": frozenset(("woman", "women", "lady", "girl", "female", "she", "her", "hers")),
+    "man": frozenset(("man", "men", "gentleman", "guy", "bloke", "boy", "male", "he", "him", "his")),
+}
+"""The words that say whether a woman or a man is meant."""
 WITNESS_ERROR = 0.1
 
 
@@ -82,11 +91,17 @@ class Asker:
     """
 
     def __init__(
-        self, questions: Sequence[Question], yes: np.ndarray, sharpness: float = 1.0, error: float = WITNESS_ERROR
+        self,
+        questions: Sequence[Question],
+        yes: np.ndarray,
+        sharpness: float = 1.0,
+        error: float = WITNESS_ERROR,
+        why_none: str = "",
     ):
         """yes: (A, N) P(yes | item), see `beliefs`. sharpness: from scores to log-odds, as `Ranking.sharpness`. error:
-        share of answers taken to be wrong.
+        share of answers taken to be wrong. why_none: why there is no question at all.
         """
+        self.why_none = why_none
         self.questions, self.sharpness = tuple(questions), sharpness
         self.yes = np.asarray(yes, np.float32)
         self.seen = np.float32(error) + np.float32(1 - 2 * error) * self.yes
@@ -94,10 +109,16 @@ class Asker:
 
     @classmethod
     def of(cls, space: Space, model: Any, questions: Sequence[Question], error: float = WITNESS_ERROR) -> Asker:
-        """For a gallery: phrases are embedded and read by the model that made its vectors, with its ranking."""
+        """For a gallery: phrases are embedded and read by the model that made its vectors, with its ranking.
+
+        Questions about what the model was not found to read are left out; `why_none` says so where none is left.
+        """
         ranking = ranking_of(model)
-        similarity = space.scores(phrase_vectors(model, [q.phrase for q in questions]))
-        return cls(questions, read(questions, similarity, ranking), ranking.sharpness, error)
+        kept = [q for q in questions if ranking.reads(q.phrase)]
+        if not kept:
+            return cls((), np.zeros((0, len(space.ids))), ranking.sharpness, error, unreadable(ranking))
+        similarity = space.scores(phrase_vectors(model, [q.phrase for q in kept]))
+        return cls(kept, read(kept, similarity, ranking), ranking.sharpness, error)
 
     def gains(self, scores: np.ndarray) -> np.ndarray:
         """(N,) or (Q, N) scores of the current round → (A,) or (Q, A) expected gains in bits."""
@@ -109,18 +130,81 @@ class Asker:
     ) -> list[tuple[Question, float]]:
         """The k questions most worth asking now, with their gains; fewer when the vocabulary is used up.
 
-        Left out: what was asked, what stands in the query, and groups that a "yes" has settled.
+        Left out: what was asked, what the query says, and groups that a "yes" has settled.
         """
-        said = {p.value for p in (*query.wanted, *query.unwanted)}
+        said = answered(self.questions, query)
         settled = {q.group for q in self.questions if q.group and asked.get(q.key) == "yes"}
         gains = self.gains(scores)
         open_ = [
             i
             for i, q in enumerate(self.questions)
-            if q.key not in asked and q.phrase not in said and q.group not in settled
+            if q.key not in asked and q.key not in said and q.group not in settled
         ]
         best = sorted(open_, key=lambda i: (-float(gains[i]), i))[:k]
         return [(self.questions[i], float(gains[i])) for i in best]
+
+
+def unreadable(ranking: Ranking) -> str:
+    """Why no question is asked of a model that was found to read nothing."""
+    if not ranking.curves:
+        return (
+            "no question is asked: what this model can read was not measured; run descry model measure on labelled data"
+        )
+    return "no question is asked: measured on labelled data, this model reads none of what could be asked about"
+
+
+def answered(questions: Sequence[Question], query: Query) -> set[str]:
+    """The keys of the questions that a query answers, in other words too, by attribute: "a red jacket" says whether
+    there is a jacket, a coat or an outer layer and which colour it has; NOT "backpack" says nothing of other bags.
+    """
+    out: set[str] = set()
+    for part, wanted in [*((p, True) for p in query.wanted), *((p, False) for p in query.unwanted)]:
+        words, facts = phrase_key(part.value), stated(part.value)
+        for q in questions:
+            same = phrase_key(q.phrase) == words or (wanted and _within(phrase_key(q.phrase), words))
+            values = {value for name, value in facts if name == q.attribute and value}
+            settled = bool(values) and (wanted or (bool(q.values) and set(q.values) <= values))
+            none_of_it = not wanted and (q.attribute.removesuffix("_colour"), "") in facts
+            if same or settled or none_of_it:
+                out.add(q.key)
+    return out
+
+
+def stated(phrase: str) -> set[tuple[str, str]]:
+    """The (attribute, value) that a phrase names, by the vocabulary of attributes; the value "" for a garment or thing
+    as such.
+
+    >>> sorted(stated("a red jacket")), sorted(stated("she"))
+    ([('outer', 'jacket'), ('outer_colour', 'red')], [('sex', 'woman')])
+    """
+    key = phrase_key(phrase)
+    words = set(re.findall(r"[a-z]+", phrase.casefold()))
+    out = {("sex", value) for value, names in SEXES.items() if words & names}
+    for attribute, values in _names().items():
+        found = {(value, name) for value, names in values.items() for name in names if _within(name, key)}
+        longest = {v for v, n in found if not any(n != m and _within(n, m) for _, m in found)}
+        out |= {(attribute, value) for value in longest}
+    garments = {name for name, _ in out if name in NOUNS} | ({"hair"} if "hair" in words else set())
+    colours = {(value, phrase_key(c)) for value, names in COLOURS.items() for c in names if _within(phrase_key(c), key)}
+    longest = {v for v, n in colours if not any(n != m and _within(n, m) for _, m in colours)}
+    return out | {(f"{garment}_colour", colour) for garment in garments for colour in longest}
+
+
+@cache
+def _names() -> dict[str, dict[str, tuple[str, ...]]]:
+    """Attribute → value → keys of the phrases that say it; colours are found by themselves."""
+    plain = {name: values for name, values in PHRASES.items() if name not in ("sex",) and not name.endswith("_colour")}
+    whole = {name: dict(values) for name, values in plain.items()}
+    for name, values in NOUNS.items():
+        for value, nouns in values.items():
+            whole.setdefault(name, {})[value] = (*whole.get(name, {}).get(value, ()), *nouns)
+    for value, names in {"young": ("young", "teenage"), "elderly": ("elderly", "old")}.items():
+        whole["age"][value] = (*whole["age"].get(value, ()), *names)
+    return {name: {v: tuple({phrase_key(n) for n in ns}) for v, ns in vs.items()} for name, vs in whole.items()}
+
+
+def _within(part: str, whole: str) -> bool:
+    return f" {part} " in f" {whole} "
 
 
 def posterior(scores: np.ndarray, sharpness: float = 1.0) -> np.ndarray:

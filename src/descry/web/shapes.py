@@ -355,8 +355,11 @@ class QuestionOut(BaseModel):
 
 
 class Questions(BaseModel):
+    """The next question. why: why there is none at all for this model; "" where there may be one."""
+
     question: QuestionOut | None
     asked: dict[str, str]
+    why: str = ""
 
 
 class Absence(BaseModel):

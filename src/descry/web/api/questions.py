@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import APIRouter
 
 from ...errors import UsageError, nearest
+from ...interact.questions import vocabulary
 from ..desk import Desk
 from ..shapes import Absence, Answer, QuestionOut, Questions, RoundOut
 from .depends import REFUSALS, InquiryId, TheDesk
@@ -24,13 +25,14 @@ def _next(desk: Desk, inquiry: str) -> Questions:
     ranked = desk.ranking(inquiry, current.number)
     if ranked is None or current.snapshot != desk.space().snapshot:
         return Questions(question=None, asked=dict(current.asked))
-    found = desk.asker().next(ranked.everything, current.query, current.asked)
+    asker = desk.asker()
+    found = asker.next(ranked.everything, current.query, current.asked)
     made = QuestionOut(key=found[0][0].key, text=found[0][0].text, phrase=found[0][0].phrase) if found else None
-    return Questions(question=made, asked=dict(current.asked))
+    return Questions(question=made, asked=dict(current.asked), why=asker.why_none)
 
 
 def _answer(desk: Desk, inquiry: str, body: Answer) -> RoundOut:
-    questions = {q.key: q for q in desk.asker().questions}
+    questions = {q.key: q for q in vocabulary()}
     if body.key not in questions:
         raise UsageError(f"there is no question {body.key!r}; {nearest(body.key, list(questions))}")
     return view(desk, inquiry, begun(desk, inquiry).answer(questions[body.key], body.answer))

@@ -222,7 +222,7 @@ class Page {
     this.inquiry = tree;
     this.context.tree(tree);
     this.findings.show();
-    this.said(absence?.text);
+    this.said(absence?.text, question?.why);
     this.ask(question?.question);
     this.buttons();
     this.listed();
@@ -245,11 +245,11 @@ class Page {
     return signs.map((sign, i) => ({ phrase: `${this.fits.phrases[i].wanted ? "" : `${T.not} `}${this.fits.phrases[i].text}`, sign }));
   }
 
-  said(absence = "") {
+  said(absence = "", why = "") {
     const { round } = this;
     const { query } = round;
     this.banner.hidden = !query.sketches.some((s) => s.on);
-    const own = [sentence(absence), sentence(round.note), round.newer ? T.newer : ""].filter(Boolean);
+    const own = [sentence(absence), sentence(why), sentence(round.note), round.newer ? T.newer : ""].filter(Boolean);
     this.note.textContent = [T.leads, sentence(this.gallery.note), ...own].filter(Boolean).join(" ");
     this.told.replaceChildren(icon("info"), ...(own.length ? [T.notes(own.length)] : []));
     this.told.setAttribute("aria-label", own.length ? `${T.notes(own.length)}: ${T.aboutLeads}` : T.aboutLeads);
