@@ -60,6 +60,18 @@ def test_queries_become_vectors_of_the_same_encoder(model, toy):
     assert [len(terms) for terms in mixed] == [1, 2, 1]
 
 
+@pytest.mark.parametrize(("preset", "same"), [("released", True), ("recommended", True), ("paper", False)])
+def test_texts_are_read_as_captions_were_in_training_where_the_preset_says_so(clip, words, toy, preset, same):
+    """The released InteractReID cleans captions for judging too."""
+    from dataclasses import replace
+
+    model = Model(InteractReID(clip, words, replace(PRESETS[preset], stage=2), 0).eval(), {}, "toy", device="cpu")
+    loud, plain = "A red: top!", "a red top"
+    assert np.array_equal(*model.embed_texts([loud, plain])) == same
+    word = model.pseudo_words([toy.test["text"].photos[0].path])
+    assert np.array_equal(*(model.compose_words(word, [t]) for t in (loud, plain))) == same
+
+
 def test_what_cannot_be_asked(model):
     with pytest.raises(UsageError, match="empty"):
         terms_of(model, [Query()])

@@ -7,8 +7,10 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,13 +20,14 @@ import torch
 from conftest import quick, toy_clip, toy_words, write_toy
 from descry.batches import Batches, mix
 from descry.checkpoint import load_training
-from descry.embed import load
+from descry.embed import Model, load
 from descry.errors import DataError, ModelRefused, TrainingStopped, UsageError
+from descry.evaluate import evaluate
 from descry.methods import Recipe
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.optimisers import learning_rates
 from descry.records import Example
-from descry.train import Settings, train
+from descry.train import Settings, _validate, train
 
 CPU = Settings(device="cpu")
 
@@ -244,6 +247,55 @@ def test_selection_is_on_validation_or_last_and_on_test_only_by_name(toy, tmp_pa
     method = toy_method()
     method.config = quick(method.config, selection="last")
     assert run(toy, tmp_path / "c", method=method)[1]["selection"] == "last"
+
+
+class _Meeting:
+    """What processes sum, here threads that wait for each other."""
+
+    def __init__(self, world):
+        self.world_size, self.here, self.held = world, threading.Barrier(world), {}
+
+    def process(self, rank):
+        def all_reduce(x, reduce_op):
+            assert reduce_op == "sum"
+            self.held[rank] = x.clone()
+            self.here.wait()
+            total = sum(self.held[r] for r in range(self.world_size))
+            self.here.wait()
+            return total
+
+        return types.SimpleNamespace(
+            global_rank=rank, world_size=self.world_size, device=torch.device("cpu"), all_reduce=all_reduce
+        )
+
+
+def test_processes_share_photographs_and_queries_of_validation(toy, monkeypatch):
+    method, seen = toy_method(), []
+    embed = Model.embed_images
+    monkeypatch.setattr(
+        Model, "embed_images", lambda self, p, *a, **k: seen.append([str(x) for x in p]) or embed(self, p, *a, **k)
+    )
+    one = _validate(method, toy, CPU, _Meeting(1).process(0))
+    photos = {str(p.path) for b in toy.val.values() for p in b.photos}
+    assert sorted(seen[0]) == sorted(photos), "each photograph once, for all benchmarks"
+    expected = [evaluate(Model(method, {}, "", device="cpu"), b).ranks.r1 for b in toy.val.values()]
+    assert one == pytest.approx(sum(expected) / len(expected))
+    seen.clear()
+    meeting = _Meeting(2)
+    with ThreadPoolExecutor(2) as pool:
+        both = list(pool.map(lambda rank: _validate(method, toy, CPU, meeting.process(rank)), range(2)))
+    assert both == [pytest.approx(one)] * 2
+    shares = sorted(seen, key=len)[-2:]
+    assert abs(len(shares[0]) - len(shares[1])) <= 1
+    assert {*shares[0], *shares[1]} == photos
+    assert not {*shares[0]} & {*shares[1]}
+
+
+def test_the_machine_says_how_many_threads_decode(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert Settings().readers == 16
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
+    assert (Settings().readers, Settings(threads=3).readers) == (8, 3)
 
 
 def test_caching_gradients_changes_no_step(toy, tmp_path):

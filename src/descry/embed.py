@@ -23,6 +23,7 @@ from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking
+from .text import clean_caption
 
 
 def load(
@@ -145,7 +146,8 @@ class Model:
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
             with self._computing():
-                rows.append(_numpy(self.method.encode_text(self.words.ids(texts[i : i + batch_size]).to(self.device))))
+                ids = self.words.ids(self._read(texts[i : i + batch_size]))
+                rows.append(_numpy(self.method.encode_text(ids.to(self.device))))
         return np.concatenate(rows)
 
     def encode_image(self, picture: Any) -> np.ndarray:
@@ -182,10 +184,15 @@ class Model:
         for i in range(0, len(texts), batch_size):
             with self._computing():
                 part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
-                rows.append(_numpy(self.method.compose_words(part, list(texts[i : i + batch_size]))))
+                rows.append(_numpy(self.method.compose_words(part, self._read(texts[i : i + batch_size]))))
         return np.concatenate(rows)
 
     # ------------------------------------------------------------------ machinery
+
+    def _read(self, texts: Sequence[str]) -> list[str]:
+        """The texts as the method reads them: cleaned where its recipe says so."""
+        clean = self.method.config.recipe.clean_queries
+        return [clean_caption(t) for t in texts] if clean else list(texts)
 
     def _decoded(self, pictures: Sequence[Any], batch_size: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(min(8, max(1, torch.get_num_threads()))) as pool:

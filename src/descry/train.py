@@ -12,7 +12,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,8 @@ from .safe_files import write_whole
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """From the name of a precision to Fabric's; "auto" is bf16 on a GPU that has it, else fp32."""
+MOST_READERS = 16
+"""Threads that decode in one process, unless the settings say otherwise."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Settings:
         accumulate: micro-batches of one step, of neighbouring rows; each has its own negatives.
         save_every: also save each so many steps; 0: only after an epoch.
         select_on_test: choose the epoch on the test split; stamped on the result.
-        threads: for decoding.
+        threads: for decoding; 0 takes the cores of this machine, shared by its processes, and 16 at most.
         half: store the model as fp16.
         resume: go on from the run folder's saved state.
         checkpoint_gradients: keep the activations of one layer at a time: less memory, more time.
@@ -63,7 +65,7 @@ class Settings:
     accumulate: int = 1
     save_every: int = 0
     select_on_test: bool = False
-    threads: int = 4
+    threads: int = 0
     half: bool = False
     resume: bool = False
     checkpoint_gradients: bool = False
@@ -72,11 +74,17 @@ class Settings:
 
     def check(self) -> None:
         """Raise UsageError for a number out of its bounds."""
-        for name, least in (("accumulate", 1), ("threads", 1), ("save_every", 0), ("seed", 0), ("cache_gradients", 0)):
+        for name, least in (("accumulate", 1), ("threads", 0), ("save_every", 0), ("seed", 0), ("cache_gradients", 0)):
             value = getattr(self, name)
             if value < least:
                 zero = " (0 for all rows at once), or 1 or more" if name == "cache_gradients" else ""
                 raise UsageError(f"{name}={value} was given; allowed: {least} or more{zero}")
+
+    @property
+    def readers(self) -> int:
+        """Threads that decode in this process."""
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        return self.threads or max(1, min(MOST_READERS, (os.cpu_count() or 1) // here))
 
 
 @dataclass
@@ -133,7 +141,7 @@ def train(
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
-        fabric.global_rank, fabric.world_size, settings.threads, fabric.device,
+        fabric.global_rank, fabric.world_size, settings.readers, fabric.device,
     )  # fmt: skip
     scaled = settings.precision == "fp16" and recipe.clip_gradient  # Fabric clips only after unscaling each by itself
     optimiser = optimiser_of(method.to(fabric.device), recipe, fused=not scaled)
@@ -194,7 +202,7 @@ def train(
                     return {"interrupted": step + 1, "steps": total}
         start = 0
         report()
-        kept.consider(epoch, _validate(method, data, settings) if _selects(recipe, data, settings) else None)
+        kept.consider(epoch, _validate(method, data, settings, fabric) if _selects(recipe, data, settings) else None)
         if fabric.is_global_zero and kept.epoch == epoch:
             save_model(out, method, name, preset, about | {"epoch": epoch + 1}, settings.half)
         log.write({"epoch": epoch, "val": kept.last})
@@ -309,14 +317,33 @@ def _selects(recipe: Recipe, data: Dataset, settings: Settings) -> bool:
     return settings.select_on_test or (recipe.selection == "val" and bool(data.val))
 
 
-def _validate(method: Any, data: Dataset, settings: Settings) -> float:
+def _validate(method: Any, data: Dataset, settings: Settings, fabric: Fabric) -> float:
+    """Mean R@1 over the benchmarks that the method answers. Every photograph is embedded once, and processes share
+    photographs and queries."""
     model = Model(method, {}, "in training", device=settings.device)
     benchmarks = data.test if settings.select_on_test else data.val
-    scores = [
-        evaluate(model, bench).ranks.r1 for bench in benchmarks.values() if bench.probes[0].query.kind in method.answers
-    ]
+    asked = [b for b in benchmarks.values() if b.probes[0].query.kind in method.answers]
+    rank, world = fabric.global_rank, fabric.world_size
+    places = {path: i for i, path in enumerate(dict.fromkeys(p.path for b in asked for p in b.photos))}
+    vectors = torch.zeros(len(places), model.dimension)
+    vectors[rank::world] = torch.from_numpy(model.embed_images(list(places)[rank::world]))
+    vectors = _summed(fabric, vectors)
+    hits = torch.zeros(len(asked), dtype=torch.float64)
+    for i, bench in enumerate(asked):
+        if share := bench.probes[rank::world]:
+            photos = vectors[[places[p.path] for p in bench.photos]].numpy()
+            found = evaluate(model, replace(bench, probes=share), photos=photos)
+            hits[i] = float((found.ranks.first == 1).sum())
     method.train()
-    return sum(scores) / len(scores) if scores else 0.0
+    many = torch.tensor([len(b.probes) for b in asked], dtype=torch.float64)
+    return float((100 * _summed(fabric, hits) / many).mean()) if asked else 0.0
+
+
+def _summed(fabric: Fabric, x: Tensor) -> Tensor:
+    """The sum over processes of what each holds, on the processor."""
+    if fabric.world_size == 1:
+        return x
+    return fabric.all_reduce(x.to(fabric.device), reduce_op="sum").cpu()  # type: ignore[union-attr]
 
 
 def _finish(

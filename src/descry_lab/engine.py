@@ -140,7 +140,7 @@ def _train(cell: Cell, seed: int, world: World, data: Dataset, at: Training) -> 
         return
     taught = replace(at.taught, val={}) if world.scale == "smoke" else at.taught  # two steps leave nothing to choose
     watch = Watch(method, taught.val, data.test, at.folder / "epochs.jsonl", world.device)
-    hear = watch if world.watch and at.last else lambda step: None
+    hear = watch if world.watch and at.last and first_process() else lambda step: None
     note = {"note": SYNTHETIC} if world.scale != "full" else {}
     settings = replace(world.settings, seed=seed, resume=resume)
     train(method, cell.method, cell.preset, taught, at.folder, settings, about | note, hear)

@@ -59,6 +59,12 @@ def test_table_5_of_vfe_tps_is_one_experiment():
     assert cells["CLIP fine-tuned (CMPM)"].changes == vfe_tps.ROWS["none"]
 
 
+def test_every_row_of_table_5_is_judged_at_one_size(work):
+    world = worlds("smoke", work, "", [], None, CPU)
+    runs = [fit(cell, 0, world, world.data[0]) for cell in study_of("vfe-tps-5").cells]
+    assert {load(run, "cpu").image_size for run in runs} == {world.budget.size}
+
+
 def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(UsageError, match="--image-encoder"):
         main(["vfe-tps-1"])

@@ -13,7 +13,7 @@ from conftest import quick, toy_clip
 from descry.checkpoint import load_method, save_model
 from descry.clip import random_clip
 from descry.errors import ModelMissing, ModelRefused, UsageError
-from descry.methods import Progress, vit_bert
+from descry.methods import Progress, vfe_tps, vit_bert
 from descry.methods.baselines import PRESETS, ROWS, Baseline, cmpm
 from descry.methods.vit_bert import VitBert, bert_words
 from descry.methods.zero_shot import PRESETS as ZERO
@@ -197,18 +197,41 @@ def test_vit_and_bert_from_their_own_weights(towers, words):
     assert ids.tolist() == [[2, 6, 7, 8, 9, 3], [2, 6, 3, 0, 0, 0]]
     assert torch.allclose(model.eval().encode_text(ids)[1:], model.encode_text(ids[1:, :3]), atol=1e-6)
     batch = make_batch(words) | {"text": model.words.ids(["a red top", "a top", "red", "a", "top", "red top"])}
-    model.losses(batch, AT)["sdm"].backward()
+    model.losses(batch, AT)["cmpm"].backward()
     assert model.vit.embeddings.position_embeddings.shape == (1, 9, 32)
     assert model.image_projection.weight.grad.abs().sum() > 0
+
+
+def test_vit_and_bert_are_trained_as_vfe_tps_is(words):
+    """The paper's baseline "shares the same architecture": both auxiliary tasks and one recipe, other encoders."""
+    printed = vit_bert.PRESETS["paper"]
+    assert (printed.recipe, printed.new_rate) == (vfe_tps.PRESETS["paper"].recipe, 1.0)
+    torch.manual_seed(0)
+    model, batch = VitBert(toy_clip(words), words, vit_bert_config(), 6), make_batch(words)
+    mask = torch.stack([torch.arange(8).roll(i) < 5 for i in range(len(batch["pid"]))])
+    losses = model.losses(batch | {"patch_mask": mask}, AT)
+    assert list(losses) == ["cmpm", "tg-mim", "is-gvfc"]
+    assert set(VitBert(toy_clip(words), words, vit_bert_config(auxiliary=False), 6).losses(batch, AT)) == {"cmpm"}
+    for name in ("tg-mim", "is-gvfc"):
+        model.zero_grad()
+        losses[name].backward(retain_graph=True)
+        assert any(p.grad is not None and p.grad.abs().sum() > 0 for p in model.vit.parameters()), name
+    assert model.bert.embeddings.word_embeddings.weight.grad is None, "the calibration reads no text"
+    images, text = batch["image"], model._text_tokens(batch["text"])
+    hidden = vfe_tps.pixel_mask(mask, images, 8)[:, None]
+    drawn = model.mim.predict(model, images, mask, text, ~model._read(batch["text"]))
+    away = (drawn - (images - 0.5) / 0.5).abs().masked_select(hidden.expand_as(images)).mean()
+    assert losses["tg-mim"].item() == pytest.approx(3 * away.item(), rel=1e-4)  # eq. 3 sums three channels
 
 
 def test_vit_and_bert_are_saved_without_the_clip(towers, words, tmp_path):
     model = VitBert(toy_clip(words), words, vit_bert_config(), 4).eval()
     assert not any(k.startswith("clip.") for k in model.state_dict())
-    assert all(k.startswith(model.inference_keys) for k in model.state_dict())
+    saved = {k: v for k, v in model.state_dict().items() if k.startswith(model.inference_keys)}
+    assert {k.partition(".")[0] for k in model.state_dict().keys() - saved} == {"mim"}, "only the auxiliary task"
     images = make_batch(words)["image"]
     reloaded = VitBert(toy_clip(words, seed=9), words, vit_bert_config()).eval()
-    reloaded.load_state_dict(model.state_dict())
+    reloaded.load_state_dict(saved)
     assert torch.equal(model.encode_image(images), reloaded.encode_image(images))
 
 

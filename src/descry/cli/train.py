@@ -102,7 +102,7 @@ def train(
     )
     settings = Settings(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
-        machine.threads or 4, half, resume, checkpoint_gradients, cache_gradients, tensorboard,
+        machine.threads, half, resume, checkpoint_gradients, cache_gradients, tensorboard,
     )  # fmt: skip
     stopped: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))

@@ -80,7 +80,8 @@ class Recipe:
         augment: augmentation of photographs and sketches; see `descry.augment.AUGMENTATIONS`.
         back_translation: probability that a caption is replaced by its back-translation, where it has one.
         mask_text: probability that a word is masked.
-        clean_captions: lower case and no punctuation, in training; a trained model reads every text in this way.
+        clean_captions: lower case and no punctuation, in training.
+        clean_queries: the same for every text that the trained model reads: in validation, evaluation and search.
         drop_last: leave out the last, incomplete batch of an epoch.
         sampler: "random"; "identity" (batches of people with `instances` rows each); or "pairs" (a random order in
             which a share `paired` of each batch are rows with another photograph of the same person beside them).
@@ -107,6 +108,7 @@ class Recipe:
     back_translation: float = 0.0
     mask_text: float = 0.0
     clean_captions: bool = True
+    clean_queries: bool = False
     drop_last: bool = True
     sampler: str = "random"
     instances: int = 1

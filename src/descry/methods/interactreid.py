@@ -127,14 +127,14 @@ class Config(MethodConfig):
 
 _ADAPT = Recipe(
     epochs=5, batch_size=240, lr=1e-4, betas=(0.9, 0.98), weight_decay=0.02, warmup_epochs=1, warmup_from=1e-6,
-    end_lr=5e-6, augment="two-of-six", back_translation=0.1,
+    end_lr=5e-6, augment="two-of-six", back_translation=0.1, clean_queries=True,
 )  # fmt: skip
 _INVERT = replace(_ADAPT, epochs=20, batch_size=32, lr=1e-5, warmup_epochs=5, back_translation=0.0)
 
 PRESETS: dict[str, Config] = {
     "paper": Config(
-        stage1=replace(_ADAPT, augment="flip", back_translation=0.0, clean_captions=False),
-        stage2=replace(_INVERT, augment="flip"),
+        stage1=replace(_ADAPT, augment="flip", back_translation=0.0, clean_captions=False, clean_queries=False),
+        stage2=replace(_INVERT, augment="flip", clean_queries=False),
         temperature=0.07,
         learn_temperature=False,
         alpha=0.0,

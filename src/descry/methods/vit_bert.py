@@ -1,12 +1,13 @@
 """The single-modality baseline of VFE-TPS (Tables 1-3, "baseline (ours)"): a ViT and a BERT of the transformers
-library, each trained on its own modality only, brought together by the same objective as CLIP's.
+library, each trained on its own modality only, brought together as VFE-TPS brings CLIP's together: by eq. (6)-(9) with
+both auxiliary tasks, "the same architecture" but for the encoders.
 
 The given Clip serves for its image size and preprocessing alone; its weights are neither used nor saved.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..clip import Clip, resize_positions
 from ..errors import ModelMissing, ModelRefused
 from ..losses import sdm
 from ..text import Specials, Words
-from . import Batch, Method, MethodConfig, Progress, Recipe, gather
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere, vfe_tps
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,13 @@ class Config(MethodConfig):
         image_encoder: folder (transformers format, safetensors) of the ViT to begin with; "" begins with random
             weights.
         text_encoder: the same of the BERT.
-        temperature: τ of SDM.
+        temperature: τ of SDM and of IS-GVFC.
+        auxiliary: also TG-MIM and IS-GVFC, as the preset "paper" of VFE-TPS has them; hidden squares are one patch.
         width: of both encoders, 768 in ViT-B/16 and BERT-base; 0 takes those of the given Clip.
         layers: of both, 12; 0 takes those of the given Clip.
         heads: of both, 12; 0 takes those of the given Clip.
-        new_rate: learning rate of the two projections, relative to the recipe's.
+        new_rate: learning rate of all that begins with random weights (projections, TG-MIM), relative to the recipe's.
+            Paper: one rate.
     """
 
     recipe: Recipe
@@ -45,19 +48,23 @@ class Config(MethodConfig):
     image_encoder: str = ""
     text_encoder: str = ""
     temperature: float = 0.02
+    auxiliary: bool = True
     width: int = 0
     layers: int = 0
     heads: int = 0
     new_rate: float = 5.0
 
 
-_RECIPE = Recipe(
+_TASKS = vfe_tps.PRESETS["paper"]
+_IRRA = Recipe(
     epochs=60, batch_size=100, lr=1e-5, optimiser="adam", eps=1e-3, weight_decay=4e-5, schedule="epoch",
     warmup_epochs=5, warmup_from=1e-6, augment="flip-crop", clean_captions=False, drop_last=False,
 )  # fmt: skip
 
-_BASE = Config(_RECIPE, width=768, layers=12, heads=12)
-PRESETS: dict[str, Config] = {"paper": _BASE, "recommended": Config(_RECIPE)}
+PRESETS: dict[str, Config] = {
+    "paper": Config(_TASKS.recipe, width=768, layers=12, heads=12, new_rate=1.0),
+    "recommended": Config(_IRRA),
+}
 
 
 def bert_words(folder: str | Path) -> Words:
@@ -96,8 +103,9 @@ class VitBert(Method):
 
     inference_keys = ("vit.", "bert.", "image_projection.", "text_projection.", "mean", "std")
     needs = frozenset({"text"})
-    encoders = ("_image", "_text")
+    encoders = ("image_tokens", "_text_tokens")
     small = {"width": 32, "layers": 1, "heads": 2}
+    forms = {"": {}, "alone": {"auxiliary": False}}
     mean: Tensor
     std: Tensor
 
@@ -115,6 +123,10 @@ class VitBert(Method):
         self.text_projection = nn.Linear(text["hidden_size"], clip.dim, bias=False)
         self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.5))  # the ViT's own pixel statistics
         self.register_buffer("std", torch.full((1, 3, 1, 1), 0.5))
+        if identities and config.auxiliary:
+            heads, layers = (min(a, b) for a, b in ((_TASKS.heads, vision["num_attention_heads"]),
+                                                    (_TASKS.layers, vision["num_hidden_layers"])))  # fmt: skip
+            self.mim = vfe_tps.MaskedImageModelling(clip, replace(_TASKS, heads=heads, layers=layers))
 
     def prepare(self, batches: Any = None) -> None:
         """Load the encoders' own pre-trained weights, where the config names them, before the first step."""
@@ -145,33 +157,51 @@ class VitBert(Method):
         model.load_state_dict(state)
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
-        """SDM between photographs and captions."""
-        v, t = gather(self._image(batch["image"])), gather(self._text(batch["text"]))
-        return {"sdm": sdm(v, t, gather(batch["pid"]), self.config.temperature)}
+        """L_CMPM (eq. 6-9) and, with `auxiliary`, L_TG-MIM (eq. 3) and L_IS-GVFC (eq. 4-5)."""
+        c, images, text = self.config, batch["image"], self._text_tokens(batch["text"])
+        v, t, pids = gather(self.image_tokens(images)[:, 0]), gather(text[:, 0]), gather(batch["pid"])
+        out = {"cmpm": sdm(v, t, pids, c.temperature)}
+        if not c.auxiliary:
+            return out
+        mask = batch.get("patch_mask")
+        if mask is None:
+            grid, share = self.clip.grid, _TASKS.mask_ratio
+            mask = vfe_tps.random_mask(len(images), grid, 1, share, at.generator).to(images.device)
+        out["tg-mim"] = _TASKS.mim_weight * self.mim(self, images, mask, text, ~self._read(batch["text"]))
+        rows = vfe_tps.sample_images(pids, _TASKS.pairs, same_everywhere(at.generator, pids.device), False)
+        out["is-gvfc"] = vfe_tps.calibration(v[rows], pids[rows], c.temperature)
+        return out
 
     def param_groups(self) -> list[dict[str, Any]]:
-        """Encoders at the recipe's rate, projections at new_rate times it."""
-        old = [p for n, p in self.named_parameters() if not n.endswith("projection.weight")]
-        new = [self.image_projection.weight, self.text_projection.weight]
-        decay = self.config.recipe.weight_decay
-        return [
-            {"params": p, "lr_scale": s, "weight_decay": decay} for p, s in ((old, 1.0), (new, self.config.new_rate))
-        ]
+        """Encoders at the recipe's rate, what is new at new_rate times it."""
+        c = self.config
 
-    def _image(self, images: Tensor) -> Tensor:
-        states = self.vit(pixel_values=(images - self.mean) / self.std).last_hidden_state
-        return self.image_projection(states[:, 0])
+        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+            return 1.0 if name.startswith(("vit.", "bert.")) else c.new_rate, c.recipe.weight_decay
 
-    def _text(self, ids: Tensor) -> Tensor:
+        return optimiser_groups(self.named_parameters(), rule)
+
+    def normalise(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → the values that the ViT reads and TG-MIM predicts."""
+        return (images - self.mean) / self.std
+
+    def image_tokens(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, 1 + P, D), the photograph's feature first."""
+        return self.image_projection(self.vit(pixel_values=self.normalise(images)).last_hidden_state)
+
+    def _read(self, ids: Tensor) -> Tensor:
+        """(B, L) bool: which tokens are read, up to the end of the text."""
         ends = (ids == self.words.end).int().argmax(dim=1)
-        read = torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]
-        states = self.bert(input_ids=ids, attention_mask=read.long()).last_hidden_state
-        return self.text_projection(states[:, 0])
+        return torch.arange(ids.shape[1], device=ids.device) <= ends[:, None]
+
+    def _text_tokens(self, ids: Tensor) -> Tensor:
+        """(B, L) → (B, L, D), the text's feature first."""
+        return self.text_projection(self.bert(input_ids=ids, attention_mask=self._read(ids).long()).last_hidden_state)
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
-        return F.normalize(self._image(images), dim=-1)
+        return F.normalize(self.image_tokens(images)[:, 0], dim=-1)
 
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, D), unit length."""
-        return F.normalize(self._text(ids), dim=-1)
+        return F.normalize(self._text_tokens(ids)[:, 0], dim=-1)
