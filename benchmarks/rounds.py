@@ -30,7 +30,7 @@ from descry.gallery.searching import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session
 from descry.query import Query
-from descry.search import unit
+from descry.search import Term, rank, unit
 
 
 class Stub:
@@ -127,9 +127,36 @@ def measure(items: int, dimension: int, repeats: int) -> dict[str, dict[str, flo
         scores = session.leads.everything
         out[f"next of {len(asker.questions)} questions"] = timed(lambda: asker.next(scores, session.query, {}), repeats)
         session.refine("hat")
+        out |= nine_terms(session.space, model, repeats)
         out["undo and redo"] = timed(lambda: (session.undo(), session.redo()), repeats)
         store.close()
     return out
+
+
+def nine_terms(space: Any, model: Stub, repeats: int) -> dict[str, dict[str, float]]:
+    """Ranking by nine vectors (a composition of two parts, two phrases, two NOT, like and unlike) beside ranking by one,
+    in turns; the ratio is that of each pair.
+    """
+    v = [row for row in model.embed_texts(range(6))]
+    parts = (("sketch", "drawing", v[0] / 2), ("text", "red jacket", v[1] / 2))
+    nine = [Term("sketch+text", "red jacket", 1.0, unit((v[0] + v[1]) / 2), parts=parts)]
+    nine += [Term("text", name, 1.0, vector, "evidence") for name, vector in zip("ab", v[2:4], strict=True)]
+    nine += [Term("not", name, 1.0, vector, "not") for name, vector in zip("cd", v[4:6], strict=True)]
+    marked = Query(wanted="red jacket", liked=space.ids[5:6].tolist(), unliked=space.ids[9:10].tolist())
+    one = [Term("text", "red jacket", 1.0, v[1])]
+    works = {
+        "one query": lambda: rank(space, one, Query(wanted="red jacket")),
+        "round of nine terms": lambda: rank(space, nine, marked),
+    }
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for name, work in list(works.items()) * (repeats + 1):
+        start = time.perf_counter()
+        work()
+        taken[name].append(1000 * (time.perf_counter() - start))
+    ratios = sorted(b / a for a, b in zip(*taken.values(), strict=True))
+    return {name: {"median": statistics.median(ms[1:])} for name, ms in taken.items()} | {
+        "nine terms / one query, no ms": {"median": statistics.median(ratios), "p95": ratios[int(0.95 * repeats)]}
+    }
 
 
 def main() -> None:

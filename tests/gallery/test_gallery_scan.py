@@ -80,9 +80,11 @@ def test_bounds_hold_on_the_worst_of_many():
     half = rows.astype(np.float16)
     exact = half.astype(np.float64) @ asked.T.astype(np.float64)
     block, queries = torch.from_numpy(half), torch.from_numpy(asked)
-    one = np.stack([scan._one(block, q, "half").double().numpy() for q in queries], axis=1)
+    one = np.stack([scan.similarities(snapshot(rows), q[None])[0] for q in asked], axis=1)
+    swept = scan.similarities(snapshot(rows), asked).T
     many = scan._many(block, queries, "brain").double().numpy()
     assert np.abs(one - exact).max() < scan.half_bound(1.0, 512)
+    assert np.abs(swept - exact).max() < 512 * 2.0**-24
     assert np.abs(many - exact).max() < scan.brain_bound(1.0, 512)
 
 
@@ -93,6 +95,15 @@ def test_similarities_are_those_of_all_live_rows():
     live = np.delete(rows, [1, 2, 3], axis=0)
     assert found.shape == (3, 4997)
     np.testing.assert_allclose(found, asked @ live.T, atol=2e-3)
+
+
+@pytest.mark.parametrize("count", [1, 2, 9])
+@pytest.mark.parametrize(("cuts", "dead"), [((), ()), ((300,), (5, 700)), ((1, 299, 556), (0, 1, 2, 899))])
+def test_one_pass_compares_every_vector_with_every_row(count, cuts, dead):
+    rows, asked = unit_rows(900, 32), unit_rows(count, 32, seed=3)
+    found = scan.similarities(snapshot(rows, cuts, dead), asked)
+    live = np.delete(rows.astype(np.float16).astype(np.float64), list(dead), axis=0)
+    np.testing.assert_allclose(found, asked @ live.T, atol=scan.half_bound(1.0, 32))
 
 
 def test_answers_do_not_depend_on_threads():

@@ -6,9 +6,9 @@ float64.
 
 Letters: N live rows, D dimension, T query vectors, k results, ε bound on the error of a low-precision cosine.
 
-On a processor, PyTorch's float16 matrix-vector product reads stored rows as fast as memory delivers them; for many
-queries at once a bfloat16 matrix product over cached blocks wins. Where a processor lacks the instructions for either,
-float32 takes its place (`routes`).
+On a processor, PyTorch's float16 matrix-vector product reads stored rows as fast as memory delivers them; several
+vectors are compared in one pass in float32 over cached blocks, and for the best of many queries a bfloat16 product of
+such blocks wins. Where a processor lacks the instructions for either, float32 takes its place (`routes`).
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from .contract import Snapshot
 
 BLOCK = 16384
 STEP = 1024
+SWEEP = 256
+"""Rows that one thread widens at a time; in float32 they stay in its cache."""
 SMALL = 4096
 FEW = 6
 HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
@@ -57,16 +59,32 @@ def brain_bound(norm: float, dimension: int) -> float:
 
 
 def similarities(snapshot: Snapshot, vectors: np.ndarray) -> np.ndarray:
-    """(T, D) → (T, N) float32 cosines of every live row, columns as in snapshot.ids; off by at most `half_bound`."""
+    """(T, D) → (T, N) float32 cosines of every live row, columns as in snapshot.ids; off by at most `half_bound`.
+
+    Several vectors are compared in one pass: a few rows at a time are widened to float32 in the processor's cache and
+    multiplied with all of them, so that nine vectors cost little more than one.
+    """
     queries = _queries(snapshot, vectors)
     out = np.empty((len(queries), len(snapshot)), np.float32)
     if len(snapshot) == 0:
         return out
-    route = routes()[0]
-    places = None if snapshot.rows is None else torch.from_numpy(snapshot.rows)
-    for row, query in zip(out, queries, strict=True):
-        scores = torch.cat([_one(torch.from_numpy(b), query, route) for b in snapshot.blocks])
-        torch.from_numpy(row).copy_(scores if places is None else scores[places])
+    stored = torch.from_numpy(out)
+    if snapshot.rows is not None:
+        stored = torch.empty((len(queries), sum(map(len, snapshot.blocks))))
+    start, at_once = 0, SWEEP * torch.get_num_threads()
+    room = torch.empty((at_once, queries.shape[1]))
+    for block in map(torch.from_numpy, snapshot.blocks):
+        if len(queries) == 1 and routes()[0] == "half":
+            stored[0, start : start + len(block)] = torch.mv(block, queries[0].half())
+            start += len(block)
+            continue
+        for i in range(0, len(block), at_once):
+            part = block[i : i + at_once]
+            single = room[: len(part)].copy_(part)
+            torch.mm(queries, single.t(), out=stored[:, start : start + len(part)])
+            start += len(part)
+    if snapshot.rows is not None:
+        torch.index_select(stored, 1, torch.from_numpy(snapshot.rows), out=torch.from_numpy(out))
     return out
 
 
@@ -192,15 +210,6 @@ def _tightened(
     rows, owner = rows[inside], owner[inside]
     order = np.argsort(owner, kind="stable")
     return np.split(rows[order], np.searchsorted(owner[order], np.arange(1, len(best))))
-
-
-def _one(block: Tensor, query: Tensor, route: str) -> Tensor:
-    """(rows,) products of a float16 block with one float32 query."""
-    if route == "half":
-        return torch.mv(block, query.half())
-    return torch.cat(
-        [torch.mv(block[i : i + BLOCK].float(), query) for i in range(0, len(block), BLOCK)] or [query[:0]]
-    )
 
 
 def _many(block: Tensor, queries: Tensor, route: str, scratch: Scratch | None = None) -> Tensor:
