@@ -134,10 +134,10 @@ def measure(items: int, dimension: int, repeats: int) -> dict[str, dict[str, flo
 
 
 def nine_terms(space: Any, model: Stub, repeats: int) -> dict[str, dict[str, float]]:
-    """Ranking by nine vectors (a composition of two parts, two phrases, two NOT, like and unlike) beside ranking by one,
-    in turns; the ratio is that of each pair.
+    """Ranking by nine vectors (a composition of two parts, two phrases, two NOT, like, unlike) beside ranking by one, in
+    turns; the ratio is that of each pair.
     """
-    v = [row for row in model.embed_texts(range(6))]
+    v = list(model.embed_texts(range(6)))
     parts = (("sketch", "drawing", v[0] / 2), ("text", "red jacket", v[1] / 2))
     nine = [Term("sketch+text", "red jacket", 1.0, unit((v[0] + v[1]) / 2), parts=parts)]
     nine += [Term("text", name, 1.0, vector, "evidence") for name, vector in zip("ab", v[2:4], strict=True)]
