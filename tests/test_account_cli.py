@@ -111,7 +111,7 @@ def test_findings_and_dates(place, capsys) -> None:
     assert "kept until purged" in said(capsys, "keep", "north gate", "--until", "never", *gallery)
     assert "2027-01-31" in said(capsys, "keep", "north gate", "--until", "soon", *gallery, status=2)
     assert "or neither" in said(capsys, "keep", "north gate", *gallery, status=2)
-    assert said(capsys, "keep", *gallery).startswith("north gate: kept until purged (1 rounds, 1 findings, last worked")
+    assert said(capsys, "keep", *gallery).startswith("north gate: kept until purged (1 round, 1 finding, last used")
     assert [row["name"] for row in told(capsys, "keep", *gallery)] == ["north gate"]
 
 

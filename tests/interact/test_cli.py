@@ -91,6 +91,33 @@ def test_a_whole_inquiry(place, capsys, tmp_path) -> None:
     assert run(capsys, "inquiry", "list", gallery)[1].strip() == "no inquiry yet"
 
 
+def test_each_action_is_a_verb_of_its_own(place, capsys, monkeypatch) -> None:
+    """Words stand on the line, the gallery comes first everywhere, and counts agree with their nouns."""
+    root, sketch = place
+    gallery = root / "gallery"
+    status, _, err = run(capsys, "inquiry", "new", gallery, "verbs", "a red top", "no hat", "--sketch", sketch, "-k", 3)
+    assert status == 0, err
+    assert "→ 1. 1 sketch, red top, NOT hat" in err, "the first round says what was asked"
+    assert run(capsys, "inquiry", "refine", gallery, "verbs", "blue trousers")[0] == 0
+    assert run(capsys, "inquiry", "answer", gallery, "verbs", "jeans=unknown")[0] == 0
+    status, _, err = run(capsys, "inquiry", "answer", gallery, "verbs", "jeens=no")
+    assert status == 2
+    assert "did you mean 'jeans'" in err
+    assert "Is the person" in run(capsys, "inquiry", "show", gallery, "verbs")[2]
+    assert run(capsys, "finding", gallery, "verbs", "--item", 3)[0] == 0
+    earlier = run(capsys, "finding", "verbs", "--gallery", gallery)
+    assert earlier[0] == 0, "the earlier order is still read"
+    assert "write descry finding GALLERY NAME" in earlier[2]
+    assert earlier[1] == run(capsys, "finding", gallery, "verbs")[1]
+    assert "(3 rounds, 1 finding, last used" in run(capsys, "keep", gallery)[1]
+    assert run(capsys, "inquiry", "refine", "--help")[1].count("GALLERY NAME WORDS") == 1
+    monkeypatch.setattr("sys.stdin", io.StringIO("like 1\ngo 1\nquit\n"))
+    status, _, err = run(capsys, "chat", gallery, "verbs", "-k", 3)
+    assert status == 0
+    assert "liked" in err, "commands with numbers need no slash"
+    assert run(capsys, "inquiry", "delete", gallery, "verbs")[0] == 0
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -27,7 +27,20 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "doctor": ("doctor:doctor", "what this machine can do, and one line of advice for each problem"),
     },
     "Search in rounds": {
-        "inquiry": ("inquiry:inquiry", "rounds of search that are kept: new, refine, mark, undo, show, replay, export"),
+        "inquiry new": ("inquiry:new", "begin an inquiry: rounds of search that are kept"),
+        "inquiry refine": ("inquiry:refine", "add words"),
+        "inquiry mark": ("inquiry:mark", "mark leads as close, or as not the person"),
+        "inquiry ask": ("inquiry:ask", "the questions whose answers would narrow the search most"),
+        "inquiry answer": ("inquiry:answer", "answer a question: yes, no or unknown"),
+        "inquiry undo": ("inquiry:undo", "go back to the round before"),
+        "inquiry redo": ("inquiry:redo", "go forward again"),
+        "inquiry go": ("inquiry:go", "go to any round"),
+        "inquiry show": ("inquiry:show", "the current round and its leads"),
+        "inquiry why": ("inquiry:why", "why one lead stands above another"),
+        "inquiry list": ("inquiry:list_", "the inquiries of a gallery"),
+        "inquiry replay": ("inquiry:replay", "whether every round still gives the same order"),
+        "inquiry export": ("inquiry:export", "all rounds as JSON"),
+        "inquiry delete": ("inquiry:delete", "remove an inquiry, or one round with what followed"),
         "chat": ("inquiry:chat", "converse with a gallery in the terminal"),
         "finding": ("report:finding", "mark an item for follow-up, or set it aside, and say why"),
         "report": ("report:report", "write an inquiry down: HTML, JSON or CSV"),
@@ -74,6 +87,10 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
 }
 VERBS = {verb: row for group in GROUPS.values() for verb, row in group.items()}
+NOUNS = {noun: [v for v in VERBS if v.startswith(f"{noun} ")] for noun in {v.split()[0] for v in VERBS if " " in v}}
+
+RENAMED = {"finding": "GALLERY NAME", "report": "GALLERY NAME", "keep": "GALLERY [NAME]"}
+"""Verbs whose gallery was an option until version 0.2; --gallery is still read, with a note, until version 0.3."""
 
 HELP = ("-h", "--help")
 
@@ -125,19 +142,36 @@ def _run(args: list[str]) -> int:
     if args[0] in ("--version", "-V", "version"):
         print(f"descry {__version__}")
         return 0
-    nouns = {verb.split()[0] for verb in VERBS if " " in verb}
     if args[0] == "help":
         return _run([*args[1:], "--help"])
-    verb = " ".join(args[:2]) if args[0] in nouns else args[0]
-    if args[0] in nouns and (len(args) == 1 or args[1] in HELP):
-        print(overview(args[0]))
+    noun = args[0] if args[0] in NOUNS else ""
+    if noun and (len(args) == 1 or args[1] in HELP):
+        print(overview(noun))
         return 0 if len(args) > 1 else 2
+    verb = " ".join(args[:2]) if noun else args[0]
     if verb not in VERBS:
-        close = nearest(verb, list(VERBS)).partition(" allowed: ")[0]
-        close = "" if close.startswith("allowed:") else f" {close}"
-        print(f"descry: there is no command {verb!r};{close} see descry --help", file=sys.stderr)
+        print(f"descry: {_unknown(noun, verb)}", file=sys.stderr)
         return 2
-    return _call(verb, args[len(verb.split()) :])
+    return _call(verb, _renamed(verb, args[len(verb.split()) :]))
+
+
+def _unknown(noun: str, verb: str) -> str:
+    """What to say of a command that does not exist: the nearest that does."""
+    if noun:
+        return f"there is no action {verb.removeprefix(noun).strip()!r}; {nearest(verb, NOUNS[noun])}"
+    close = nearest(verb, [v for v in VERBS if " " not in v] + sorted(NOUNS)).partition(" allowed: ")[0]
+    return f"there is no command {verb!r};{'' if close.startswith('allowed:') else f' {close}'} see descry --help"
+
+
+def _renamed(verb: str, args: list[str]) -> list[str]:
+    """Arguments in today's order where an earlier one was given."""
+    at = next((n for n, a in enumerate(args) if a.partition("=")[0] == "--gallery"), None)
+    if verb not in RENAMED or at is None:
+        return args
+    print(f"note: --gallery is going to be dropped; write descry {verb} {RENAMED[verb]}", file=sys.stderr)
+    _, equals, value = args[at].partition("=")
+    taken = 1 if equals else 2
+    return [value if equals else (args[at + 1 : at + 2] or [""])[0], *args[:at], *args[at + taken :]]
 
 
 def function_of(verb: str) -> Callable[..., int]:
@@ -163,11 +197,7 @@ def overview(noun: str = "") -> str:
     lines = ["descry: find a person from a sketch, words, or both. Results are leads, never identifications.", ""]
     lines += ["usage: descry VERB …      descry VERB --help explains one", ""]
     for group, verbs in GROUPS.items():
-        shown = [
-            f"  {verb:<{width}}  {text}"
-            for verb, (_, text) in verbs.items()
-            if verb.startswith(f"{noun} " * bool(noun))
-        ]
+        shown = [f"  {verb:<{width}}  {text}" for verb, (_, text) in verbs.items() if verb in NOUNS.get(noun, verbs)]
         lines += [f"{group}:", *shown, ""] if shown else []
     return "\n".join([*lines, EXITS])
 

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -18,12 +18,14 @@ from ..errors import DescryError, Locked, UsageError
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
   yes, no, don't know  answers the question asked
-  /like 3  /unlike 1 2 marks leads by their rank      /closest 4   of those shown, the most similar
-  /ask on|off          questions after every round    /chips       what is looked for; /off 2, /flip 2, /drop 2 change
-  it /why 1 2             why one lead stands above another
-  /undo  /redo  /go 3  other rounds                   /tree        all rounds
-  /sketch FILE         add a sketch                   /image FILE  add a photograph of the person
-  /help  /quit"""
+  /like 3  /unlike 1 2 mark leads by their rank
+  /closest 4           of those shown, the most similar
+  /chips               the phrases searched for; /off 2, /flip 2, /drop 2 change one
+  /why 1 2             why one lead stands above another
+  /sketch FILE         add a sketch; /image FILE adds a photograph of the person
+  /ask on|off          a question after every round
+  /undo /redo /go 3    other rounds; /tree shows all
+  /help /quit          the slash may be left out of commands without a number or file"""
 ANSWERS = {
     **dict.fromkeys(("yes", "y", "yeah", "yep"), "yes"),
     **dict.fromkeys(("no", "n", "nope"), "no"),
@@ -37,7 +39,7 @@ def chat(
     /,
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
-    k: int = 10,
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     model: str = "",
     sheet: Path | None = None,
 ) -> int:
@@ -88,6 +90,8 @@ def _line() -> str | None:
 
 BARE = ("help", "quit", "exit", "undo", "redo", "chips", "tree")
 """Commands that are understood without a slash, since nobody looks like that."""
+NUMBERED = ("like", "unlike", "clear", "closest", "go", "off", "flip", "drop", "why")
+"""Commands that are understood without a slash when only numbers follow."""
 
 
 class Chat:
@@ -115,7 +119,7 @@ class Chat:
         if self.question and answer:
             question, self.question = self.question, None
             self.session.answer(question, answer)
-        elif line.lower() in BARE:
+        elif line.lower() in BARE or _numbered(line.lower()):
             return self.hear(f"/{line.lower()}")
         elif line.startswith("/"):
             word, *rest = line[1:].split()
@@ -166,10 +170,10 @@ class Chat:
     def show(self) -> None:
         """The leads, as pictures where the terminal can, and the next question."""
         from ..gallery.results import contact_sheet
-        from .inquiry import Shown, tell
+        from .inquiry import Leads, tell
 
         tell(self.session, False)
-        _picture(self.sheet, lambda path: contact_sheet(Shown(self.session).leads, path))
+        _picture(self.sheet, lambda path: contact_sheet(Leads(self.session).leads, path))
         self._next_question()
 
     def _next_question(self) -> None:
@@ -238,6 +242,11 @@ class Chat:
         self.asking = rest != ["off"]
         self.question = None
         return self.asking
+
+
+def _numbered(line: str) -> bool:
+    word, *rest = line.split()
+    return word in NUMBERED and bool(rest) and all(r.isdigit() for r in rest)
 
 
 def _numbers(words: list[str]) -> list[int]:

@@ -1,4 +1,4 @@
-"""descry inquiry: rounds of search that are kept beside the gallery."""
+"""descry inquiry: rounds of search that are kept, and can be undone, branched and replayed. One function per verb."""
 
 from __future__ import annotations
 
@@ -6,102 +6,334 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
 from ..errors import UsageError, nearest
+from ..escape import counted
 from .absence import calibrate
 from .chat import chat
+from .machine import Flag, Json
 from .report import refuse_address
 
-__all__ = ["calibrate", "chat", "inquiry"]
+__all__ = ["calibrate", "chat"]
 
-ACTIONS = (
-    *("new", "refine", "mark", "answer", "ask", "undo", "redo", "go"),
-    *("show", "list", "why", "replay", "export", "delete"),
-)
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
-Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
+Gallery = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY", help="a folder made by descry index.")]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="name of the inquiry.")]
+Words = Annotated[
+    tuple[str, ...],
+    tyro.conf.Positional,
+    tyro.conf.arg(metavar="WORDS", help='what is seen, or not: "red jacket, no backpack".'),
+]
+Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option; may be repeated.")]
+Not = Annotated[
+    tuple[str, ...], tyro.conf.arg(name="not", help="a phrase that must not hold, as --not backpack; may be repeated.")
+]
 
 
-def inquiry(
-    action: tyro.conf.Positional[str],
-    gallery: tyro.conf.Positional[Path],
-    name: tyro.conf.Positional[str] = "inquiry",
-    /,
-    sketch: tuple[str, ...] = (),
-    image: tuple[str, ...] = (),
-    text: tuple[str, ...] = (),
-    not_: Not = (),
-    replace: Flag = False,
-    like: tuple[int, ...] = (),
-    unlike: tuple[int, ...] = (),
-    clear: tuple[int, ...] = (),
-    closest: int = 0,
-    answer: tuple[str, ...] = (),
-    round_: Annotated[int, tyro.conf.arg(name="round")] = 0,
-    ranks: tuple[int, int] = (1, 2),
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 20,
-    model: str = "",
-    sheet: Path | None = None,
-    json_: Json = False,
-) -> int:
-    """Search in rounds that can be undone, branched and replayed. An inquiry is kept in the gallery's inquiries.db.
+@dataclass(frozen=True)
+class Shown:
+    """How the round is shown.
 
     Args:
-        action: new, refine, mark, answer, ask, undo, redo, go, show, list, why, replay, export or delete.
-        gallery: a folder made by descry index.
-        name: name of the inquiry; list needs none.
-        sketch: for new, a drawing of the person; may be repeated.
-        image: for new, a photograph of the person; may be repeated.
-        text: for new and refine, free words such as "red jacket, no backpack"; may be repeated.
-        not_: for new and refine, a phrase that must not hold, without a negation, as --not backpack; may be repeated.
-        replace: for refine, let new phrases stand for old ones that contradict them.
-        like: for mark, id of an item that is close; may be repeated.
-        unlike: for mark, id of an item that is not the person; may be repeated.
-        clear: for mark, id of an item whose mark is taken back; may be repeated.
-        closest: for mark, id of the item that is the closest of those shown.
-        answer: for answer, key=yes, key=no or key=unknown, with a key that ask shows; may be repeated.
-        round_: for go, number of the round to show; for delete, of the round to remove with all that was made from it,
-            and the whole inquiry when left out.
-        ranks: for why, two ranks of the round on show.
         k: how many leads to show.
         model: where the gallery's model now lies, if it was moved.
         sheet: also write a contact sheet to this picture.
         json_: print JSON.
     """
-    if action not in ACTIONS:
-        raise UsageError(f"there is no action {action!r}; {nearest(action, ACTIONS)}")
-    if action == "list":
-        return _list(gallery, json_)
-    if sheet:
-        from .report import outside
 
-        outside(sheet, gallery)
+    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 20
+    model: str = ""
+    sheet: Path | None = None
+    json_: Json = False
+
+    @contextmanager
+    def round(self, gallery: Path, name: str, fresh: bool = False) -> Iterator[Any]:
+        """The session to act on; the round that is then current is printed when the act succeeded."""
+        if self.sheet:
+            from .report import outside
+
+            outside(self.sheet, gallery)
+        with opened(gallery, name, self.model, self.k, fresh) as session:
+            yield session
+            tell(session, self.json_, self.sheet)
+
+
+Show = Annotated[Shown, tyro.conf.arg(name="")]
+
+
+def new(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    words: Words = (),
+    /,
+    text: Text = (),
+    not_: Not = (),
+    sketch: tuple[str, ...] = (),
+    image: tuple[str, ...] = (),
+    show: Show = Shown(),
+) -> int:
+    """Begin an inquiry with words, sketches, photographs, or several of them.
+
+    Args:
+        sketch: a drawing of the person; may be repeated.
+        image: a photograph of the person; may be repeated.
+    """
     from ..search import unread
 
-    fresh = action == "new"
-    with opened(gallery, name, model, k, fresh) as session:
-        if action in ("replay", "export", "delete", "ask", "why"):
-            return _ACTIONS[action](session, name, round_, ranks, json_)
-        if fresh:
-            query = _query(sketch, image, text, not_)
-            unread(session.model, query)  # words that the model does not know at all are refused
-            session.ask(query)
-        elif action == "refine":
-            _refine(session, text, not_, replace)
-        elif action == "mark":
-            _mark(session, like, unlike, clear, closest)
-        elif action == "answer":
-            _answer(session, answer)
-        elif action == "go":
-            session.go(round_)
-        elif action in ("undo", "redo"):
-            getattr(session, action)()
-        tell(session, json_, sheet)
+    with show.round(gallery, name, fresh=True) as session:
+        query = _query(sketch, image, words + text, not_)
+        unread(session.model, query)  # words that the model does not know at all are refused
+        session.ask(query, _asked(query))
+    return 0
+
+
+def refine(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    words: Words = (),
+    /,
+    text: Text = (),
+    not_: Not = (),
+    replace: Flag = False,
+    show: Show = Shown(),
+) -> int:
+    """Add words to the newest round.
+
+    Args:
+        replace: let new phrases take the place of old ones that contradict them.
+    """
+    with show.round(gallery, name) as session:
+        _refine(session, words + text, not_, replace)
+    return 0
+
+
+def mark(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    /,
+    like: tuple[int, ...] = (),
+    unlike: tuple[int, ...] = (),
+    clear: tuple[int, ...] = (),
+    closest: int = 0,
+    show: Show = Shown(),
+) -> int:
+    """Mark leads as close or as not the person, and search again.
+
+    Args:
+        like: id of an item that is close; may be repeated.
+        unlike: id of an item that is not the person; may be repeated.
+        clear: id of an item whose mark is taken back; may be repeated.
+        closest: id of the item that is the closest of those shown.
+    """
+    with show.round(gallery, name) as session:
+        if like or unlike or clear or not closest:
+            session.mark(like, unlike, clear)
+        if closest:
+            session.closest(closest)
+    return 0
+
+
+def answer(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    answers: tyro.conf.Positional[tuple[str, ...]] = (),
+    /,
+    answer: tuple[str, ...] = (),
+    show: Show = Shown(),
+) -> int:
+    """Answer questions, and search again.
+
+    Args:
+        answers: KEY=yes, KEY=no or KEY=unknown, with a key that descry inquiry ask shows.
+        answer: the same as an option; may be repeated.
+    """
+    from ..interact.questions import vocabulary
+
+    questions = {q.key: q for q in vocabulary()}
+    with show.round(gallery, name) as session:
+        if not answers and not answer:
+            raise UsageError("no answer was given; write backpack=yes with a key that descry inquiry ask shows")
+        for text in answers + answer:
+            key, equals, word = text.partition("=")
+            if not equals or key not in questions:
+                raise UsageError(
+                    f"{text} was given; write KEY=yes, KEY=no or KEY=unknown; {nearest(key, list(questions))}"
+                )
+            session.answer(questions[key], word)
+    return 0
+
+
+def show(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+    """Show the current round: its leads, and the tree of rounds."""
+    with show.round(gallery, name):
+        return 0
+
+
+def undo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+    """Go back to the round before."""
+    with show.round(gallery, name) as session:
+        session.undo()
+    return 0
+
+
+def redo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+    """Go forward again to the round that was undone."""
+    with show.round(gallery, name) as session:
+        session.redo()
+    return 0
+
+
+def go(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    /,
+    round_: Annotated[int, tyro.conf.arg(name="round")] = 0,
+    show: Show = Shown(),
+) -> int:
+    """Go to any round; what follows branches off there.
+
+    Args:
+        round_: number of the round.
+    """
+    with show.round(gallery, name) as session:
+        session.go(round_)
+    return 0
+
+
+def list_(gallery: Gallery, /, json_: Json = False) -> int:
+    """The inquiries of a gallery, a line each.
+
+    Args:
+        json_: print JSON: the names.
+    """
+    from ..interact.store import FILE, InquiryStore
+
+    names = []
+    if (gallery / FILE).exists():
+        store = InquiryStore(gallery)
+        names = store.names()
+        store.close()
+    print(json.dumps(names) if json_ else "\n".join(names) or "no inquiry yet")
+    return 0
+
+
+def ask(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Json = False) -> int:
+    """The questions whose answers would narrow the search most.
+
+    Args:
+        model: where the gallery's model now lies, if it was moved.
+        json_: print JSON.
+    """
+    from ..interact.questions import Asker, vocabulary
+
+    with opened(gallery, name, model) as session:
+        asker = Asker.of(session.space, session.model, vocabulary())
+        found = asker.next(session.leads.everything, session.query, session.inquiry.current.asked, k=5)
+    if json_:
+        print(json.dumps([{"key": q.key, "question": q.text, "gain": round(g, 4)} for q, g in found], indent=1))
+    else:
+        for question, gain in found:
+            print(f"{question.text}  (gain {gain:.2f} bits; answer {question.key}=yes|no|unknown)")
+    if not found:
+        print(asker.why_none or "no question is left: everything the model can read was said or asked", file=sys.stderr)
+    return 0
+
+
+def why(
+    gallery: Gallery, name: Name = "inquiry", /, ranks: tuple[int, int] = (1, 2), model: str = "", json_: Json = False
+) -> int:
+    """Why one lead of the current round stands above another, phrase by phrase.
+
+    Args:
+        ranks: the two ranks.
+        model: where the gallery's model now lies, if it was moved.
+        json_: print JSON.
+    """
+    with opened(gallery, name, model) as session:
+        rows = session.leads.why(*ranks)
+    if json_:
+        print(json.dumps([{"kind": k, "label": label, "difference": d} for k, label, d in rows], indent=1))
+    else:
+        print(f"why rank {ranks[0]} stands above rank {ranks[1]}:")
+        for kind, label, gap in rows:
+            print(f"  {gap:+8.3f}  {'NOT ' if kind == 'not' else ''}{label}  ({kind})")
+    return 0
+
+
+def replay(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Json = False) -> int:
+    """Search every round again and say whether the order is the same; exit status 1 when one is not.
+
+    Args:
+        model: where the gallery's model now lies, if it was moved.
+        json_: print JSON.
+    """
+    with opened(gallery, name, model) as session:
+        rows = [{"round": made.number, "same": same} for made, same in session.replay()]
+        moved = bool(session.inquiry.current and session.inquiry.current.snapshot != session.space.snapshot)
+    if json_:
+        print(json.dumps({"rounds": rows, "gallery_changed": moved}, indent=1))
+    else:
+        for row in rows:
+            print(f"round {row['round']}: {'the same order' if row['same'] else 'another order'}")
+        if moved:
+            print("the gallery has changed since the last round was made", file=sys.stderr)
+    return 0 if all(row["same"] for row in rows) else 1
+
+
+def export(gallery: Gallery, name: Name = "inquiry", /, json_: Json = False) -> int:
+    """Print all rounds as JSON; pictures leave as digests.
+
+    Args:
+        json_: accepted for scripts; the output is always JSON.
+    """
+    from ..audit import commitment
+    from ..interact import rounds
+    from ..interact.account import ref_of
+    from .report import kept
+
+    with kept(gallery) as (_, store):
+        found = store.load(name)
+        made = [rounds.to_json(found.rounds[n]) for n in sorted(found.rounds)]
+        text = json.dumps({"inquiry": name, "head": found.head, "rounds": made}, indent=1)
+        key = store.key(name)
+        facts = {"inquiry": ref_of(key), "format": "rounds", "file": commitment(key, "report", text)}
+        store.audit.append("export", of="inquiry", **facts)
+    print(text)
+    return 0
+
+
+def delete(
+    gallery: Gallery,
+    name: Name = "inquiry",
+    /,
+    round_: Annotated[int, tyro.conf.arg(name="round")] = 0,
+    model: str = "",
+    json_: Json = False,
+) -> int:
+    """Remove an inquiry for good, or one round with all that was made from it.
+
+    Args:
+        round_: number of the round; left out, the whole inquiry with its pictures and its key goes.
+        model: where the gallery's model now lies, if it was moved.
+        json_: print JSON.
+    """
+    if round_:
+        with opened(gallery, name, model) as session:
+            gone = session.delete(round_)
+        told: dict[str, Any] = {"inquiry": name, "rounds": gone}
+        print(json.dumps(told) if json_ else f"deleted rounds {', '.join(map(str, gone))}")
+        return 0
+    from .. import purge
+    from .report import kept
+
+    with kept(gallery) as (holder, store):
+        done = purge.run(holder, store, purge.plan(holder, store, [name]))
+    told = {"inquiry": name, "removed": done.to_json()}
+    print(json.dumps(told, indent=1) if json_ else f"deleted inquiry {name!r} with its pictures and its key, for good")
     return 0
 
 
@@ -129,18 +361,6 @@ def opened(path: Path, name: str, model: str = "", k: int = 20, fresh: bool = Fa
             store.close()
 
 
-def _list(gallery: Path, as_json: bool) -> int:
-    from ..interact.store import FILE, InquiryStore
-
-    names = []
-    if (gallery / FILE).exists():
-        store = InquiryStore(gallery)
-        names = store.names()
-        store.close()
-    print(json.dumps(names) if as_json else "\n".join(names) or "no inquiry yet")
-    return 0
-
-
 def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...], unwanted: tuple[str, ...]) -> Any:
     from .. import language as chips
     from ..query import Part, Query
@@ -160,6 +380,14 @@ def tell_unclear(texts: tuple[str, ...]) -> None:
 
     for piece in (piece for text in texts for piece in read(text).unclear):
         print(f"not understood and left out: “{piece}”; say what is there, or “no …”", file=sys.stderr)
+
+
+def _asked(query: Any) -> str:
+    """What a first round asks, for the tree: its phrases and how many pictures."""
+    from ..language import chips_of
+
+    pictures = [("sketch", len(query.sketches)), ("photograph", len(query.photos))]
+    return ", ".join([counted(n, kind) for kind, n in pictures if n] + [str(c) for c in chips_of(query)])
 
 
 def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], replace: bool) -> None:
@@ -182,35 +410,13 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
     session.ask(chips.added(session.query, new, old), ", ".join(map(str, new)))
 
 
-def _mark(session: Any, like: tuple[int, ...], unlike: tuple[int, ...], clear: tuple[int, ...], closest: int) -> None:
-    if like or unlike or clear or not closest:
-        session.mark(like, unlike, clear)
-    if closest:
-        session.closest(closest)
-
-
-def _answer(session: Any, answers: tuple[str, ...]) -> None:
-    from ..interact.questions import vocabulary
-
-    questions = {q.key: q for q in vocabulary()}
-    if not answers:
-        raise UsageError("no answer was given; write --answer backpack=yes with a key that ask shows")
-    for text in answers:
-        key, equals, word = text.partition("=")
-        if not equals or key not in questions:
-            raise UsageError(
-                f"--answer {text} was given; write key=yes, key=no or key=unknown; {nearest(key, list(questions))}"
-            )
-        session.answer(questions[key], word)
-
-
 def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
     """Print the round on show: tree, chips and leads; data to stdout, the rest to stderr."""
     from ..gallery.results import contact_sheet
     from ..interact import rounds
     from .results import shown
 
-    found = Shown(session)
+    found = Leads(session)
     if sheet:
         contact_sheet(found.leads, sheet)
         print(f"contact sheet: {sheet}", file=sys.stderr)
@@ -244,13 +450,13 @@ def _notice(session: Any) -> str:
     return f"uncalibrated: {fault}" if fault else str(session.notice(found))
 
 
-class Shown:
+class Leads:
     """The leads on show with the gallery's items."""
 
     def __init__(self, session: Any):
         current = session.inquiry.current
         if current is None:
-            raise UsageError("the inquiry has no round; begin another one with new")
+            raise UsageError("the inquiry has no round; begin another one with descry inquiry new")
         found = {item.id: item for item in session.gallery.items(current.ids)}
         self.leads = [(found[i], score) for i, score in current.results if i in found]
         self.paths = [found[i].path if i in found else "(removed from the gallery)" for i in current.ids]
@@ -258,74 +464,3 @@ class Shown:
 
     def __len__(self) -> int:
         return len(self.leads)
-
-
-def _replay(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
-    rows = [{"round": made.number, "same": same} for made, same in session.replay()]
-    moved = session.inquiry.current and session.inquiry.current.snapshot != session.space.snapshot
-    if as_json:
-        print(json.dumps({"rounds": rows, "gallery changed": bool(moved)}, indent=1))
-    else:
-        for row in rows:
-            print(f"round {row['round']}: {'the same order' if row['same'] else 'another order'}")
-        if moved:
-            print("the gallery has changed since the last round was made", file=sys.stderr)
-    return 0 if all(row["same"] for row in rows) else 1
-
-
-def _export(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
-    from ..audit import commitment
-    from ..interact import rounds
-    from ..interact.account import ref_of
-
-    made = [rounds.to_json(session.inquiry.rounds[n]) for n in sorted(session.inquiry.rounds)]
-    text = json.dumps({"inquiry": name, "head": session.inquiry.head, "rounds": made}, indent=1)
-    key = session.store.key(name)
-    facts = {"inquiry": ref_of(key), "format": "rounds", "file": commitment(key, "report", text)}
-    session.store.audit.append("export", of="inquiry", **facts)
-    print(text)
-    return 0
-
-
-def _delete(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
-    if round_:
-        gone = session.delete(round_)
-        told = {"inquiry": name, "rounds": gone}
-        print(json.dumps(told) if as_json else f"deleted rounds {', '.join(map(str, gone))}")
-    else:
-        from .. import purge
-
-        done = purge.run(session.gallery, session.store, purge.plan(session.gallery, session.store, [name]))
-        told = {"inquiry": name, "removed": done.to_json()}
-        said = f"deleted inquiry {name!r} with its pictures and its key, for good"
-        print(json.dumps(told, indent=1) if as_json else said)
-    return 0
-
-
-def _ask(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
-    from ..interact.questions import Asker, vocabulary
-
-    asker = Asker.of(session.space, session.model, vocabulary())
-    found = asker.next(session.leads.everything, session.query, session.inquiry.current.asked, k=5)
-    if as_json:
-        print(json.dumps([{"key": q.key, "question": q.text, "gain": round(g, 4)} for q, g in found], indent=1))
-    else:
-        for question, gain in found:
-            print(f"{question.text}  (gain {gain:.2f} bits; --answer {question.key}=yes|no|unknown)")
-    if not found:
-        print(asker.why_none or "no question is left: everything the model can read was said or asked", file=sys.stderr)
-    return 0
-
-
-def _why(session: Any, name: str, round_: int, ranks: tuple[int, int], as_json: bool) -> int:
-    rows = session.leads.why(*ranks)
-    if as_json:
-        print(json.dumps([{"kind": k, "label": label, "difference": d} for k, label, d in rows], indent=1))
-    else:
-        print(f"why rank {ranks[0]} stands above rank {ranks[1]}:")
-        for kind, label, gap in rows:
-            print(f"  {gap:+8.3f}  {'NOT ' if kind == 'not' else ''}{label}  ({kind})")
-    return 0
-
-
-_ACTIONS = {"replay": _replay, "export": _export, "delete": _delete, "ask": _ask, "why": _why}

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..escape import counted
 from ..times import day
 from .report import kept
 
@@ -65,7 +66,10 @@ def _would(plan: Any, as_json: bool) -> int:
         print(f"would remove the inquiry {name!r}")
     for row in told["rounds"]:
         print(f"would remove round {row['number']} of {row['inquiry']!r}: asked with a picture of such an item")
-    print(f"would remove {told['items']} items, {told['findings']} findings, {told['days']} keys of days")
+    counts = [
+        counted(told[key], noun) for key, noun in (("items", "item"), ("findings", "finding"), ("days", "day key"))
+    ]
+    print(f"would remove {', '.join(counts)}")
     return 0
 
 
@@ -74,8 +78,9 @@ def _tell(done: Any, gallery: Path, as_json: bool) -> int:
         print(json.dumps(done.to_json(), indent=1))
     else:
         print(
-            f"removed {done.inquiries} inquiries, {done.rounds} rounds of others, {done.findings} findings, "
-            f"{done.items} items, {done.days} keys of days\nhead of the account: {done.head}"
+            f"removed {counted(done.inquiries, 'inquiry')}, {counted(done.rounds, 'round')} of others, "
+            f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days\n"
+            f"head of the account: {done.head}"
         )
     if done.still_on_disk:
         print(

@@ -13,17 +13,16 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
+from ..escape import counted
 from ..times import day
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+from .machine import Flag, Json
 
 
 def report(
+    gallery: tyro.conf.Positional[Path],
     inquiry: tyro.conf.Positional[str],
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
-    gallery: Path = Path("gallery"),
     blur_others: Flag = False,
     redact_paths: Flag = False,
     json_: Json = False,
@@ -31,9 +30,9 @@ def report(
     """Write an inquiry down: every round with what was asked, the first ten and what changed; findings and runner-ups.
 
     Args:
-        inquiry: its name.
+        gallery: a folder made by descry index.
+        inquiry: name of the inquiry.
         out: the file to write: .html (pictures inside, opens without a network), .json or .csv.
-        gallery: the folder made by descry index.
         blur_others: blur everyone in the pictures who is in no finding.
         redact_paths: name items by number instead of by path.
         json_: print JSON.
@@ -56,9 +55,9 @@ def report(
 
 
 def finding(
+    gallery: tyro.conf.Positional[Path],
     inquiry: tyro.conf.Positional[str],
     /,
-    gallery: Path = Path("gallery"),
     item: int = 0,
     verdict: str = "worth following",
     note: str = "",
@@ -68,8 +67,8 @@ def finding(
     """List the findings of an inquiry, or keep one: an item with a verdict and a note.
 
     Args:
-        inquiry: its name.
-        gallery: the folder made by descry index.
+        gallery: a folder made by descry index.
+        inquiry: name of the inquiry.
         item: id of an item; left out, the findings are listed.
         verdict: "worth following" or "set aside".
         note: why.
@@ -98,21 +97,27 @@ def finding(
 
 
 def keep(
-    inquiry: tyro.conf.Positional[str] = "", /, until: str = "", gallery: Path = Path("gallery"), json_: Json = False
+    gallery: tyro.conf.Positional[Path],
+    inquiry: tyro.conf.Positional[str] = "",
+    /,
+    until: str = "",
+    json_: Json = False,
 ) -> int:
     """Set the last day an inquiry is kept; after it, descry purge GALLERY --expired removes the inquiry. With no
     inquiry named, list all with their dates.
 
     Args:
-        inquiry: its name.
+        gallery: a folder made by descry index.
+        inquiry: name of the inquiry.
         until: a day, as 2027-01-31, or never to keep it until it is purged by name.
-        gallery: the folder made by descry index.
         json_: print JSON.
     """
     from ..interact.erasing import abouts
 
     if bool(inquiry) != bool(until):
-        raise UsageError("name an inquiry and a day, as descry keep INQUIRY --until 2027-01-31; or neither, for a list")
+        raise UsageError(
+            "name an inquiry and a day, as descry keep GALLERY NAME --until 2027-01-31; or neither, for a list"
+        )
     with kept(gallery) as (_, store):
         if inquiry:
             store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
@@ -122,7 +127,9 @@ def keep(
         print(json.dumps(told[0] if inquiry else told, indent=1))
         return 0
     for about in rows:
-        counts = f"{about.rounds} rounds, {about.findings} findings, last worked on {about.touched[:10]}"
+        counts = (
+            f"{counted(about.rounds, 'round')}, {counted(about.findings, 'finding')}, last used {about.touched[:10]}"
+        )
         print(f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counts})")
     return 0
 
