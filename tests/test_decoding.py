@@ -126,6 +126,13 @@ def test_a_photograph_with_usual_metadata_and_scans_is_not_refused() -> None:
     assert decoding.structure(progressive(2000, 8)).ordinary
 
 
+def test_what_follows_the_end_of_a_picture_counts_for_nothing() -> None:
+    for data in (png(20, 20), progressive(20, 1), encoded(Image.new("RGB", (20, 20)), "WEBP")):
+        assert decoding.structure(data + bytes(1_000_000)).ordinary
+        assert not decoding.structure(data + b"\xff\xda\0\0" * 100_000).refused
+        assert read(data + bytes(1_000_000)).size == (20, 20)
+
+
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_a_structure_is_read_of_whatever_is_left_of_a_file(cut) -> None:
     for data in (progressive(16, 1), png(16, 16), encoded(Image.new("RGB", (16, 16)), "WEBP")):

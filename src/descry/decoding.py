@@ -157,6 +157,8 @@ def _png(data: bytes, found: Structure) -> None:
     found.width, found.height = struct.unpack_from(">II", data, 16)
     while at + 8 <= len(data) and found.parts <= MOST_PARTS and found.data_parts <= MOST_DATA_PARTS:
         length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IEND":  # what follows is not read
+            return
         if kind in (b"IDAT", b"fdAT"):
             found.data_parts += 1
         else:
@@ -169,7 +171,8 @@ def _png(data: bytes, found: Structure) -> None:
 
 def _webp(data: bytes, found: Structure) -> None:
     found.kind, at = "WEBP", 12
-    while at + 8 <= len(data) and found.parts <= MOST_PARTS:
+    end = min(len(data), 8 + struct.unpack_from("<I", data, 4)[0])
+    while at + 8 <= end and found.parts <= MOST_PARTS:
         kind, length = struct.unpack_from("<4sI", data, at)
         body = at + 8
         if kind == b"VP8X":

@@ -62,11 +62,17 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o666), "wb") as file:
+    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE), "wb") as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
         file.flush()
         os.fsync(file.fileno())
     os.replace(partial, path)
+
+
+def write_private(path: str | Path, data: bytes | str) -> None:
+    """A new file that its owner alone can read. Raises FileExistsError where anything has that name."""
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE), "wb") as file:
+        file.write(data.encode("utf-8") if isinstance(data, str) else data)
 
 
 def child_environment() -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import stat
 import time
+from pathlib import Path
 
 import pytest
 
@@ -19,13 +21,18 @@ from served import toy_model
 @pytest.fixture
 def started(monkeypatch):
     """What a server was started with; none runs. Links that a browser was asked to open."""
-    seen = {"links": [], "sockets": []}
+    seen = {"links": [], "sockets": [], "pages": []}
+
+    def page(link):
+        path = Path(link.removeprefix("file://"))
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        return path.read_text()
 
     def run(server, sockets):
         seen["sockets"] += [s.getsockname() for s in sockets]
 
     monkeypatch.setattr("uvicorn.Server.run", run)
-    monkeypatch.setattr("webbrowser.open", lambda link: seen["links"].append(link) or True)
+    monkeypatch.setattr("webbrowser.open", lambda link: seen["links"].append(link) or seen["pages"].append(page(link)))
     monkeypatch.setattr("descry.embed.load", lambda *args, **kwargs: toy_model())
     return seen
 
@@ -36,8 +43,11 @@ def test_it_listens_on_this_machine_alone_and_opens_the_link(folder, started, ca
     assert host == "127.0.0.1"
     said = capsys.readouterr().out
     assert "72 crops" in said
-    assert started["links"][0] in said
-    assert started["links"][0].startswith(f"http://127.0.0.1:{port}/#token=")
+    link = re.search(r"the page: (\S+)", said)[1]
+    assert link.startswith(f"http://127.0.0.1:{port}/#token=")
+    assert f"url={link}" in started["pages"][0]
+    assert "token" not in started["links"][0], "others can read the command line of a browser"
+    assert not list(folder.glob("opening-*")), "gone with the server"
 
 
 def test_no_browser_opens_none(folder, started):

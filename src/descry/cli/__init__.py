@@ -104,6 +104,7 @@ def main(argv: list[str] | None = None) -> int:
     args = list(sys.argv[1:] if argv is None else argv)
     trace = "--traceback" in args
     args = [a for a in args if a != "--traceback"]
+    before = os.umask(0o077)  # all that is written is about people: others of this machine read none of it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # redirected output may not be able to hold every name
             stream.reconfigure(errors="backslashreplace")
@@ -119,6 +120,8 @@ def main(argv: list[str] | None = None) -> int:
             raise
         print(f"descry: {_said(error)}", file=sys.stderr)
         return error.exit_status if isinstance(error, DescryError) else 1
+    finally:
+        os.umask(before)
 
 
 def _said(error: Exception) -> str:

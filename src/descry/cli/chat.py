@@ -5,9 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import os
+import secrets
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -52,7 +53,8 @@ def chat(
         image: a photograph of the person to begin with; may be repeated.
         k: how many leads to show.
         model: where the gallery's model now lies, if it was moved.
-        sheet: where the contact sheet is written, for terminals that show no pictures; left out, a temporary file.
+        sheet: where the contact sheet is written, for terminals that show no pictures; left out, a file in the
+            gallery's folder that is removed at the end.
     """
     from ..interact.store import InquiryStore
     from .inquiry import opened
@@ -63,22 +65,36 @@ def chat(
     store = InquiryStore(gallery)
     fresh = name not in store.names()
     store.close()
-    with opened(gallery, name, model, k, fresh) as session:
-        talk = Chat(session, sheet)
-        if sketch or image:
-            talk.add(sketches=sketch, photos=image)
-        elif session.inquiry.current:
-            talk.show()
-        print(
-            "say what you know of the person, or /help; leads are to be looked at, not identifications", file=sys.stderr
-        )
-        while (line := _line()) is not None:
-            try:
-                if not talk.hear(line):
-                    break
-            except DescryError as error:
-                print(error, file=sys.stderr)
+    with opened(gallery, name, model, k, fresh) as session, _sheet(sheet, gallery) as place:
+        _talk(Chat(session, place), sketch, image)
     return 0
+
+
+@contextmanager
+def _sheet(chosen: Path | None, gallery: Path) -> Iterator[Path]:
+    """Where the contact sheet lies; one that was not asked for is gone afterwards."""
+    if chosen:
+        yield chosen
+        return
+    place = gallery / f"sheet-{secrets.token_hex(8)}.png"
+    try:
+        yield place
+    finally:
+        place.unlink(missing_ok=True)
+
+
+def _talk(talk: Chat, sketch: tuple[str, ...], image: tuple[str, ...]) -> None:
+    if sketch or image:
+        talk.add(sketches=sketch, photos=image)
+    elif talk.session.inquiry.current:
+        talk.show()
+    print("say what you know of the person, or /help; leads are to be looked at, not identifications", file=sys.stderr)
+    while (line := _line()) is not None:
+        try:
+            if not talk.hear(line):
+                break
+        except DescryError as error:
+            print(error, file=sys.stderr)
 
 
 def _line() -> str | None:
@@ -97,9 +113,9 @@ NUMBERED = ("like", "unlike", "clear", "closest", "go", "off", "flip", "drop", "
 class Chat:
     """One conversation: lines in, rounds out."""
 
-    def __init__(self, session: Any, sheet: Path | None = None):
+    def __init__(self, session: Any, sheet: Path):
         self.session = session
-        self.sheet = sheet or Path(tempfile.gettempdir()) / f"descry-{os.getpid()}.png"
+        self.sheet = sheet
         self.asking = True
         self.question: Any = None
         self._asker: Any = None

@@ -14,6 +14,7 @@ import tyro
 
 from ..errors import UsageError, nearest
 from ..escape import counted
+from ..safe_files import write_whole
 from ..times import day
 from .machine import Flag, Json
 
@@ -160,7 +161,7 @@ def outside(out: Path, gallery: Path) -> None:
 def write(out: Path, data: bytes) -> None:
     """Write what was exported. UsageError for a place that cannot be written to."""
     try:
-        out.write_bytes(data)
+        write_whole(out, data)
     except OSError as error:
         raise UsageError(
             f"{out} cannot be written ({error.strerror}); name a file in a folder that you can write to"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 from ..errors import LimitExceeded, UsageError
 from ..escape import cell, path_text, plain
 from ..query import Query
+from ..safe_files import write_whole
 from .contract import Item
 
 MANY, TOO_MANY = 2_000_000, 5_000_000
@@ -163,12 +165,13 @@ class Results(Sequence[Lead]):
     def to_csv(self, path: str | Path) -> None:
         """Write a table; cells that a spreadsheet would take for a formula get a quote in front."""
         names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track", "footage")
-        with open(path, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file)
-            writer.writerow(names)
-            for lead in self:
-                row = lead.to_json()
-                writer.writerow([cell(row[name]) for name in names])
+        text = io.StringIO(newline="")
+        writer = csv.writer(text)
+        writer.writerow(names)
+        for lead in self:
+            row = lead.to_json()
+            writer.writerow([cell(row[name]) for name in names])
+        write_whole(path, text.getvalue())
 
     def sheet(self, path: str | Path | None = None) -> Any:
         """A contact sheet of the leads as a PIL image, also written to `path` where one is given."""
@@ -204,7 +207,9 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
     if path is not None:
         check_picture(path)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        sheet.save(path)
+        buffer = io.BytesIO()
+        sheet.save(buffer, Image.registered_extensions()[Path(path).suffix.lower()])
+        write_whole(path, buffer.getvalue())
     return sheet
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
+from starlette.formparsers import MultiPartParser
 
 from .. import __version__
 from . import problems
@@ -63,6 +64,7 @@ def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], 
         redirect_slashes=False,
     )
     app.state.desk = desk
+    MultiPartParser.spool_max_size = desk.limits.upload_bytes + 65_536  # an upload is never written to a file
     problems.install(app)
     safety = Safety(app, tokens, hosts, desk.limits, desk.counted)
     for noun in NOUNS:

@@ -2,7 +2,8 @@
 
 Ranking uses every core by itself, SQLite connections belong to a thread, and an inquiry must not change under a
 round: one worker makes all three simple. Others wait in a line of stated length. Pictures are decoded in a line of
-their own, few at a time: one of the largest takes a quarter of a gigabyte while it is decoded.
+their own, few at a time: one of the largest takes a quarter of a gigabyte while it is decoded. What only reads items
+has a third line. The threads of a line stay, since each keeps a connection to the database.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Desk:
     """Everything the server works with. gallery: open. limits: see limits.py. folders: what may be indexed from the
     page, with all below.
 
-    `do`, `pictures.do` and `paced` are called from the event loop; every other method runs in the worker.
+    `do`, `pictures.do`, `lookups.do` and `paced` are called from the event loop; every other method runs in the worker.
     """
 
     def __init__(self, gallery: Gallery, limits: Limits = LIMITS, folders: Sequence[str | Path] = ()):
@@ -59,6 +60,7 @@ class Desk:
         self._tokens, self._filled = float(limits.burst), time.monotonic()
         self.searches = Line("searches", 1, limits)
         self.pictures = Line("pictures", limits.decoding, limits)
+        self.lookups = Line("lookups", limits.lookups, limits)
         self._store: InquiryStore | None = None
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._deep: OrderedDict[tuple[str, int], Leads] = OrderedDict()
@@ -100,6 +102,7 @@ class Desk:
             self._shut = True
             self.indexing.close()
             self.pictures.close()
+            self.lookups.close()
             self.searches.close(self._closed)
 
     def _closed(self) -> None:

@@ -15,9 +15,10 @@ class Limits:
 
     characters, parts: of one text, of one query. marks, rounds: of one inquiry. page, page_most: results per answer.
     depth: deepest rank that can be reached. pictures: of one query. queue: searches that may wait, and pictures.
-    decoding: pictures decoded at once. request_seconds: for sending a request, and for answering it.
-    searches_per_minute, burst: rounds made; drawing with "search as I draw" makes about one a second, so more than a
-    person clicking needs. token_hours: without use.
+    decoding: pictures decoded at once. lookups: items looked up at once. connections: kept open; the one that was idle
+    longest makes room for another. idle_seconds: without a request before a connection is closed. request_seconds: for
+    sending a request, and for answering it. searches_per_minute, burst: rounds made; drawing with "search as I draw"
+    makes about one a second, so more than a person clicking needs. token_hours: without use.
     """
 
     upload_bytes: int = UPLOAD.bytes
@@ -34,6 +35,9 @@ class Limits:
     depth: int = 2000
     queue: int = 32
     decoding: int = 2
+    lookups: int = 4
+    connections: int = 64
+    idle_seconds: float = 30.0
     request_seconds: float = 30.0
     searches_per_minute: int = 120
     burst: int = 30

@@ -15,6 +15,8 @@ class Line:
     """What waits for one kind of work. what: its name, in the plural. threads: how many are worked on at once. limits:
     how many may be in the line, and how long an answer may take.
 
+    Threads stay once they were started, so that what belongs to a thread (a connection to the database) is bounded.
+
     waiting: how many are in it. refused: how many found it full.
     """
 

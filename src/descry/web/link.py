@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
 import json
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -42,29 +41,52 @@ def _said(status: int, kind: str, data: bytes) -> Any:
 
 
 class Http:
-    """A server somewhere, by its link."""
+    """A server of this machine, by its link. No proxy is asked and no redirect followed: nothing leaves the machine.
+
+    The code of the link is exchanged for a cookie with the first request; a script's token is taken as well.
+    """
 
     def __init__(self, link: str):
         parts = urlsplit(link)
-        self.token = parse_qs(parts.fragment).get("token", [""])[0]
-        if not self.token:
-            raise UsageError(f"{link} holds no token; give the whole link that descry serve printed, with #token=…")
-        self.base = f"{parts.scheme}://{parts.netloc}/api/v1"
+        try:
+            port = parts.port or 80
+        except ValueError:
+            port = 0
+        if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost") or not port:
+            raise UsageError(
+                f"{link.partition('#')[0]} is not the address of a server of this machine, http://127.0.0.1:PORT; give "
+                "the link that descry serve printed"
+            )
+        self.code = parse_qs(parts.fragment).get("token", [""])[0]
+        if not self.code:
+            raise UsageError(
+                f"{link} holds no token; give the whole link that descry serve printed for scripts, with #token=…"
+            )
+        self.host, self.port, self.cookie = f"{parts.hostname}:{port}", port, ""
 
     def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
         """One request below /api/v1; what was answered. Raises ServerRefused."""
-        headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
-        asked = urllib.request.Request(self.base + quote(path, "/?=&:,"), data, headers, method=method)
+        if not self.cookie:
+            self._ask("POST", "/login", json.dumps({"token": self.code}).encode(), "application/json")
+        return self._ask(method, path, data, kind)
+
+    def _ask(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
+        headers = {"Host": self.host, "Origin": f"http://{self.host}", "Content-Type": kind, "Cookie": self.cookie}
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            with urllib.request.urlopen(asked, timeout=60) as answer:
-                return _said(answer.status, answer.headers.get("Content-Disposition", ""), answer.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                return _said(error.code, "", error.read())
-        except OSError as error:
+            connection.request(method, "/api/v1" + quote(path, "/?=&:,"), data, headers)
+            answer = connection.getresponse()
+            body = answer.read()
+        except (OSError, http.client.HTTPException) as error:
             raise ServerRefused(
-                f"{self.base} does not answer ({error}); is descry serve running?", "server_gone", 0
+                f"http://{self.host} does not answer ({error}); is descry serve running?", "server_gone", 0
             ) from None
+        finally:
+            connection.close()
+        if 300 <= answer.status < 400:
+            raise ServerRefused(f"http://{self.host} sends elsewhere; that is not descry serve", "server_gone", 0)
+        self.cookie = (answer.headers.get("Set-Cookie") or self.cookie).partition(";")[0]
+        return _said(answer.status, answer.headers.get("Content-Disposition", ""), body)
 
     def upload(self, data: bytes) -> Any:
         """Send a picture; its asset."""

@@ -54,6 +54,7 @@ TITLES = {
     422: "Cannot be meant",
     423: "Locked",
     429: "Too often",
+    431: "Too long",
     500: "Failed",
     503: "Not available",
     504: "Took too long",

@@ -3,8 +3,10 @@
 1. Host must be this server's own name (421), so that a name that is rebound to 127.0.0.1 gets nowhere.
 2. A page of another origin may not ask (403): judged by Sec-Fetch-Site where the browser sends it, and by Origin. A
    cookie alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
-3. Everything under /api but the login needs a token that holds (401).
-4. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
+3. Everything under /api but the login needs a token that holds (401): a script's as a Bearer, a page's as the cookie of
+   this port. The value of a cookie is no Bearer: browsers send it to every port of this machine.
+4. Headers may only be so long (431), and nothing that is personal is kept by a browser (no-store).
+5. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
 """
 
 from __future__ import annotations
@@ -13,7 +15,6 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from .limits import LIMITS, Limits
@@ -22,6 +23,8 @@ from .tokens import Tokens
 
 OPEN = ("/healthz", "/readyz", "/api/v1/login")
 SAFE = ("GET", "HEAD")
+HEADER_BYTES = 16_384
+STORED = "no-store"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -75,10 +78,17 @@ class Safety:
                 started = True
                 self.counted(message["status"])
                 extra = HEADERS | {"X-Request-Id": number} | ({"Set-Cookie": self.cookie()} if renew else {})
-                message = message | {"headers": [*message["headers"], *_raw(extra)]}
+                given = message["headers"]
+                if scope["path"].startswith("/api"):
+                    given = [(k, v) for k, v in given if k.lower() != b"cache-control"]
+                    extra = extra | {"Cache-Control": f"private, {STORED}" if _picture(given) else STORED}
+                message = message | {"headers": [*given, *_raw(extra)]}
             await send(message)
 
         try:
+            if sum(len(k) + len(v) for k, v in scope["headers"]) > HEADER_BYTES:
+                said = f"the headers are too long; at most {HEADER_BYTES:,} bytes are read"
+                raise Refused(431, "headers_too_long", said)
             self.check_origin(scope, headers)
             renew = self.check_token(scope, headers)
             await self.app(scope, self.bounded(scope, headers, receive, late), out)
@@ -96,7 +106,8 @@ class Safety:
     def cookie(self) -> str:
         """A Set-Cookie line with a fresh token."""
         age = int(self.tokens.seconds)
-        return f"{self.cookie_name}={self.tokens.make()}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
+        value = self.tokens.make(self.cookie_name)
+        return f"{self.cookie_name}={value}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
 
     def check_origin(self, scope: Any, headers: dict[str, str]) -> None:
         """Refuse other hosts and other origins."""
@@ -122,13 +133,11 @@ class Safety:
             return False
         kind, _, shown = headers.get("authorization", "").partition(" ")
         bearer = kind.lower() == "bearer"
-        try:
-            jar = SimpleCookie(headers.get("cookie", ""))
-        except CookieError:
-            jar = SimpleCookie()
         name = self.cookie_name
-        given = shown.strip() if bearer else jar[name].value if name in jar else ""
+        given = shown.strip() if bearer else _cookie(headers.get("cookie", ""), name)
         state = self.tokens.check(given) if given else "missing"
+        if state == "wrong" and not bearer:
+            state = self.tokens.check(given, name)
         if state in ("ok", "old"):
             return state == "old" and not bearer
         said = {
@@ -182,6 +191,19 @@ async def _refuse(send: Any, refused: Refused, number: str) -> None:
     headers |= {"Connection": "close"} if refused.status in (408, 413) else {}
     await send({"type": "http.response.start", "status": refused.status, "headers": _raw(headers)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _cookie(header: str, name: str) -> str:
+    """The value of a cookie; "" when it is not there."""
+    for pair in header.split(";"):
+        key, _, value = pair.strip().partition("=")
+        if key == name:
+            return value
+    return ""
+
+
+def _picture(headers: list[tuple[bytes, bytes]]) -> bool:
+    return any(k.lower() == b"content-type" and v.startswith((b"image/", b"video/")) for k, v in headers)
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

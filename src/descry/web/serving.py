@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import logging
+import os
+import secrets
 import socket
 import sys
+import tempfile
 import webbrowser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from html import escape
 from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, install_hint
+from ..safe_files import write_private
 from .limits import LIMITS, Limits
 
 HOST = "127.0.0.1"
@@ -40,6 +46,7 @@ def serve(
         import uvicorn
 
         from .app import create_app
+        from .connections import bounded
         from .desk import Desk
         from .pictures import rewritten
         from .tokens import Tokens
@@ -58,28 +65,57 @@ def serve(
         desk.assets.put(name, data)
         desk.example = {"asset": name, "words": example[1]}
     app = create_app(desk, tokens, lambda: names)
-    link = f"http://{address}/#token={tokens.make()}{'&tour=1' if tour else ''}"
+    link = f"http://{address}/#token={tokens.code()}{'&tour=1' if tour else ''}"
     logging.basicConfig(level=logging.WARNING, format="descry: %(message)s", stream=sys.stderr)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=30, limit_concurrency=256,
-        timeout_graceful_shutdown=3, ws="none",
+        app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=30,
+        limit_concurrency=4 * limits.connections, timeout_graceful_shutdown=3, ws="none", http=bounded(limits),
     )  # fmt: skip
     print(
-        f"{len(opened):,} crops of {opened.path}\nthe page: {link}\nonly this machine can reach it; Ctrl+C ends it",
+        f"{len(opened):,} crops of {opened.path}\nthe page: {link}\n"
+        f"that link opens once; for scripts: http://{address}/#token={tokens.make()}\n"
+        "only this machine can reach it; Ctrl+C ends it",
         flush=True,
     )
-    if browser and not webbrowser.open(link):
-        print("no browser could be opened here; open the link above", file=sys.stderr)
     server = uvicorn.Server(config)
+    first = server.handle_exit
+
+    def leave(number: int, frame: Any) -> None:
+        if server.should_exit:  # a second Ctrl+C: what was committed is safe, what is being done is given up
+            os._exit(130)
+        first(number, frame)
+
+    server.handle_exit = leave  # type: ignore[method-assign]
     desk.ending = lambda: server.should_exit
-    try:
-        server.run(sockets=[listener])
-    except KeyboardInterrupt:
-        pass
-    finally:
-        listener.close()
-        if opened is not gallery:
-            opened.close()
+    with _opening(opened.path, link) as start:
+        if browser and not webbrowser.open(start.as_uri()):
+            print("no browser could be opened here; open the link above", file=sys.stderr)
+        try:
+            server.run(sockets=[listener])
+        except KeyboardInterrupt:
+            pass
+        finally:
+            listener.close()
+            if opened is not gallery:
+                opened.close()
+
+
+@contextmanager
+def _opening(folder: Path, link: str) -> Iterator[Path]:
+    """A file that leads a browser to the link: others of this machine can read the command line of a browser, but not
+    this file. It is gone when the server ends."""
+    text = f'<!doctype html><title>descry</title><meta http-equiv="refresh" content="0;url={escape(link)}">'
+    with ExitStack() as stack:
+        path = folder / f"opening-{secrets.token_hex(8)}.html"
+        try:
+            write_private(path, text)
+        except OSError:  # a gallery that cannot be written
+            path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="descry-"))) / "opening.html"
+            write_private(path, text)
+        try:
+            yield path.resolve()
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def _opened(folder: str | Path, model: Any, new: bool) -> Any:

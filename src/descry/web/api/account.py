@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
-from fastapi.concurrency import run_in_threadpool
 
 from ... import purge, report
 from ...audit import Audit
@@ -125,7 +124,7 @@ async def purged(desk: TheDesk, inquiry: InquiryId) -> Purged:
 @router.get("/purge")
 async def pending(desk: TheDesk) -> Pending:
     """Whether a purge was interrupted."""
-    return Pending(pending=await run_in_threadpool(purge.pending, desk.gallery.path))
+    return Pending(pending=await desk.lookups.do(purge.pending, desk.gallery.path))
 
 
 @router.post("/purge")
@@ -143,6 +142,6 @@ async def account(
     desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = ""
 ) -> AccountOut:
     """Whether every line of the account is as it was written, also up to a head that was kept elsewhere."""
-    found = await run_in_threadpool(Audit(desk.gallery.path).verify, head)
+    found = await desk.lookups.do(Audit(desk.gallery.path).verify, head)
     faults = [AccountFault(line=f.line, what=f.what) for f in found.faults[:100]]
     return AccountOut(lines=found.lines, head=found.head, ok=found.ok, torn=found.torn, faults=faults)

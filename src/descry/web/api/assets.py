@@ -53,4 +53,4 @@ async def upload(desk: TheDesk, file: Annotated[UploadFile, File(description="PN
 async def asset(desk: TheDesk, asset: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]) -> Response:
     """The picture as it was kept. The browser keeps none: it is gone once the inquiry is."""
     data = await desk.do(resolve, desk, asset)
-    return Response(data, media_type="image/png", headers={"Cache-Control": "no-store"})
+    return Response(data, media_type="image/png")

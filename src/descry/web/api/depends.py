@@ -12,7 +12,7 @@ from ..shapes import Problem
 MANY = 2**53
 
 
-def _desk(request: Request) -> Desk:
+async def _desk(request: Request) -> Desk:
     desk: Desk = request.app.state.desk
     return desk
 

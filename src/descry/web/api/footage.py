@@ -33,7 +33,7 @@ def _still(desk: Desk, gallery: str, item: int) -> bytes:
 async def still(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Response:
     """The whole frame with the item's box drawn in it."""
     data: bytes = await desk.pictures.do(_still, desk, gallery, item)
-    return Response(data, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    return Response(data, media_type="image/jpeg")
 
 
 def _video(desk: Desk, gallery: str, item: int) -> Origin:
@@ -57,4 +57,4 @@ def _video(desk: Desk, gallery: str, item: int) -> Origin:
 async def video(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Response:
     """The video that the item was cut from, as it is; answers ranges, so that a player begins at `seconds`."""
     found: Origin = await desk.do(_video, desk, gallery, item)
-    return FileResponse(found.source, media_type=found.media_type, headers={"Cache-Control": "private"})
+    return FileResponse(found.source, media_type=found.media_type)

@@ -65,13 +65,14 @@ def login_router(safety: Safety) -> APIRouter:
 
     @made.post("/api/v1/login", status_code=204)
     async def login(body: Login) -> Response:
-        """Exchange the token of the opening link for a cookie that scripts of a page cannot read."""
-        state = safety.tokens.check(body.token)
-        if state in ("ok", "old"):
+        """Exchange the code of the opening link, which holds once, for a cookie that scripts of a page cannot read. A
+        script's token is taken as well."""
+        state = safety.tokens.redeem(body.token)
+        if state == "ok":
             return Response(status_code=204, headers={"Set-Cookie": safety.cookie()})
         from ..problems import problem
 
-        said = {"wrong": "the token is not one of this server", "expired": "the token has expired"}[state]
+        said = {"wrong": "the link was used, or is not one of this server", "expired": "the token has expired"}[state]
         body_out = problem(401, f"token_{state}", f"{said}; open the link that descry serve printed")
         return JSONResponse(body_out, 401, media_type="application/problem+json")
 

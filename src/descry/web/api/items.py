@@ -6,7 +6,6 @@ import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
-from fastapi.concurrency import run_in_threadpool
 
 from ...footage.origin import origin_of
 from ...gallery.contract import Item, microseconds
@@ -100,21 +99,21 @@ async def items(
 @router.get("/{item}")
 async def item(desk: TheDesk, gallery: GalleryId, item: ItemId) -> ItemDetail:
     """One item."""
-    found: ItemDetail = await run_in_threadpool(_detail, desk, gallery, item)
+    found: ItemDetail = await desk.lookups.do(_detail, desk, gallery, item)
     return found
 
 
 @router.get("/{item}/near")
 async def near(desk: TheDesk, gallery: GalleryId, item: ItemId, count: Annotated[int, Query(ge=1, le=20)] = 4) -> Near:
     """What the same camera saw just before and after, and the rest of the same track."""
-    found: Near = await run_in_threadpool(_near, desk, gallery, item, count)
+    found: Near = await desk.lookups.do(_near, desk, gallery, item, count)
     return found
 
 
 async def _picture(desk: Desk, request: Request, gallery: str, number: int, height: int) -> Response:
-    found: Item = await run_in_threadpool(one, desk, gallery, number)
+    found: Item = await desk.lookups.do(one, desk, gallery, number)
     tag = f'"{found.sha256[:20]}-{height}"'
-    headers = {"ETag": tag, "Cache-Control": "private, max-age=3600"}
+    headers = {"ETag": tag}
     if request.headers.get("if-none-match") == tag:
         return Response(status_code=304, headers=headers)
     data = desk.thumbs.get((found.id, found.sha256, height))
@@ -141,7 +140,7 @@ async def thumb(
 @router.post("/{item}/asset", status_code=201)
 async def as_asset(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Asset:
     """Make the item a picture that a query can use as an example."""
-    found = await run_in_threadpool(one, desk, gallery, item)
+    found = await desk.lookups.do(one, desk, gallery, item)
     name, data, (width, height) = await desk.pictures.do(as_upload, found)
     desk.assets.put(name, data)
     return Asset(id=name, width=width, height=height)

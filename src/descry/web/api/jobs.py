@@ -8,7 +8,6 @@ from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Path, Query, Response
-from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 
 from ...errors import UsageError
@@ -50,7 +49,7 @@ async def folders(
 ) -> FoldersOut:
     """Folders that may be indexed: those the server was started with, or what lies within one that was listed."""
     checked(desk, gallery)
-    found = await run_in_threadpool(desk.folders.listed, within)
+    found = await desk.lookups.do(desk.folders.listed, within)
 
     def out(places: list[Place]) -> list[PlaceOut]:
         return [PlaceOut(id=p.id, name=p.name) for p in places]
@@ -80,7 +79,7 @@ async def look(desk: TheDesk, gallery: GalleryId, body: Preview) -> PreviewOut:
             return PreviewOut(rows=[], looked_at=0, problem=str(error))
         return PreviewOut(rows=rows, looked_at=count)
 
-    return await run_in_threadpool(work)
+    return await desk.lookups.do(work)
 
 
 @router.post("/galleries/{gallery}/index-jobs", status_code=202)
@@ -93,8 +92,8 @@ async def start(
 ) -> JobOut:
     """Index a folder, or count what would be done. One job at a time; repeating it brings the gallery up to date."""
     _indexable(desk, gallery)
-    place = await run_in_threadpool(desk.folders.folder, body.folder)
-    sources = await run_in_threadpool(sources_of, body.mapping, desk.folders)
+    place = await desk.lookups.do(desk.folders.folder, body.folder)
+    sources = await desk.lookups.do(sources_of, body.mapping, desk.folders)
     model = None if body.dry else await desk.do(lambda: desk.gallery.model, patience=LOADING)
     job = desk.indexing.start(place, sources, body.dry, idempotency_key, model)
     response.headers["Location"] = f"/api/v1/index-jobs/{job.id}"
@@ -177,5 +176,5 @@ async def skipped(
 ) -> Skipped:
     """Files of indexed folders that could not be read, with the reason, by path."""
     _indexable(desk, gallery)
-    found: Any = await run_in_threadpool(_skipped, desk, int(cursor or 0), limit)
+    found: Any = await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)
     return found
