@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from ..errors import UsageError
+from ..escape import counted
 from ..times import moment
 from . import results
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+from .machine import Flag, Json
 
 
 def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
@@ -72,10 +71,14 @@ def list_(
                     else f"{results.shown(name)}\t{reason}"
                 )
             return 0
-        for item in opened.listed(filters):
+        shown = 0
+        for shown, item in enumerate(opened.listed(filters), 1):
             row = {"id": item.id, "path": results.shown(item.path), "camera": item.camera}
             row |= {"time": item.time.isoformat() if item.time else "", "track": item.track}
             print(json.dumps(row) if json_ else "\t".join(str(v) for v in row.values()))
+        if not shown:
+            asked = "no item fits" if filters != Filters() else "no items"
+            print(f"{asked}; {gallery} holds {counted(len(opened), 'item')}: descry gallery info", file=sys.stderr)
     return 0
 
 
@@ -163,8 +166,13 @@ def delete(
         ids = set(item)
         if path or until:
             ids |= {i.id for i in opened.listed(Filters(until=moment(until, "--until", end=True), path=path))}
+        missing = sorted(set(item) - {found.id for found in opened.items(list(item))})
+        if missing:
+            named = ", ".join(map(str, missing[:5]))
+            raise UsageError(f"{gallery} holds no item {named}; nothing was removed (descry gallery list shows the ids)")
         count, left = removing.items(opened, ids), len(opened)
-    print(json.dumps({"removed": count, "items": left}) if json_ else f"removed {count} items; {gallery} holds {left}")
+    told = f"removed {counted(count, 'item')}; {gallery} holds {left}"
+    print(json.dumps({"removed": count, "items": left}) if json_ else told)
     return 0
 
 

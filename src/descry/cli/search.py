@@ -88,6 +88,7 @@ def search(
     results.tell(found, json_)
     if csv_:
         found.to_csv(csv_)
+        print(f"table: {csv_}", file=sys.stderr)
     if sheet:
         found.sheet(sheet)
         print(f"contact sheet: {sheet}", file=sys.stderr)
