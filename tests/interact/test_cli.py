@@ -185,11 +185,21 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
     queries.write_text("\n".join(json.dumps(r) for r in rows))
     assert run(capsys, "gallery", "calibrate", gallery, "--queries", queries)[0] == 0
     assert sorted(absence.load(gallery)) == ["photo", "sketch", "text"]
+    status, out, err = run(capsys, "search", gallery, "a red top", "--json")
+    said = json.loads(out)["absence"]
+    assert said.startswith(("this person is probably not", "the first leads stand out", "no lead stands out")), said
+    run(capsys, "inquiry", "new", gallery, "told", "--text", "a red top")
+    assert json.loads(run(capsys, "inquiry", "show", gallery, "told", "--json")[1])["absence"] == said, "said alike"
+    run(capsys, "inquiry", "delete", gallery, "told")
+    assert said[1:] in run(capsys, "search", gallery, "a red top")[2]
     queries.write_text('{"text": "x"}')
     status, _, err = run(capsys, "gallery", "calibrate", gallery, "--queries", queries)
     assert "line 1" in err
     assert run(capsys, "gallery", "calibrate", gallery, "--alpha", 0.9)[0] == 2
     (gallery / absence.FILE).unlink()
+    assert json.loads(run(capsys, "search", gallery, "a red top", "--json")[1])["absence"] == "", (
+        "nothing is calibrated"
+    )
 
 
 def test_simulate_on_synthetic_people(place, capsys, tmp_path) -> None:

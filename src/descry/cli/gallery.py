@@ -169,7 +169,9 @@ def delete(
         missing = sorted(set(item) - {found.id for found in opened.items(list(item))})
         if missing:
             named = ", ".join(map(str, missing[:5]))
-            raise UsageError(f"{gallery} holds no item {named}; nothing was removed (descry gallery list shows the ids)")
+            raise UsageError(
+                f"{gallery} holds no item {named}; nothing was removed (descry gallery list shows the ids)"
+            )
         count, left = removing.items(opened, ids), len(opened)
     told = f"removed {counted(count, 'item')}; {gallery} holds {left}"
     print(json.dumps({"removed": count, "items": left}) if json_ else told)

@@ -14,10 +14,10 @@ from ..escape import path_text as shown
 __all__ = ["copy_pictures", "shown", "tell"]
 
 
-def tell(found: Any, as_json: bool) -> None:
-    """Print the leads, or JSON; what is not data goes to stderr."""
+def tell(found: Any, as_json: bool, absence: str = "") -> None:
+    """Print the leads, or JSON; what is not data goes to stderr. absence: what `Gallery.notice` says."""
     if as_json:
-        print(json.dumps(found.to_json(), indent=1))
+        print(json.dumps(found.to_json() | {"absence": absence}, indent=1))
         return
     for lead in found:
         print(lead)
@@ -37,7 +37,8 @@ def tell(found: Any, as_json: bool) -> None:
                 "descry gallery relocate GALLERY OLD NEW follows it",
                 file=sys.stderr,
             )
-        print(f"{len(found)} leads of {found.considered} items. Leads are not identifications.", file=sys.stderr)
+        said = f"{absence[:1].upper()}{absence[1:]}. " * bool(absence)
+        print(f"{len(found)} leads of {found.considered} items. {said}Leads are not identifications.", file=sys.stderr)
 
 
 def copy_pictures(folder: Path, found: Any) -> None:

@@ -82,10 +82,11 @@ def search(
     with Gallery.open(gallery, model or None, machine.load) as opened:
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None)
+        absence = opened.notice(query, composition or None)
     unaccounted = "" if "compact" in opened.store.capabilities else "a distributed gallery keeps no account of searches"
     for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):
         print(f"note: {note}", file=sys.stderr)
-    results.tell(found, json_)
+    results.tell(found, json_, absence)
     if csv_:
         found.to_csv(csv_)
         print(f"table: {csv_}", file=sys.stderr)

@@ -244,6 +244,21 @@ class Gallery:
             return remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
         return answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
 
+    def notice(self, query: Query, composition: Composition | str | None = None) -> str:
+        """Whether the person of a query is probably not in this gallery, in words; "" for a gallery that was not
+        calibrated (`descry gallery calibrate`)."""
+        from ..interact import absence
+        from ..ranking import ranking_of
+        from .searching import Rows
+
+        if "scores" not in self.store.capabilities or not (self.path / absence.FILE).exists():
+            return ""
+        found, fault = absence.readable(self.path)
+        ranking = ranking_of(self.model).using(composition)
+        with self.store.reading() as rows:
+            said = absence.notice_of(Rows(self.store, rows), self.model, query, found, ranking)
+        return f"uncalibrated: {fault}" if fault else said
+
     def nearest(
         self, vectors: np.ndarray, k: int = 20, filters: Filters | None = None
     ) -> tuple[np.ndarray, np.ndarray]:

@@ -27,7 +27,7 @@ from ..errors import DataError
 from ..query import Query
 from ..ranking import Ranking
 from ..safe_files import write_whole
-from ..search import Term, fit, understood
+from ..search import Encoder, Memo, Space, Term, fit, stack, terms_of, understood
 from .logistic import logistic, regress
 
 FEATURES = (
@@ -130,12 +130,28 @@ def notice(calibration: Calibration | None, one: np.ndarray) -> str:
     """What is said beside a list of leads. Without a calibration it says so."""
     if calibration is None:
         return "uncalibrated: this gallery cannot say when a person is not in it (descry gallery calibrate)"
-    rate = f"{100 * calibration.alpha:g} in 100"
+    rate = f"false alarms: at most {100 * calibration.alpha:g} in 100"
     return {
-        "absent": f"probably not in this gallery; said wrongly of at most {rate} people who are",
-        "stands out": f"the first leads stand out; said wrongly of at most {rate} people who are not here",
-        "open": "nothing stands out, and nothing says the person is not here",
+        "absent": f"this person is probably not in this gallery ({rate})",
+        "stands out": f"the first leads stand out ({rate})",
+        "open": "no lead stands out, and nothing says that the person is not in this gallery",
     }[calibration.decide(one)]
+
+
+def notice_of(
+    space: Space,
+    model: Encoder,
+    query: Query,
+    calibrations: Mapping[str, Calibration],
+    ranking: Ranking,
+    memo: Memo | None = None,
+) -> str:
+    """What may be said of a query over a gallery (`notice`), by what is wanted; marks and NOT are left out."""
+    query = wanted_only(query)
+    if not query.kind:
+        return notice(None, np.zeros(0))
+    made = terms_of(model, [query], ranking, memo)[0]
+    return notice(calibrations.get(query.kind), profile_of(made, space.scores(stack(made)), ranking))
 
 
 def calibrate(

@@ -14,7 +14,7 @@ from ..language import Chip, Conflict
 from ..query import Query
 from ..ranking import Ranking, ranking_of
 from ..search import Encoder, Leads, Memo, Space, Term, missing, rank, stack, terms_of, understood
-from .absence import Calibration, notice, profile_of, wanted_only
+from .absence import Calibration, notice_of
 from .rounds import ANSWERS, Inquiry, Round, chosen, marked
 from .store import InquiryStore
 
@@ -139,12 +139,7 @@ class Session:
     def notice(self, calibrations: Mapping[str, Calibration]) -> str:
         """What may be said about whether the person is in this gallery at all, by what is wanted; marks and NOT left
         out."""
-        query = wanted_only(self.query)
-        if not query.kind:
-            return notice(None, np.zeros(0))
-        made = self.terms(query)
-        one = profile_of(made, self.space.scores(stack(made)), self.ranking)
-        return notice(calibrations.get(query.kind), one)
+        return notice_of(self.space, self.model, self.query, calibrations, self.ranking, self.memo)
 
     def refresh(self) -> bool:
         """Go on with the inquiry as it is stored, where another process changed it; whether it did. Raises UsageError
