@@ -37,6 +37,7 @@ def index(
     dry_run: Flag = False,
     strict: Flag = False,
     large: Flag = False,
+    links: Flag = False,
     quiet: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
@@ -60,6 +61,7 @@ def index(
         dry_run: count, write nothing.
         strict: exit with 3 when files were skipped.
         large: allow more than 5 million items.
+        links: enter linked folders too.
         quiet: no progress.
         json_: print the report as JSON.
     """
@@ -88,6 +90,7 @@ def index(
                 shard=_shard(shard),
                 dry_run=dry_run,
                 large=large,
+                links=links,
                 progress=lambda s: tick(s.done, s.total, f"{s.skipped} skipped" if s.skipped else ""),
                 stop=stop,
             )
@@ -202,7 +205,8 @@ def stopping() -> Iterator[Callable[[], bool]]:
 def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
     if as_json:
         values = {
-            k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "unchanged", "encoded", "seconds")
+            k: getattr(report, k)
+            for k in ("added", "changed", "moved", "removed", "unchanged", "relabelled", "encoded", "seconds")
         }
         skipped = [{"path": results.shown(path), "reason": reason} for path, reason in report.skipped]
         values |= {"items": count, "skipped": skipped, "dry_run": report.dry, "warning": report.warning}
@@ -213,6 +217,8 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
     for path, reason in report.skipped:
         print(f"skipped {results.shown(path)}: {reason}", file=sys.stderr)
     verb = "would be " if report.dry else ""
+    if report.relabelled:
+        print(f"camera, time or track read anew of {report.relabelled} items", file=sys.stderr)
     print(
         f"{verb}added {report.added}, changed {report.changed}, moved {report.moved}, removed {report.removed}, "
         f"unchanged {report.unchanged}, skipped {len(report.skipped)}; {out} holds {count} items"

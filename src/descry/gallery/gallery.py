@@ -116,6 +116,7 @@ class Gallery:
         shard: tuple[int, int] = (1, 1),
         dry_run: bool = False,
         large: bool = False,
+        links: bool = False,
         progress: Callable[[Step], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> IndexReport:
@@ -123,17 +124,19 @@ class Gallery:
 
         sources: where camera, time and track come from. exclude: globs of names or paths. shard: (i, n), only the
         i-th of n parts of the files, for indexing on many machines; it may be empty. batch_size: pictures at a time; 0
-        for 32, or 256 on a GPU. dry_run: count, write nothing. large: more than 5 million items. The account gets a
-        line, also of a run that fails, unless it is dry.
+        for 32, or 256 on a GPU. dry_run: count, write nothing. large: more than 5 million items. links: enter linked
+        folders. The account gets a line, also of a run that fails, unless it is dry.
         """
         self._needs_local(
             "be indexed into directly", f"descry index DIR --out GALLERY, then descry migrate GALLERY --to {self._name}"
         )
         if dry_run:
-            return self._index(folders, model, sources, exclude, limits, batch_size, shard, True, large, progress, stop)
+            return self._index(
+                folders, model, sources, exclude, limits, batch_size, shard, True, large, links, progress, stop
+            )
         with self._failing("index"):
             report = self._index(
-                folders, model, sources, exclude, limits, batch_size, shard, False, large, progress, stop
+                folders, model, sources, exclude, limits, batch_size, shard, False, large, links, progress, stop
             )
         counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
         self._record("index", **counts, skipped=len(report.skipped), **self._content())
@@ -150,6 +153,7 @@ class Gallery:
         shard: tuple[int, int],
         dry_run: bool,
         large: bool,
+        links: bool,
         progress: Callable[[Step], None] | None,
         stop: Callable[[], bool] | None,
     ) -> IndexReport:
@@ -160,17 +164,17 @@ class Gallery:
             self._bind(model)
         if not dry_run:
             self.store.hold()
-        work = plan(self.store, roots, exclude, shard)
+        work = plan(self.store, roots, exclude, shard, links)
         frames = full_frames([found.path for found in work.fresh], roots)
         if dry_run:
             changed = sum(1 for f in work.fresh if f.number)
             added = len(work.fresh) - changed
             return IndexReport(
-                added, changed, 0, len(work.gone), work.unchanged, skipped=work.still, dry=True, warning=frames
+                added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=frames
             )
         size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
         warning = " ".join(filter(None, (size_warning, frames)))
-        if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone:
+        if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone and not work.missed:
             raise DataError(f"nothing to index in {', '.join(roots)}")
         total = len(work.fresh)
 

@@ -48,7 +48,8 @@ class IndexReport:
     """What indexing did. added, changed, moved, removed, unchanged: items. encoded: pictures that went through the
     encoder.
 
-    skipped: (path, reason) of every file that was not read, also those skipped by earlier runs. seconds, encoding:
+    relabelled: unchanged items whose camera, time or track was read anew, since sources were named. skipped: (path,
+    reason) of everything that was not read: files, also those skipped by earlier runs, and folders. seconds, encoding:
     wall time in all and in the encoder. interrupted: it was asked to stop; what was committed is kept. dry: nothing
     was written. warning: what must be said about the gallery's size and about pictures that are no crops, "" for
     nothing.
@@ -59,6 +60,7 @@ class IndexReport:
     moved: int = 0
     removed: int = 0
     unchanged: int = 0
+    relabelled: int = 0
     encoded: int = 0
     skipped: list[tuple[str, str]] = field(default_factory=list)
     seconds: float = 0.0
@@ -97,7 +99,10 @@ class Indexer:
         """Carry out the plan and say what was done. The store's lock is held meanwhile."""
         self.store.hold()
         self.report.unchanged = plan.unchanged
-        self.report.skipped = list(plan.still)
+        self.report.skipped = plan.skipped
+        now = time.time_ns()
+        self.batch.skipped += [(m.path, m.reason, m.detail, 0, 0, now) for m in plan.newly]
+        self._relabel(plan)
         self._learn(plan)
         for loaded in self._read(plan):
             self.done += 1
@@ -138,6 +143,24 @@ class Indexer:
         if number is not None and not self._is(number, sha):
             del self.known[sha]
         return sha in self.known
+
+    def _relabel(self, plan: Plan) -> None:
+        """Camera, time and track of files that have not changed, where the sources given now say something else."""
+        if not self.sources.named or not plan.same:
+            return
+        reader = Reader((1, 1), self.limits, self.sources, {})
+        for start in range(0, len(plan.same), COMMIT_ITEMS):
+            files = {f.number: f for f in plan.same[start : start + COMMIT_ITEMS]}
+            for item in self.store.items(list(files)):
+                held = {"camera": item.camera, "track": item.track, "time": item.time}
+                fields = reader.fields(files[item.id], held)
+                if fields != held:
+                    sha = bytes.fromhex(item.sha256)
+                    entry = Entry(item.path, sha, item.size, item.mtime, look=item.look, checked=time.time_ns())
+                    self.batch.updated.append((item.id, changed(entry, **fields)))
+                    self.report.relabelled += 1
+            if len(self.batch) >= COMMIT_ITEMS:
+                self._commit()
 
     # ------------------------------------------------------------------ taking one file
 

@@ -78,6 +78,18 @@ class Reader:
         except OSError as error:
             return Loaded(found, reason="missing", detail=error.strerror or str(error))
 
+    def fields(self, found: Found, held: Mapping[str, Any]) -> dict[str, Any]:
+        """camera, time and track of a file as the sources say now; those that no source is named for stay as held."""
+        try:
+            data = b""
+            if self.sources.needs_exif:
+                with open(found.path, "rb") as file:
+                    data = file.read(self.limits.bytes + 1)
+            said = self.sources.fields(found.path, found.mtime, self._exif(data))
+        except OSError:
+            return dict(held)
+        return {k: said[k] if getattr(self.sources, k) or said[k] else v for k, v in held.items()}
+
     def _exif(self, data: bytes) -> dict[int, Any]:
         if not self.sources.needs_exif:
             return {}

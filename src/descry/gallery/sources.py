@@ -47,6 +47,11 @@ class Sources:
         object.__setattr__(self, "rows", read_table(self.table) if self.table else {})
 
     @property
+    def named(self) -> bool:
+        """Whether any source was named."""
+        return bool(self.camera or self.time or self.track or self.table)
+
+    @property
     def needs_exif(self) -> bool:
         """Whether the picture's own header is asked."""
         return "exif" in (self.camera, self.time)

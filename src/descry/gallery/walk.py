@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from .local import LocalStore
 
 GRAIN = 2_000_000_000
+LASTING = ("corrupt", "too_small")
+"""Reasons of a skip that last as long as the file is the same; others (rights, limits, formats) are tried again."""
 OWN_FILES = ("gallery.json", "gallery.db")
 
 
@@ -31,35 +33,104 @@ class Found:
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """What the folders hold and indexing does not read. folder: whether it stands for all that lies below it."""
+
+    path: str
+    reason: str
+    detail: str
+    folder: bool = False
+
+
 @dataclass
 class Plan:
-    """What indexing has to do. fresh: new or changed files, in order. touched: known files whose time alone may differ.
+    """What indexing has to do.
 
-    still: files that were skipped before and have not changed, with the reason. gone: ids by path of files that are not
-    there any more. unchanged: how many need nothing. foreign: files that are no pictures by their name.
+    Attributes:
+        fresh: new or changed files, in order, and skipped ones that are tried again.
+        same: known files that have not changed, of which only camera, time and track may be read anew.
+        still: files that were skipped before and have not changed, with the reason.
+        missed: what is not read because of its name or kind, or could not be listed.
+        newly: those of them that were not known with that reason.
+        gone: ids by path of files that are not there any more.
+        forgotten: paths that were skipped and are not there any more.
     """
 
     fresh: list[Found] = field(default_factory=list)
+    same: list[Found] = field(default_factory=list)
     still: list[tuple[str, str]] = field(default_factory=list)
+    missed: list[Missed] = field(default_factory=list)
+    newly: list[Missed] = field(default_factory=list)
     gone: dict[str, int] = field(default_factory=dict)
     forgotten: list[str] = field(default_factory=list)
-    unchanged: int = 0
-    foreign: int = 0
+
+    @property
+    def unchanged(self) -> int:
+        """How many files need nothing."""
+        return len(self.same)
+
+    @property
+    def skipped(self) -> list[tuple[str, str]]:
+        """(path, reason) of all that is known beforehand not to be read."""
+        return [*self.still, *((m.path, f"{m.reason}: {m.detail}") for m in self.missed)]
 
 
-def files_under(folder: str, exclude: Sequence[str] = ()) -> Iterator[os.DirEntry[str]]:
-    """Files below a folder in a fixed order; folders that are galleries, hidden entries and excluded globs left out."""
-    with os.scandir(folder) as entries:
-        listed = sorted(entries, key=lambda e: os.fsencode(e.name))
+def files_under(
+    folder: str,
+    exclude: Sequence[str] = (),
+    missed: list[Missed] | None = None,
+    links: bool = False,
+    _above: frozenset[tuple[int, int]] = frozenset(),
+) -> Iterator[os.DirEntry[str]]:
+    """Files below a folder in a fixed order; folders that are galleries, hidden entries and excluded globs left out.
+
+    missed: takes what is no file or cannot be listed, with the reason. links: enter linked folders too, none of them
+    inside itself.
+    """
+    left = missed if missed is not None else []
+    try:
+        with os.scandir(folder) as entries:
+            listed = sorted(entries, key=lambda e: os.fsencode(e.name))
+        stat = os.stat(folder)
+    except OSError as error:
+        left.append(Missed(folder, "missing", f"the folder cannot be listed: {error.strerror}", True))
+        return
+    above = _above | {(stat.st_dev, stat.st_ino)}
     if all(any(e.name == own for e in listed) for own in OWN_FILES):
         return
+    if not listed and _above:
+        left.append(
+            Missed(
+                folder,
+                "empty",
+                "the folder is empty; is its disk mounted? What was read in it is kept until it is removed too",
+                True,
+            )
+        )
     for entry in listed:
         if entry.name.startswith(".") or any(fnmatch(entry.path, g) or fnmatch(entry.name, g) for g in exclude):
             continue
-        if entry.is_dir(follow_symlinks=False):
-            yield from files_under(entry.path, exclude)
-        elif entry.is_file():
+        try:
+            linked, is_folder, is_file = entry.is_symlink(), entry.is_dir(), entry.is_file()
+            inside_itself = False
+            if linked and is_folder and links:
+                target = entry.stat()
+                inside_itself = (target.st_dev, target.st_ino) in above
+        except OSError as error:
+            left.append(Missed(entry.path, "missing", error.strerror or str(error), True))
+            continue
+        if is_folder and linked and (not links or inside_itself):
+            why = "a link to a folder above it" if links else "a linked folder; add --links (links=True) to read it"
+            left.append(Missed(entry.path, "link", why, True))
+        elif is_folder:
+            yield from files_under(entry.path, exclude, missed, links, above)
+        elif is_file:
             yield entry
+        elif linked:
+            left.append(Missed(entry.path, "link", "a link to nothing that is there; is its disk mounted?", True))
+        else:
+            left.append(Missed(entry.path, "special", "no regular file", False))
 
 
 def roots_of(folders: Iterable[str | Path]) -> list[str]:
@@ -91,53 +162,80 @@ def in_shard(path: str, shard: tuple[int, int]) -> bool:
     return number % shard[1] == shard[0] - 1
 
 
-def plan(store: LocalStore, roots: Sequence[str], exclude: Sequence[str] = (), shard: tuple[int, int] = (1, 1)) -> Plan:
+def plan(
+    store: LocalStore,
+    roots: Sequence[str],
+    exclude: Sequence[str] = (),
+    shard: tuple[int, int] = (1, 1),
+    links: bool = False,
+) -> Plan:
     """Compare the folders with the store. DataError when a folder holds no picture file at all.
 
     shard: (i, n), only the i-th of n parts of the files, which may be none; items of the other parts stay as they are.
+    links: enter linked folders too.
 
     A file counts as unchanged when size and time are the same and the time is older than the moment it was read by more
-    than the clock's grain; otherwise its content decides.
+    than the clock's grain; otherwise its content decides. Nothing below a folder that cannot be listed counts as gone.
     """
     if not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"shard {shard[0]}/{shard[1]} was given; the first number runs from 1 to the second")
     known = _known(store, "items", "id", roots, shard)
     skipped = _known(store, "skipped", "reason", roots, shard)
     out = Plan()
+    missed: list[Missed] = []
     for root in roots:
         seen = 0
-        for entry in files_under(root, exclude):
+        for entry in files_under(root, exclude, missed, links):
             if not entry.name.lower().endswith(SUFFIXES):
-                out.foreign += 1
+                suffix = os.path.splitext(entry.name)[1]
+                if suffix.lower() != ".csv":  # a table of cameras and times that lies beside its pictures
+                    missed.append(Missed(entry.path, "format", f"no picture by its name ({suffix or 'no suffix'})"))
                 continue
             seen += 1
             if in_shard(entry.path, shard):
                 _sort(entry, known, skipped, out)
-        if not seen:
+        if missed and missed[-1].path == root:
+            if not any(inside(path, root) for path in known):
+                raise DataError(f"{root}: {missed[-1].detail}. Nothing was changed")
+        elif not seen and not any(m.folder for m in missed if inside(m.path, root)):
             raise DataError(
                 f"{root} holds no picture files ({', '.join(SUFFIXES)}); is it the right folder, and is "
                 f"its disk mounted?{videos_in(root, VIDEO_SUFFIXES)} Nothing was changed"
             )
-    out.gone = {path: int(row[0]) for path, row in known.items()}
-    out.forgotten = list(skipped)
+    # an empty folder is only told where something was read in it: a disk that is not mounted, perhaps
+    held = [m for m in missed if m.reason != "empty" or any(inside(path, m.path) for path in known)]
+    folders = [m.path for m in (*held, *out.missed) if m.folder]
+    out.missed = [m for m in (*held, *out.missed) if in_shard(m.path, shard)]
+    out.gone = {path: int(row[0]) for path, row in known.items() if not _kept(path, folders)}
+    named = {m.path for m in out.missed}
+    out.newly = [m for m in out.missed if m.path not in skipped or skipped[m.path][0] != m.reason]
+    out.forgotten = [path for path in skipped if path not in named and not _kept(path, folders)]
     return out
+
+
+def _kept(path: str, folders: Sequence[str]) -> bool:
+    return any(inside(path, folder) for folder in folders)
 
 
 def _sort(entry: os.DirEntry[str], known: dict[str, tuple], skipped: dict[str, tuple], out: Plan) -> None:
     try:
         stat = entry.stat()
-    except OSError:  # it went away since the folder was listed
+    except OSError as error:  # it went away since the folder was listed, or its disk did
+        if entry.path in known and not isinstance(error, FileNotFoundError):
+            out.missed.append(Missed(entry.path, "missing", error.strerror or str(error), True))
         return
     old = known.pop(entry.path, None)
     bad = skipped.pop(entry.path, None)
     row = old or bad
+    found = Found(entry.path, stat.st_size, stat.st_mtime_ns, int(old[0]) if old else 0)
     if row and row[1:3] == (stat.st_size, stat.st_mtime_ns) and stat.st_mtime_ns + GRAIN < row[3]:
         if old:
-            out.unchanged += 1
-        else:
+            out.same.append(found)
+            return
+        if row[0] in LASTING:
             out.still.append((entry.path, str(row[0])))
-        return
-    out.fresh.append(Found(entry.path, stat.st_size, stat.st_mtime_ns, int(old[0]) if old else 0))
+            return
+    out.fresh.append(found)
 
 
 def _known(
