@@ -72,7 +72,7 @@ def measure(count: int, route: str, size: tuple[int, int], seconds: float) -> di
     model = vit_b16(size)
     with tempfile.TemporaryDirectory() as folder:
         paths = draw(Path(folder) / "crops", count)
-        chosen = choose_encoder(model, route, cache=Path(folder) / "encoders.json", pictures=count)
+        chosen = choose_encoder(model, route, pictures=count)
         before = alone(model, paths, seconds)
         with Gallery.create(Path(folder) / "gallery", model) as gallery:
             commit = Timed(gallery.store.commit)

@@ -134,8 +134,9 @@ def measure(items: int, dimension: int, repeats: int) -> dict[str, dict[str, flo
 
 
 def nine_terms(space: Any, model: Stub, repeats: int) -> dict[str, dict[str, float]]:
-    """Ranking by nine vectors (a composition of two parts, two phrases, two NOT, like, unlike) beside ranking by one, in
-    turns; the ratio is that of each pair.
+    """Ranking by nine vectors (a composition of two parts, two phrases, two NOT, like, unlike) beside ranking by one.
+
+    They take turns; the ratio is that of each pair.
     """
     v = list(model.embed_texts(range(6)))
     parts = (("sketch", "drawing", v[0] / 2), ("text", "red jacket", v[1] / 2))

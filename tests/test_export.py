@@ -18,9 +18,6 @@ from descry.text import Words
 NEEDS = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript"), "int8": ("onnxruntime", "onnxscript")}
 
 
-MEASURED = {None: {"torch": 10.0, "bf16": 20.0}, ("compiled",): {"torch": 9.0, "compiled": 30.0}}
-
-
 def need(*packages: str) -> None:
     missing = [name for name in packages if not importlib.util.find_spec(name)]
     if missing:
@@ -98,42 +95,55 @@ def test_the_original_model_is_not_touched(model):
         assert (value == before[name]).all()
 
 
-def test_the_choice_is_measured_once_and_kept(model, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(encoders, "measure", lambda m, routes=None: asked.append(routes) or MEASURED[routes])
-    monkeypatch.setattr(encoders, "compiler", lambda: "")
-    cache = tmp_path / "deep" / "encoders.json"
+def test_the_choice_follows_from_processor_packages_and_work(monkeypatch):
+    little, much, very_much = encoders.WORTH / 2, encoders.WORTH * 2, encoders.PATIENCE * 2
+    for bfloat16, openvino, gcc, work, expected in (
+        (True, True, "g++", little, ()),
+        (True, True, "g++", very_much, ("openvino", "bf16")),
+        (True, False, "g++", much, ("bf16",)),
+        (True, False, "g++", very_much, ("compiled", "bf16")),
+        (True, False, "", very_much, ("bf16",)),
+        (False, True, "g++", much, ("openvino",)),
+        (False, False, "g++", very_much, ()),
+    ):
+        monkeypatch.setattr(encoders, "has_bfloat16", lambda answer=bfloat16: answer)
+        monkeypatch.setattr(encoders, "compiler", lambda answer=gcc: answer)
+        monkeypatch.setattr(encoders.importlib.util, "find_spec", lambda name, answer=openvino: answer or None)
+        assert encoders.preferred(work) == expected
+
+
+def test_no_clock_is_read_for_the_choice(model, monkeypatch):
+    def clock():
+        raise AssertionError("the choice of a route was timed")
+
+    for name in ("perf_counter", "monotonic", "process_time", "time"):
+        monkeypatch.setattr(encoders.time, name, clock)
+    monkeypatch.setattr(encoders, "preferred", lambda work: ("bf16",))
     try:
-        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
+        assert [encoders.choose_encoder(model) for _ in range(2)] == ["bf16", "bf16"]
         assert model.encoder is not None
-        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
-        assert len(asked) == 1
-        cache.write_text("damaged")
-        assert encoders.choose_encoder(model, "auto", cache) == "bf16"
-        assert len(asked) == 2
+        assert encoders.choose_encoder(model, "torch") == "torch"
+        assert model.encoder is None
     finally:
         model.encoder = None
 
 
-def test_compiling_is_for_long_work_without_openvino(model, tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(encoders, "measure", lambda m, routes=None: asked.append(routes) or dict(MEASURED[routes]))
-    monkeypatch.setattr(encoders, "build", lambda m, route: route)
-    monkeypatch.setattr(encoders, "rate", lambda *_: 1.0)
-    monkeypatch.setattr(encoders, "compiler", lambda: "g++")
-    cache = tmp_path / "encoders.json"
-    try:
-        assert encoders.choose_encoder(model, "auto", cache, pictures=1000) == "bf16"
-        assert asked == [None]
-        assert encoders.choose_encoder(model, "auto", cache, pictures=100_000) == "compiled"
-        assert encoders.choose_encoder(model, "auto", cache, pictures=100_000) == "compiled"
-        assert asked == [None, ("compiled",)]
-        assert encoders.choose_encoder(model, "auto", cache, pictures=1000) == "bf16"
-        with_openvino = {None: {"torch": 10.0, "openvino": 25.0}}
-        monkeypatch.setattr(encoders, "measure", lambda m, routes=None: with_openvino[routes])
-        assert encoders.choose_encoder(model, "auto", tmp_path / "other.json", pictures=10**6) == "openvino"
-    finally:
-        model.encoder = None
+def test_little_work_is_not_worth_another_route(model):
+    assert encoders.choose_encoder(model, pictures=3) == "torch"
+    assert model.encoder is None
+    assert encoders.multiplications(model) > 1000
+
+
+def test_a_chosen_route_that_fails_or_loses_parity_is_passed_over(model, monkeypatch):
+    def odd(m, route):
+        if route == "openvino":
+            raise DescryError("does not work here")
+        return lambda x: -encoders.plain(m)(x)
+
+    monkeypatch.setattr(encoders, "preferred", lambda work: ("openvino", "bf16"))
+    monkeypatch.setattr(encoders, "build", odd)
+    assert encoders.choose_encoder(model) == "torch"
+    assert model.encoder is None
 
 
 def test_a_route_that_loses_parity_is_not_taken(model, monkeypatch):

@@ -15,7 +15,7 @@ import torch
 
 from . import __version__
 from .embed import load
-from .encoders import choose_encoder, measure, processor, rate
+from .encoders import choose_encoder, has_bfloat16, measure, preferred, processor, rate
 from .errors import DescryError, install_hint
 from .export import noise
 from .routes import BATCH
@@ -77,8 +77,11 @@ def _processor() -> list[Finding]:
     advice = f"only {threads} of {cores} cores are used; give --threads {cores}" if threads < cores // 2 else ""
     words = set(processor().split())
     flags = [f for f in FLAGS if f in words]
-    fast = {"avx512_bf16", "amx_bf16", "bf16"} & words
-    slow = "" if fast or not words else "no bfloat16 arithmetic: encoders run at float32 speed; a GPU would help most"
+    slow = (
+        ""
+        if has_bfloat16() or not words
+        else "no bfloat16 arithmetic: encoders run at float32 speed; a GPU would help most"
+    )
     return [
         Finding("threads", f"{threads} of {cores} cores", advice),
         Finding("processor", ", ".join(flags) or "features unknown", slow),
@@ -157,7 +160,7 @@ def _encoder(model: Any) -> Finding:
         route, speed = choose_encoder(model), rate(model.embed_pixels, noise(model, 256))
         return Finding("encoder", f"{route}, {speed:.0f} pictures/s of the model {model.name}")
     rates = measure(model)
-    route = max(rates, key=lambda r: rates[r])
+    route = next((name for name in preferred(float("inf")) if name in rates), "torch")
     others = ", ".join(f"{name} {speed:.0f}" for name, speed in rates.items())
     advice = (
         f"indexing will be slow; a GPU, or {install_hint('fast')}, helps most" if rates[route] < SLOW_ENCODER else ""

@@ -1,15 +1,12 @@
-"""Which route to the image encoder is the fastest on this machine: measured once, and kept.
+"""Which route to the image encoder is taken: by the processor, by what is installed and by how much there is to do.
 
-That depends on the processor and on what is installed. No route is taken whose vectors differ from float32's by more
-than rounding (cosine below 0.999), int8 only when asked for by name.
+Nothing is timed for it, so the same machine always takes the same route. No route is taken whose vectors differ from
+float32's by more than rounding (cosine below 0.999), int8 only when asked for by name. `measure` is for reports.
 """
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
-import json
-import os
 import platform
 import time
 from contextlib import suppress
@@ -23,14 +20,16 @@ from .errors import DescryError, UsageError, nearest
 from .export import PARITY, ImageEncoder, noise
 from .routes import BATCH, ROUTES, Encoder, Lane, build, compiler, in_half, overlapped, plain
 
-ENOUGH, WORTH, PATIENCE = 500.0, 120.0, 900.0
+ENOUGH = 500.0
+WORTH, PATIENCE = 1e13, 4e14
+"""Multiplications of a whole index run from which another route is worth getting ready: seconds for most, and half a
+minute in every process for the compiled one. On a few cores WORTH is two minutes of float32 and PATIENCE an hour."""
 
 
-def choose_encoder(model: Any, route: str = "auto", cache: Path | None = None, pictures: int = 1 << 40) -> str:
-    """Give a model the named or the fastest route; its name. model: as `descry.embed.load` gives.
+def choose_encoder(model: Any, route: str = "auto", pictures: int = 1 << 40) -> str:
+    """Give a model the named or the best route; its name. model: as `descry.embed.load` gives.
 
-    cache: a file where measurements are kept; the user's cache folder if left out. pictures: how many are to be
-    encoded; where float32 takes less than WORTH seconds for them, nothing else is measured. On a GPU, "auto" is half
+    pictures: how many are to be encoded; where that is little work, "auto" is float32 PyTorch. On a GPU, "auto" is half
     precision and "torch" the precision of the model. Raises UsageError for an unknown route, DescryError when a named
     one cannot work here.
     """
@@ -38,11 +37,51 @@ def choose_encoder(model: Any, route: str = "auto", cache: Path | None = None, p
         raise UsageError(f"there is no encoder {route!r}; {nearest(route, ['auto', *ROUTES])}")
     if model.device.type != "cpu":
         return _on_gpu(model, route)
-    if route == "auto":
-        route = _remembered(model, cache or default_cache(), pictures)
-    if route != "torch":
-        model.encoder = build(model, route)
-    return route
+    if route != "auto":
+        model.encoder = None if route == "torch" else build(model, route)
+        return route
+    reference = None
+    for name in preferred(pictures * multiplications(model)):
+        sample = noise(model, 8)
+        reference = plain(model)(sample) if reference is None else reference
+        with suppress(DescryError, RuntimeError):  # what does not work here, or for this method, is passed over
+            encoder = build(model, name)
+            if _agreement(encoder(sample), reference) >= PARITY:
+                model.encoder = encoder
+                return name
+    model.encoder = None
+    return "torch"
+
+
+def preferred(work: float) -> tuple[str, ...]:
+    """The routes to try for so many multiplications, best first; after them comes float32 PyTorch.
+
+    With bfloat16 instructions OpenVINO is the fastest, then compiled and plain bfloat16 (docs/gallery.md); without them
+    bfloat16 is emulated and slower than float32, and OpenVINO's own float32 is what remains.
+    """
+    if work < WORTH:
+        return ()
+    found = ["openvino"] if importlib.util.find_spec("openvino") else []
+    if has_bfloat16():
+        if not found and work > PATIENCE and compiler():
+            found.append("compiled")
+        found.append("bf16")
+    return tuple(found)
+
+
+def multiplications(model: Any) -> float:
+    """Roughly those of one picture: every weight of the image encoder for each token."""
+    weights = sum(parameter.numel() for _, parameter in model.clip.image_parameters())
+    return float(weights * (1 + model.clip.grid[0] * model.clip.grid[1]))
+
+
+def has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 by itself: AVX512-BF16, AMX, or 64-bit ARM's BF16."""
+    told = (
+        getattr(torch.cpu, "_is_avx512_bf16_supported", lambda: False)()
+        or getattr(torch.cpu, "_is_amx_tile_supported", lambda: False)()
+    )
+    return bool(told) or bool({"avx512_bf16", "amx_bf16", "bf16"} & set(processor().split()))
 
 
 def _on_gpu(model: Any, route: str) -> str:
@@ -66,60 +105,6 @@ def _agreement(rows: np.ndarray, reference: np.ndarray) -> float:
     return float(np.nan_to_num((rows * reference).sum(axis=1)).min())
 
 
-def default_cache() -> Path:
-    """Where measurements are kept for this user."""
-    root = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or str(Path.home() / ".cache")
-    return Path(root) / "descry" / "encoders.json"
-
-
-def _remembered(model: Any, cache: Path, pictures: int) -> str:
-    """The fastest route by what was measured before, measuring what is missing. Compiling takes half a minute in every
-    process, so it counts only for more than PATIENCE seconds of work.
-    """
-    key, known = _key(model), _known(cache)
-    rates: dict[str, float] = known.get(key, {})
-    if not rates:
-        if pictures < BATCH or pictures / rate(plain(model), noise(model, 8), 0.2) < WORTH:
-            return "torch"
-        rates = measure(model)
-        _keep(cache, known, key, rates)
-    patient = pictures / max(rates.values()) > PATIENCE
-    if patient and "compiled" not in rates and "openvino" not in rates and compiler():
-        rates = {**rates, "compiled": 0.0, **measure(model, ("compiled",))}
-        _keep(cache, known, key, rates)
-    allowed = {name: speed for name, speed in rates.items() if patient or name != "compiled"}
-    return max(allowed, key=lambda name: allowed[name])
-
-
-def _known(cache: Path) -> dict[str, Any]:
-    """Key → route → images per second; nothing where the file is missing or damaged."""
-    try:
-        known = json.loads(cache.read_text("utf-8"))
-        return {
-            key: {name: float(speed) for name, speed in rates.items() if name in ROUTES and name != "int8"}
-            for key, rates in known.items()
-        }
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
-
-
-def _keep(cache: Path, known: dict[str, Any], key: str, rates: dict[str, float]) -> None:
-    with suppress(OSError):  # a machine without a writable cache measures each time
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(f".{os.getpid()}")
-        partial.write_text(json.dumps({**known, key: rates}, indent=1), "utf-8")
-        os.replace(partial, cache)
-
-
-def _key(model: Any) -> str:
-    """What the fastest route depends on: the encoder's shape, the processor, threads and what is installed."""
-    packages = [name for name in ("onnxruntime", "openvino") if importlib.util.find_spec(name)]
-    spec = model.clip.spec
-    shape = [spec.config.get("vision_config"), list(spec.image_size), type(model.method).__name__]
-    facts = [shape, platform.machine(), processor(), torch.get_num_threads(), torch.__version__, packages]
-    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:16]
-
-
 def processor() -> str:
     """The processor's name and flags, as far as the system tells."""
     with suppress(OSError):
@@ -129,8 +114,9 @@ def processor() -> str:
 
 
 def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, float]:
-    """Route → images per second, of those that work here and hold parity. A small model that float32 already runs
-    faster than pictures can be decoded is measured no further.
+    """Route → images per second, of those that work here and hold parity. For a report: no choice depends on it.
+
+    A small model that float32 already runs faster than pictures can be decoded is measured no further.
     """
     sample = noise(model, BATCH)
     single = plain(model)
@@ -143,13 +129,13 @@ def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, floa
             encoder = build(model, route)
             if _agreement(encoder(sample[:8]), reference) >= PARITY:
                 rates[route] = rate(encoder, sample)
-        except DescryError:
+        except (DescryError, RuntimeError):
             continue
     return rates
 
 
 def available() -> tuple[str, ...]:
-    """Exact routes that are quick to get ready here; see `_remembered` for the compiled one."""
+    """Exact routes that are quick to get ready here."""
     routes = ["autocast", "bf16"]
     if importlib.util.find_spec("openvino"):
         routes.append("openvino")

@@ -56,7 +56,7 @@ def index(
         exclude: glob of names or paths to leave out; may be repeated.
         max_mp: most million pixels of a picture; larger ones are skipped.
         shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.
-        encoder: auto (the fastest route measured here), torch, autocast, bf16, compiled, onnx, openvino, or int8
+        encoder: auto (the best for this processor), torch, autocast, bf16, compiled, onnx, openvino, or int8
             (not exact, see docs/scale.md); on a GPU auto or torch.
         dry_run: count, write nothing.
         strict: exit with 3 when files were skipped.
