@@ -340,16 +340,20 @@ def withheld(questions: Sequence[Question], share: float = 1 / 3, seed: int = 0)
 
 
 def absence_profiles(
-    model: Any, bench: Benchmark, photos: Embedded, people: int = 0
+    model: Any, bench: Benchmark, photos: Embedded, people: int = 0, equal: bool = False
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Profiles of every probe with the person's photographs in the gallery and without them, and the best cosines.
 
     people: how many share a gallery; the benchmark's are divided into galleries of that size, because a best score
     grows with the number of people it is the best of. 0 for one gallery of all.
 
+    equal: where the person is here, leave out as many photographs of others, so that both galleries are of one size; in
+    a small gallery the size alone would tell them apart.
+
     → present (Q, F), absent (Q, F), best cosine when present (Q,), when absent (Q,). The formula is fitted again to the
     smaller gallery.
     """
+    rng = np.random.default_rng(0)
     everyone = {pid: i for i, pid in enumerate(dict.fromkeys(photos.pids.tolist()))}
     block = np.array([everyone[pid] // (people or len(everyone)) for pid in photos.pids.tolist()])
     out: list[list[np.ndarray]] = []
@@ -357,7 +361,12 @@ def absence_profiles(
     for probe, terms in zip(bench.probes, made, strict=True):
         seen = block == everyone[probe.pid] // (people or len(everyone))
         seen[list(probe.ignore)] = False
-        kept = (seen, seen & (photos.pids != probe.pid))
+        gone = seen & (photos.pids != probe.pid)
+        here = seen.copy()
+        others = np.flatnonzero(gone)
+        if equal:
+            here[rng.choice(others, min(int(seen.sum() - gone.sum()), len(others) - 1), replace=False)] = False
+        kept = (here, gone)
         similarity = stack(terms) @ photos.vectors.T
         out.append([profile_of(terms, similarity[:, rows], ranking_of(model)) for rows in kept])
     present, absent = (np.array(column) for column in zip(*out, strict=True))

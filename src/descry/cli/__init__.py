@@ -67,6 +67,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "compare": ("compare:compare", "whether two results differ: paired test over identities"),
         "plot": ("descry_lab.cli.plot:plot", "figures: rank grids, curves, maps, bars"),
         "model info": ("model:info", "what a model holds and costs"),
+        "model measure": ("descry_lab.cli.measure:measure", "measure which words a model can read, on labelled data"),
         "model compose": ("descry_lab.cli.compose:compose", "choose on validation how sketch and words are joined"),
         "model card": ("card:card", "write a model card from a run folder and its results"),
         "model pack": ("pack:pack", "write the part of a run folder that others need"),

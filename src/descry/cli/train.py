@@ -129,7 +129,9 @@ def train(
         print(json.dumps(metrics))
     else:
         chosen = f"epoch {metrics['kept_epoch']} of {metrics['epochs']} kept, selected on {metrics['selection']}"
-        print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {' --data '.join(data)}")
+        given = " --data ".join(data)
+        print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {given}")
+        print(f"then: descry model measure {out} --data {given}  (which words it reads, how it ranks and asks)")
     return 0
 
 

@@ -1,0 +1,93 @@
+"""descry model measure: what a model can read of people, on labelled data."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from descry.cli.machine import Flag, Machine, OnMachine
+from descry.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from ..reading import Measured
+
+
+def measure(
+    run: tyro.conf.Positional[str],
+    /,
+    data: tuple[str, ...],
+    split: str = "val",
+    dry_run: Flag = False,
+    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    machine: OnMachine = Machine(),
+) -> int:
+    """Measure which words a model can read, and how it should rank; write it into the run's config.json.
+
+    NOT, phrases and answers then weigh by what was measured, and questions are asked only about what the model reads.
+    Labels are attributes where the data has them, else words of its captions. Vectors, and so galleries, stay valid.
+
+    Args:
+        run: a run folder, or demo (which is measured and not changed).
+        data: a data set with a validation split, or NAME and its folder.
+        split: val; test is for data that nothing will be reported on.
+        dry_run: measure and write nothing.
+        json_: print JSON.
+    """
+    from descry.checkpoint import load_any, read_config, write_atomically
+    from descry.cli.starting import read_data
+
+    from ..reading import measure as run_measure
+
+    if split not in ("val", "test"):
+        raise UsageError(f"--split {split} was given; {nearest(split, ['val', 'test'])}")
+    machine.settle()
+    benchmarks = getattr(read_data(data), split)
+    if not benchmarks:
+        raise UsageError(
+            f"the data set has no {split} split; give one that has, or --split {'test' if split == 'val' else 'val'}"
+        )
+    model = machine.load(run)
+    bench = max(benchmarks.values(), key=lambda b: len(b.photos))
+    print(f"measuring on {len(bench.photos):,} photographs of the {split} split", file=sys.stderr)
+    found = run_measure(model, benchmarks, Path(data[-1]), machine.seed)
+    folder = load_any(run)[2]
+    keep = not dry_run and run != "demo"
+    if keep:
+        notes = {"measured_on": f"{bench.fingerprint()[:16]}, {split}"}
+        config = found.ranking.saved(read_config(folder), **notes)
+        write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+    if json_:
+        print(json.dumps(found.to_json() | {"kept": keep}, indent=1))
+        return 0
+    print("\n".join(_lines(found)))
+    print(f"{folder}: {'now ranks and asks by this' if keep else 'not changed'}")
+    return 0
+
+
+def _lines(found: Measured) -> list[str]:
+    out = [f"labels: {found.labels}", f"{'phrase':<34} with / without   told apart, of 100 pairs (95 % interval)"]
+    for r in found.readings:
+        said = "" if r.readable else "   cannot be read"
+        better = f"   as {', '.join(r.prompts[0])}" if r.prompts else ""
+        span = f"{100 * r.auroc:5.1f} ({100 * r.low:.1f} to {100 * r.high:.1f})"
+        out.append(f"{r.phrase:<34} {r.people[0]:>4} / {r.people[1]:<7} {span}{said}{better}")
+    bad = [r.phrase for r in found.readings if not r.readable]
+    readable = len(found.readings) - len(bad)
+    out.append(
+        f"{readable} of {len(found.readings)} phrases can be read; of the others nothing is asked, nor do they count"
+    )
+    if bad:
+        out.append(f"cannot be read: {', '.join(bad)}")
+    if found.unmeasured:
+        out.append(f"too few people to measure: {', '.join(found.unmeasured)}")
+    if found.compositions:
+        best = found.compositions[0]
+        out.append(
+            f"sketch and words: {best.composition.how} is best (R@1 {best.ranks.r1:.2f}, mAP {best.ranks.map:.2f})"
+        )
+    out += [f"absence, {kind}: {said}" for kind, said in found.absence.items()]
+    return out
