@@ -345,3 +345,41 @@ def test_an_unexpected_error_is_one_line_unless_the_place_is_asked_for(capsys, m
     assert "--traceback" in err
     with pytest.raises(ZeroDivisionError):
         main(["search", str(place / "gallery"), "red", "--traceback"])
+
+
+def test_what_is_no_checkpoint_is_said_before_a_vocabulary_is_asked_for(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("words")
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    (run_folder / "config.json").write_text('{"format": 1, "method": "propot"}')
+    for given, says in (
+        (tmp_path / "nope.pt", "there is no file or folder"),
+        (page, "is no checkpoint"),
+        (run_folder, "is a run folder already"),
+    ):
+        status, _, err = run(capsys, "convert", given, "--out", tmp_path / "out")
+        assert status in (2, 4)
+        assert says in err, err
+
+
+def test_a_model_that_does_not_load_fails_the_examination(tmp_path, capsys):
+    status, out, _ = run(capsys, "doctor", "--model", tmp_path / "nope", "--quick")
+    assert status == 4
+    assert "there is no folder" in out
+
+
+def test_a_pattern_that_fits_no_path_is_named(tmp_path, capsys):
+    import numpy as np
+    from PIL import Image
+
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for n in range(3):
+        pixels = np.random.default_rng(n).integers(0, 255, (96, 48, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"north_{n}.png")
+    command = ("index", photos, "--model", "demo", "--out", tmp_path / "g")
+    status, _, err = run(capsys, *command, "--dry-run", "--camera-from", r"cam(\d+)", "--track-from", r"_(\d)")
+    assert status == 0
+    assert "--camera-from 'cam(\\\\d+)' fits none of the 3 paths" in err
+    assert "--track-from" not in err

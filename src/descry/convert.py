@@ -32,6 +32,7 @@ from .checkpoint import load_any, read_config, read_tensors, save_model
 from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
 from .clip_files import find_clip, from_openai, load_clip
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
+from .images import SUFFIXES, VIDEO_SUFFIXES
 from .library import fetched, folder_of
 from .methods import method_class, preset
 from .methods.rde import rename_released
@@ -40,6 +41,7 @@ from .text import Words
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
+NOT_WEIGHTS = (".md", ".txt", ".json", ".jsonl", ".csv", ".py", ".html", ".pdf")
 ACTIVATIONS = ("quick_gelu", "gelu")
 SETTINGS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 HEADS = (
@@ -296,6 +298,12 @@ def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str
 
 
 def _words(source: Path, tokenizer: str | Path | None) -> Words:
+    if not source.exists():
+        raise ModelMissing(f"there is no file or folder {source}; give the path of a checkpoint, or of a CLIP folder")
+    if source.is_file() and source.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES, *NOT_WEIGHTS):
+        raise UsageError(f"{source.name} is no checkpoint; give a .pt, .pth, .bin or .safetensors file, or a folder")
+    if (source / "config.json").is_file() and "method" in read_config(source):
+        raise UsageError(f"{source} is a run folder already; use it as it is: descry model info {source}")
     if tokenizer is not None:
         return Words.load(tokenizer)
     if source.is_dir():

@@ -27,11 +27,12 @@ FLAGS = ("avx2", "avx512f", "avx512_bf16", "avx512_vnni", "amx_bf16", "f16c", "a
 
 @dataclass(frozen=True)
 class Finding:
-    """One fact. advice: what to do about it, "" when it is well."""
+    """One fact. advice: what to do about it, "" when it is well. refused: a model that was named cannot be loaded."""
 
     name: str
     value: str
     advice: str = ""
+    refused: bool = False
 
 
 def examine(model: str = "", folder: Path = Path("."), quick: bool = False) -> list[Finding]:
@@ -143,7 +144,7 @@ def _model(name: str, quick: bool) -> list[Finding]:
     try:
         model = load(name)
     except DescryError as error:
-        return [Finding("model", name, str(error))]
+        return [Finding("model", name, str(error), refused=True)]
     size = "×".join(map(str, model.image_size))
     found = [
         Finding(

@@ -246,7 +246,7 @@ def test_doctor_speaks(run, capsys):
     shown = capsys.readouterr().out
     assert "threads" in shown
     assert "32" in shown
-    assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 0
+    assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 4
     found = {f["name"]: f for f in json.loads(capsys.readouterr().out)}
     assert found["model"]["advice"]
 

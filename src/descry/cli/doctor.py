@@ -16,7 +16,7 @@ def doctor(
     quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
     json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
 ) -> int:
-    """What this machine can do, and one line of advice for each problem.
+    """What this machine can do, and one line of advice for each problem. Exit status 4 when the model named is refused.
 
     Args:
         model: also load this model and time its encoder: demo, a run folder or a CLIP.
@@ -29,9 +29,9 @@ def doctor(
     found = examine(model, folder, quick)
     if json_:
         print(json.dumps([asdict(f) for f in found], indent=1))
-        return 0
+        return 4 if any(finding.refused for finding in found) else 0
     for finding in found:
         print(f"{finding.name:<11} {finding.value}")
         if finding.advice:
             print(f"{'':<11} → {finding.advice}")
-    return 0
+    return 4 if any(finding.refused for finding in found) else 0

@@ -71,12 +71,13 @@ def list_(
                     else f"{results.shown(name)}\t{reason}"
                 )
             return 0
-        shown = 0
-        for shown, item in enumerate(opened.listed(filters), 1):
+        empty = True
+        for item in opened.listed(filters):
+            empty = False
             row = {"id": item.id, "path": results.shown(item.path), "camera": item.camera}
             row |= {"time": item.time.isoformat() if item.time else "", "track": item.track}
             print(json.dumps(row) if json_ else "\t".join(str(v) for v in row.values()))
-        if not shown:
+        if empty:
             asked = "no item fits" if filters != Filters() else "no items"
             print(f"{asked}; {gallery} holds {counted(len(opened), 'item')}: descry gallery info", file=sys.stderr)
     return 0

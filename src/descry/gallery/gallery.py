@@ -165,15 +165,17 @@ class Gallery:
         if not dry_run:
             self.store.hold()
         work = plan(self.store, roots, exclude, shard, links)
-        frames = full_frames([found.path for found in work.fresh], roots)
+        paths = [found.path for found in work.fresh]
+        notes = (full_frames(paths, roots), sources.unmatched(paths) if sources else "")
+        unfit = "; ".join(filter(None, notes))
         if dry_run:
             changed = sum(1 for f in work.fresh if f.number)
             added = len(work.fresh) - changed
             return IndexReport(
-                added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=frames
+                added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=unfit
             )
         size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
-        warning = " ".join(filter(None, (size_warning, frames)))
+        warning = " ".join(filter(None, (size_warning, unfit)))
         if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone and not work.missed:
             raise DataError(f"nothing to index in {', '.join(roots)}")
         total = len(work.fresh)

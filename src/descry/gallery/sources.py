@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError, nearest
+from ..escape import path_text
 from ..times import parse_time
 
 FIELDS = ("camera", "time", "track")
@@ -64,6 +65,15 @@ class Sources:
             text = row.get(name, "") or self._from(name, path, mtime, exif or {})
             out[name] = parse_time(text) if name == "time" else text.strip()
         return out
+
+    def unmatched(self, paths: Sequence[str]) -> str:
+        """One sentence for each regular expression that fits none of the paths; "" when there are none."""
+        said = [
+            f"--{name}-from {pattern.pattern!r} fits none of the {len(paths)} paths, such as {path_text(paths[0])}"
+            for name, pattern in self.patterns.items()
+            if paths and not any(map(pattern.search, paths))
+        ]
+        return "; ".join(said)
 
     def _from(self, name: str, path: str, mtime: int, exif: Mapping[int, Any]) -> str:
         kind = getattr(self, name)

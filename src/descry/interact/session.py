@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-import numpy as np
-
 from .. import language as chipping
 from ..errors import UsageError, nearest
 from ..language import Chip, Conflict
 from ..query import Query
 from ..ranking import Ranking, ranking_of
-from ..search import Encoder, Leads, Memo, Space, Term, missing, rank, stack, terms_of, understood
+from ..search import Encoder, Leads, Memo, Space, Term, missing, rank, terms_of, understood
 from .absence import Calibration, notice_of
 from .rounds import ANSWERS, Inquiry, Round, chosen, marked
 from .store import InquiryStore
