@@ -53,11 +53,11 @@ fi
 "$DESCRY" model pack "$WORK/stage1" --out "$WORK/demo" --half \
   --note "trained on synthetic people only: no evidence of accuracy on real people"
 PYTHON=${PYTHON:-.venv/bin/python}
-"$PYTHON" recipes/conversation.py --model "$WORK/demo" --data "$WORK/bench" --out "$WORK/conversation"
+"$PYTHON" -m descry_lab conversation --model "$WORK/demo" --data "$WORK/bench" --out "$WORK/conversation"
 "$PYTHON" - "$WORK/demo/config.json" "$WORK/conversation/composition.json" <<'END'
 import json, pathlib, sys
 config, chosen = map(pathlib.Path, sys.argv[1:])
 config.write_text(json.dumps(json.loads(config.read_text()) | {"composition": json.loads(chosen.read_text())}, indent=1) + "\n")
 END
-"$PYTHON" recipes/demo_report.py "$WORK/bench" --model "$WORK/demo"
-echo "== $WORK/demo is the model; copied to src/descry/models/demo it is the one that ships (recipes/demo_report.py --write)"
+"$PYTHON" -m descry_lab demo-report "$WORK/bench" --model "$WORK/demo"
+echo "== $WORK/demo is the model; copied to src/descry/models/demo it is the one that ships (python -m descry_lab demo-report --write)"

@@ -54,7 +54,7 @@ def test_the_known_errors_are_those_of_the_model_that_ships() -> None:
     fingerprint = json.loads((DEMO / "config.json").read_text("utf-8"))["fingerprint"]
     table = markdown(about_model(Binding("demo", fingerprint, 128, {}))["error_rates"])
     assert table.count("\n") >= 5
-    assert f"recipes/demo_report.py -->\n\n{table}\n\n<!-- end" in PAGES[1].read_text("utf-8"), table
+    assert f"python -m descry_lab demo-report -->\n\n{table}\n\n<!-- end" in PAGES[1].read_text("utf-8"), table
 
 
 def test_nothing_is_promised() -> None:

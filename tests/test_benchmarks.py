@@ -60,3 +60,13 @@ def test_footage_measures_from_video_to_leads(benchmark, tmp_path) -> None:
     assert got["passes found"] == got["passes"] == 1
     assert got["ideal"]["tracks"] == 1
     assert "| recall of boxes" in module.markdown(got)
+
+
+def test_a_training_step_and_the_plain_one_have_equal_losses(benchmark, capsys) -> None:
+    rows = benchmark("train").main(["--batch", "4", "--steps", "2", "--warm", "1"])
+    assert len(rows) == 4
+    for row in rows:
+        assert row["first losses differ by"] < 1e-4
+        assert row["last loss"]["ours"] == pytest.approx(row["last loss"]["plain"], rel=1e-3)
+        assert sum(row["share of ours"].values()) == pytest.approx(1)
+    assert capsys.readouterr().out.count("| ") > 4

@@ -6,6 +6,7 @@
     python -m descry_lab TABLE --smoke            two steps a row on a handful of people; claims nothing
     python -m descry_lab small [--jobs 4]         every table on synthetic people; goes on where it stopped
     python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl
+    python -m descry_lab conversation|demo-report|real-crops …      what docs/ says of the model that ships
     torchrun --nproc-per-node 4 -m descry_lab TABLE …    the same on several GPUs, and with --nnodes on several machines
 
 --preset names the method's preset of every row that is not a rival's: paper (the default), released or recommended.
@@ -19,6 +20,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import torch
@@ -29,12 +31,13 @@ from descry.methods import presets
 from descry.train import PRECISION, Settings
 
 from . import processes, small, tables
-from .engine import Study, differences, sweep
-from .papers import TABLES
-from .scales import worlds
+from .engine import Study, differences, note_tests, sweep
+from .scales import World, worlds
 from .studies import STUDIES, command_of, study_of
-from .tables import SYNTHETIC
+from .tables import SYNTHETIC, table_of
 
+PAGES = {"conversation": ".conversation", "demo-report": ".demo_report", "real-crops": ".real_crops"}
+"""Measurements of the model that ships, each with a page of docs/."""
 PRESETS = ("paper", "released", "recommended")
 
 
@@ -45,6 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return small.run(given[1:])
     if given[:1] == ["tables"]:
         return tables.main(given[1:])
+    if given and given[0] in PAGES:
+        return int(import_module(PAGES[given[0]], __package__).main(given[1:]))
     if given[:1] == ["list"]:
         print("\n".join(map(described, STUDIES.values())))
         return 0
@@ -104,18 +109,18 @@ def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
         checkpoint_gradients=args.checkpoint_gradients, cache_gradients=args.cache_gradients,
     )  # fmt: skip
     processes.join()
-    world = processes.one_after_the_other(
-        lambda: worlds(scale, args.work, args.start, args.data, args.adapt, settings, study.splits)
-    )
+    world = processes.one_after_the_other(lambda: world_of(study, scale, args, settings))
     world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
     command = " ".join(["python -m descry_lab", *given])
     seeds = args.seed or ([0] if scale == "smoke" else [0, 1, 2])
-    found = sweep(study, world, seeds, args.ledger or args.work / "ledger.jsonl", command, args.only, args.kept)
+    written = args.ledger or args.work / "ledger.jsonl"
+    found = sweep(study, world, seeds, written, command, args.only, args.kept)
     if not processes.first_process():
         return 0
-    measured = {c.asked for c in TABLES[study.table].columns}
-    for line in differences(found, world, measured) if scale != "smoke" else []:
+    measured = dict.fromkeys(c.asked for c in table_of(study.table).columns)
+    for line in differences(study, found, world, measured) if scale != "smoke" else []:
         print(line)
+    note_tests(study, found, world, written)
     if study.draw:
         for path in study.draw({row: runs[0][0] for row, runs in found.items()}, world, args.work / "figures"):
             print(f"figure: {path}")
@@ -124,9 +129,19 @@ def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
     return 0
 
 
+def world_of(study: Study, scale: str, args: argparse.Namespace, settings: Settings) -> World:
+    """What a study is made on. Raises UsageError where it lacks its data or its start."""
+    if not study.world:
+        return worlds(scale, args.work, args.start, args.data, args.adapt, settings, study.splits)
+    if scale == "full":
+        raise UsageError(f"{study.table} is a study on synthetic people: give --small or --smoke")
+    return study.world(scale, args.work, args.start, settings)
+
+
 def described(study: Study) -> str:
     """A study in words."""
-    lines = [TABLES[study.table].title, f"  {command_of(study)}", f"  the paper: {study.expected}"]
+    whose = "ours" if study.world else "the paper"
+    lines = [table_of(study.table).title, f"  {command_of(study)}", f"  {whose}: {study.expected}"]
     for cell, named in zip(study.cells, study.by().cells, strict=True):
         other = (
             ""

@@ -25,18 +25,20 @@ from descry.evaluate import evaluate_all
 from descry.methods import preset
 from descry.records import Dataset
 from descry.studies import ledger
-from descry.studies.intervals import paired
-from descry.studies.results import ranks_of, read_results, row_of, write_results
-from descry.train import train
+from descry.studies.intervals import Paired, holm, intervals, paired
+from descry.studies.results import asked_of, ranks_of, read_results, row_of, write_results
+from descry.train import Settings, train
 
 from .epochs import Watch, flattery, read_epochs
-from .papers import TABLES
+from .papers import PART, START
 from .processes import first_process, wait_for_all
 from .scales import World, changed
-from .tables import SYNTHETIC, beside
+from .tables import SYNTHETIC, beside, table_of
 
 ROOT = Path(__file__).resolve().parents[2]
 AS_GIVEN = "nothing (as given)"
+AS_IS = ("", "zero_shot")
+"""Methods of rows that are not trained."""
 Figures = dict[str, dict[str, float]]
 
 
@@ -50,6 +52,11 @@ class Cell:
         changes: fields of the method's config.
         preset: of the method; "" takes the one that was asked for, the paper's unless another is named.
         adapt: what InteractReID's stage 1 is trained on, "" for nothing.
+        against: the row that it extends or varies; "" for none.
+        stages: of the method, which share the steps; () trains as the method's paper does.
+        taught: name of other people to learn from; "" for the study's own.
+        own_rates: below the paper's size, too, rates and schedule are the recipe's own.
+        origin: name of another beginning than the study's.
     """
 
     row: str
@@ -57,6 +64,11 @@ class Cell:
     changes: Mapping[str, Any] = field(default_factory=dict)
     preset: str = ""
     adapt: str = "PEDES"
+    against: str = ""
+    stages: tuple[int, ...] = ()
+    taught: str = ""
+    own_rates: bool = False
+    origin: str = ""
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,7 @@ class Training:
     taught: Dataset
     stage: int
     last: bool
+    epochs: int
 
     @property
     def finished(self) -> bool:
@@ -81,29 +94,39 @@ def trainings(cell: Cell, seed: int, world: World, data: Dataset) -> list[Traini
     """
     if not cell.method:
         return []
-    stages = [(1, data)]
-    if hasattr(preset(cell.method, cell.preset), "stage"):
-        if cell.adapt and cell.adapt not in world.adapt:
-            raise UsageError(
-                f"row {cell.row!r} adapts on {cell.adapt}: give --adapt tri-pedes ROOT, or another row with --only"
-            )
-        stages = [*([(1, world.adapt[cell.adapt])] if cell.adapt else []), (2, data)]
-    out, origin, before = [], world.start, world.mark
+    out: list[Training] = []
+    origin, before = world.origins.get(cell.origin, world.start), world.mark + cell.origin
+    stages = stages_of(cell, world, data)
     for stage, taught in stages:
-        named = [cell.method, cell.preset, stage, config_of(cell, stage, world, taught), taught.fingerprint(), before]
+        share = len(data.train) / len(taught.train) / len(stages)
+        epochs = max(1, round(world.budget.epochs * share)) if cell.stages else 0  # 0: the budget's
+        config = config_of(cell, stage, world, taught, epochs)
+        named = [cell.method, cell.preset, stage, config, taught.fingerprint(), before]
         before = hashlib.sha256(json.dumps(named, default=str, sort_keys=True).encode()).hexdigest()[:12]
         folder = world.work / world.scale / f"{cell.method}-{stage}-{before}" / str(seed)
-        out.append(Training(folder, origin, taught, stage, stage == stages[-1][0]))
+        last = len(out) + 1 == len(stages)
+        out.append(Training(folder, origin, taught, stage, last, epochs))
         origin = str(folder)
     return out
 
 
-def config_of(cell: Cell, stage: int, world: World, data: Dataset) -> dict[str, Any]:
+def stages_of(cell: Cell, world: World, data: Dataset) -> list[tuple[int, Dataset]]:
+    """The stages of a cell and what each learns from."""
+    if cell.stages:
+        return [(stage, world.adapt[cell.taught] if cell.taught else data) for stage in cell.stages]
+    if not hasattr(preset(cell.method, cell.preset), "stage"):
+        return [(1, data)]
+    if cell.adapt and cell.adapt not in world.adapt:
+        raise UsageError(
+            f"row {cell.row!r} adapts on {cell.adapt}: give --adapt tri-pedes ROOT, or another row with --only"
+        )
+    return [*([(1, world.adapt[cell.adapt])] if cell.adapt else []), (2, data)]
+
+
+def config_of(cell: Cell, stage: int, world: World, data: Dataset, epochs: int = 0) -> dict[str, Any]:
     """The values that a stage is trained by. Without a composed prompt InteractReID's stage 1 does not know Φ."""
-    config = preset(cell.method, cell.preset, data.name.partition(":")[0])
-    if hasattr(config, "stage"):
-        config = replace(config, stage=stage)
-    held = asdict(changed(config, cell.changes, world.budget))
+    config = preset(cell.method, cell.preset, data.name.partition(":")[0]).with_stage(stage)
+    held = asdict(changed(config, dict(world.taken) | dict(cell.changes), world.budget, epochs, cell.own_rates))
     apart = stage == 1 and "mapping_layers" in held and not held["composed"]
     return {k: v for k, v in held.items() if not (apart and k.startswith("mapping_"))}
 
@@ -131,7 +154,9 @@ def _train(cell: Cell, seed: int, world: World, data: Dataset, at: Training) -> 
     torch.manual_seed(seed)
     method, about = start(
         cell.method, cell.preset, at.stage, at.origin, at.taught, at.folder, world.budget.size, resume, False, seed,
-        lambda config: changed(config, cell.changes, world.budget),
+        lambda config: changed(
+            config, dict(world.taken) | dict(cell.changes), world.budget, at.epochs, cell.own_rates
+        ),
     )  # fmt: skip
     if not method.trained:
         if first_process():
@@ -152,12 +177,14 @@ class Study:
 
     Attributes:
         table: its name in `papers`.
-        data: the data set of the paper.
+        data: the data set of the paper; of a study of our own, what it begins with.
         expected: what the paper says, in a line.
         cells: its rows.
         measure: (model, world, run folder) → more figures.
         draw: (row → run folder of the first seed, world, folder for figures) → what was drawn.
         splits: of the data set, each trained and judged alone, whose results are averaged.
+        world: (scale, work folder, start, settings) → what a study of our own is made on; None for a paper's.
+        tested: ways of asking whose paired tests go into the ledger as a table of their own, "TABLE-tests".
     """
 
     table: str
@@ -167,6 +194,8 @@ class Study:
     measure: Callable[[Any, World, Path], Figures] | None = None
     draw: Callable[[dict[str, Path], World, Path], list[Path]] | None = None
     splits: int = 1
+    world: Callable[[str, Path, str, Settings], World] | None = None
+    tested: tuple[str, ...] = ()
 
     def by(self, which: str = "paper", **encoders: str) -> Study:
         """The study with every row's preset named. encoders: image_encoder and text_encoder of the rows of vit_bert."""
@@ -188,7 +217,7 @@ def sweep(
     for cell in study.cells:
         if only not in cell.row:
             continue
-        for seed in seeds if cell.method not in ("", "zero_shot") else seeds[:1]:
+        for seed in seeds if cell.method not in AS_IS else seeds[:1]:
             if kept and not all(finished(cell, seed, world, data) for data in world.data):
                 continue
             begun = time.monotonic()
@@ -198,16 +227,18 @@ def sweep(
                 wait_for_all()
                 continue
             judged = [judge(run, data, world) for run, data in zip(runs, world.data, strict=True)]
-            figures, intervals = joined(judged)
+            figures, spans = joined(judged)
             if study.measure:
                 figures |= study.measure(load(runs[0], world.device), world, runs[0])
-            told = beside(TABLES[study.table], cell.row, figures) if world.scale != "smoke" else f"{cell.row}: it runs"
+            told = (
+                beside(table_of(study.table), cell.row, figures) if world.scale != "smoke" else f"{cell.row}: it runs"
+            )
             print(f"seed {seed}, {told}", flush=True)
             if (runs[0] / "epochs.jsonl").is_file():
                 added = flattery(read_epochs(runs[0] / "epochs.jsonl")).flattery
                 print(f"  choosing the epoch on test would add {added:.2f}")
             seconds = time.monotonic() - begun
-            note(study, cell, seed, world, runs, judged, figures, intervals, written, command, seconds)
+            note(study, cell, seed, world, runs, judged, figures, spans, written, command, seconds)
             wait_for_all()
     return found
 
@@ -220,12 +251,12 @@ def results_file(run: Path, data: Dataset, world: World) -> Path:
 
 
 def judge(run: Path, data: Dataset, world: World) -> dict[str, Any]:
-    """Results with values per query of one run on one data set's test split, measured once."""
+    """Results with values per query of one run on what is asked of one data set, measured once."""
     kept = results_file(run, data, world)
     if not kept.is_file():
         model = load(run, world.device)
         rows = [row_of(e, per_query=True) for e in evaluate_all(model, data.test)]
-        about = {"model": str(run), "data": data.name, "split": "test", "selection": selection(run)}
+        about = {"model": str(run), "data": data.name, "split": world.split, "selection": selection(run)}
         write_results(kept, about, rows)
     return read_results(kept)
 
@@ -243,7 +274,7 @@ def joined(judged: Sequence[dict[str, Any]]) -> tuple[Figures, dict[str, Any]]:
     table: dict[str, list[dict[str, Any]]] = {}
     for held in judged:
         for row in held["results"]:
-            table.setdefault(f"{row['benchmark']} {row['composition']}".strip(), []).append(row)
+            table.setdefault(asked_of(row | {"note": ""}), []).append(row)
     names = ("R@1", "R@5", "R@10", "mAP", "mINP")
     figures = {asked: {m: float(np.mean([r[m] for r in rows])) for m in names} for asked, rows in table.items()}
     return figures, {asked: rows[0]["intervals"] for asked, rows in table.items() if len(judged) == 1}
@@ -251,48 +282,101 @@ def joined(judged: Sequence[dict[str, Any]]) -> tuple[Figures, dict[str, Any]]:
 
 def note(
     study: Study, cell: Cell, seed: int, world: World, runs: Sequence[Path], judged: Sequence[dict[str, Any]],
-    figures: Figures, intervals: dict[str, Any], written: Path, command: str, seconds: float,
+    figures: Figures, spans: dict[str, Any], written: Path, command: str, seconds: float,
 ) -> None:  # fmt: skip
-    """Write a finished cell into the ledger, unless the same line is there already or it was a smoke run."""
-    known = [e for e in ledger.read(written) if e.key == (study.table, cell.row, world.scale, seed)]
-    if world.scale == "smoke" or (known and known[-1].figures == figures):
+    """Write a finished cell into the ledger, unless it was a smoke run."""
+    if world.scale == "smoke":
         return
     metrics = runs[0] / "metrics.json"
     trained = str(runs[0]) != world.start
     held = json.loads(metrics.read_text(encoding="utf-8")) if trained and metrics.is_file() else {}
     config = runs[0] / "config.json"
-    settings = json.loads(config.read_text(encoding="utf-8")).get("config", {}) if config.is_file() else {}
+    settings = json.loads(config.read_text(encoding="utf-8")).get("config", {}) if trained and config.is_file() else {}
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() and world.device != "cpu" else ""
     entry = ledger.Entry(
-        table=study.table, row=cell.row, scale=world.scale, seed=seed, figures=figures, intervals=intervals,
-        split="test", selection=judged[0]["selection"], data={r["benchmark"]: r["data"] for r in judged[0]["results"]},
-        command=command, config=settings | {"start": world.mark, "preset": cell.preset},
-        synthetic=world.scale != "full",
-        commit=ledger.commit(ROOT),
-        hardware=ledger.hardware(torch.get_num_threads(), gpu), seconds=round(max(seconds, held.get("seconds", 0.0)),
-        1), at=ledger.now(),
+        table=study.table, row=cell.row, scale=world.scale, seed=seed, figures=figures, intervals=spans,
+        split=world.split, selection=judged[0]["selection"],
+        data={r["benchmark"]: r["data"] for r in judged[0]["results"]}, command=command,
+        config=settings | {"start": world.mark, "preset": cell.preset}, synthetic=world.scale != "full",
+        commit=ledger.commit(ROOT), hardware=ledger.hardware(torch.get_num_threads(), gpu),
+        seconds=round(max(seconds, held.get("seconds", 0.0)), 1), at=ledger.now(),
     )  # fmt: skip
-    ledger.append(written, entry)
+    write(written, entry)
 
 
-def differences(found: Mapping[str, list[list[Path]]], world: World, wanted: Collection[str]) -> list[str]:
-    """R@1 of each row against the first in what is asked, by the paired test over identities of the mean over seeds."""
-    values: dict[str, dict[str, list[Any]]] = {}
-    whose: dict[str, np.ndarray] = {}
-    for row, seeds in found.items():
-        for runs in seeds:
-            for held in [judge(runs[0], world.data[0], world)] if len(runs) == 1 else []:
-                for x in held["results"]:
-                    asked = f"{x['benchmark']} {x['composition']}".strip()
-                    if asked not in wanted:
-                        continue
-                    ranks, whose[asked] = ranks_of(x)
-                    values.setdefault(row, {}).setdefault(asked, []).append(100.0 * (ranks.first == 1))
-    lines, rows = [], list(values)
-    for row in rows[1:]:
-        for asked in values[row].keys() & values[rows[0]].keys():
-            a, b = (np.mean(values[r][asked], axis=0) for r in (row, rows[0]))
-            t = paired(a, b, whose[asked])
-            gap = f"{t.difference:+.2f} [{t.low:+.2f}, {t.high:+.2f}], p {t.p:.4f} (not corrected)"
-            lines.append(f"{row} against {rows[0]}, {asked}, R@1: {gap}")
+def write(path: Path, entry: ledger.Entry) -> None:
+    """Append a line unless the last of its table, row, scale and seed has the same figures."""
+    known = [e for e in ledger.read(path) if e.key == entry.key]
+    if not known or known[-1].figures != entry.figures:
+        ledger.append(path, entry)
+
+
+def hits(runs: Sequence[Sequence[Path]], world: World, asked: str) -> tuple[np.ndarray, np.ndarray] | None:
+    """R@1 of every query in percent, mean over seeds, and whose each query is; None where it was not asked, or of
+    several splits."""
+    rows = [
+        ranks_of(row)
+        for of_seed in runs if len(of_seed) == 1
+        for row in judge(of_seed[0], world.data[0], world)["results"] if asked_of(row | {"note": ""}) == asked
+    ]  # fmt: skip
+    return (np.mean([100.0 * (ranks.first == 1) for ranks, _ in rows], axis=0), rows[0][1]) if rows else None
+
+
+def compared(
+    study: Study, found: Mapping[str, list[list[Path]]], world: World, asked: str
+) -> dict[str, dict[str, Paired]]:
+    """Row → what it is compared with, the first row or the one that it extends → paired test over identities of the
+    means over seeds. Rows with fewer seeds than the others are left out.
+    """
+    out: dict[str, dict[str, Paired]] = {}
+    most = max((len(runs) for runs in found.values()), default=0)
+    first = study.cells[0]
+    whole = {c.row for c in study.cells if len(found.get(c.row, ())) >= (most if c.method not in AS_IS else 1)}
+    for cell in study.cells[1:]:
+        for what, other in ((START, first.row), (PART, cell.against)):
+            if {cell.row, other} <= whole and other:
+                ours, theirs = hits(found[cell.row], world, asked), hits(found[other], world, asked)
+                if ours and theirs:
+                    out.setdefault(cell.row, {})[what] = paired(ours[0], theirs[0], ours[1])
+    return out
+
+
+def differences(study: Study, found: Mapping[str, list[list[Path]]], world: World, ways: Collection[str]) -> list[str]:
+    """R@1 of each row against the first, and against the one that it extends, in words."""
+    lines = []
+    for asked in ways:
+        for row, tests in compared(study, found, world, asked).items():
+            for what, t in tests.items():
+                other = study.cells[0].row if what == START else next(c.against for c in study.cells if c.row == row)
+                gap = f"{t.difference:+.2f} [{t.low:+.2f}, {t.high:+.2f}], p {t.p:.4f} (not corrected)"
+                lines.append(f"{row} against {other}, {asked}, R@1: {gap}")
     return sorted(lines)
+
+
+def note_tests(study: Study, found: Mapping[str, list[list[Path]]], world: World, written: Path) -> None:
+    """Write the paired tests of a study into the ledger, for its table "TABLE-tests": R@1 by text over the seeds, and
+    the differences with p-values that are corrected for the number of rows (Holm). A smoke run writes nothing.
+    """
+    tests = {asked: compared(study, found, world, asked) for asked in study.tested}
+    lines = {e.row: e for e in reversed(ledger.latest(ledger.read(written), study.table, world.scale))}
+    for cell in study.cells[1:] if world.scale != "smoke" else ():
+        own = {asked: by_row[cell.row] for asked, by_row in tests.items() if cell.row in by_row}
+        hit = hits(found.get(cell.row, []), world, "text")
+        if not own or not hit or cell.row not in lines:
+            continue
+        mean = intervals({"R@1": hit[0]}, hit[1])["R@1"]
+        figures = {"text": {"R@1": round(mean.mean, 4)}}
+        spans: dict[str, Any] = {"text": {"R@1": (round(mean.low, 2), round(mean.high, 2))}}
+        for asked, by_what in own.items():
+            for what, t in by_what.items():
+                rivals = [row for row, v in tests[asked].items() if what in v]
+                corrected = dict(zip(rivals, holm([tests[asked][r][what].p for r in rivals]), strict=True))
+                figures[f"{asked} {what}"] = {"R@1": round(t.difference, 4), "p": round(corrected[cell.row], 4)}
+                spans[f"{asked} {what}"] = {"R@1": (round(t.low, 2), round(t.high, 2))}
+        config = {"seeds": list(range(len(found[cell.row]))), "against": cell.against, "p": "Holm over the rows"}
+        config |= {"preset": cell.preset}
+        name = f"{study.table}-tests"
+        write(
+            written,
+            replace(lines[cell.row], table=name, seed=0, figures=figures, intervals=spans, config=config, seconds=0.0),
+        )

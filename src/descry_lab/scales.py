@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from descry.checkpoint import save_model
 from descry.clip import random_clip
+from descry.cold import begin
 from descry.data import read
 from descry.errors import UsageError
 from descry.methods import Recipe, method_class, preset
@@ -27,9 +28,44 @@ START = "demo"
 PARTS = ("CUHK", "ICFG", "RSTP")
 
 
+class Network(NamedTuple):
+    """The size of a CLIP from random weights; the default is that of a smoke run.
+
+    Attributes:
+        dim: of the shared space, and width of the text encoder.
+        width: of the image encoder.
+        layers: of the image encoder.
+        text_layers: of the text encoder.
+        activation: between the two matrices of a layer.
+        whitened: patches and positions begin from photographs (`descry.cold.begin`).
+    """
+
+    dim: int = 32
+    width: int = 32
+    layers: int = 2
+    text_layers: int = 2
+    activation: str = "quick_gelu"
+    whitened: bool = False
+
+
+TINY = Network()
+
+
 @dataclass(frozen=True)
 class Budget:
-    """What a scale gives to every cell. size: (H, W). people, adapting, asked: training, stage-1 and test people."""
+    """What a scale gives to every cell.
+
+    Attributes:
+        size: (H, W) of pictures; None is the paper's own size, where nothing below counts.
+        people: of training.
+        adapting: people of each set that InteractReID's stage 1 is adapted on.
+        asked: people who are searched for.
+        epochs: over the study's own people; rows that learn from more or in several stages take as many steps.
+        batch: rows of a step.
+        lr: base rate; warm-up begins, and the cosine ends, at a hundredth of it.
+        warmup: epochs of warm-up.
+        narrow: what the hidden width of InteractReID's Φ is divided by, as the encoders are narrower.
+    """
 
     size: tuple[int, int] | None = None
     people: int = 0
@@ -38,6 +74,8 @@ class Budget:
     epochs: int = 0
     batch: int = 0
     lr: float = 2e-4
+    warmup: float = 0.5
+    narrow: int = 8
 
 
 BUDGETS = {
@@ -49,10 +87,21 @@ BUDGETS = {
 
 @dataclass(frozen=True)
 class World:
-    """What the cells are trained and judged on. data: one data set, or the splits of one whose results are averaged.
+    """What the cells are trained and judged on.
 
-    start: the CLIP they begin with; mark: its fingerprint. settings: how a run is carried out.
-    watch: also keep the test score of every epoch.
+    Attributes:
+        scale: smoke, small or full.
+        start: the CLIP they begin with.
+        data: one data set, or the splits of one whose results are averaged.
+        adapt: other people to learn from, by name.
+        work: folder that everything is kept in.
+        settings: how a run is carried out.
+        mark: fingerprint of the start.
+        watch: also keep the test score of every epoch.
+        own: the budget of a study that has its own; None takes the scale's.
+        origins: other beginnings than the start, by name.
+        split: the part of the data that is asked for.
+        taken: fields of the config that rows take over from the start, where they do not say otherwise.
     """
 
     scale: str
@@ -63,6 +112,10 @@ class World:
     settings: Settings = field(default_factory=Settings)
     mark: str = ""
     watch: bool = False
+    own: Budget | None = None
+    origins: Mapping[str, str] = field(default_factory=dict)
+    split: str = "test"
+    taken: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
@@ -71,29 +124,37 @@ class World:
 
     @property
     def budget(self) -> Budget:
-        """Of this scale."""
-        return BUDGETS[self.scale]
+        """Of the study, or of this scale."""
+        return self.own or BUDGETS[self.scale]
 
 
-def changed(config: Any, changes: Mapping[str, Any], budget: Budget) -> Any:
-    """The method's config with a cell's changes, and below full size with the budget that everybody gets."""
+def changed(config: Any, changes: Mapping[str, Any], budget: Budget, epochs: int = 0, own_rates: bool = False) -> Any:
+    """The method's config with a cell's changes, and below full size with the budget that everybody gets.
+
+    epochs: other than the budget's. own_rates: rates and schedule stay the recipe's own.
+    """
     if budget.size is None:
         return replace(config, **changes)
-    patch = budget.size[0] // 8  # of both small CLIPs
+    patch = budget.size[0] // 8  # of all small CLIPs
     fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "pairs": 20}
     small = {k: v for k, v in fitting.items() if hasattr(config, k)}
     config = replace(config, **(dict(changes) | small))
     if hasattr(config, "mapping_hidden"):
-        config = replace(config, mapping_hidden=config.mapping_hidden // 8)  # the small encoders are narrower
-    return config.with_recipe(shared(config.recipe, budget, budget.epochs))
+        config = replace(config, mapping_hidden=config.mapping_hidden // budget.narrow)
+    return config.with_recipe(shared(config.recipe, budget, epochs or budget.epochs, own_rates))
 
 
-def shared(old: Recipe, budget: Budget, epochs: int) -> Recipe:
+def shared(old: Recipe, budget: Budget, epochs: int, own_rates: bool = False) -> Recipe:
     """The same steps and rate for every method; what makes a method stays its own."""
+    if own_rates:
+        warm = min(old.warmup_epochs, epochs / 4)
+        return replace(
+            old, epochs=epochs, batch_size=budget.batch, warmup_epochs=warm, augment="flip", selection="last"
+        )
     return replace(
         old, epochs=epochs, batch_size=budget.batch, lr=budget.lr, optimiser="adamw", eps=1e-8, weight_decay=0.02,
-        schedule="iteration", warmup_epochs=0.5, warmup_from=1e-6, end_lr=1e-6, augment="flip", clean_captions=True,
-        drop_last=True, selection="last",
+        schedule="iteration", warmup_epochs=budget.warmup, warmup_share=0.0, warmup_from=budget.lr / 100,
+        end_lr=budget.lr / 100, augment="flip", clean_captions=True, drop_last=True, selection="last",
     )  # fmt: skip
 
 
@@ -159,12 +220,17 @@ def united(sets: Sequence[Dataset]) -> Dataset:
     return Dataset("people PEDES", tuple(rows), source="+".join(d.source for d in sets))
 
 
-def untrained(folder: Path, known: Sequence[Dataset], size: tuple[int, int]) -> Path:
-    """The CLIP of a smoke run: tiny, random, with a vocabulary for these captions. Made once."""
+def untrained(folder: Path, known: Sequence[Dataset], size: tuple[int, int], net: Network = TINY) -> Path:
+    """A CLIP of random weights with a vocabulary for these captions; made once."""
     if (folder / "config.json").is_file():
         return folder
     words = word_level([*(e.caption for d in known for e in d.train), "a photo of * , and"])
-    clip = random_clip(size, size[0] // 8, 32, 32, 2, 32, 2, len(words), 77, words.end, words.placeholder, seed=0)
+    clip = random_clip(
+        size, size[0] // 8, net.dim, net.width, net.layers, net.dim, net.text_layers, len(words), 77, words.end,
+        words.placeholder, seed=0, activation=net.activation,
+    )  # fmt: skip
+    if net.whitened:
+        begin(clip, known[0].train, 0)
     plain = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0)
     about = {"weights": "random", "pretrained": False, "note": SYNTHETIC}
     save_model(folder, plain, "zero_shot", "recommended", about)

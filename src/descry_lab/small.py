@@ -36,9 +36,10 @@ from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
 from .papers import TABLES
 from .scales import START, World, worlds
 from .studies import STUDIES, study_of
+from .tables import table_of
 
 SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
-SEEDED = tuple(t for t in TABLES if t[-2] == "-" and t not in (*SWEEPS, "propot-5"))
+SEEDED = tuple(t for t in STUDIES if t not in TABLES or (t[-2] == "-" and t not in (*SWEEPS, "propot-5")))
 
 WORLD: list[World] = []
 """Of this worker, once it began."""
@@ -87,17 +88,18 @@ def jobs(world: World, tables: Sequence[str], seeds: int, preset: str = "paper")
     return out
 
 
-def world_of(work: Path, start: str) -> World:
-    """The people and the start; the first call draws the people."""
-    world = worlds("small", work, start, [], None, Settings(device="cpu"))
+def world_of(work: Path, start: str, table: str = "") -> World:
+    """The people and the start, those of a study of our own where `table` names one; the first call draws them."""
+    make, how = STUDIES[table].world if table else None, Settings(device="cpu")
+    world = make("small", work, start, how) if make else worlds("small", work, start or START, [], None, how)
     return replace(world, mark=load(world.start, "cpu").fingerprint)
 
 
-def begin(work: Path, start: str) -> None:
+def begin(work: Path, start: str, table: str) -> None:
     """In each worker, once."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     torch.set_num_threads(1)
-    WORLD.append(world_of(work, start))
+    WORLD.append(world_of(work, start, table))
 
 
 def _end_with_the_parent() -> None:
@@ -173,11 +175,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m descry_lab small", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("start", nargs="?", default=START, help="model, run folder or CLIP that every cell begins with")
+    parser.add_argument("start", nargs="?", default="", help="what every cell begins with; the papers': the demo model")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a table with one seed")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", default="", help="only tables whose name contains this")
+    parser.add_argument("--only", default="", help="tables of papers with this in the name, or one study of ours")
     parser.add_argument("--work", type=Path, default=Path("work/lab"))
     parser.add_argument("--ledger", type=Path, default=ROOT / "results" / "ledger.jsonl")
     parser.add_argument("--preset", choices=("paper", "recommended"), default="paper", help="which every paper has")
@@ -189,8 +191,9 @@ def run(argv: Sequence[str] | None = None) -> int:
     """Train what is missing, then write the ledger and draw. Exit status 1 when a cell failed."""
     args = arguments(argv)
     torch.set_num_threads(1)
-    world = world_of(args.work, args.start)
-    tables = [t for t in TABLES if args.only in t]
+    own = args.only if args.only in STUDIES and STUDIES[args.only].world else ""
+    world = world_of(args.work, args.start, own)
+    tables = [own] if own else [t for t in TABLES if args.only in t]
     todo = [
         j for j in jobs(world, tables, args.seeds, args.preset) if not finished(j.cell, j.seed, world, world.data[0])
     ]
@@ -201,7 +204,7 @@ def run(argv: Sequence[str] | None = None) -> int:
         return 0
     context = multiprocessing.get_context("spawn")
     failed = 0
-    with ProcessPoolExecutor(args.jobs, context, begin, (args.work, args.start)) as pool:
+    with ProcessPoolExecutor(args.jobs, context, begin, (args.work, args.start, own)) as pool:
         for first in (True, False):  # what there is with one seed is written down before the others begin
             batch = [j for j in todo if (j.seed == 0) is first]
             failed += train_all(pool, batch, args.jobs, args.minutes)
@@ -209,6 +212,6 @@ def run(argv: Sequence[str] | None = None) -> int:
             given = (args.seeds if not first else 1, args.work, args.start, args.ledger, args.preset)
             told = {table: pool.submit(show, table, *given) for table in shown}
             for table, future in told.items():
-                print(f"== {TABLES[table].title}\n{future.result()}", flush=True)
+                print(f"== {table_of(table).title}\n{future.result()}", flush=True)
     print(f"{args.ledger} has the figures; make tables writes them into docs/results.md")
     return 1 if failed else 0

@@ -13,6 +13,7 @@ from typing import Any
 from descry.errors import UsageError, nearest
 from descry.methods import baselines, preset, propot, vfe_tps
 
+from .comparisons import OWN_STUDIES
 from .engine import Cell, Study
 from .measuring import before_and_after, costs, curve, features, grids, maps, masks, pseudo_words, reconstructed
 from .scales import World
@@ -245,8 +246,8 @@ _ALL = (
     ),
 )
 
-STUDIES: dict[str, Study] = {study.table: study for study in _ALL}
-"""Name of a table or figure → how it is made, in the papers' order."""
+STUDIES: dict[str, Study] = {study.table: study for study in (*_ALL, *OWN_STUDIES)}
+"""Name of a table or figure → how it is made, in the papers' order; then ours."""
 
 
 def study_of(table: str, which: str = "paper", **encoders: str) -> Study:
@@ -258,6 +259,8 @@ def study_of(table: str, which: str = "paper", **encoders: str) -> Study:
 
 def command_of(study: Study) -> str:
     """What to type for a table at the paper's size."""
+    if study.world:
+        return f"python -m descry_lab {study.table} --small" + (f" --start {study.data}" if study.data else "")
     adapt = " --adapt tri-pedes ROOT" if any(c.method == "interactreid" and c.adapt for c in study.cells) else ""
     encoders = " --image-encoder VIT --text-encoder BERT" if any(c.method == "vit_bert" for c in study.cells) else ""
     return f"python -m descry_lab {study.table} --data {study.data} ROOT{adapt} --start CLIP{encoders}"

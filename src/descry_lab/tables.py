@@ -18,6 +18,7 @@ from descry.studies.ledger import read as read_ledger
 from .papers import OWN, TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
+STUDY_MARK = re.compile(r"<!-- studies -->\n.*?<!-- end -->", re.DOTALL)
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("small", "full")
 KEPT = {"last": "the last", "nothing (as given)": "none, the model as given"}
@@ -104,6 +105,30 @@ def _said(found: Sequence[Entry], alone: bool = False) -> str:
     return f"{label}{'; '.join(parts)}."
 
 
+def commands(entries: Sequence[Entry]) -> str:
+    """Every study: its command, the preset of each row, and what was run here with how long that took."""
+    from .studies import STUDIES, command_of
+
+    lines = ["| table | command | preset of each row | memory and time at that size | run here |", "|---" * 5 + "|"]
+    for study in STUDIES.values():
+        rows: dict[str, list[str]] = {}
+        for cell, named in zip(study.cells, study.by().cells, strict=True):
+            which = "as it is" if not cell.method else cell.preset or f"{named.preset}, or `--preset`"
+            rows.setdefault(which, []).append(cell.row)
+        every = len(rows) == 1
+        told = "; ".join(f"{which}: {'every row' if every else ', '.join(of)}" for which, of in rows.items())
+        small = latest(entries, study.table, "small")
+        seconds = sum(e.seconds for e in small)
+        ran = (
+            f"`--smoke`; `--small`: {len(small)} run{'s' * (len(small) > 1)}, {seconds:,.0f} s"
+            if small
+            else "`--smoke`"
+        )
+        size = "a study of ours, small alone" if study.world else "not measured"
+        lines.append(f"| {table_of(study.table).title} | `{command_of(study)}` | {told} | {size} | {ran} |")
+    return "\n".join(lines) + "\n"
+
+
 def renewed(text: str, entries: Sequence[Entry]) -> str:
     """A document with every marked table made anew."""
 
@@ -111,7 +136,8 @@ def renewed(text: str, entries: Sequence[Entry]) -> str:
         name, scale = found["name"], found["scale"]
         return f"<!-- ledger: {name} {scale} -->\n{markdown(entries, name, scale)}<!-- end -->"
 
-    return MARK.sub(table, text)
+    studies = STUDY_MARK.sub(lambda _: f"<!-- studies -->\n{commands(entries)}<!-- end -->", text)
+    return MARK.sub(table, studies)
 
 
 def regenerate(documents: Iterable[Path], ledger: Path, write: bool = True) -> list[Path]:
@@ -127,6 +153,12 @@ def regenerate(documents: Iterable[Path], ledger: Path, write: bool = True) -> l
             if write:
                 path.write_text(new, encoding="utf-8")
     return changed
+
+
+def put(page: Path, marks: tuple[str, str], text: str) -> None:
+    """Write what stands between two marks of a page anew."""
+    before, _, rest = page.read_text("utf-8").partition(marks[0])
+    page.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}", "utf-8")
 
 
 def beside(table: Table, row: str, figures: dict[str, dict[str, float]]) -> str:

@@ -33,7 +33,7 @@ def work(tmp_path_factory):
 
 
 def test_there_is_one_study_for_every_table_and_figure_and_list_names_their_commands(capsys):
-    assert list(STUDIES) == list(TABLES)
+    assert [name for name, study in STUDIES.items() if not study.world] == list(TABLES)
     assert main(["list"]) == 0
     out = capsys.readouterr().out
     assert all(command_of(s) in out and s.expected in out for s in STUDIES.values())
@@ -45,6 +45,8 @@ def test_a_row_says_its_preset_and_beside_a_papers_figure_it_is_the_papers(capsy
             if cell.method:
                 assert named.preset in presets(cell.method)
             assert cell.preset or named.preset == "paper"
+        if not study.world:
+            assert "recommended" not in {c.preset for c in study.cells}
     assert {c.preset for c in study_of("vfe-tps-6", "released").cells} == {"released"}
     with pytest.raises(UsageError, match="released"):
         main(["propot-4", "--smoke", "--preset", "released"])
@@ -63,6 +65,13 @@ def test_every_row_of_table_5_is_judged_at_one_size(work):
     world = worlds("smoke", work, "", [], None, CPU)
     runs = [fit(cell, 0, world, world.data[0]) for cell in study_of("vfe-tps-5").cells]
     assert {load(run, "cpu").image_size for run in runs} == {world.budget.size}
+
+
+def test_the_page_of_results_has_the_command_and_the_presets_of_every_study():
+    page = (Path(__file__).resolve().parents[2] / "docs" / "results.md").read_text("utf-8")
+    for study in STUDIES.values():
+        (line,) = [x for x in page.splitlines() if f"| `{command_of(study)}` |" in x]
+        assert all(named.preset in line for named in study.by().cells if named.method)
 
 
 def test_what_is_missing_is_said(tmp_path):
@@ -100,7 +109,29 @@ def test_two_processes_give_the_table_that_one_gives(tmp_path):
     assert done.stdout.count("claims anything") == 1
 
 
-@pytest.mark.parametrize("name", TABLES)
+EVERY = """
+import sys
+from descry_lab.__main__ import main
+from descry_lab.studies import STUDIES
+for name in STUDIES:
+    assert main([name, "--smoke", "--device", "cpu", "--work", sys.argv[1]]) == 0
+"""
+
+
+@pytest.mark.long
+def test_two_processes_make_every_table(tmp_path):
+    script = tmp_path / "every.py"
+    script.write_text(EVERY)
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1"]
+    words += ["--nproc-per-node", "2", str(script), str(tmp_path / "work")]
+    env = os.environ | {"OMP_NUM_THREADS": "1"}
+    done = subprocess.run(words, env=env, capture_output=True, text=True, timeout=3600, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    rows = sum(len(study.cells) for study in STUDIES.values())
+    assert done.stdout.count(": it runs") == rows, "every row once: the first process alone speaks"
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n == "comparison")) for n in STUDIES])
 def test_smoke(name, work, capsys):
     assert main([name, "--smoke", "--work", str(work), "--device", "cpu"]) == 0
     out = capsys.readouterr().out

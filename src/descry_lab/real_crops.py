@@ -1,6 +1,6 @@
 """What a model carries over to real photographs: six people walking, described by us, ranked among all their crops.
 
-    python recipes/real_crops.py FOLDER [--model demo] [--write]
+    python -m descry_lab real-crops FOLDER [--model demo] [--write]
 
 FOLDER holds the 202 crops of the video one-by-one-person-detection.mp4 (Intel Corporation, CC BY 4.0), named by frame.
 One person walks after the other, so frames tell people apart; the descriptions are ours, in the words of the synthetic
@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,10 @@ from descry.embed import Model, load
 from descry.errors import DataError
 from descry.metrics import rank
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
-MARKS = ("<!-- real crops: recipes/real_crops.py -->", "<!-- end of real crops -->")
+from .tables import ROOT, put
+
+PAGE = ROOT / "docs" / "demo-model.md"
+MARKS = ("<!-- real crops: python -m descry_lab real-crops -->", "<!-- end of real crops -->")
 FRAME = re.compile(r"f(\d+)_")
 
 
@@ -37,7 +40,7 @@ class Walker:
     first: int
     last: int
     words: str
-    looks: dict[str, str] = field(default_factory=dict)
+    looks: dict[str, Any] = field(default_factory=dict)
 
 
 NOTHING = {
@@ -138,22 +141,18 @@ def table(found: dict[str, dict[str, float]]) -> str:
     return "\n".join(rows)
 
 
-def main() -> None:
+def main(argv: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        "python -m descry_lab real-crops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--write", action="store_true")
     parser.add_argument("--json", action="store_true")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     found = measure(load(given.model), given.folder)
     print(json.dumps(found) if given.json else table(found))
     if given.write:
-        text = PAGE.read_text(encoding="utf-8")
-        before, rest = text.split(MARKS[0])
-        after = rest.split(MARKS[1])[1]
-        PAGE.write_text(f"{before}{MARKS[0]}\n\n{table(found)}\n\n{MARKS[1]}{after}", encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()
+        put(PAGE, MARKS, table(found))
+    return 0

@@ -1,6 +1,5 @@
 """The measure on real crops, on pictures of our own named like them; and on the crops where they are at hand."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +8,7 @@ from PIL import Image
 
 from descry.embed import load
 from descry.errors import DataError
+from descry_lab import real_crops
 
 ROOT = Path(__file__).resolve().parents[2]
 CROPS = ROOT.parent / "shared" / "data" / "people_ccby"
@@ -16,9 +16,6 @@ CROPS = ROOT.parent / "shared" / "data" / "people_ccby"
 
 @pytest.fixture(scope="module")
 def recipe():
-    sys.path.insert(0, str(ROOT / "recipes"))
-    import real_crops
-
     return real_crops
 
 

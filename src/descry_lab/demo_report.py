@@ -1,6 +1,6 @@
 """Measure the demo model on the frozen benchmark: metrics.json beside the model, and the tables in docs.
 
-    python recipes/demo_report.py WORK [--model demo] [--write]
+    python -m descry_lab demo-report WORK [--model demo] [--write]
 
 WORK is where the benchmark is kept or drawn. Without --write the figures are only printed.
 """
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,16 @@ from descry.records import Benchmark
 from descry.report.known import about_model
 from descry.report.known import markdown as known_errors
 from descry.studies.intervals import intervals, measures, paired
-from descry_lab.choosing import SHARES
 from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 
-MODEL = Path(__file__).resolve().parent.parent / "src" / "descry" / "models" / "demo"
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "demo-model.md"
+from .choosing import SHARES
+from .tables import ROOT, put
+
+MODEL = ROOT / "src" / "descry" / "models" / "demo"
+PAGE = ROOT / "docs" / "demo-model.md"
 SLICE = 100
-MARKS = ("<!-- figures: recipes/demo_report.py -->", "<!-- end of figures -->")
-KNOWN = ("<!-- known errors: recipes/demo_report.py -->", "<!-- end of known errors -->")
+MARKS = ("<!-- figures: python -m descry_lab demo-report -->", "<!-- end of figures -->")
+KNOWN = ("<!-- known errors: python -m descry_lab demo-report -->", "<!-- end of known errors -->")
 
 
 def row(found: Evaluation) -> tuple[dict[str, Any], np.ndarray]:
@@ -41,13 +44,17 @@ def row(found: Evaluation) -> tuple[dict[str, Any], np.ndarray]:
     return {k: [round(v.mean, 2), round(v.low, 2), round(v.high, 2)] for k, v in spans.items()}, values["R@1"]
 
 
-def measured(model: Any, benches: dict[str, Benchmark], late: float) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+def measured(model: Any, benches: Mapping[str, Benchmark], late: float) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Every way of asking → figures; and R@1 per query. late: the words' share in late fusion, chosen on validation."""
     photos = Embedded.of(model, benches["text"])
     table, each = {}, {}
-    asked = [("text", "text", None), ("sketch", "sketch", None), ("photo", "photo", None)]
+    asked: list[tuple[str, str, Composition | None]] = [
+        ("text", "text", None),
+        ("sketch", "sketch", None),
+        ("photo", "photo", None),
+    ]
     composition: Composition = model.ranking.composition
-    both = [
+    both: list[tuple[str, Composition | None]] = [
         ("early", replace(composition, how="early")),
         ("late", replace(composition, how="late", text=late)),
         ("pseudo", replace(composition, how="pseudo")),
@@ -69,6 +76,7 @@ def tuned_late(model: Any, bench: Benchmark) -> float:
 
 
 def report(model: Any, work: Path) -> dict[str, Any]:
+    """All that metrics.json says of a model."""
     late = tuned_late(model, benchmark(work, part="val").val["sketch+text"])
     test = benchmark(work).test
     table, each = measured(model, test, late)
@@ -119,18 +127,15 @@ def markdown(found: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def put(page: Path, marks: tuple[str, str], text: str) -> None:
-    """Write what stands between two marks of a page anew."""
-    before, _, rest = page.read_text("utf-8").partition(marks[0])
-    page.write_text(f"{before}{marks[0]}\n\n{text}\n\n{marks[1]}{rest.partition(marks[1])[2]}", "utf-8")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def main(argv: Sequence[str]) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        "python -m descry_lab demo-report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("work", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--write", action="store_true")
-    options = parser.parse_args()
+    options = parser.parse_args(argv)
     begun = time.monotonic()
     found = report(load(options.model, device="cpu"), options.work)
     text = markdown(found)
@@ -141,7 +146,4 @@ def main() -> None:
         put(PAGE, MARKS, text)
         known = about_model(Binding("demo", found["fingerprint"], 0, {}))
         put(PAGE.with_name("responsible-use.md"), KNOWN, known_errors(known["error_rates"]))
-
-
-if __name__ == "__main__":
-    main()
+    return 0

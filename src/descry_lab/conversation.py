@@ -1,7 +1,7 @@
 """Every table of docs/conversation.md: choose on validation people, measure on test people, write JSON.
 
-    python recipes/conversation.py --model demo --data BENCHMARK --out results
-    python recipes/conversation_page.py
+    python -m descry_lab conversation --model demo --data BENCHMARK --out results --page
+    python -m descry_lab conversation --out results --page       (only the page anew)
 
 Hardware and time: four cores without an accelerator; six minutes, the drawing of the benchmark not counted (11,000
 photographs to embed, then arrays). Expected numbers stand in docs/conversation.md. Synthetic people are no evidence of
@@ -32,10 +32,12 @@ from descry.ranking import Ranking
 from descry.records import Benchmark
 from descry.search import terms_of
 from descry.studies.intervals import paired
-from descry_lab.choosing import Line, chipped, compare, compositions, negation, tuned
-from descry_lab.prompts import best_readings
-from descry_lab.rerank import reranker
-from descry_lab.simulation import (
+from descry_people.benchmark import PARTS, benchmark, held_in, records_of
+
+from .choosing import Line, chipped, compare, compositions, negation, tuned
+from .prompts import best_readings
+from .rerank import reranker
+from .simulation import (
     POLICIES,
     Course,
     World,
@@ -47,10 +49,18 @@ from descry_lab.simulation import (
     withheld,
     world_of,
 )
-from descry_lab.witness import FAITHFUL, Habits
-from descry_people.benchmark import PARTS, benchmark, held_in, records_of
+from .tables import ROOT, put
+from .witness import FAITHFUL, Habits
 
 HARD = Habits(err=0.2, forget=0.2)
+PAGE, FOUND = ROOT / "docs" / "conversation.md", ROOT / "results" / "conversation.json"
+MARKS = ("<!-- figures: python -m descry_lab conversation -->", "<!-- end of figures -->")
+ROWS = {
+    "whole, faithful": "faithful witness",
+    "whole, 20 % wrong, 20 % don't know": '20 % wrong, 20 % "don\'t know"',
+    "a third withheld, faithful": "a third of the attributes withheld, faithful",
+    "a third withheld, 20 % wrong, 20 % don't know": 'a third withheld, 20 % wrong, 20 % "don\'t know"',
+}
 GRID = {"answer_yes": (0.2, 0.35, 0.5, 0.75), "answer_no": (0.03, 0.06, 0.1, 0.15), "error": (0.05, 0.1, 0.15, 0.2)}
 
 
@@ -75,7 +85,8 @@ def choose(model: Any, val: Part) -> dict[str, Any]:
     words = val.benches["sketch+text"]
     whole = compare(model, words, val.photos, compositions())
     best = whole[0].composition
-    model.ranking = Ranking(prompts=best_readings(model, val.photos, val.people, vocabulary()))
+    prompts: Any = best_readings(model, val.photos, val.people, vocabulary())
+    model.ranking = Ranking(prompts=prompts)
     curves = reading_curves(model, val.photos, val.people, vocabulary())
     model.ranking = replace(model.ranking, curves=curves)
     split = compare(model, chipped(words), val.photos, [replace(best, phrases=p) for p in ("one", "each", "both")])
@@ -209,7 +220,7 @@ def _hits(courses: Sequence[Course], step: int, k: int) -> np.ndarray:
     return np.mean([c.ranks[step] <= k for c in courses], axis=0)
 
 
-def _mean_curve(courses: Sequence[Course]) -> dict[str, list[float]]:
+def _mean_curve(courses: Sequence[Course]) -> dict[str, Any]:
     curves = [c.curve() for c in courses]
     return {m: np.round(np.mean([c[m] for c in curves], axis=0), 2).tolist() for m in curves[0]}
 
@@ -225,16 +236,121 @@ def _auroc_gap(fitted: Any, here: Any, gone: Any, best: Any, best_gone: Any, sam
     return {"difference": 100 * float(np.mean(gaps)), "low": 100 * float(low), "high": 100 * float(high)}
 
 
-def main() -> None:
+# ---------------------------------------------------------------------- the page
+
+
+def question_table(found: dict[str, Any]) -> str:
+    """Five questions by gain, and what the same policy reaches with true attributes."""
+    lines = [
+        "| five questions by gain, from the sketch alone | R@1 start → end | ideal, same witness | share of its gain |"
+        " ideal, faithful witness | share of its gain |",
+        "|---|---|---|---|---|---|",
+    ]
+    for key, name in ROWS.items():
+        row, same = found["questions"][key]["R@1"], found["questions"][key]["R@1, ideal with the same witness"]
+        lines.append(
+            f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {same['ideal']:.1f} | {_share(same)} |"
+            f" {row['ideal']:.1f} | {_share(row)} |"
+        )
+    return "\n".join(lines)
+
+
+def _share(row: dict[str, float]) -> str:
+    return f"{100 * row['share']:.0f} % ({100 * row['low']:.0f}–{100 * row['high']:.0f})"
+
+
+def round_table(found: dict[str, Any]) -> str:
+    """Rounds to the first ten, by policy and witness, and the paired tests."""
+    policies = ("gain", "random", "fixed", "feedback", "closest", "all")
+    lines = [
+        f"| rounds until among the first ten | {' | '.join(policies)} | gain − random | gain − fixed |",
+        "|---" * (len(policies) + 3) + "|",
+    ]
+    for witness, row in found["policies"].items():
+        means = " | ".join(f"{row['rounds to R@10'][p]:.2f}" for p in policies)
+        tests = " | ".join(_test(row[f"rounds to R@10, gain against {other}"]) for other in ("random", "fixed"))
+        lines.append(f"| {witness} | {means} | {tests} |")
+    return "\n".join(lines)
+
+
+def _test(t: dict[str, float]) -> str:
+    return f"{t['difference']:+.2f} ({t['low']:+.2f} to {t['high']:+.2f}), p {t['p']:.4f}"
+
+
+def negation_table(found: dict[str, Any]) -> str:
+    """What "no X" leaves of X among the first 20."""
+    lines = [
+        '| "no …" | held by | share in the first 20 before | after NOT | after the negated English | left (interval) |',
+        "|---|---|---|---|---|---|",
+    ]
+    for row in found["NOT"]:
+        low, high = row["left, interval"]
+        shares = " | ".join(f"{100 * row[k]:.0f} %" for k in ("held by", "before", "NOT", "negated English"))
+        lines.append(f"| {row['key']} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |")
+    return "\n".join(lines)
+
+
+def absence_table(found: dict[str, Any]) -> str:
+    """The decision "probably not here", beside the best cosine alone."""
+    lines = [
+        "| absence, threshold for 5 % false alarms | false alarms | absences found | best cosine: false alarms |"
+        " finds | AUROC | best cosine | AUROC gained | calibration error |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for kind, row in found["absence"].items():
+        if "refused" in row:
+            lines.append(f"| {kind} | refused: near chance |" + " – |" * 7)
+            continue
+        lines.append(
+            f"| {kind} | {row['false alarms']:.1f} % | {row['absence detected']:.1f} % |"
+            f" {row['best cosine: false alarms']:.1f} % | {row['best cosine: absence detected']:.1f} % |"
+            f" {row['AUROC']:.1f} | {row['best cosine: AUROC']:.1f} | {_gained(row['AUROC, against best cosine'])} |"
+            f" {row['ECE']:.3f} |"
+        )
+    first = next(iter(found["absence"].values()))
+    low, high = first["interval of 5 %"]
+    note = f"Calibrated on {first['calibrated on']:,} other people; all galleries here hold 500 people."
+    note += f" With so many probes, and so many that set the threshold, 5 % has the interval {low:.1f} to {high:.1f} %."
+    note += "".join(f" Not calibrated: {row['refused']}." for row in found["absence"].values() if "refused" in row)
+    return "\n".join(lines) + f"\n\n{note}"
+
+
+def _gained(t: dict[str, float]) -> str:
+    return f"{t['difference']:+.1f} ({t['low']:+.1f} to {t['high']:+.1f})"
+
+
+def section(found: dict[str, Any]) -> str:
+    """Everything between the marks."""
+    parts = (
+        f"{found['seeds']} seeds; {found['seconds']} s.",
+        question_table(found),
+        round_table(found),
+        negation_table(found),
+        absence_table(found),
+    )
+    return "\n\n".join(parts)
+
+
+def main(argv: Sequence[str]) -> int:
     """Choose, measure, write."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser("python -m descry_lab conversation", description=str(__doc__).splitlines()[0])
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--data", type=Path, help="folder of the frozen benchmark; without, nothing is measured")
+    parser.add_argument("--out", type=Path, default=ROOT / "results")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="+", default=[], help="only these steps, such as absence")
     parser.add_argument("--keep", action="store_true", help="keep the model's composition and constants; do not choose")
-    args = parser.parse_args()
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/conversation.md from OUT")
+    args = parser.parse_args(argv)
+    if args.data:
+        measure(args)
+    if args.page:
+        put(PAGE, MARKS, section(json.loads((args.out / FOUND.name).read_text("utf-8"))))
+    return 0
+
+
+def measure(args: argparse.Namespace) -> None:
+    """Choose on validation people unless the choice is kept, then every step on test people."""
     start, model = time.time(), load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
     val, test, known = (Part(model, args.data, n, PARTS[n][1]) for n in ("val", "test", "calibration"))
@@ -243,8 +359,7 @@ def main() -> None:
         result["validation"] = choose(model, val)
         served = model.ranking.to_json()
         result["chosen on validation"] = {k: v for k, v in served.items() if k not in ("curves", "prompts")}
-        served = json.dumps(served, indent=1)
-        (args.out / "composition.json").write_text(served + "\n", "utf-8")
+        (args.out / "composition.json").write_text(json.dumps(served, indent=1) + "\n", "utf-8")
     steps = {
         "compositions on test": lambda: _lines(
             compare(model, test.benches["sketch+text"], test.photos, compositions())
@@ -262,7 +377,3 @@ def main() -> None:
         result["seconds"] = round(time.time() - start)
         print(f"{name}: done after {result['seconds']} s", flush=True)
         (args.out / "conversation.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
-
-
-if __name__ == "__main__":
-    main()
