@@ -119,11 +119,8 @@ def commands(entries: Sequence[Entry]) -> str:
         told = "; ".join(f"{which}: {'every row' if every else ', '.join(of)}" for which, of in rows.items())
         small = latest(entries, study.table, "small")
         seconds = sum(e.seconds for e in small)
-        ran = (
-            f"`--smoke`; `--small`: {len(small)} run{'s' * (len(small) > 1)}, {seconds:,.0f} s"
-            if small
-            else "`--smoke`"
-        )
+        runs = f"{len(small)} run{'s' * (len(small) > 1)}"
+        ran = f"`--smoke`; `--small`: {runs}, {seconds:,.0f} s" if small else "`--smoke`"
         size = "a study of ours, small alone" if study.world else "not measured"
         lines.append(f"| {table_of(study.table).title} | `{command_of(study)}` | {told} | {size} | {ran} |")
     return "\n".join(lines) + "\n"
