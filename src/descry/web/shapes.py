@@ -124,7 +124,48 @@ class Words(Shape):
     held: Annotated[list[Phrase], Field(max_length=LIMITS.parts)] = []
 
 
+class Remembered(Shape):
+    """What is known of a person: name → value, as GET /figure lists them; what is left out or "" is not remembered."""
+
+    known: Annotated[
+        dict[Annotated[str, Field(max_length=40)], Annotated[str, Field(max_length=40)]], Field(max_length=60)
+    ] = {}
+    model_config = ConfigDict(
+        extra="forbid", json_schema_extra={"examples": [{"known": {"top": "jacket", "top.colour": "red"}}]}
+    )
+
+
 # ---------------------------------------------------------------------- out
+
+
+class FigureAttribute(BaseModel):
+    name: str
+    values: list[str]
+
+
+class FigurePart(BaseModel):
+    name: str
+    attributes: list[FigureAttribute]
+
+
+class FigureParts(BaseModel):
+    views: list[str]
+    parts: list[FigurePart]
+
+
+class FigurePhrase(BaseModel):
+    text: str
+    part: str
+
+
+class Figure(BaseModel):
+    """known: what was understood. picture: the line drawing, PNG in base64. phrases: what is known in words, with the
+    part that each belongs to. blank: the drawing shows nothing but the neutral figure."""
+
+    known: dict[str, str]
+    picture: str
+    phrases: list[FigurePhrase]
+    blank: bool
 
 
 class Chip(BaseModel):

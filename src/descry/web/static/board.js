@@ -1,39 +1,28 @@
 // The drawing: strokes as vectors on a board of 512 × 1024, drawn as they come, exported as black on white.
 
-import { el, shape } from "./dom.js";
+import { el } from "./dom.js";
 import { T } from "./strings.js";
 
 export const WIDTH = 512;
 export const HEIGHT = 1024;
 const MOST_STROKES = 2000;
 const MOST_POINTS = 200000;
+const BARE = { strokes: [], figure: null };
+const CLICK = 9;
 const WIDTHS = [3, 6, 10, 18, 34];
 
-const FRONT = [
-  ["ellipse", { cx: 256, cy: 110, rx: 58, ry: 76 }],
-  ["path", { d: "M230 180v34c-60 8-98 26-108 66l-30 230c-3 22 28 30 36 8l34-190 6 160-22 470c0 26 56 26 60 0l44-380h12l44 380c4 26 60 26 60 0l-22-470 6-160 34 190c8 22 39 14 36-8l-30-230c-10-40-48-58-108-66v-34" }],
-];
-const UNDERLAYS = {
-  front: [...FRONT, ["path", { d: "M234 104h.5M278 104h.5M240 142q16 10 32 0" }]],
-  back: [...FRONT, ["path", { d: "M256 224v270" }]],
-  side: [
-    ["path", { d: "M250 34c44 0 62 34 62 66l14 32-16 6c0 34-8 46-40 46v34c34 20 52 60 52 110 0 60-8 110-12 170l-4 200 8 260 34 26v16h-90l-10-300-22 284 26 16H178l8-312 8-190c-22-60-28-120-14-184 8-38 20-64 42-82v-30c-26-18-38-46-38-80 0-48 26-88 66-88z" }],
-    ["path", { d: "M246 270c-18 60-20 130 2 220l-4 80" }],
-  ],
-};
-
 export class Board {
-  /** changed: called after each change with the strokes. refused: called with words when a limit is reached. */
-  constructor({ changed, refused }) {
-    this.changed = changed;
-    this.refused = refused;
+  /** changed(): after each change. refused(words): when a limit is reached. picked(x, y): a click with the figure tool,
+   * which draws when it is dragged. */
+  constructor({ changed, refused, picked }) {
+    Object.assign(this, { changed, refused, picked });
     this.canvas = el("canvas", { width: WIDTH, height: HEIGHT, tabIndex: 0, role: "img", "aria-label": T.canvas, class: "board" });
     this.context = this.canvas.getContext("2d");
-    this.under = el("div", { class: "under" });
-    this.node = el("div", { class: "paper" }, this.under, this.canvas);
-    this.past = [[]];
+    this.dressed = el("img", { class: "dressed", alt: "", hidden: true, draggable: false });
+    this.node = el("div", { class: "paper" }, this.dressed, this.canvas);
+    this.past = [BARE];
     this.at = 0;
-    this.tool = "pen";
+    this.tool = "figure";
     this.width = 2;
     this.shade = 0;
     this.revision = 0;
@@ -45,12 +34,22 @@ export class Board {
   }
 
   get strokes() {
-    return this.past[this.at];
+    return this.past[this.at].strokes;
   }
 
-  /** Start anew with these strokes; their history is forgotten. */
-  load(strokes) {
-    this.past = [strokes];
+  /** What the figure wears, as it was drawn: {known, picture, phrases, blank}; null for nothing. */
+  get figure() {
+    return this.past[this.at].figure;
+  }
+
+  /** Whether there is no drawing to search with. */
+  get bare() {
+    return !this.strokes.length && (this.figure?.blank ?? true);
+  }
+
+  /** Start anew with these strokes and this figure; their history is forgotten. */
+  load(strokes, figure = null) {
+    this.past = [{ strokes, figure }];
     this.at = 0;
     this.redraw();
     this.revision += 1;
@@ -65,19 +64,19 @@ export class Board {
   }
 
   clear() {
-    if (this.strokes.length) this.commit([]);
+    if (this.strokes.length || this.figure) this.commit([], true, null);
   }
 
-  underlay(name) {
-    this.under.replaceChildren(...(UNDERLAYS[name] ? [shape(`0 0 ${WIDTH} ${HEIGHT}`, UNDERLAYS[name], "silhouette")] : []));
-  }
-
-  /** A PNG of the strokes on white. The silhouette lies in another layer and is never in it. */
+  /** A PNG of figure and strokes on white. The neutral figure only guides and is never in it. */
   async export() {
     const copy = el("canvas", { width: WIDTH, height: HEIGHT });
     const context = copy.getContext("2d");
     context.fillStyle = "#fff";
     context.fillRect(0, 0, WIDTH, HEIGHT);
+    if (this.figure && !this.figure.blank) {
+      await this.dressed.decode();
+      context.drawImage(this.dressed, 0, 0, WIDTH, HEIGHT);
+    }
     for (const stroke of this.strokes) draw(context, stroke, 0);
     return new Promise((done) => copy.toBlob(done, "image/png"));
   }
@@ -128,7 +127,11 @@ export class Board {
     if (this.stroke) {
       const done = this.stroke;
       this.stroke = null;
-      this.commit([...this.strokes, done], false);
+      const click = done.points.every(([x, y]) => Math.hypot(x - done.points[0][0], y - done.points[0][1]) < CLICK);
+      if (this.tool === "figure" && click) {
+        this.redraw();
+        this.picked(...done.points[0]);
+      } else this.commit([...this.strokes, done], false);
     } else if (this.erasing) {
       const left = this.erasing;
       this.erasing = null;
@@ -155,8 +158,8 @@ export class Board {
     this.redraw(left);
   }
 
-  commit(strokes, redraw = true) {
-    this.past = [...this.past.slice(0, this.at + 1), strokes].slice(-400);
+  commit(strokes, redraw = true, figure = this.figure) {
+    this.past = [...this.past.slice(0, this.at + 1), { strokes, figure }].slice(-400);
     this.move(this.past.length - 1, redraw);
   }
 
@@ -164,10 +167,14 @@ export class Board {
     this.at = at;
     this.revision += 1;
     if (redraw) this.redraw();
-    this.changed(this.strokes);
+    this.changed();
   }
 
   redraw(strokes = this.strokes) {
+    const picture = this.figure?.picture ?? this.neutral;
+    this.dressed.hidden = !picture;
+    this.dressed.classList.toggle("neutral", !this.figure);
+    if (picture) this.dressed.src = `data:image/png;base64,${picture}`;
     this.context.clearRect(0, 0, WIDTH, HEIGHT);
     for (const stroke of strokes) draw(this.context, stroke, 0);
   }

@@ -36,6 +36,8 @@ const PATHS = {
   folder: "M3 6h6l2 2h10v11H3z",
   index: "M3 6h6l2 2h10v11H3zM12 11v5M9.500 13.500h5",
   finding: "M6 4h12v16l-6-4-6 4z",
+  figure: "M12 4a2.500 2.500 0 100 5 2.500 2.500 0 000-5M6 12l4-2h4l4 2-1.500 3L15 14v7H9v-7l-1.500 1z",
+  enlarge: "M4 9V4h5M20 15v5h-5M4 4l6 6M20 20l-6-6",
   info: "M12 11v6M12 7v.5M12 3a9 9 0 100 18 9 9 0 000-18",
   more: "M5 12h.5M12 12h.5M19 12h.5",
   report: "M6 3h8l4 4v14H6zM14 3v4h4M9 12h6M9 16h6",
@@ -58,30 +60,17 @@ export function tool(name, label, onclick, props = {}) {
   return el("button", { type: "button", class: "tool", "aria-label": label, title: label, onclick, ...props }, icon(name));
 }
 
-/** A panel that a button opens below itself; it closes on Esc and on a click elsewhere. */
+/** A panel that a button opens beside or below itself; it closes on Esc and on a click elsewhere. */
 export function panel(button, label, ...content) {
   const box = el("div", { class: "panel", popover: "auto", role: "group", "aria-label": label }, ...content);
   button.popoverTargetElement = box;
   box.addEventListener("toggle", () => {
     const at = button.getBoundingClientRect();
-    box.style.top = `${Math.min(at.bottom + 4, innerHeight - box.offsetHeight - 4)}px`;
-    box.style.left = `${Math.max(4, Math.min(at.right - box.offsetWidth, innerWidth - box.offsetWidth - 4))}px`;
+    const beside = innerWidth - at.right > box.offsetWidth + 8;
+    box.style.top = `${Math.max(4, Math.min(beside ? at.top : at.bottom + 4, innerHeight - box.offsetHeight - 4))}px`;
+    box.style.left = `${beside ? at.right + 4 : Math.max(4, Math.min(at.right - box.offsetWidth, innerWidth - box.offsetWidth - 4))}px`;
   });
   return box;
-}
-
-/** A shape made of SVG elements: [tag, attributes] each. */
-export function shape(box, parts, className) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", box);
-  svg.setAttribute("class", className);
-  svg.setAttribute("aria-hidden", "true");
-  for (const [tag, attributes] of parts) {
-    const part = document.createElementNS(SVG, tag);
-    for (const [k, v] of Object.entries(attributes)) part.setAttribute(k, v);
-    svg.append(part);
-  }
-  return svg;
 }
 
 let timer = 0;

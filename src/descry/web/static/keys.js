@@ -12,6 +12,7 @@ export function listenToKeys(page) {
     const typing = at.matches("input:not([type=checkbox]), textarea, select");
     if (document.querySelector("dialog[open], .tour") || event.isComposing) return;
     if (event.ctrlKey || event.metaKey) return void controlled(page, event, typing);
+    if (event.key === "Escape" && page.query.large && !document.querySelector(":popover-open")) return void page.query.enlarge(false);
     if (typing || event.altKey) return void (event.key === "Escape" && at.blur());
     if (handled(page, event)) event.preventDefault();
   });

@@ -564,7 +564,8 @@ async function boot() {
   const facets = await call("GET", `/galleries/${encodeURIComponent(gallery.id)}/facets`);
   const page = new Page(about, gallery, facets);
   window.descry = { page };
-  await page.query.restore();
+  await Promise.all([page.query.restore(), page.query.figure.begin().catch((problem) => say(problem.message, "warn"))]);
+  page.query.render();
   await page.listed();
   page.start();
   const last = setting("inquiry");

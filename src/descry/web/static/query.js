@@ -3,6 +3,7 @@
 import { call, Problem, upload } from "./api.js";
 import { Board } from "./board.js";
 import { el, say, tool } from "./dom.js";
+import { Figure } from "./figure.js";
 import { keep, recall, setting } from "./keep.js";
 import { T } from "./strings.js";
 
@@ -22,7 +23,8 @@ export class QueryPane {
     this.conflicts = [];
     this.unsent = false;
     this.sketch = { on: true, weight: 1, asset: null, revision: -1 };
-    this.board = new Board({ changed: () => this.drawn(), refused: (text) => say(text, "warn") });
+    this.board = new Board({ changed: () => this.drawn(), refused: (text) => say(text, "warn"), picked: (x, y) => this.figure.pick(x, y) });
+    this.figure = new Figure(this.board);
     this.node = el("section", { id: "query", "aria-label": T.query, class: "pane" }, this.drawing(), this.saying(), this.foot());
     this.listen();
     this.render();
@@ -34,7 +36,8 @@ export class QueryPane {
     const b = this.board;
     const pick = (name) => () => this.pick(name);
     this.tools = {
-      pen: tool("pen", `${T.pen} (P)`, pick("pen"), { "aria-pressed": "true" }),
+      figure: tool("figure", T.figure.tool, pick("figure"), { "aria-pressed": "true" }),
+      pen: tool("pen", `${T.pen} (P)`, pick("pen"), { "aria-pressed": "false" }),
       eraser: tool("eraser", `${T.eraser} (E)`, pick("eraser"), { "aria-pressed": "false" }),
       undo: tool("undo", T.undoStroke, () => b.undo()),
       redo: tool("redo", T.redoStroke, () => b.redo()),
@@ -45,24 +48,25 @@ export class QueryPane {
     };
     this.width = el("input", { type: "range", min: 1, max: 5, step: 1, value: 2, "aria-label": T.width, title: T.width, oninput: (e) => (b.width = Number(e.target.value)) });
     this.shade = el("input", { type: "range", min: 0, max: 100, step: 5, value: 0, "aria-label": T.shade, title: T.shade, oninput: (e) => (b.shade = Number(e.target.value)) });
-    const under = el("select", { title: T.underlayNote, onchange: (e) => b.underlay(e.target.value) },
-      ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)));
+    const under = el("select", { title: T.underlayNote, onchange: (e) => this.figure.see(e.target.value).catch((problem) => say(problem.message, "warn")) }, ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)));
+    under.value = "front";
     this.file = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", multiple: true, class: "unseen", tabIndex: -1, "aria-label": T.upload, onchange: (e) => this.take([...e.target.files], "sketch") });
     const add = tool("upload", T.upload, () => this.file.click());
     this.as = el("input", { type: "checkbox", onchange: () => setting("asDrawn", this.as.checked) });
     this.as.checked = setting("asDrawn") ?? false;
     this.on = el("input", { type: "checkbox", checked: true, onchange: (e) => this.set({ on: e.target.checked }) });
     this.weight = el("input", { type: "range", min: 0, max: 2, step: 0.1, value: 1, "aria-label": T.sketchWeight, title: T.sketchWeight, onchange: (e) => this.set({ weight: Number(e.target.value) }) });
-    const bar = el("div", { class: "tools", role: "toolbar", "aria-label": T.draw, "aria-orientation": "vertical" }, ...Object.values(this.tools), add, this.file);
+    this.larger = tool("enlarge", T.enlarge, () => this.enlarge(), { "aria-pressed": "false" });
+    const bar = el("div", { class: "tools", role: "toolbar", "aria-label": T.draw, "aria-orientation": "vertical" }, ...Object.values(this.tools), add, this.larger, this.file);
     const sliders = el("div", { class: "sliders" },
-      el("label", {}, el("span", {}, T.width), this.width), el("label", {}, el("span", {}, T.shade), this.shade), el("label", {}, el("span", {}, T.underlay), under));
+      this.figure.node, el("label", { class: "of-pen" }, el("span", {}, T.width), this.width), el("label", { class: "of-pen" }, el("span", {}, T.shade), this.shade), el("label", {}, el("span", {}, T.underlay), under));
     const use = el("div", { class: "use" }, el("label", { class: "check" }, this.on, T.sketchOn), this.weight,
       el("label", { class: "check" }, this.as, T.asDrawn));
     this.cards = el("ul", { class: "cards", role: "list", "aria-label": T.upload });
     const cannot = !this.answers.includes("sketch");
     return el("div", { id: "draw", class: cannot ? "off" : "" },
       cannot ? el("p", { class: "note" }, T.cannotSketch) : null,
-      el("div", { class: "desk" }, bar, this.board.node, sliders), use, this.cards);
+      (this.desk = el("div", { class: "desk", "data-tool": "figure" }, bar, this.board.node, sliders)), use, this.cards);
   }
 
   saying() {
@@ -104,8 +108,8 @@ export class QueryPane {
   // ---------------------------------------------------------------- drawing and pictures
 
   pick(name) {
-    this.board.tool = name;
-    for (const each of ["pen", "eraser"]) this.tools[each].setAttribute("aria-pressed", String(each === name));
+    this.board.tool = this.desk.dataset.tool = name;
+    for (const each of ["figure", "pen", "eraser"]) this.tools[each].setAttribute("aria-pressed", String(each === name));
   }
 
   thickness(n) {
@@ -113,12 +117,29 @@ export class QueryPane {
     this.width.value = n;
   }
 
+  /** The board over the whole window, and back. */
+  enlarge(large = !this.large) {
+    this.large = large;
+    document.getElementById("draw").classList.toggle("large", large);
+    for (const other of document.querySelectorAll("#topbar, #centre, #context, #say, #query > .foot, nav.tabs")) other.inert = large;
+    this.larger.setAttribute("aria-pressed", String(large));
+  }
+
   drawn() {
     this.unsent = true;
+    this.dressed();
     this.render();
     this.kept();
     clearTimeout(this.idle);
-    if (this.as.checked) this.idle = setTimeout(() => this.board.strokes.length && this.search({ drawing: true }), IDLE);
+    if (this.as.checked) this.idle = setTimeout(() => !this.board.bare && this.search({ drawing: true }), IDLE);
+  }
+
+  /** The chips that the figure makes, in place of those that it made before. */
+  dressed() {
+    const made = this.board.figure?.phrases ?? [];
+    const said = (part) => made.find((m) => m.text === part.text && m.wanted === part.wanted);
+    const held = this.phrases.filter((p) => !p.part || said(p));
+    this.phrases = [...held, ...made.filter((m) => !held.some((p) => p.text === m.text)).map((m) => ({ weight: 1, on: true, ...m }))];
   }
 
   set(change) {
@@ -156,7 +177,7 @@ export class QueryPane {
     const revision = board.revision;
     const made = await upload(await board.export());
     Object.assign(sketch, { asset: made.id, revision });
-    await keep(`strokes ${made.id}`, board.strokes);
+    await keep(`strokes ${made.id}`, { strokes: board.strokes, figure: board.figure });
     return made.id;
   }
 
@@ -202,6 +223,8 @@ export class QueryPane {
   }
 
   drop(index) {
+    const { part } = this.phrases[index];
+    if (part) return void this.figure.forget(part).then(() => this.text.focus());
     this.phrases = this.phrases.filter((_, i) => i !== index);
     this.changed();
     (this.list.querySelectorAll("button.text")[Math.min(index, this.phrases.length - 1)] ?? this.text).focus();
@@ -210,7 +233,7 @@ export class QueryPane {
   // ---------------------------------------------------------------- in and out
 
   get empty() {
-    return !(this.phrases.some((p) => p.on) || this.pictures.some((p) => p.on) || (this.sketch.on && this.board.strokes.length));
+    return !(this.phrases.some((p) => p.on) || this.pictures.some((p) => p.on) || (this.sketch.on && !this.board.bare));
   }
 
   /** Pictures and phrases as the server wants them; uploads what it does not hold. */
@@ -218,7 +241,7 @@ export class QueryPane {
     const part = ({ asset, weight, on }) => ({ asset, weight, on });
     const of = (kind) => this.pictures.filter((p) => p.kind === kind).map(part);
     const sketches = of("sketch");
-    if (this.board.strokes.length) sketches.unshift(part({ ...this.sketch, asset: await this.drawnAsset() }));
+    if (!this.board.bare) sketches.unshift(part({ ...this.sketch, asset: await this.drawnAsset() }));
     return { sketches, photos: of("photo"), phrases: this.phrases.map(plain) };
   }
 
@@ -235,18 +258,22 @@ export class QueryPane {
   async load(query) {
     this.phrases = [...query.wanted.map((p) => ({ ...p, wanted: true })), ...query.unwanted.map((p) => ({ ...p, wanted: false }))];
     this.pictures = query.photos.map(({ sha256, weight, on }) => ({ asset: sha256, kind: "photo", weight, on }));
-    let strokes = [];
+    let drawn = null;
     for (const { sha256, weight, on } of query.sketches) {
-      const found = strokes.length ? undefined : await recall(`strokes ${sha256}`);
-      if (!found?.length) {
+      const found = drawn ? undefined : await recall(`strokes ${sha256}`);
+      if (!found?.strokes) {
         this.pictures.push({ asset: sha256, kind: "sketch", weight, on });
         continue;
       }
-      strokes = found;
+      drawn = found;
       Object.assign(this.sketch, { asset: sha256, weight, on });
     }
-    this.board.load(strokes);
-    this.sketch.revision = strokes.length ? this.board.revision : -1;
+    this.board.load(drawn?.strokes ?? [], drawn?.figure);
+    for (const { part, text, wanted } of drawn?.figure?.phrases ?? []) {
+      const chip = this.phrases.find((p) => p.text === text && p.wanted === wanted);
+      if (chip) chip.part = part;
+    }
+    this.sketch.revision = drawn ? this.board.revision : -1;
     this.conflicts = [];
     this.unsent = false;
     this.render();
@@ -262,7 +289,7 @@ export class QueryPane {
   /** Keep what is not searched yet. */
   kept() {
     const { phrases, pictures, sketch } = this;
-    const draft = { marks: this.marks?.(), unsent: this.unsent, phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, text: this.text.value };
+    const draft = { marks: this.marks?.(), unsent: this.unsent, phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, figure: this.board.figure, text: this.text.value };
     keep(`draft ${TAB}`, draft);
     keep("draft", draft);
   }
@@ -275,7 +302,7 @@ export class QueryPane {
     this.pictures = draft.pictures ?? [];
     Object.assign(this.sketch, draft.sketch);
     this.text.value = draft.text ?? "";
-    this.board.load(draft.strokes ?? []);
+    this.board.load(draft.strokes ?? [], draft.figure);
     this.unsent = draft.unsent ?? false;
     this.render();
   }
@@ -297,7 +324,8 @@ export class QueryPane {
     const { board } = this;
     this.tools.undo.disabled = board.at === 0;
     this.tools.redo.disabled = board.at >= board.past.length - 1;
-    this.tools.clear.disabled = !board.strokes.length;
+    this.tools.clear.disabled = !(board.strokes.length || board.figure);
+    this.figure.render();
     this.on.checked = this.sketch.on;
     this.weight.value = this.sketch.weight;
     board.node.classList.toggle("faint", !this.sketch.on);

@@ -10,7 +10,7 @@ export const T = {
   leads: "Leads to be looked at, not identifications.",
   // start
   startTitle: "Who is looked for?",
-  startText: "Draw what you remember, say it in words, or drop a picture. Then mark what comes close, and say what does not fit.",
+  startText: "Dress the figure, say it in words, draw, or drop a picture. Then mark what comes close, and say what does not fit.",
   startExample: "Start from an example sketch",
   startGallery: (n) => `${n.toLocaleString("en")} crops in this gallery`,
   recent: "Earlier inquiries",
@@ -18,9 +18,22 @@ export const T = {
   inquiries: "Inquiry",
   deleteInquiry: "Purge this inquiry",
   loading: "Loading the model…",
+  // the figure
+  figure: {
+    tool: "Dress the figure: click a part; drag to draw",
+    parts: "What is remembered",
+    unknown: "Don't remember",
+    values: { none: "none" },
+    whole: { sex: 1, age: 1, build: 1, height: 1 },
+    labels: {
+      person: "Person", hair: "Hair", beard: "Beard", headwear: "Headwear", glasses: "Glasses", top: "Top, dress", over: "Over it", bottom: "Bottom", shoes: "Shoes",
+      bag: "Bag", neckwear: "Neck", carried: "Carried", kind: "Kind", colour: "Colour", pattern: "Pattern", sleeves: "Sleeves", style: "Style", sex: "Woman or man", age: "Age", build: "Build", height: "Height",
+    },
+  },
+  enlarge: "Enlarge the drawing",
   // drawing
   draw: "Draw",
-  canvas: "Drawing of the person. Draw with mouse, pen or finger.",
+  canvas: "Drawing of the person. Click a part to dress it; draw with mouse, pen or finger. The same parts are buttons beside it.",
   pen: "Pen",
   eraser: "Eraser",
   undoStroke: "Undo stroke",
@@ -29,9 +42,9 @@ export const T = {
   clearing: "The drawing was cleared; undo brings it back.",
   width: "Line width",
   shade: "Shade",
-  underlay: "Silhouette",
+  underlay: "Figure",
   underlays: { none: "None", front: "Front", back: "Back", side: "Side" },
-  underlayNote: "The silhouette only guides you; it is not part of the sketch.",
+  underlayNote: "From where the person is seen. The pale figure only guides you; it is not part of the sketch.",
   upload: "Add a picture",
   asDrawn: "Search as I draw",
   sketchOn: "Use the drawing",
@@ -187,7 +200,7 @@ export const T = {
     skippedList: "Files that could not be read",
     reason: "Reason",
     detail: "What was found",
-    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", too_complex: "built so that decoding costs too much", too_slow: "takes too long to decode", missing: "cannot be opened" },
+    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", missing: "cannot be opened" },
   },
   // findings, report, purge
   findings: {
@@ -340,7 +353,7 @@ export const T = {
   tourEnd: "Done",
   tourSkip: "Skip",
   tourSteps: [
-    ["#query", "Draw the person here, or load the example sketch. A few lines are enough: hair, jacket, bag, trousers."],
+    ["#query", "Dress the figure: click hair, jacket, bag, trousers, and choose what you remember. Draw on top where you can, or drop a picture anywhere."],
     ["#say", "Say what you know: “red jacket, no backpack”. Each phrase becomes a chip that you can weigh, switch off or turn into NOT."],
     ["#centre", "Search. The leads come in order of likeness. Like (L) what comes close, unlike (U) what does not, then refine."],
     ["#context", "Narrow it down by camera and time. Every search is kept here: go back, and branch off anywhere."],

@@ -1,0 +1,62 @@
+"""The figure that dresses itself: what is remembered of a person, drawn as a line sketch and said in phrases."""
+
+from __future__ import annotations
+
+import base64
+import io
+from typing import Any
+
+from fastapi import APIRouter
+
+from ...drawing.composing import PARTS, compose_sketch
+from ..shapes import Figure, FigureAttribute, FigurePart, FigureParts, FigurePhrase, Remembered
+from .depends import REFUSALS, TheDesk
+
+router = APIRouter(prefix="/api/v1/figure", tags=["figure"], responses=REFUSALS)
+PERSON = ("sex", "age", "build", "height")
+SIZE = (256, 512)
+TINY = (16, 32)
+
+
+def groups() -> dict[str, list[str]]:
+    """Part → the names of what may be known of it, its kind first. What belongs to the whole person is one part."""
+    found: dict[str, list[str]] = {"person": [*PERSON]}
+    for name in PARTS:
+        if name not in PERSON and name != "view":
+            found.setdefault(name.split(".")[0], []).append(name)
+    return found
+
+
+def _compose(body: Remembered) -> Figure:
+    made = compose_sketch(body.known, SIZE)
+    buffer = io.BytesIO()
+    made.sketch.convert("L").save(buffer, "PNG")
+    said: dict[str, str] = {}
+    for part, names in groups().items():
+        known = {name: made.known[name] for name in names if name in made.known}
+        said |= dict.fromkeys(compose_sketch(known, TINY).phrases if known else (), part)
+    return Figure(
+        known=made.known,
+        picture=base64.b64encode(buffer.getvalue()).decode("ascii"),
+        phrases=[FigurePhrase(text=text, part=said.get(text, "person")) for text in made.phrases],
+        blank=made.blank,
+    )
+
+
+@router.get("")
+async def parts() -> FigureParts:
+    """The parts of a figure, and what may be known of each."""
+    return FigureParts(
+        views=list(PARTS["view"]),
+        parts=[
+            FigurePart(name=part, attributes=[FigureAttribute(name=name, values=list(PARTS[name])) for name in names])
+            for part, names in groups().items()
+        ],
+    )
+
+
+@router.post("")
+async def compose(desk: TheDesk, body: Remembered) -> Figure:
+    """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
+    found: Any = await desk.pictures.do(_compose, body)
+    return found
