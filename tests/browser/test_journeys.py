@@ -501,3 +501,35 @@ def test_the_page_is_small():
 
     files = [p for p in Path(STATIC).iterdir() if p.suffix in (".js", ".css")]
     assert sum(len(gzip.compress(p.read_bytes())) for p in files) <= 100_000
+
+
+def test_large_photographs_are_made_smaller_and_told_from_sketches(page, tmp_path):
+    rng = np.random.default_rng(0)
+    noise = Image.fromarray(rng.integers(0, 255, (300, 225, 3), dtype=np.uint8)).resize((3000, 4000))
+    noise.save(tmp_path / "phone.jpg", quality=97)
+    assert (tmp_path / "phone.jpg").stat().st_size > 1_000_000
+    page.set_input_files("input[type=file]", str(tmp_path / "phone.jpg"))
+    page.wait_for_selector(".card")
+    assert page.locator(".card").inner_text().strip() == "Photo"
+    size = page.evaluate(
+        "(async () => { const i = new Image(); i.src = document.querySelector('.card img').src;"
+        " await i.decode(); return [i.naturalWidth, i.naturalHeight]; })()"
+    )
+    assert size == [1200, 1600]
+    drawn = Image.new("RGB", (600, 1200), "white")
+    drawn.paste((0, 0, 0), (200, 100, 210, 1000))
+    drawn.save(tmp_path / "lines.png")
+    page.set_input_files("input[type=file]", str(tmp_path / "lines.png"))
+    page.wait_for_function("() => document.querySelectorAll('.card').length === 2")
+    assert page.locator(".card").nth(1).inner_text().strip() == "Sketch"
+
+
+def test_an_inquiry_has_the_name_that_was_written(page):
+    page.fill("[aria-label='Name of this inquiry']", "north gate, Tuesday")
+    say(page, "red jacket")
+    page.wait_for_function(
+        "() => document.querySelector('#topbar select').selectedOptions[0].text === 'north gate, Tuesday'"
+    )
+    page.evaluate("descry.page.fresh()")
+    page.wait_for_selector("[aria-label='Name of this inquiry']")
+    assert page.input_value("[aria-label='Name of this inquiry']") == ""

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import Tab
-from .deeds import circle, say
+from .deeds import circle, say, tapped
 from .test_indexing import photos
 
 SIZES = {
@@ -51,6 +51,25 @@ def refined(page: Any) -> None:
 def query(page: Any) -> None:
     results(page)
     page.evaluate("descry.page.tab('query')")
+
+
+def dressing(page: Any) -> None:
+    page.evaluate("descry.page.tab('query')")
+    page.click(".part-of:has-text('Top')")
+    page.click(".wardrobe:popover-open [data-value='sweater']")
+    page.wait_for_function("() => descry.page.query.board.figure")
+    page.click(".wardrobe:popover-open [data-value='red']")
+    page.wait_for_selector(".chip:has-text('red sweater')")
+
+
+def enlarged(page: Any) -> None:
+    page.evaluate("descry.page.tab('query'); descry.page.query.enlarge()")
+
+
+def told(page: Any) -> None:
+    results(page)
+    page.wait_for_selector(".tile .fits", state="attached")
+    page.click(".tool.about")
 
 
 def context(page: Any) -> None:
@@ -159,6 +178,9 @@ SCREENS: dict[str, Callable[[Any], None]] = {
         results,
         refined,
         query,
+        dressing,
+        enlarged,
+        told,
         context,
         detail,
         compare,
@@ -250,6 +272,7 @@ def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("name", "size", "scheme"),
     [(n, "1280", "light") for n in SCREENS]
     + [("results", "360", "dark"), ("query", "zoom200", "dark")]
+    + [(n, s, "dark") for n in ("dressing", "enlarged", "told") for s in ("360", "zoom200")]
     + [(n, "360", "dark") for n in ("choosing", "indexed", "findings", "judging", "reporting")]
     + [(n, "320", "light") for n in ("results", "findings", "choosing", "indexed", "reporting", "purging")],
 )
@@ -315,6 +338,38 @@ def test_pictures_come_first(page, size):
     assert "not identifications" in page.inner_text(".said")
     page.keyboard.press("Escape")
     assert not page.locator(".banner").is_visible()
+
+
+def test_forced_colours_keep_what_tells_parts_and_pressed_buttons_apart(chromium, live):
+    tab = Tab(chromium, live, forced_colors="active")
+    page = tab.start()
+    results(page)
+    page.evaluate("descry.page.mark(descry.page.leads[0].item.id, 'like')")
+    style = "(s, p) => getComputedStyle(document.querySelector(s))[p]"
+
+    def of(selector: str, name: str) -> str:
+        return page.evaluate(f"([s, p]) => ({style})(s, p)", [selector, name])
+
+    parts = [of(f".legend .p{i}", "backgroundColor") for i in range(2)]
+    assert len({*parts, of("body", "backgroundColor")}) == 3
+    for pressed, other in (
+        (".tools [aria-pressed=true]", ".tools [aria-label^=Eraser]"),
+        (".tile.like .act.like", ".tile.like .act.unlike"),
+    ):
+        assert (of(pressed, "outlineStyle"), of(other, "outlineStyle")) == ("solid", "none")
+    swatches = {of(f".swatch[data-value={name}]", "backgroundColor") for name in ("red", "green", "black")}
+    assert len(swatches) == 3
+    tab.close()
+
+
+def test_leads_that_are_older_than_the_query_say_so(page):
+    results(page)
+    assert not page.locator(".pending").is_visible()
+    page.locator(".chip .sign").first.click()
+    assert "older than the query" in page.inner_text(".pending")
+    assert page.evaluate(IN_VIEW, ".pending .primary")
+    tapped(page, lambda: page.click(".pending .primary"))
+    assert not page.locator(".pending").is_visible()
 
 
 def test_a_new_inquiry_shows_the_start_and_forgets_the_compared(page):

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .deeds import circle, say, settled, strokes
+from .deeds import circle, say, settled, strokes, tapped
 
 pytestmark = pytest.mark.browser
 
@@ -67,13 +67,29 @@ def test_two_tabs_keep_two_drafts_and_a_round_follows_the_one_its_tab_shows(page
     other.close()
 
 
-def test_deleting_a_round_asks_first(page):
-    say(page, "red jacket")
-    say(page, "hat")
-    page.evaluate("descry.page.prune(1)")
-    assert "2 rounds" in page.inner_text("dialog[open]")
-    page.keyboard.press("Escape")
-    assert page.evaluate("descry.page.inquiry.rounds.length") == 2
+def test_deleting_a_round_can_be_undone(page):
+    first = say(page, "red jacket")
+    second = say(page, "hat")
+    page.locator(".history [aria-label^='Delete round 2']").click()
+    page.wait_for_function("() => descry.page.round.number === 1 && document.querySelectorAll('.step').length === 1")
+    assert page.evaluate("descry.page.leads.map(l => l.item.id)") == first["ids"]
+    assert "One round was deleted" in page.inner_text(".offer")
+    tapped(page, lambda: page.click(".offer button"))
+    assert page.evaluate("descry.page.leads.map(l => l.item.id)") == second["ids"]
+    assert page.locator(".step").count() == 2
+    page.locator(".history [aria-label^='Delete round 1']").click()
+    page.wait_for_selector(".offer:has-text('2 rounds')")
+    stored = "fetch(`/api/v1/inquiries/${descry.page.inquiry.id}`).then(r => r.json()).then(i => i.rounds.length)"
+    assert page.evaluate(stored) == 2, "nothing is deleted while it can be brought back"
+    page.click(".offer button")
+    assert page.locator(".step").count() == 2
+    page.locator(".history [aria-label^='Delete round 2']").click()
+    page.wait_for_function("() => descry.page.round.number === 1")
+    settled(page)
+    page.evaluate("descry.page.settle()")
+    page.wait_for_function("() => descry.page.inquiry.rounds.length === 1")
+    assert page.evaluate(stored) == 1
+    assert page.locator(".offer").count() == 0
 
 
 def test_an_inquiry_purged_elsewhere_leaves_the_draft(page, tab):

@@ -103,6 +103,8 @@ def test_the_same_key_makes_one_round(client, inquiry):
     assert answers[0].json() == answers[1].json()
     assert answers[1].headers["Idempotency-Replayed"] == "true"
     assert len(client.get(f"/api/v1/inquiries/{inquiry}").json()["rounds"]) == 1
+    other = client.post(url, json={"phrases": [{"text": "coat"}]}, headers={"Idempotency-Key": "once"})
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
 
 
 def test_chips_conflicts_and_words_never_seen(client):

@@ -37,7 +37,22 @@ from .safety import Safety
 from .tokens import Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
-NOUNS = (galleries, jobs, items, footage, assets, inquiries, rounds, marks, questions, findings, account, chips, figure, health)
+NOUNS = (
+    galleries,
+    jobs,
+    items,
+    footage,
+    assets,
+    inquiries,
+    rounds,
+    marks,
+    questions,
+    findings,
+    account,
+    chips,
+    figure,
+    health,
+)
 ABOUT = (
     "Search a gallery of crops by sketch, words and pictures. Results are leads to be looked at, never identifications."
 )

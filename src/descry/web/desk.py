@@ -56,7 +56,7 @@ class Desk:
         self.started = time.time()
         self.trouble: DescryError | None = None
         self.loaded = False
-        self.done: OrderedDict[tuple[str, str], int] = OrderedDict()
+        self.done: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
         self._tokens, self._filled = float(limits.burst), time.monotonic()
         self.searches = Line("searches", 1, limits)
         self.pictures = Line("pictures", limits.decoding, limits)

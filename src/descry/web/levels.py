@@ -8,10 +8,11 @@ import numpy as np
 def levels(scores: np.ndarray) -> list[tuple[float, int]]:
     """Lines that may be drawn through a ranking: (score, how many lie above), from one to five spreads over the middle.
 
-    Middle and spread are median and scaled median deviation, so the leads themselves do not move them.
+    The middle is the median. The spread is the scaled median deviation, which the leads themselves do not move, or
+    the standard deviation where that is larger: where a third of a gallery wears red, a red jacket does not stand out.
     """
     middle = float(np.median(scores))
-    spread = 1.4826 * float(np.median(np.abs(scores - middle))) or 1e-6
+    spread = max(1.4826 * float(np.median(np.abs(scores - middle))), float(np.std(scores)), 1e-6)
     steps = [middle + spread * z for z in np.arange(1.0, 5.01, 0.25)]
     return [(round(float(s), 4), int((scores > s).sum())) for s in steps]
 

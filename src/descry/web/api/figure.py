@@ -46,10 +46,11 @@ def _compose(body: Remembered) -> Figure:
 @router.get("")
 async def parts() -> FigureParts:
     """The parts of a figure, and what may be known of each."""
+    values = {**PARTS, "top": [v for v in PARTS["top"] if v not in PARTS["over"]]}
     return FigureParts(
         views=list(PARTS["view"]),
         parts=[
-            FigurePart(name=part, attributes=[FigureAttribute(name=name, values=list(PARTS[name])) for name in names])
+            FigurePart(name=part, attributes=[FigureAttribute(name=name, values=list(values[name])) for name in names])
             for part, names in groups().items()
         ],
     )

@@ -76,8 +76,14 @@ def change_of(before: asking.Query | None, after: asking.Query) -> str:
 
 
 def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, bool]:
+    asked = body.model_dump_json()
     if key and (number, key) in desk.done:
-        return view(desk, number, desk.round(number, desk.done[number, key])), False
+        which, before_asked = desk.done[number, key]
+        if asked != before_asked:
+            raise Refusal(
+                422, "key_reused", f"round {which} was asked for with this Idempotency-Key and another body; use a new key"
+            )
+        return view(desk, number, desk.round(number, which)), False
     started = time.perf_counter()
     session = desk.refreshed(number)
     parent = desk.round(number, body.parent) if body.parent else session.inquiry.current
@@ -89,7 +95,7 @@ def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, 
     desk.counts["rounds"] += 1
     desk.counts["round_seconds"] += time.perf_counter() - started
     if key:
-        desk.done[number, key] = made.number
+        desk.done[number, key] = made.number, asked
         while len(desk.done) > 256:
             desk.done.popitem(last=False)
     return view(desk, number, made), True

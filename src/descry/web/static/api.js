@@ -102,3 +102,44 @@ export function follow(path, name, told, lost) {
     source.close();
   };
 }
+
+// ---------------------------------------------------------------- pictures before they are sent
+
+const MOST_SIDE = 1600;
+const MOST_BYTES = 2_000_000;
+const LOOK = 64;
+
+/** {blob, kind}: a picture of at most 1,600 pixels along an edge, and "sketch" where it is mostly white without colour,
+ * else "photo". What the browser cannot read is sent as it is: the server says what is wrong with it. */
+export async function prepared(file) {
+  const picture = await createImageBitmap(file).catch(() => null);
+  if (!picture) return { blob: file, kind: "sketch" };
+  const kind = isSketch(picture) ? "sketch" : "photo";
+  const by = Math.min(1, MOST_SIDE / Math.max(picture.width, picture.height));
+  if (by === 1 && file.size <= MOST_BYTES) return { blob: file, kind };
+  const canvas = drawn(picture, Math.max(1, Math.round(picture.width * by)), Math.max(1, Math.round(picture.height * by)));
+  const blob = await new Promise((done) => canvas.toBlob(done, kind === "sketch" ? "image/png" : "image/jpeg", 0.92));
+  return { blob: blob ?? file, kind };
+}
+
+function drawn(picture, width, height) {
+  const canvas = document.createElement("canvas");
+  Object.assign(canvas, { width, height });
+  const context = canvas.getContext("2d");
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, width, height);
+  context.drawImage(picture, 0, 0, width, height);
+  return canvas;
+}
+
+function isSketch(picture) {
+  const { data } = drawn(picture, LOOK, LOOK).getContext("2d").getImageData(0, 0, LOOK, LOOK);
+  let [white, coloured] = [0, 0];
+  for (let i = 0; i < data.length; i += 4) {
+    const [low, high] = [Math.min(data[i], data[i + 1], data[i + 2]), Math.max(data[i], data[i + 1], data[i + 2])];
+    if (low > 215) white += 1;
+    if (high - low > 40) coloured += 1;
+  }
+  const all = LOOK * LOOK;
+  return white > 0.4 * all && coloured < 0.1 * all;
+}

@@ -74,9 +74,10 @@ export class ContextPane {
     this.reset.hidden = !(f.cameras.length || f.since || f.until || f.marked !== null);
   }
 
-  tree(inquiry) {
+  /** gone: numbers of rounds that are about to be deleted. */
+  tree(inquiry, gone) {
     this.buttons();
-    const steps = inquiry?.rounds ?? [];
+    const steps = (inquiry?.rounds ?? []).filter((step) => !gone?.has(step.number));
     if (!steps.length) return this.history.replaceChildren(el("li", { class: "note" }, T.noHistory));
     this.history.replaceChildren(...steps.map((step) => this.step(step, inquiry.head)));
   }

@@ -78,7 +78,7 @@ let timer = 0;
 /** Say something to everyone: a note that goes away by itself, read aloud by screen readers; above a dialog if one is open. */
 export function say(text, kind = "") {
   document.getElementById("status").textContent = text;
-  document.querySelector(".toast")?.remove();
+  document.querySelector(".toast:not(.offer)")?.remove();
   if (!text || kind === "quiet") return;
   const over = [...document.querySelectorAll("dialog[open]")].at(-1);
   const heard = over ? { role: kind === "warn" ? "alert" : "status" } : { "aria-hidden": "true" };

@@ -10,7 +10,6 @@ const PLACES = [
   ["neckwear", 216, 176, 296, 216], ["bag", 0, 470, 160, 1024], ["carried", 352, 470, 512, 1024], ["over", 100, 200, 190, 520],
   ["over", 322, 200, 412, 520], ["top", 190, 200, 322, 520], ["shoes", 160, 910, 352, 1024], ["bottom", 160, 520, 352, 910],
 ];
-const OUTER = ["jacket", "coat", "vest", "blazer"]; // chosen as what is over it
 const BENEATH = ["bare legs", "leggings"]; // what can be seen beneath a dress
 const COLOURS = {
   black: "#1c1c1c", white: "#ffffff", grey: "#8d8d8d", red: "#c62f2f", blue: "#2f6fd0", "dark blue": "#1f2f66", "light blue": "#9cc8ee", green: "#2f8a4a",
@@ -42,7 +41,7 @@ export class Figure {
     part.value = el("span", { class: "value-of" });
     const label = T.figure.labels[part.name] ?? part.name;
     part.button = el("button", { type: "button", class: "part-of" }, el("span", {}, label), part.value);
-    part.panel = panel(part.button, label, el("h3", {}, label), ...part.attributes.map((a) => this.row(a)));
+    part.panel = panel(part.button, label, el("h2", {}, label), ...part.attributes.map((a) => this.row(a)));
     part.panel.classList.add("wardrobe");
     part.panel.addEventListener("keydown", (event) => this.stepped(event, part.panel));
     part.panel.addEventListener("toggle", (event) => event.newState === "open" && part.panel.querySelector("button").focus());
@@ -54,11 +53,10 @@ export class Figure {
     const colours = attribute.name.endsWith(".colour");
     const [part, what] = attribute.name.split(".");
     const label = T.figure.labels[what ?? (part in T.figure.whole ? part : "kind")] ?? part;
-    const values = attribute.name === "top" ? attribute.values.filter((v) => !OUTER.includes(v)) : attribute.values;
     const button = (value, label) => el("button", { type: "button", class: colours && value ? "swatch" : "", "data-attribute": attribute.name, "data-value": value, "aria-pressed": "false", title: label, "aria-label": colours && value ? label : undefined, style: colours && value ? { "--swatch": COLOURS[value] ?? "transparent" } : {},
       onclick: () => this.choose(attribute.name, value) }, colours && value ? null : label);
     return el("div", { class: "choices", role: "group", "aria-label": label }, el("span", { class: "note" }, label), button("", T.figure.unknown),
-      ...values.map((value) => button(value, T.figure.values[value] ?? value)));
+      ...attribute.values.map((value) => button(value, T.figure.values[value] ?? value)));
   }
 
   stepped(event, box) {

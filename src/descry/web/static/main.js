@@ -3,7 +3,7 @@
 import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
 import { partName, showCompare, showLead } from "./detail.js";
-import { dialog, el, icon, panel, say, tool } from "./dom.js";
+import { el, icon, panel, say, tool } from "./dom.js";
 import { Findings } from "./findings.js";
 import { Grid } from "./grid.js";
 import { Indexing } from "./indexing.js";
@@ -90,7 +90,7 @@ class Page {
     this.count = el("span", { class: "count" });
     this.legend = el("ul", { class: "legend", role: "list" });
     this.toolbar = el("div", { class: "bar-tools", hidden: true }, this.asked, el("span", { class: "space" }), this.count, this.told, more,
-      panel(this.told, T.aboutLeads, this.banner, this.note, el("h3", {}, T.colours), this.legend, el("p", { class: "note" }, T.scoreNote)),
+      panel(this.told, T.aboutLeads, this.banner, this.note, el("h2", {}, T.colours), this.legend, el("p", { class: "note" }, T.scoreNote)),
       panel(more, T.viewOptions, el("label", { class: "pair" }, el("span", {}, T.line), this.level, this.stand), el("label", { class: "pair" }, el("span", {}, T.size), size), el("label", { class: "check" }, this.group, T.group), this.viewed));
     this.empty = el("div", { class: "empty" });
     this.foot = el("div", { class: "pending", hidden: true });
@@ -220,7 +220,7 @@ class Page {
     ]);
     if (!here()) return;
     this.inquiry = tree;
-    this.context.tree(tree);
+    this.context.tree(tree, this.gone);
     this.findings.show();
     this.said(absence?.text, question?.why);
     this.ask(question?.question);
@@ -379,8 +379,9 @@ class Page {
   // ---------------------------------------------------------------- inquiries
 
   async begun() {
-    const name = new Date().toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
+    const name = this.named?.value.trim() || new Date().toLocaleString("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit" });
     this.inquiry = await call("POST", "/inquiries", { name });
+    this.named = null;
     setting("inquiry", this.inquiry.id);
   }
 
@@ -444,19 +445,39 @@ class Page {
     if (this.inquiry) await this.answered(() => call("PUT", `/inquiries/${this.inquiry.id}/head`, where));
   }
 
-  /** Ask before a round is deleted with everything made from it. */
-  prune(number) {
+  /** Take a round, with everything made from it, out of the history. For a while it can be brought back. */
+  async prune(number) {
+    await this.settle?.();
+    const { id, head, rounds } = this.inquiry;
     const gone = new Set([number]);
-    for (const step of this.inquiry.rounds) if (gone.has(step.parent)) gone.add(step.number);
-    const box = dialog(T.deleteRound(number), "", el("p", {}, T.deletesRounds(gone.size)), el("div", { class: "row" },
-      el("button", { type: "button", onclick: () => box.close() }, T.cancel), el("button", { type: "button", class: "primary", onclick: () => (box.close(), this.deleted(number)) }, T.deleteRounds)));
+    for (const step of rounds) if (gone.has(step.parent)) gone.add(step.number);
+    const left = rounds.filter((step) => !gone.has(step.number));
+    const next = left.find((step) => step.number === rounds.find((s) => s.number === number).parent) ?? left.at(-1);
+    const moved = gone.has(head) && next;
+    this.gone = gone;
+    this.context.tree(this.inquiry, gone);
+    if (moved) await this.head({ round: next.number });
+    const finish = (then) => {
+      clearTimeout(timer);
+      box.remove();
+      this.settle = this.gone = null;
+      return then();
+    };
+    const box = el("div", { class: "toast offer", role: "status" }, T.deletedRounds(gone.size), el("button", { type: "button", onclick: () => finish(() => (moved ? this.head({ round: head }) : this.context.tree(this.inquiry))) }, T.undoDelete));
+    this.settle = () => finish(() => this.deleted(id, number));
+    const timer = setTimeout(() => this.settle(), 8000);
+    document.body.append(box);
   }
 
-  async deleted(number) {
+  async deleted(id, number) {
     try {
-      const tree = await call("DELETE", `/inquiries/${this.inquiry.id}/rounds/${number}`);
-      if (tree.head) await this.open(tree.id);
-      else this.begin();
+      const tree = await call("DELETE", `/inquiries/${id}/rounds/${number}`);
+      if (this.inquiry?.id !== id) return;
+      this.inquiry = tree;
+      if (!tree.head) return void this.begin();
+      if (tree.head !== this.round?.number) return void this.open(id, true);
+      this.context.tree(tree);
+      this.buttons();
     } catch (problem) {
       say(problem.message, "warn");
     }
@@ -482,8 +503,10 @@ class Page {
     const begin = example.asset ? el("button", { type: "button", class: "example", onclick: () => this.query.addPicture(example.asset, "sketch") }, el("img", { src: `/api/v1/assets/${example.asset}`, alt: "" }), T.startExample) : null;
     const recent = (this.known ?? []).slice(0, 6).map(({ id, name }) => el("li", {}, el("button", { type: "button", class: "plain", onclick: () => this.open(id) }, name)));
     this.empty.hidden = false;
+    const written = this.named?.value ?? "";
+    this.named = el("input", { type: "text", maxLength: 120, value: written, placeholder: T.nameHint, "aria-label": T.nameOf });
     this.empty.replaceChildren(el("h2", {}, bare ? T.emptyTitle : T.startTitle), el("p", {}, trouble || (bare ? T.emptyGallery : T.startText)), ...(bare ? [bare] : begin ? [begin] : []),
-      el("p", { class: "note" }, T.startGallery(this.gallery.items), ". ", T.leads, " ", sentence(this.gallery.note)),
+      ...(bare ? [] : [this.named]), el("p", { class: "note" }, T.startGallery(this.gallery.items), ". ", T.leads, " ", sentence(this.gallery.note)),
       ...(recent.length ? [el("h3", {}, T.recent), el("ul", { role: "list" }, recent)] : []));
   }
 
@@ -512,10 +535,12 @@ class Page {
     this.back.disabled = !this.inquiry?.undo;
     this.forth.disabled = !this.inquiry?.redo;
     this.bin.disabled = !this.inquiry;
-    this.foot.hidden = !this.pending.size;
+    const outdated = Boolean(this.round && this.query.unsent && !this.busy);
+    this.foot.hidden = !(this.pending.size || outdated);
+    this.foot.classList.toggle("outdated", outdated);
     const of = (which) => [...this.pending.values()].filter((m) => m === which).length;
-    this.foot.replaceChildren(el("span", {}, T.pending(of("like"), of("unlike"), of(""))), el("span", { class: "space" }),
-      el("button", { type: "button", class: "plain", onclick: () => this.discard() }, T.discard), el("button", { type: "button", class: "primary", onclick: () => this.search() }, icon("right"), T.refine));
+    this.foot.replaceChildren(el("span", {}, [T.pending(of("like"), of("unlike"), of("")), outdated && T.outdated].filter(Boolean).join(" · ")), el("span", { class: "space" }),
+      this.pending.size ? el("button", { type: "button", class: "plain", onclick: () => this.discard() }, T.discard) : "", el("button", { type: "button", class: "primary", onclick: () => this.search() }, icon("right"), T.refine));
   }
 }
 

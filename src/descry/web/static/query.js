@@ -1,6 +1,6 @@
 // The left pane: draw, say, drop. It holds the query that is being made; the rounds that were made live on the server.
 
-import { call, Problem, upload } from "./api.js";
+import { call, prepared, upload } from "./api.js";
 import { Board } from "./board.js";
 import { el, say, tool } from "./dom.js";
 import { Figure } from "./figure.js";
@@ -50,7 +50,7 @@ export class QueryPane {
     this.shade = el("input", { type: "range", min: 0, max: 100, step: 5, value: 0, "aria-label": T.shade, title: T.shade, oninput: (e) => (b.shade = Number(e.target.value)) });
     const under = el("select", { title: T.underlayNote, onchange: (e) => this.figure.see(e.target.value).catch((problem) => say(problem.message, "warn")) }, ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)));
     under.value = "front";
-    this.file = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", multiple: true, class: "unseen", tabIndex: -1, "aria-label": T.upload, onchange: (e) => this.take([...e.target.files], "sketch") });
+    this.file = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", multiple: true, class: "unseen", tabIndex: -1, "aria-label": T.upload, onchange: (e) => this.take([...e.target.files]) });
     const add = tool("upload", T.upload, () => this.file.click());
     this.as = el("input", { type: "checkbox", onchange: () => setting("asDrawn", this.as.checked) });
     this.as.checked = setting("asDrawn") ?? false;
@@ -93,14 +93,14 @@ export class QueryPane {
       target.addEventListener("dragleave", over(false));
       target.addEventListener("drop", (event) => {
         over(false)(event);
-        if (event.dataTransfer?.files.length) this.take([...event.dataTransfer.files], "sketch");
+        if (event.dataTransfer?.files.length) this.take([...event.dataTransfer.files]);
       });
     }
     document.addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];
       if (files.length) {
         event.preventDefault();
-        this.take(files, "sketch");
+        this.take(files);
       }
     });
   }
@@ -121,7 +121,7 @@ export class QueryPane {
   enlarge(large = !this.large) {
     this.large = large;
     document.getElementById("draw").classList.toggle("large", large);
-    for (const other of document.querySelectorAll("#topbar, #centre, #context, #say, #query > .foot, nav.tabs")) other.inert = large;
+    for (const other of document.querySelectorAll("#topbar > :not(.brand), #centre, #context, #say, #query > .foot, nav.tabs")) other.inert = large;
     this.larger.setAttribute("aria-pressed", String(large));
   }
 
@@ -147,7 +147,7 @@ export class QueryPane {
     this.changed();
   }
 
-  async take(files, kind) {
+  async take(files) {
     for (const file of files) {
       if (file.type && !file.type.startsWith("image/")) {
         say(T.notAPicture(file.name), "warn");
@@ -155,8 +155,9 @@ export class QueryPane {
       }
       if (this.pictures.length >= this.limits.pictures - 1) break;
       try {
-        const made = await upload(file);
-        await keep(`picture ${made.id}`, file);
+        const { blob, kind } = await prepared(file);
+        const made = await upload(blob);
+        await keep(`picture ${made.id}`, blob);
         this.addPicture(made.id, kind);
       } catch (problem) {
         say(problem.message, "warn");
@@ -177,7 +178,9 @@ export class QueryPane {
     const revision = board.revision;
     const made = await upload(await board.export());
     Object.assign(sketch, { asset: made.id, revision });
-    await keep(`strokes ${made.id}`, { strokes: board.strokes, figure: board.figure });
+    const { figure, strokes } = board;
+    const before = (await recall(`strokes ${made.id}`))?.figures ?? []; // colours are said and not drawn: one drawing, several figures
+    await keep(`strokes ${made.id}`, { strokes, figures: [figure, ...before.filter((f) => said(f) !== said(figure))].slice(0, 20) });
     return made.id;
   }
 
@@ -268,8 +271,10 @@ export class QueryPane {
       drawn = found;
       Object.assign(this.sketch, { asset: sha256, weight, on });
     }
-    this.board.load(drawn?.strokes ?? [], drawn?.figure);
-    for (const { part, text, wanted } of drawn?.figure?.phrases ?? []) {
+    const fits = (figure) => (figure?.phrases ?? []).filter((m) => this.phrases.some((p) => p.wanted && p.text === m.text)).length;
+    const figure = drawn?.figures.reduce((best, f) => (fits(f) > fits(best) ? f : best)) ?? null;
+    this.board.load(drawn?.strokes ?? [], figure);
+    for (const { part, text, wanted } of figure?.phrases ?? []) {
       const chip = this.phrases.find((p) => p.text === text && p.wanted === wanted);
       if (chip) chip.part = part;
     }
@@ -377,6 +382,7 @@ function weigh(value, label, changed) {
   return el("input", { type: "range", class: "weight", min: 0, max: 2, step: 0.1, value, "aria-label": label, title: `${label}: ${value}`, onchange: (e) => changed(Number(e.target.value)) });
 }
 
+const said = (figure) => figure?.phrases.map((p) => p.text).join();
+
 const plain = ({ text, wanted, weight, on }) => ({ text, wanted, weight, on });
 
-export { Problem };
