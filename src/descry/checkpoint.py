@@ -182,6 +182,7 @@ def load_any(
         raise ModelMissing("the demo model is not part of this installation; name another with --model")
     clip = load_clip(name, image_size, allow_download)
     words = Words.load(folder) if folder.is_dir() else Words.load(_cached(name))
+    words = words.of_length(clip.length)
     method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()
     raw = save({k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()})
     config = {

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, with_weights
@@ -26,6 +27,8 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     folder = find_clip(name, allow_download)
     try:
         raw = json.loads((folder / "config.json").read_text("utf-8"))
+        if not isinstance(raw, dict):
+            raise TypeError("it holds no object")
         kind = raw.get("model_type", "clip")
         if kind in ("siglip", "siglip2"):
             return _siglip(folder, raw, image_size)
@@ -38,6 +41,8 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     config = clip_config(raw)
     vision, text = config["vision_config"], config["text_config"]
     end = text["eos_token_id"]
+    if not isinstance(end, int) or isinstance(end, bool):
+        raise ModelRefused(f"{folder / 'config.json'} gives eos_token_id {end!r}; it has to be one number")
     end = text["vocab_size"] - 1 if end == 2 else end  # early files say 2 and mean the last token
     mean, std = _pixel_statistics(folder)
     side = vision["image_size"]
@@ -66,11 +71,19 @@ def _siglip(folder: Path, raw: dict[str, Any], image_size: tuple[int, int] | Non
 def from_openai(
     state: dict[str, Tensor], image_size: tuple[int, int] | None = None, source: str = "the checkpoint"
 ) -> Clip:
-    """A Clip from OpenAI's state-dict names; the architecture is read off the shapes (heads = width / 64).
+    """A Clip from OpenAI's state-dict names; the architecture is read off the shapes.
 
-    image_size: (H, W); left out, the square of the position grid.
+    The number of heads, which shapes do not say, is width / 64, but 16 for the image encoder of open_clip's ViT-H-14
+    (width 1280). A width of no published CLIP that 64 does not divide is refused.
+
+    image_size: (H, W); left out, the square of the position grid. Raises ModelRefused.
     """
     state = {k: v for k, v in state.items() if k not in ("input_resolution", "context_length", "vocab_size")}
+    if "positional_embedding_res" in state:  # Long-CLIP: its first 20 positions as they were, the rest trained anew
+        rest = state.pop("positional_embedding_res")
+        if rest.shape != state.get("positional_embedding", rest).shape:
+            raise ModelRefused(f"{source} has two tables of positions of different shapes")
+        state["positional_embedding"] = torch.cat([state["positional_embedding"][:20], rest[20:]])
     try:
         vision, text = state["visual.conv1.weight"], state["token_embedding.weight"]
         table, projection = state["visual.positional_embedding"], state["text_projection"]
@@ -85,7 +98,7 @@ def from_openai(
         {
             "projection_dim": projection.shape[1],
             "logit_scale_init_value": math.log(100),
-            "vision_config": _side(image_width, _layers(state, "visual.transformer.resblocks."))
+            "vision_config": _side(image_width, _layers(state, "visual.transformer.resblocks."), wide=True)
             | {"patch_size": patch, "image_size": patch * side},
             "text_config": _side(text_width, _layers(state, "transformer.resblocks."))
             | {"vocab_size": len(text), "max_position_embeddings": length, "eos_token_id": len(text) - 1}
@@ -136,12 +149,25 @@ def rename_openai(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return out
 
 
-def _side(width: int, layers: int) -> dict[str, Any]:
+_WIDE_HEADS = {1280: 16}
+"""Widths whose heads are not 64 numbers wide: ViT-H-14 of open_clip has 16 heads of 80."""
+
+
+def _heads(width: int, wide: bool) -> int:
+    if width % 64 and width > 64:
+        raise ModelRefused(
+            f"an encoder {width} numbers wide belongs to no CLIP whose number of heads is known (multiples of 64); the "
+            "weights do not say it: give a folder of the transformers library, whose config.json does"
+        )
+    return _WIDE_HEADS[width] if wide and width in _WIDE_HEADS else max(1, width // 64)
+
+
+def _side(width: int, layers: int, wide: bool = False) -> dict[str, Any]:
     return {
         "hidden_size": width,
         "intermediate_size": 4 * width,
         "num_hidden_layers": layers,
-        "num_attention_heads": max(1, width // 64),
+        "num_attention_heads": _heads(width, wide),
         "hidden_act": "quick_gelu",
         "layer_norm_eps": 1e-5,
     }
@@ -185,10 +211,12 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    files = sorted(folder.glob("model*.safetensors"))
+    files = weight_files(folder)
     if not files:
         pickled = sorted(p.name for p in folder.glob("*.bin")) or sorted(p.name for p in folder.glob("*.pt"))
         advice = f"; {pickled[0]} is a pickle and is not opened here: run descry convert on it" if pickled else ""
+        beside = sorted(p.name for p in folder.glob("*.safetensors"))
+        advice = f"; {', '.join(beside)} is neither that nor named by an index" if beside else advice
         raise ModelMissing(f"{folder} holds no model.safetensors{advice}")
     state: dict[str, Tensor] = {}
     for file in files:
@@ -199,8 +227,55 @@ def _weights(folder: Path) -> dict[str, Tensor]:
     return state
 
 
+def weight_files(folder: Path) -> list[Path]:
+    """The files of weights that a folder itself names: model.safetensors, or those of its index; none where it has
+    neither. Raises ModelMissing for a file that the index names and the folder lacks, ModelRefused for a bad index.
+    """
+    index = folder / "model.safetensors.index.json"
+    if (folder / "model.safetensors").is_file():
+        return [folder / "model.safetensors"]
+    if not index.is_file():
+        return []
+    try:
+        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
+            raise ValueError("it names no files beside it")
+    except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
+        raise ModelRefused(f"{index} is no index of weights: {error}") from None
+    if lacking := [name for name in names if not (folder / name).is_file()]:
+        raise ModelMissing(f"{folder} lacks {', '.join(lacking)}, which its index names; fetch the model again")
+    return [folder / name for name in names]
+
+
+PREPROCESSING = ("processor_config.json", "preprocessor_config.json")
+"""Where the transformers library writes how pixels are made ready: since version 5, and before."""
+
+
 def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = None) -> tuple[Any, Any]:
-    """Mean and deviation of the pixels by the processor's file; without one the usual values, or CLIP's."""
-    file = folder / "preprocessor_config.json"
-    data = json.loads(file.read_text("utf-8")) if file.is_file() else {}
-    return tuple(data.get("image_mean", usual or CLIP_MEAN)), tuple(data.get("image_std", usual or CLIP_STD))
+    """Mean and deviation of the pixels in [0, 1], per channel, as the folder's own files say; else usual, or CLIP's.
+
+    Raises ModelRefused for what is damaged, and for a preparation that differs from (value / 255 − mean) / deviation.
+    """
+    file = next((folder / name for name in PREPROCESSING if (folder / name).is_file()), None)
+    if file is None:
+        return usual or CLIP_MEAN, usual or CLIP_STD
+    try:
+        data = json.loads(file.read_text("utf-8"))
+        data = data.get("image_processor", data)
+        if not isinstance(data, dict):
+            raise TypeError("it holds no object")
+        mean, std = (
+            tuple(float(x) for x in (data.get(key) or default))
+            for key, default in (("image_mean", usual or CLIP_MEAN), ("image_std", usual or CLIP_STD))
+        )
+        factor = float(data.get("rescale_factor") or 1 / 255) if data.get("do_rescale", True) else 1.0
+    except (ValueError, TypeError, AttributeError, OSError) as error:
+        raise ModelRefused(f"{file} does not say how pixels are made ready: {error}") from None
+    if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(x) for x in (*mean, *std)) or min(std) <= 0:
+        raise ModelRefused(
+            f"{file} gives mean {mean} and deviation {std}; three numbers each are needed, above 0 the latter"
+        )
+    if not data.get("do_normalize", True):
+        mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+    scale = 255 * factor  # of our pixels in [0, 1] to what the model was given before its mean was taken away
+    return tuple(m / scale for m in mean), tuple(s / scale for s in std)

@@ -9,7 +9,7 @@ whose pickles a caged process reads without executing anything (`descry.pickles`
   TBPS-CLIP, InteractReID        visual.…, encode_text.…; InteractReID's stage 2 under tbps_clip.… beside mapping.…
   the transformers library       vision_model.…, text_model.…
 
-The architecture is read off the shapes (heads = width / 64); the position grid is kept as it was trained.
+The architecture is read off the shapes, the number of heads off the width; the position grid is kept as it was trained.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from torch import Tensor
 from . import pickles
 from .checkpoint import load_any, read_config, read_tensors, save_model
 from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
-from .clip_files import find_clip, from_openai, load_clip
+from .clip_files import PREPROCESSING, find_clip, from_openai, load_clip, weight_files
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .images import SUFFIXES, VIDEO_SUFFIXES
 from .library import fetched, folder_of
@@ -98,6 +98,7 @@ def convert(
         raise ModelRefused(
             f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer"
         )
+    words = words.of_length(clip.length)
     clip = respecified(clip, end=words.end, placeholder=words.placeholder)
     method, name = _method(clip, words, mapping, str(source))
     about = {
@@ -138,11 +139,17 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
     fitting = {group: found for group, found in groups.items() if _layout({_bare(k) for k in found})}
     if not fitting:
         raise ModelRefused(
-            f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution"
+            f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution, such as "
+            f"visual.conv1.weight; it holds {_some_names(rows)}"
         )
     chosen = fitting[max(fitting, key=len)]
     with open(path, "rb") as file:
         return {name: _tensor(file, row) for name, row in chosen.items()}
+
+
+def _some_names(rows: list[dict[str, Any]]) -> str:
+    names = [".".join(map(str, row["path"])) for row in rows]
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") if names else "no tensor"
 
 
 def _index(path: Path) -> list[dict[str, Any]]:
@@ -198,8 +205,11 @@ def _digest(source: Path) -> str:
 
 def _bare(name: str) -> str:
     """A name without what wrappers put before it (data parallel, InteractReID's stage 2)."""
-    for prefix in ("module.", "tbps_clip."):
-        name = name.removeprefix(prefix)
+    rest = ""
+    while rest != name:
+        rest = name
+        for prefix in ("module.", "tbps_clip.", "_orig_mod.", "model.", "clip.", "clip_model."):
+            name = name.removeprefix(prefix)
     return name
 
 
@@ -228,7 +238,8 @@ def from_state(
     layout = _layout(set(state))
     if not layout:
         raise ModelRefused(
-            f"{source} is of no known layout: it has no visual.conv1.weight or vision_model.embeddings.…"
+            f"{source} is of no known layout: it has no visual.conv1.weight or vision_model.embeddings.…, but "
+            f"{', '.join(list(state)[:3])}{' …' if len(state) > 3 else ''}"
         )
     if layout == "transformers":
         raise ModelRefused(
@@ -282,7 +293,7 @@ def _likely(grid: int, patch: int) -> str:
 
 def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
     """A CLIP of the transformers library; its pickled weights are read like any other when it has no safetensors."""
-    if list(source.glob("model*.safetensors")) or not (source / "pytorch_model.bin").is_file():
+    if weight_files(source) or not (source / "pytorch_model.bin").is_file():
         return load_clip(source, image_size), "transformers", {}, []
     import tempfile
 
@@ -290,7 +301,7 @@ def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str
 
     state = read_state(source / "pytorch_model.bin")
     with tempfile.TemporaryDirectory() as place:
-        for name in ("config.json", "preprocessor_config.json"):
+        for name in ("config.json", *PREPROCESSING):
             if (source / name).is_file():
                 (Path(place) / name).write_bytes((source / name).read_bytes())
         save_file({k: v.clone() for k, v in state.items()}, Path(place) / "model.safetensors")

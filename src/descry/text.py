@@ -11,7 +11,7 @@ import gzip
 import json
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,13 @@ class Words:
         """Most tokens of a text beside its start and end."""
         return self.length - (2 if self.start >= 0 else 1)
 
+    def of_length(self, length: int) -> Words:
+        """The same vocabulary for an encoder that reads at most `length` tokens, start and end included."""
+        if length == self.length:
+            return self
+        copy = Tokenizer.from_str(self.tokenizer.to_str())
+        return Words(copy, replace(self.specials, length=length))
+
     def padded(self, ids: Tensor) -> Tensor:
         """(B, L) ids → (B, length): with all the padding that a text can have."""
         return F.pad(ids, (0, max(0, self.length - ids.shape[1])), value=self.pad)
@@ -111,15 +118,36 @@ class Words:
             except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
                 raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
         if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-            vocabulary = json.loads((path / "vocab.json").read_text("utf-8"))
-            lines = (path / "merges.txt").read_text("utf-8").split("\n")
-            return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
-        if (path / "tokenizer.json").is_file() and (path / "config.json").is_file():
-            return _sentence_pieces(path)
+            try:
+                vocabulary = json.loads((path / "vocab.json").read_text("utf-8"))
+                lines = (path / "merges.txt").read_text("utf-8").split("\n")
+                return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
+            except ModelRefused:
+                raise
+            except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+                raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
+        if (path / "tokenizer.json").is_file():
+            found = _transformers_words(path / "tokenizer.json")
+            if found or (path / "config.json").is_file():
+                return found or _sentence_pieces(path)
         raise ModelMissing(
-            f"{path} holds no vocabulary; expected words.json with tokenizer.json, or vocab.json with merges.txt, "
+            f"{path} holds no vocabulary; expected tokenizer.json (with words.json or alone), or vocab.json with merges.txt, "
             "or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
         )
+
+
+def _transformers_words(path: Path) -> Words | None:
+    """CLIP's vocabulary in a tokenizer.json, which is all that transformers writes since version 5; None for others."""
+    try:
+        model = json.loads(path.read_text("utf-8"))["model"]
+        if model["type"] != "BPE" or model.get("end_of_word_suffix") != "</w>":
+            return None
+        merges = [tuple(pair.split()) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
+        return _byte_pair(dict(model["vocab"]), merges)
+    except ModelRefused:
+        raise
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
 
 
 def openai_words(path: str | Path) -> Words:

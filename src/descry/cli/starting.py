@@ -94,7 +94,7 @@ def _weights(
             clip = respecified(method.clip, image_size=image_size or method.clip.image_size)
         return clip, method.words, dict(saved["about"]), beside
     clip = respecified(load_clip(origin, image_size or config.image_size, allow_download), **pixels)
-    return clip, Words.load(origin), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
+    return clip, Words.load(origin).of_length(clip.length), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
 
 
 def _converted(file: Path, out: Path) -> Path:
