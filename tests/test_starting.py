@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from PIL import Image
 
 from conftest import quick, toy_clip, toy_words
 from descry.checkpoint import read_tensors, save_model
@@ -106,3 +107,39 @@ def test_a_run_without_a_clip_is_refused_as_a_start(toy, tmp_path):
     save_model(tmp_path / "run", method_class("vit_bert")(toy_clip(words), words, config, 4), "vit_bert", "paper", {})
     with pytest.raises(UsageError, match="no CLIP to begin with"):
         later("propot", str(tmp_path / "run"), toy, tmp_path / "out")
+
+
+def test_the_note_is_of_what_this_model_learnt_from() -> None:
+    """A start that saw only synthetic people is named apart, and not said of a model trained on photographs."""
+    from descry.records import SYNTHETIC, note_of
+
+    drawn = {"note": SYNTHETIC, "source": "big: generator 1; synthetic people - no evidence of accuracy"}
+    assert note_of(drawn) == SYNTHETIC
+    assert note_of(drawn | {"source": "the CUHK-PEDES of its authors"}) == ""
+    assert note_of({"note": "a toy", "source": "photographs"}) == "a toy"
+    assert note_of({}) == ""
+
+
+@pytest.mark.parametrize(
+    ("origin", "source", "note", "said"),
+    [
+        ("demo", "photographs of 226 people", "", "synthetic"),
+        ("demo", "people: generator 1; synthetic people - no evidence", "synthetic", "synthetic"),
+        ("random", "people: generator 1; synthetic people - no evidence", "synthetic", ""),
+        ("random", "photographs of 226 people", "", ""),
+    ],
+)
+def test_training_says_what_it_learnt_from(tmp_path, origin: str, source: str, note: str, said: str) -> None:
+    from descry.records import Dataset, Example
+
+    picture = tmp_path / "0.png"
+    Image.new("RGB", (48, 96)).save(picture)
+    rows = tuple(Example((str(picture),), i, "a red top") for i in range(2))
+    data = Dataset("own", rows, source=source)
+    _, about = start(
+        "baseline", "recommended", 1, origin, data, tmp_path / "run", (96, 48), False, False, 0, lambda c: c
+    )
+    assert note in about["note"]
+    assert bool(about["note"]) == bool(note)
+    assert said in about["start"]["note"]
+    assert about["start"]["from"] == origin

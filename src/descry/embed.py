@@ -23,6 +23,7 @@ from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking
+from .records import note_of
 from .text import clean_caption
 
 
@@ -108,7 +109,7 @@ class Model:
     @property
     def note(self) -> str:
         """What must be said beside its results; "" for nothing."""
-        return str(self.about.get("note", ""))
+        return note_of(self.about)
 
     @property
     def preprocessing(self) -> dict[str, Any]:

@@ -116,7 +116,7 @@ def _benchmarks(data: tuple[str, ...], split: str, only: str) -> tuple[dict[str,
         raise UsageError(f"{dataset.name} has no {split} split")
     if only and only not in held:
         raise UsageError(f"{dataset.name} has no benchmark {only!r}; {nearest(only, list(held))}")
-    return {only: held[only]} if only else held, {"data": dataset.name, "split": split}
+    return {only: held[only]} if only else held, {"source": dataset.source, "data": dataset.name, "split": split}
 
 
 def _one(benchmarks: dict[str, Any]) -> Any:

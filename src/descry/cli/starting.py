@@ -12,7 +12,7 @@ from ..clip_files import load_clip
 from ..cold import begin
 from ..errors import ModelMissing, UsageError
 from ..methods import check_backbone, method_class, preset
-from ..records import Dataset, validate
+from ..records import SYNTHETIC, Dataset, is_synthetic, note_of, validate
 from ..text import Words, word_level
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
@@ -54,7 +54,10 @@ def start(
         method.load_state_dict(beside, strict=False)
     step = {"method": name, "preset": which, "stage": stage, "from": Path(origin).name, "data": data.name}
     history = [*about.get("history", []), step]
-    return method, about | {"history": history}
+    start, only = {"from": Path(origin).name, "note": note_of(about)}, is_synthetic(data.source)
+    unseen = not about.get("history") and not about.get("pretrained")  # nothing but these people was ever seen
+    own = {"note": SYNTHETIC} if only and (unseen or is_synthetic(start["note"])) else {"note": ""}
+    return method, about | {"history": history, "start": start} | own
 
 
 def _weights(

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..gallery.contract import Binding
+from ..records import note_of
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
@@ -25,7 +26,7 @@ def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
     folder = DEMO if binding.source == "demo" else Path(binding.source)
     rates = _evaluated(folder, binding.fingerprint) or _packed(folder, binding.fingerprint)
     about = _json(folder / "config.json").get("about", {})
-    note = str(about.get("note", "")) if isinstance(about, dict) else ""
+    note = note_of(about) if isinstance(about, dict) else ""
     return {
         "source": folder.name if redact else binding.source,
         "fingerprint": binding.fingerprint,

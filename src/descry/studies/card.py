@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..records import note_of
 
 INTENDED = (
     "Research on finding a person in a set of photographs from a sketch, from words, or from both.",
@@ -39,8 +40,8 @@ def model_card(folder: Path, results: Mapping[str, Any] | None = None, licence: 
     about = config.get("about", {})
     metrics = _json(folder / "metrics.json") if (folder / "metrics.json").is_file() else {}
     lines = [f"# {config['method']}, preset {config['preset']}", ""]
-    if about.get("note"):
-        lines += [f"> {about['note']}", ""]
+    if note := note_of(about):
+        lines += [f"> {note}", ""]
     lines += _facts(config, about, metrics, licence)
     measured = _results(results) if results else ["None are attached: run descry evaluate, then make the card again."]
     lines += ["## Results", "", *measured, ""]
@@ -59,6 +60,7 @@ def _facts(config: Mapping[str, Any], about: Mapping[str, Any], metrics: Mapping
         "written by": f"descry {config.get('descry', '?')}",
         "pictures": f"{size[0]}×{size[1]} (height × width)",
         "weights began as": about.get("weights", "not stated"),
+        "started from": _start(about),
         "pretrained CLIP": "yes" if about.get("pretrained") else "no",
         "licence of the weights": licence or "not stated; ask whoever trained it",
         "trained on": about.get("data", "not stated"),
@@ -83,6 +85,13 @@ def _facts(config: Mapping[str, Any], about: Mapping[str, Any], metrics: Mapping
         ]
         lines.append("")
     return lines
+
+
+def _start(about: Mapping[str, Any]) -> str:
+    start = about.get("start")
+    if not isinstance(start, dict):
+        return "not stated"
+    return f"{start.get('from', '?')}, {start['note']}" if start.get("note") else str(start.get("from", "?"))
 
 
 def _results(results: Mapping[str, Any]) -> list[str]:

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
+from ..records import is_synthetic
 from ..safe_files import write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures
 from .ledger import Entry, append, hardware, now, own_commit
@@ -104,7 +105,7 @@ def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], c
             data={asked_of(r): r["data"] for r in rows},
             command=command,
             config={"fingerprint": about["fingerprint"]},
-            synthetic=bool(about["note"]),
+            synthetic="synthetic" in about["note"] or is_synthetic(about.get("source", "")),
             commit=own_commit(),
             hardware=hardware(),
             seconds=round(seconds, 1),
@@ -135,7 +136,7 @@ def remember_training(run: Path, metrics: Mapping[str, Any], command: str) -> bo
             data={about["data"]: about["data_sha256"]},
             command=command,
             config=dict(held["config"]) | {"fingerprint": held.get("fingerprint", "")},
-            synthetic=bool(about.get("note")),
+            synthetic="synthetic" in about.get("note", "") or is_synthetic(about.get("source", "")),
             commit=own_commit(),
             hardware=hardware(about.get("threads", 0), about.get("gpu", "")),
             seconds=metrics["seconds"],
