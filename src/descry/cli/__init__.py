@@ -55,6 +55,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "gallery frame": ("gallery:frame", "from an item back to the footage it was cut from"),
         "gallery delete": ("gallery:delete", "remove items, or a whole gallery"),
         "gallery relocate": ("gallery:relocate", "follow pictures whose folder moved, without encoding them again"),
+        "gallery allow": ("gallery:allow", "let galleries show the pictures below a folder"),
         "gallery calibrate": ("inquiry:calibrate", "fit the decision “probably not in this gallery”"),
         "verify": ("store:verify", "look for bytes of a gallery that have changed"),
         "compact": ("store:compact", "give back the space of removed items"),

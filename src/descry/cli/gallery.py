@@ -187,6 +187,23 @@ def _name_of(gallery: str) -> str:
     return Path(gallery).resolve().name
 
 
+def allow(folder: tyro.conf.Positional[Path], /) -> int:
+    """Let galleries show the pictures, and load the models, below a folder: for a gallery that came from elsewhere.
+
+    What you index or name yourself needs this not.
+
+    Args:
+        folder: the folder that a received gallery may name.
+    """
+    from .. import roots
+
+    if not folder.is_dir():
+        raise UsageError(f"there is no folder {folder}; name the one that holds the pictures of the gallery")
+    roots.allow(folder)
+    print(f"galleries may now show what lies below {results.shown(str(folder.resolve()))}")
+    return 0
+
+
 def relocate(
     gallery: tyro.conf.Positional[Path],
     old: tyro.conf.Positional[Path],

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
-from ..escape import counted
+from ..escape import counted, plain
 from ..escape import path_text as shown
+from ..safe_files import write_whole
 
 __all__ = ["copy_pictures", "shown", "tell"]
 
@@ -42,14 +42,22 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
 
 
 def copy_pictures(folder: Path, found: Any) -> None:
-    """Copy the pictures shown, named by rank and id."""
+    """Copy the pictures shown, named by rank and id: those that are what was ranked, and nothing but pictures."""
+    from ..errors import ImageRejected
+    from ..gallery.reading import as_indexed
+    from ..images import SUFFIXES, header
+
     folder.mkdir(parents=True, exist_ok=True)
     copied = 0
     for rank, item in enumerate(found.items, 1):
-        source = Path(item.path)
-        if source.is_file():
-            copied += 1
-            shutil.copyfile(source, folder / f"{rank:04d}_{item.id}{source.suffix.lower()}")
-        else:
-            print(f"rank {rank}: the file {shown(item.path)} is not there any more", file=sys.stderr)
+        suffix = Path(item.path).suffix.lower()
+        try:
+            data = as_indexed(item)
+            with header(data):
+                pass
+        except ImageRejected as error:
+            print(f"rank {rank} is not copied: {shown(plain(error))}", file=sys.stderr)
+            continue
+        write_whole(folder / f"{rank:04d}_{item.id}{suffix if suffix in SUFFIXES else '.jpg'}", data)
+        copied += 1
     print(f"copied {counted(copied, 'picture')} to {folder}", file=sys.stderr)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -11,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import images
-from ..errors import DataError, DescryError, UsageError
+from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..query import Filters, Query
+from ..roots import allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import full_frames
 from .indexing import Indexer, IndexReport, Step
@@ -50,6 +52,7 @@ class Gallery:
         UsageError when the folder exists and is not empty.
         """
         loaded = _loaded(model)
+        _remember(binding_of(loaded))
         return cls(LocalStore.create(path, binding_of(loaded)), loaded)
 
     @classmethod
@@ -85,12 +88,19 @@ class Gallery:
     def model(self) -> Any:
         """The model it is bound to, loaded on first use. ModelRefused when gone, IndexMismatch when changed."""
         if self._model is None:
-            self._bind(self.binding.source)
+            source = self.binding.source
+            if os.path.exists(source) and not allowed(source):
+                raise ModelRefused(
+                    f"{self._name} names the model {source}, which you did not name yourself. If you trust it: "
+                    f"--model {source}, once"
+                )
+            self._bind(source)
         return self._model
 
     def _bind(self, model: Any) -> None:
         loaded = self._load(model) if isinstance(model, (str, Path)) else model
         self.binding.check(binding_of(loaded), self._name)
+        _remember(binding_of(loaded))
         self._model = loaded
 
     @property
@@ -162,6 +172,8 @@ class Gallery:
             raise UsageError("no folder was named; name one or more folders of crops")
         if model is not None:
             self._bind(model)
+        for root in roots:
+            allow(root)
         if not dry_run:
             self.store.hold()
         work = plan(self.store, roots, exclude, shard, links)
@@ -366,6 +378,7 @@ class Gallery:
         self._needs_local("be relocated", LOCALLY)
         with self._failing("index", of="relocate"):
             report = relocate(self.store, old, new)
+        allow(new)
         self._record(
             "index", of="relocate", moved=report.moved, absent=report.absent, joined=report.joined, **self._content()
         )
@@ -489,3 +502,9 @@ def _loaded(model: Any) -> Any:
     from ..embed import load
 
     return load(model)
+
+
+def _remember(binding: Binding) -> None:
+    """The user gave the model: it may be opened again by its path."""
+    if os.path.isdir(binding.source):
+        allow(binding.source)

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .. import images
+from .. import images, roots
 from ..errors import ImageRejected
-from .contract import Entry, changed
+from .contract import Entry, Item, changed
 from .groups import look_of
 from .sources import Sources, exif_of
 from .walk import Found
@@ -32,6 +32,29 @@ class Loaded:
     pixels: np.ndarray | None = None
     reason: str = ""
     detail: str = ""
+
+
+def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
+    """The file of an item, byte for byte as it was indexed: what is shown is what was ranked.
+
+    Raises ImageRejected: "outside" for a path out of the folders that this user named, "missing", or "changed".
+    """
+    name = os.path.basename(item.path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    if not roots.allowed(item.path):
+        raise ImageRejected(
+            f"{name} lies outside the folders that were indexed here; to show it: descry gallery allow FOLDER",
+            "outside",
+        )
+    try:
+        if not os.path.isfile(item.path):
+            raise FileNotFoundError(item.path)
+        with open(item.path, "rb") as file:
+            data = file.read(min(item.size, limits.bytes) + 1)
+    except (OSError, ValueError):
+        raise ImageRejected(f"the file {name} is not there any more", "missing") from None
+    if hashlib.sha256(data).hexdigest() != item.sha256:
+        raise ImageRejected(f"the file {name} has changed since it was indexed; index its folder again", "changed")
+    return data
 
 
 class Reader:

@@ -16,6 +16,7 @@ from ..escape import cell, path_text, plain
 from ..query import Query
 from ..safe_files import write_whole
 from .contract import Item
+from .reading import as_indexed
 
 MANY, TOO_MANY = 2_000_000, 5_000_000
 
@@ -197,7 +198,7 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
     for j, (item, score) in enumerate(leads):
         x, y = 8 + j % columns * (width + 8), 28 + j // columns * (height + label + 8)
         try:
-            picture = images.read(item.path)
+            picture = images.read(as_indexed(item))
             picture.thumbnail(TILE)
             sheet.paste(picture, (x + (width - picture.width) // 2, y))
         except ImageRejected as error:
@@ -235,7 +236,7 @@ def sheet_html(results: Results) -> str:
     for lead in results[:20]:
         buffer = BytesIO()
         try:
-            picture = images.read(lead.path)
+            picture = images.read(as_indexed(lead.item))
             picture.thumbnail(TILE)
             picture.convert("RGB").save(buffer, "JPEG")
             shown = f'<img alt="" src="data:image/jpeg;base64,{b64encode(buffer.getvalue()).decode()}">'

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import os
 from collections.abc import Iterable
 from typing import Any
 
+from ..errors import ImageRejected
 from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item
 from ..gallery.overview import content_digest
+from ..gallery.reading import as_indexed
 from ..interact.account import canonical
 from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
@@ -56,25 +57,21 @@ class Crops:
         return [item.path for item in self._items.values()]
 
     def read(self, number: int) -> bytes | None:
-        """The file as it was indexed; None when it is gone or is another one now."""
+        """The file as it was indexed; None when it is gone, is another one now or lies outside the folders named."""
         item = self.item(number)
         if item is None:
             self._states[number] = "removed"
             return None
         try:
-            if not os.path.isfile(item.path):
-                raise FileNotFoundError(item.path)
-            with open(item.path, "rb") as file:
-                data = file.read(item.size + 1)
-        except (OSError, ValueError):
-            self._states[number] = "missing"
+            data = as_indexed(item)
+        except ImageRejected as error:
+            self._states[number] = error.reason
             return None
-        same = hashlib.sha256(data).hexdigest() == item.sha256
-        self._states[number] = "" if same else "changed"
-        return data if same else None
+        self._states[number] = ""
+        return data
 
     def state(self, number: int) -> str:
-        """ "" as indexed, "removed" from the gallery, file "missing", or file "changed"."""
+        """ "" as indexed, "removed" from the gallery, "missing", "changed", or "outside" the folders named."""
         if number not in self._states:
             self.read(number)
         return self._states[number]

@@ -17,7 +17,12 @@ from .gathering import Crops
 from .style import STYLE
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-STATES = {"removed": "removed from the gallery", "missing": "file missing", "changed": "file changed since indexing"}
+STATES = {
+    "removed": "removed from the gallery",
+    "missing": "file missing",
+    "changed": "file changed since indexing",
+    "outside": "file outside the folders that were indexed here",
+}
 
 
 def to_html(made: dict[str, Any], crops: Crops, store: InquiryStore) -> bytes:

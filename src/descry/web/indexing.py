@@ -88,6 +88,8 @@ class Indexing:
         with self._changed:
             known = next((j for j in self.jobs.values() if key and j.key == key), None)
             if known:
+                if (known.place, known.sources, known.dry) != (place, sources, dry):
+                    raise Refusal(422, "key_reused", "this Idempotency-Key was used for another folder or mapping")
                 return known
             if any(j.state not in ENDED for j in self.jobs.values()):
                 raise Refusal(409, "indexing", "a folder is being indexed; wait until it is done, or stop it first")

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import ImageRejected
 from ..gallery.contract import Item
+from ..gallery.reading import as_indexed
 from ..images import UPLOAD, read
 from ..query import digest
 
@@ -50,8 +51,9 @@ def rewritten(data: bytes) -> tuple[str, bytes, tuple[int, int]]:
 
 
 def small(item: Item, height: int) -> bytes:
-    """A JPEG of the item, at most `height` pixels high. Raises ImageRejected; "missing" when the file is gone."""
-    image = read(item.path)
+    """A JPEG of the item, at most `height` pixels high. Raises ImageRejected, also for a file that is not what was
+    indexed."""
+    image = read(as_indexed(item))
     if image.height > height:
         image = image.resize((max(1, round(image.width * height / image.height)), height), reducing_gap=2.0)
     buffer = io.BytesIO()
@@ -66,7 +68,7 @@ def nearest_height(asked: int) -> int:
 
 def as_upload(item: Item) -> tuple[str, bytes, tuple[int, int]]:
     """An item of the gallery as if it had been uploaded. Raises ImageRejected."""
-    image = read(item.path)
+    image = read(as_indexed(item))
     image.thumbnail((1024, 1024))
     buffer = io.BytesIO()
     image.save(buffer, "PNG")

@@ -98,21 +98,27 @@ class Head(Shape):
     step: Literal["undo", "redo"] | None = None
 
 
-class Mark(Shape):
+class Seen(Shape):
+    """parent: the round that was looked at; left out, the one on show."""
+
+    parent: Annotated[int, Field(ge=1, le=2**53)] | None = None
+
+
+class Mark(Seen):
     mark: Literal["like", "unlike"]
 
 
-class Marks(Shape):
+class Marks(Seen):
     like: Ids = []
     unlike: Ids = []
     clear: Ids = []
 
 
-class Closest(Shape):
+class Closest(Seen):
     item: Number
 
 
-class Answer(Shape):
+class Answer(Seen):
     key: Annotated[str, Field(min_length=1, max_length=100, examples=["backpack"])]
     answer: Literal["yes", "no", "unknown"]
 

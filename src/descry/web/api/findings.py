@@ -6,6 +6,9 @@ from typing import Any
 
 from fastapi import APIRouter, Response
 
+from ...errors import ImageRejected
+from ...gallery.contract import Item
+from ...gallery.reading import as_indexed
 from ...interact.findings import Finding
 from ..desk import Desk
 from ..problems import Refusal
@@ -22,7 +25,7 @@ def _out(desk: Desk, kept: list[Finding]) -> list[FindingOut]:
         FindingOut(
             id=f.item,
             item=shown(whole[f.item]) if f.item in whole else None,
-            changed=bool(f.sha256) and f.item in whole and whole[f.item].sha256 != f.sha256,
+            changed=bool(f.sha256) and f.item in whole and _changed(whole[f.item], f.sha256),
             verdict=f.verdict,  # type: ignore[arg-type]
             note=f.note,
             round=f.round,
@@ -32,12 +35,29 @@ def _out(desk: Desk, kept: list[Finding]) -> list[FindingOut]:
     ]
 
 
+def _changed(item: Item, sha256: str) -> bool:
+    if item.sha256 != sha256:
+        return True
+    try:
+        as_indexed(item)
+    except ImageRejected as error:
+        return error.reason == "changed"
+    return False
+
+
 def _find(desk: Desk, number: str, item: int, body: NewFinding) -> FindingOut:
     name = desk.named(number)
     found = desk.gallery.items([item])
     if not found:
         raise Refusal(404, "not_found", f"the gallery holds no item {item}")
-    made = Finding(item, body.verdict, body.note.strip(), body.round, found[0].sha256)
+    certified = found[0].sha256
+    try:
+        as_indexed(found[0])
+    except ImageRejected as error:
+        if error.reason != "missing":
+            raise
+        certified = ""  # nobody can have looked at it
+    made = Finding(item, body.verdict, body.note.strip(), body.round, certified)
     return _out(desk, [desk.store.find(name, made)])[0]
 
 

@@ -110,16 +110,26 @@ async def near(desk: TheDesk, gallery: GalleryId, item: ItemId, count: Annotated
     return found
 
 
+def _state(item: Item) -> tuple[int, ...]:
+    """What tells a file from the one it was when its picture was made; a picture of another file is not shown."""
+    try:
+        found = os.stat(item.path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns
+
+
 async def _picture(desk: Desk, request: Request, gallery: str, number: int, height: int) -> Response:
     found: Item = await desk.lookups.do(one, desk, gallery, number)
     tag = f'"{found.sha256[:20]}-{height}"'
     headers = {"ETag": tag}
-    if request.headers.get("if-none-match") == tag:
-        return Response(status_code=304, headers=headers)
-    data = desk.thumbs.get((found.id, found.sha256, height))
+    state = await desk.lookups.do(_state, found)
+    data = desk.thumbs.get((found.id, found.sha256, state, height))
     if data is None:
         data = await desk.pictures.do(small, found, height)
-        desk.thumbs.put((found.id, found.sha256, height), data)
+        desk.thumbs.put((found.id, found.sha256, state, height), data)
+    if request.headers.get("if-none-match") == tag:
+        return Response(status_code=304, headers=headers)
     return Response(data, media_type="image/jpeg", headers=headers)
 
 

@@ -35,7 +35,7 @@ def _answer(desk: Desk, inquiry: str, body: Answer) -> RoundOut:
     questions = {q.key: q for q in vocabulary()}
     if body.key not in questions:
         raise UsageError(f"there is no question {body.key!r}; {nearest(body.key, list(questions))}")
-    return view(desk, inquiry, begun(desk, inquiry).answer(questions[body.key], body.answer))
+    return view(desk, inquiry, begun(desk, inquiry, body.parent).answer(questions[body.key], body.answer))
 
 
 def _absence(desk: Desk, inquiry: str) -> Absence:

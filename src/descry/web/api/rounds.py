@@ -81,7 +81,9 @@ def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, 
         which, before_asked = desk.done[number, key]
         if asked != before_asked:
             raise Refusal(
-                422, "key_reused", f"round {which} was asked for with this Idempotency-Key and another body; use a new key"
+                422,
+                "key_reused",
+                f"round {which} was asked for with this Idempotency-Key and another body; use a new key",
             )
         return view(desk, number, desk.round(number, which)), False
     started = time.perf_counter()

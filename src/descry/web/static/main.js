@@ -263,7 +263,7 @@ class Page {
   ask(question) {
     this.asked.hidden = !question;
     if (!question) return;
-    const answer = (said, ...label) => el("button", { type: "button", onclick: () => this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said })) }, label);
+    const answer = (said, ...label) => el("button", { type: "button", onclick: () => this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said, parent: this.round.number })) }, label);
     this.asked.replaceChildren(el("span", { class: "question", title: question.text }, question.text),
       answer("yes", T.yes), answer("no", T.no), answer("unknown", el("span", { class: "long" }, T.unknownAnswer), el("span", { class: "brief", "aria-hidden": "true" }, "?")));
   }
@@ -351,7 +351,7 @@ class Page {
   }
 
   async closest(lead) {
-    await this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/closest`, { item: lead.item.id }));
+    await this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/closest`, { item: lead.item.id, parent: this.round.number }));
   }
 
   async example(lead) {
