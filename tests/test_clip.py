@@ -15,6 +15,7 @@ from descry.clip import (
     build,
     check_fit,
     clip_config,
+    hollow,
     random_clip,
     resize_positions,
     respecified,
@@ -355,3 +356,20 @@ def test_spec_survives_json(square):
     assert clip_config(spec.config) == spec.config
     with pytest.raises(ModelRefused, match="2 weights"):
         check_fit(square.model.visual_projection, {"wrong": torch.zeros(1)}, "x")
+
+
+def test_a_clip_that_is_filled_from_a_file_draws_nothing(square):
+    before = torch.random.get_rng_state()
+    spec = square.spec
+    filled = hollow(spec)
+    filled.model.load_state_dict(square.model.state_dict())
+    assert torch.equal(filled.mean, square.mean)
+    state = torch.random.get_rng_state()
+    pixels = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        assert torch.equal(filled.eval().image_features(pixels), square.image_features(pixels))
+    drawn_after = torch.random.fork_rng(devices=[])
+    with drawn_after:
+        torch.random.set_rng_state(before)
+        torch.randn(square.image_width)  # the class token alone is made by a draw
+        assert torch.equal(torch.random.get_rng_state(), state)

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from . import __version__
-from .clip import ClipSpec, empty, load_strictly
+from .clip import ClipSpec, empty, hollow, load_strictly
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import fetched
@@ -105,7 +105,9 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
         raise ModelRefused(
             f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again"
         )
-    method = empty_method(folder, config, identities)
+    method = empty_method(folder, config, identities, bool(identities))
+    if any(not k.startswith(method.inference_keys) for k in method.state_dict()):  # it has weights that are not saved
+        method = empty_method(folder, config, identities)
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
     keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
@@ -113,13 +115,14 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     return method.eval(), config
 
 
-def empty_method(folder: Path, config: dict[str, Any], identities: int = 0) -> Method:
-    """The method of a run's config.json with fresh weights."""
+def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, drawn: bool = True) -> Method:
+    """The method of a run's config.json with fresh weights. drawn: also those of its Clip; else that has none yet."""
     cls = method_class(config["method"])
     made = config_from_json(type(preset(config["method"], "recommended")), config["config"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return cls(empty(ClipSpec.from_json(config["clip"])), Words.load(folder), made, identities)
+        clip = (empty if drawn else hollow)(ClipSpec.from_json(config["clip"]))
+        return cls(clip, Words.load(folder), made, identities)
 
 
 def config_from_json(cls: type, data: dict[str, Any]) -> Any:

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 from torch.utils.checkpoint import checkpoint
 
 from .errors import ModelRefused, UsageError, nearest
@@ -579,6 +580,21 @@ def empty(spec: ClipSpec) -> Clip:
     return Siglip(spec)
 
 
+class _Undrawn(TorchFunctionMode):
+    """Inside, weights are not drawn: they hold whatever is in memory."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
+            return args[0] if args else kwargs["tensor"]
+        return function(*args, **(kwargs or {}))
+
+
+def hollow(spec: ClipSpec) -> Clip:
+    """A Clip of this spec whose weights `load_strictly` will give it; none are drawn to be thrown away."""
+    with _Undrawn():
+        return empty(spec)
+
+
 def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> Clip:
     """A Clip with these weights (names of the transformers library), the position grid resized where it must be.
 
@@ -586,17 +602,11 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tu
     Raises ModelRefused that names every missing, unexpected, misshapen or not finite weight.
     """
     state = {k: v.float() for k, v in state.items() if not k.endswith("position_ids")}
-    with torch.device("meta"):
-        clip = empty(spec)
+    clip = hollow(spec)
     key = "vision_model.embeddings.position_embedding.weight"
     if key in state and state[key].ndim == 2:
         state[key] = clip.fit_positions(state[key], grid)
     load_strictly(clip.model, state, source)
-    for name, values in (("mean", spec.mean), ("std", spec.std)):
-        setattr(clip, name, torch.tensor(values).view(1, 3, 1, 1))
-    text: Any = clip.model.text_model.embeddings
-    if hasattr(text, "position_ids"):
-        text.position_ids = torch.arange(clip.length).expand((1, -1))
     return clip
 
 
