@@ -27,7 +27,7 @@ from torch.nn import functional as F
 from ..clip import Clip
 from ..losses import cosine_logits
 from ..text import Words
-from . import Batch, Method, MethodConfig, Progress, Recipe, gather
+from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups
 from .contract import COUNT, POSITIVE, SHARE, Bound, check_fields
 
 CHOICES = {"loss": ("tal", "triplet"), "reduction": ("sum", "mean")}
@@ -430,13 +430,12 @@ class Rde(Method):
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP at the recipe's rate, the selections at new_rate times it, biases as configured."""
         c = self.config
-        groups: dict[tuple[float, float], list[nn.Parameter]] = {}
-        for name, parameter in self.named_parameters():
-            if parameter.requires_grad:
-                bias, new = c.bias_rule and name.endswith("bias"), not name.startswith("clip.")
-                scale = c.new_rate if new else 2.0 if bias else 1.0
-                groups.setdefault((scale, 0.0 if bias else c.recipe.weight_decay), []).append(parameter)
-        return [{"params": p, "lr_scale": s, "weight_decay": d} for (s, d), p in groups.items()]
+
+        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
+            bias, new = c.bias_rule and name.endswith("bias"), not name.startswith("clip.")
+            return c.new_rate if new else 2.0 if bias else 1.0, 0.0 if bias else c.recipe.weight_decay
+
+        return optimiser_groups(self.named_parameters(), rule)
 
     # ------------------------------------------------------------------ inference
 
