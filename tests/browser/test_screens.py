@@ -384,3 +384,51 @@ def test_a_new_inquiry_shows_the_start_and_forgets_the_compared(page):
 def test_when_nothing_passes_the_filters_the_reason_is_in_view(page):
     empty(page)
     assert page.evaluate(IN_VIEW, ".empty")
+
+
+def test_choosing_a_camera_does_not_move_the_filters(page):
+    for text in ("red jacket", "hat", "boots", "blue coat", "bag", "skirt"):
+        say(page, text)
+    pane = "document.querySelector('#context').scrollTop"
+    before = page.evaluate(pane), page.locator(".cameras").bounding_box()["y"]
+    tapped(page, lambda: page.locator(".cameras input").first.check())
+    tapped(page, lambda: page.locator(".cameras input").nth(1).check())
+    assert (page.evaluate(pane), page.locator(".cameras").bounding_box()["y"]) == before
+
+
+def test_a_warning_goes_when_the_next_thing_succeeds(page):
+    page.fill("#text", "?!")
+    page.press("#text", "Enter")
+    page.wait_for_selector(".toast.warn")
+    page.fill("#text", "hat")
+    page.click("[aria-label=Add]")
+    page.wait_for_selector(".chip")
+    assert page.locator(".toast").count() == 0
+
+
+def test_sixteen_parts_have_sixteen_colours(page):
+    colours = page.evaluate("""() => [...Array(16).keys()].map((i) => {
+        const part = document.createElement('i');
+        part.className = `part p${i}`;
+        document.body.append(part);
+        return getComputedStyle(part).backgroundColor;
+    })""")
+    assert len(set(colours)) == 16
+
+
+def test_what_stands_above_the_line_is_what_was_counted(page):
+    results(page)
+    last = page.evaluate("descry.page.leads.at(-1).item.id")
+    page.evaluate(f"descry.page.mark({last}, 'like')")
+    tapped(page, lambda: page.click(".pending .primary"))
+    page.evaluate("descry.page.grid.grouped = false; descry.page.drawLine(2)")
+    counted = page.evaluate("""() => {
+        const { entries, state } = descry.page.grid;
+        const line = entries.findIndex((e) => e.line);
+        const before = entries.slice(0, line).filter((e) => e.lead);
+        return [line, before.filter((e) => e.lead.score > state.line).length, state.above,
+                before.filter((e) => e.lead.score <= state.line && !state.liked.has(e.lead.item.id)).length];
+    }""")
+    assert counted[0] > 0
+    assert counted[1] == counted[2]
+    assert counted[3] == 0
