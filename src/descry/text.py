@@ -131,8 +131,8 @@ class Words:
             if found or (path / "config.json").is_file():
                 return found or _sentence_pieces(path)
         raise ModelMissing(
-            f"{path} holds no vocabulary; expected tokenizer.json (with words.json or alone), or vocab.json with merges.txt, "
-            "or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
+            f"{path} holds no vocabulary; expected tokenizer.json (with words.json or alone), or vocab.json with "
+            "merges.txt, or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
+from ..times import is_day, parse_time
 from .limits import LIMITS
 
 Number = Annotated[int, Field(ge=0, le=2**53)]
@@ -55,13 +56,27 @@ class Phrase(Shape):
     on: bool = True
 
 
+def _moment(given: Any, end: bool = False) -> Any:
+    """A time as every other way in reads it; a day alone is all of that day. ValueError for what is none."""
+    if given is None or isinstance(given, datetime):
+        return given
+    time = parse_time(given) if isinstance(given, str) else None
+    if time is None:
+        raise ValueError("this is no time; write it as 2026-01-31 or 2026-01-31T14:05")
+    return time + timedelta(days=1, microseconds=-1) if end and is_day(given) else time
+
+
+def _last_moment(given: Any) -> Any:
+    return _moment(given, end=True)
+
+
 class FilterSet(Shape):
     """Which items may be ranked. since, until: inclusive, local time of the cameras. marked: only marked or unmarked
     ones."""
 
     cameras: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=200)] = []
-    since: datetime | None = None
-    until: datetime | None = None
+    since: Annotated[datetime | None, BeforeValidator(_moment)] = None
+    until: Annotated[datetime | None, BeforeValidator(_last_moment)] = None
     marked: bool | None = None
 
 
