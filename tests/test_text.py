@@ -5,7 +5,7 @@ import torch
 
 from conftest import SHARED
 from descry.errors import ModelMissing, ModelRefused
-from descry.text import Words, clean_caption, mask_tokens, openai_words, word_level
+from descry.text import Words, _byte_pair, clean_caption, mask_tokens, openai_words, word_level
 
 MERGES = SHARED / "data" / "clip_bpe" / "bpe_simple_vocab_16e6.txt.gz"
 needs_merges = pytest.mark.skipif(
@@ -102,3 +102,26 @@ def test_a_row_without_a_draw_has_its_first_word_masked():
     masked, labels = mask_tokens(ids, words, torch.Generator().manual_seed(0), 0.0)
     assert torch.equal(labels[:, 1], ids[:, 1])
     assert (masked[:, 1] == words.mask).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        ("the man\u2019s bag", "the man's bag"),
+        ("\u201cred\u201d top", '"red" top'),
+        ("black &amp; white", "black & white"),
+        ("black &amp;amp; white", "black & white"),
+        ("the man&#39;s &quot;bag&quot;", 'the man\'s "bag"'),
+        ("\ufeffa red top", "a red top"),
+        ("a \ufb02oral o\ufb03ce", "a floral office"),
+        ("\uff32\uff25\uff24 top", "RED top"),
+        ("red\u2028top\u0085and\u3000hat", "red top and hat"),
+        ("red&nbsp;top", "red top"),
+    ],
+)
+def test_captions_are_cleaned_as_openais_tokenizer_does(text, plain):
+    alphabet = sorted(set("abcdefghijklmnopqrstuvwxyz'\"&;#*0123456789"))
+    names = [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    words = _byte_pair({name: i for i, name in enumerate(names)}, [])
+    assert words.ids([text]).tolist() == words.ids([plain]).tolist()
+    assert words.end not in words.ids([text])[0, 1:-1], "every sign is known"

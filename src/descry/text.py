@@ -191,6 +191,27 @@ def _sentence_pieces(folder: Path) -> Words:
     return Words(tokenizer, Specials(-1, end, pad, end if mask is None else mask, place, length))
 
 
+# What OpenAI's tokenizer does to a text first (ftfy and two rounds of html.unescape), for what captions hold: entities,
+# curly quotes, ligatures, letters of full width, marks of byte order, line separators.
+_CLEANED = (
+    ("\ufeff", ""),
+    (r"&(?:amp;|#38;|#x26;)+", "&"),
+    (r"&(?:quot|#34|#x22|ldquo|rdquo|bdquo|#8220|#8221);", '"'),
+    (r"&(?:apos|#39|#x27|#039|lsquo|rsquo|sbquo|#8216|#8217);", "'"),
+    (r"&(?:lt|#60|#x3c|#x3C);", "<"),
+    (r"&(?:gt|#62|#x3e|#x3E);", ">"),
+    (r"&(?:nbsp|#160|#xa0|#xA0);", " "),
+    (r"&(?:ndash|#8211);", "–"),
+    (r"&(?:mdash|#8212);", "—"),
+    (r"&(?:eacute|#233);", "é"),
+    ("[\u02bc\u2018-\u201b]", "'"),
+    ("[\u201c-\u201f]", '"'),
+    *((chr(0xFB00 + i), to) for i, to in enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"))),
+    *((re.escape(chr(0xFF01 + i)), chr(0x21 + i)) for i in range(94)),
+    ("[\u0085\u2028\u2029\u3000]", " "),
+)
+
+
 def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
     needed = ("<|startoftext|>", "<|endoftext|>", f"{PLACEHOLDER}</w>")
     if missing := [token for token in needed if token not in vocabulary]:
@@ -200,8 +221,9 @@ def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
             vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False
         )
     )
+    replaced = [normalizers.Replace(Regex(pattern), to) for pattern, to in _CLEANED]
     tokenizer.normalizer = normalizers.Sequence(
-        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+        [*replaced, normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
