@@ -20,6 +20,7 @@ from .methods import Batch, Recipe
 from .methods.contract import SAMPLERS
 from .records import Example
 from .samplers import identity_order, paired_order
+from .sketching import fit_to_ink
 from .text import Words, clean_caption, mask_tokens
 
 AHEAD = 2
@@ -78,7 +79,7 @@ class Batches:
             )
         whole = bool(full) and (recipe.drop_last or world > 1)
         self.steps = full if whole else full + bool(rest)
-        self._kept: dict[str, np.ndarray] = {}
+        self._kept: dict[tuple[str, bool], np.ndarray] = {}
 
     def order(self, epoch: int) -> np.ndarray:
         """The order of the rows in an epoch, as the recipe's sampler says."""
@@ -158,7 +159,7 @@ class Batches:
         }
         if "sketch" in self.needs:
             sketches = [r.sketches[d.integers(len(r.sketches))] for r, d in zip(rows, draws, strict=True)]
-            batch["sketch"] = self._pictures(sketches, pool)
+            batch["sketch"] = self._pictures(sketches, pool, self.recipe.fit_sketches)
         if "caption" in self.needs:
             batch["told"] = torch.tensor([int(bool(r.caption)) for r in rows])
         if self.needs & {"text", "caption"}:
@@ -178,13 +179,15 @@ class Batches:
         masked, labels = mask_tokens(ids, self.words, generator, self.recipe.mask_text)
         return {"text": ids, "masked_text": masked, "token_labels": labels}
 
-    def _pictures(self, paths: list[str], pool: ThreadPoolExecutor) -> Tensor:
-        kept = [self._kept.get(p) for p in paths]
-        missing = iter(pool.map(self._picture, [p for p, k in zip(paths, kept, strict=True) if k is None]))
+    def _pictures(self, paths: list[str], pool: ThreadPoolExecutor, fit: bool = False) -> Tensor:
+        kept = [self._kept.get((p, fit)) for p in paths]
+        missing = iter(
+            pool.map(lambda p: self._picture(p, fit), [p for p, k in zip(paths, kept, strict=True) if k is None])
+        )
         return torch.from_numpy(np.stack([next(missing) if k is None else k for k in kept]))
 
-    def _picture(self, path: str) -> np.ndarray:
-        pixels = images.load(path, self.size)
+    def _picture(self, path: str, fit: bool) -> np.ndarray:
+        pixels = images.resize(fit_to_ink(path).picture, self.size) if fit else images.load(path, self.size)
         if len(self._kept) * pixels.nbytes < MEMORY:
-            self._kept[path] = pixels
+            self._kept[path, fit] = pixels
         return pixels

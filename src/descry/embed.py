@@ -24,6 +24,7 @@ from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking
 from .records import note_of
+from .sketching import Fitted, fit_to_ink, unfitted
 from .text import clean_caption
 
 
@@ -89,6 +90,7 @@ class Model:
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
+        self._fits = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
 
     def with_ranking(self, ranking: Ranking) -> Model:
         """The same model, weights shared, that ranks in another way."""
@@ -118,6 +120,12 @@ class Model:
         return {"size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)}
 
     # ------------------------------------------------------------------ pictures and words
+
+    def fit_sketch(self, picture: Any) -> Fitted:
+        """A sketch as the model reads it: fitted to its ink if its recipe says so. Raises ImageRejected."""
+        if self._fits:
+            return fit_to_ink(picture)
+        return unfitted(images.read(picture), "the model reads sketches as they are drawn")
 
     def embed_images(
         self, pictures: Sequence[Any], batch_size: int = 64, progress: Callable[[int], None] | None = None

@@ -72,7 +72,8 @@ class Query:
     sketches: drawings of the person. photos: photographs of the person. wanted: phrases that hold. unwanted: phrases
     that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
     closest: item ids the searcher chose as the nearest of those shown, oldest first. verbatim: wanted texts go to the
-    encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`).
+    encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`). as_drawn: sketches go
+    to the encoder as they are; otherwise each is cropped to its ink and fitted (`sketching.fit_to_ink`).
 
     >>> Query(sketches="drawing.png", wanted="a red jacket").kind
     'sketch+text'
@@ -87,6 +88,7 @@ class Query:
     closest: tuple[int, ...] = ()
     filters: Filters = field(default_factory=Filters)
     verbatim: bool = False
+    as_drawn: bool = False
 
     def __post_init__(self) -> None:
         for name in ("sketches", "photos", "wanted", "unwanted"):
@@ -123,7 +125,7 @@ class Query:
             "path": f.path,
             "marked": f.marked,
         }
-        return out | ({"verbatim": True} if self.verbatim else {})
+        return out | {name: True for name in ("verbatim", "as_drawn") if getattr(self, name)}
 
     @classmethod
     def from_json(cls, data: dict[str, Any], picture: Callable[[str], Any] | None = None) -> Query:
@@ -156,6 +158,7 @@ class Query:
             closest=tuple(data.get("closest", ())),
             filters=filters,
             verbatim=bool(data.get("verbatim", False)),
+            as_drawn=bool(data.get("as_drawn", False)),
         )
 
 

@@ -46,6 +46,8 @@ class Formula:
         error: ε, how often an answer is wrong; above 0 and below 0.5.
         closest: strength of "closest of these".
         temperature: of that choice, in cosine; above 0.
+        decided: cosine of the nearest item from which a sketch beside words counts in full; below, its weight falls
+            with the eighth power. 0 gives every sketch its full weight.
         fusion: "z" adds standardised similarities, "ranks" adds standardised reciprocal ranks 1 / (60 + rank).
     """
 
@@ -62,6 +64,7 @@ class Formula:
     error: float = 0.05
     closest: float = 1.0
     temperature: float = 0.1
+    decided: float = 0.0
     fusion: str = "z"
 
     def __post_init__(self) -> None:

@@ -92,21 +92,24 @@ def _once(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 
 def unread(model: Any, query: Query) -> list[str]:
-    """What a model cannot read of a query's words, a sentence each: unknown words, and what lies beyond its limit.
+    """What a model cannot read of a query, a sentence each: unknown words, and what lies beyond its limit.
 
-    Raises UsageError when the query is words alone and the model knows none of them.
+    Also what was done to a sketch before it was read. Raises UsageError when the query is words alone and the model
+    knows none of them.
     """
     words = getattr(model, "words", None)
     parts = [p for p in (*query.wanted, *query.unwanted) if p.on]
+    said: list[str] = []
+    if hasattr(model, "fit_sketch") and not query.as_drawn:
+        said += [note for p in query.sketches if p.on for note in model.fit_sketch(p.value).notes]
     if words is None or not parts:
-        return []
-    said = []
+        return said
     unknown = list(dict.fromkeys(word for part in parts for word in words.unknown(part.value)))
     if unknown:
         said.append(f"this model does not know {', '.join(map(repr, unknown))}")
         asked = {word for part in parts for word in re.findall(r"\w+", part.value.lower())}
         if asked <= {word.lower() for word in unknown} and not (query.sketches or query.photos):
-            raise UsageError(f"{said[0]}; use other words, or a model with a larger vocabulary (descry model get)")
+            raise UsageError(f"{said[-1]}; use other words, or a model with a larger vocabulary (descry model get)")
     for part in parts:
         if cut := words.cut(part.value):
             said.append(f"the text is too long; not read: {cut!r}")
@@ -133,7 +136,8 @@ def told(asked: Query, query: Query) -> str:
 class Encoder(Protocol):
     """What is asked of a model: `descry.embed.Model` has it, and so has a small fake in a test.
 
-    A `ranking` of its own, if it has one, says how it ranks.
+    A `ranking` of its own, if it has one, says how it ranks; its `fit_sketch`, if it has one, is given every sketch
+    that is not to be read as drawn.
     """
 
     answers: frozenset[str]
@@ -213,16 +217,20 @@ def terms_of(
     """
     ranking = usable(model, ranking or ranking_of(model))
     memo = memo or Memo(limit=1 << 40)
-    plans = [_Plan(understood(query), ranking) for query in queries]
+    plans = [_Plan(understood(query), ranking, hasattr(model, "fit_sketch")) for query in queries]
     pictures = {name: part.value for plan in plans for name, part in zip(plan.names, plan.pictures, strict=True)}
     names = list(pictures)
-    values = [pictures[name] for name in names]
-    rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([values[i] for i in new]))
+    fitted = {name for plan in plans for name in plan.fitted}
+
+    def seen(name: str) -> Any:
+        return model.fit_sketch(pictures[name]).picture if name in fitted else pictures[name]
+
+    rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([seen(names[i]) for i in new]))
     texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
     rows |= memo.rows([("text", t) for t in texts], lambda new: model.embed_texts([texts[i] for i in new]))
     prompts = list(dict.fromkeys(prompt for plan in plans for prompt in plan.prompts))
     drawn = list(dict.fromkeys(name for name, _ in prompts))
-    words = memo.rows([("word", n) for n in drawn], lambda new: model.pseudo_words([pictures[drawn[i]] for i in new]))
+    words = memo.rows([("word", n) for n in drawn], lambda new: model.pseudo_words([seen(drawn[i]) for i in new]))
     rows |= memo.rows(
         [("composed", name, text) for name, text in prompts],
         lambda new: model.compose_words(
@@ -261,14 +269,17 @@ def _direction(texts: Prompts, rows: Mapping[tuple[str, ...], np.ndarray]) -> np
 class _Plan:
     """What of one query has to be embedded, and how the vectors become terms.
 
-    names: digests of its pictures. prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
+    names: digests of its pictures, and whether they are fitted. fitted: those that are.
+    prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
     prompts with a pseudo-word. texts: all that is embedded as text.
     """
 
-    def __init__(self, query: Query, ranking: Ranking):
+    def __init__(self, query: Query, ranking: Ranking, fits: bool):
         self.ranking, self.kind, how = ranking, query.kind, ranking.composition
         self.pictures = [p for p in (*query.sketches, *query.photos) if p.on]
-        self.names = [digest(p.value) for p in self.pictures]
+        fitted = sum(p.on for p in query.sketches) if fits and not query.as_drawn else 0
+        self.names = [digest(p.value) + " fitted" * (i < fitted) for i, p in enumerate(self.pictures)]
+        self.fitted = self.names[:fitted]
         wanted = [p for p in query.wanted if p.on]
         self.unwanted = [p for p in query.unwanted if p.on]
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
@@ -500,10 +511,23 @@ def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMUL
     ladders: tuple[np.ndarray, ...] = ()
     if formula.fusion == "ranks":
         ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
+    terms = _weighed(terms, similarity, formula)
     draft = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
     linear = [draft._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
     base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
     return Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
+
+
+def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) -> Sequence[Term]:
+    """The terms, those made of a sketch weaker where it stands near no item and the words have a term of their own, so
+    that a drawing that says little leaves what the words say.
+    """
+    alone = [i for i, t in enumerate(terms) if t.kind == "sketch" and t.shape == "linear"]
+    if not (formula.decided and alone and any(t.kind == "text" for t in terms)):
+        return terms
+    share = min(1.0, max(0.0, float(similarity[alone[0]].max())) / formula.decided) ** 8
+    drawn = ("sketch", "sketch+text")
+    return [replace(t, weight=t.weight * share) if t.shape == "linear" and t.kind in drawn else t for t in terms]
 
 
 def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:

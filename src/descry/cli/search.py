@@ -33,6 +33,7 @@ def search(
     until: str = "",
     path: str = "",
     verbatim: Flag = False,
+    as_drawn: Flag = False,
     composition: str = "",
     model: str = "",
     json_: Json = False,
@@ -59,6 +60,7 @@ def search(
         until: only up to this time; a day alone means all of it.
         path: only paths of this glob.
         verbatim: give the texts to the encoder as they are; left out, "no backpack" means --not backpack.
+        as_drawn: give sketches to the encoder as they are; left out, each is cropped to its ink and fitted.
         composition: early, late, sum, slerp, ranks, early+late or pseudo; left out, what the model's validation chose.
         model: where the gallery's model now lies, if it was moved.
         json_: print JSON.
@@ -78,7 +80,9 @@ def search(
         check_picture(sheet)
     machine.settle()
     filters = Filters(camera, moment(since, "--since"), moment(until, "--until", end=True), path)
-    query = Query(_files(sketch), _files(image), (*words, *text), not_, like, unlike, closest, filters, verbatim)
+    query = Query(
+        _files(sketch), _files(image), (*words, *text), not_, like, unlike, closest, filters, verbatim, as_drawn
+    )
     with Gallery.open(gallery, model or None, machine.load) as opened:
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None)

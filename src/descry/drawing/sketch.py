@@ -7,6 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 
 from PIL import Image, ImageDraw, ImageFilter
@@ -24,11 +25,13 @@ STYLES: dict[str, tuple[str, ...]] = {
     "line": _SHAPES,
     "pencil": (*_SHAPES, *TONED),
     "sparse": ("sex", "hair_length", "headwear", "upper", "sleeves", "outer", "lower", "bag"),
+    "lay": ("sex", "hair_length", "headwear", "upper", "sleeves", "outer", "lower", "bag"),
 }
 """Style → the attributes it can show. "line": clean outlines; "pencil": rough doubled strokes, garments shaded by tone;
-"sparse": few short strokes and no small things."""
+"sparse": few short strokes and no small things; "lay": by somebody who cannot draw: wrong proportions, open and wobbly
+outlines, missing parts, any width of line, any size and place on the paper."""
 
-WIDTHS = {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095}
+WIDTHS = {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095, "lay": 0.0085}
 """Style → mean width of a line, as a share of the person's height."""
 _OVER = 3
 Grey = int
@@ -104,10 +107,10 @@ def draw_sketch(
     for name in TONED:
         if name in expressed and expressed[name] != "none" and rng.random() < error_rate:
             expressed[name] = rng.choice([t for t in ("dark", "middle", "light") if t != expressed[name]])
-    pose = make_pose(rng, _sparse(drawn) if style == "sparse" else drawn, "front", 0.10)
+    shown = _sparse(drawn) if style in ("sparse", "lay") else drawn
+    pose = make_pose(rng, shown, "front", 0.10)
     pose = dataclasses.replace(pose, yaw=pose.yaw * 0.6, stride=pose.stride * 0.4)
-    shown = _sparse(drawn) if style == "sparse" else drawn
-    hand = Hand(rng, style, size)
+    hand = (LayHand if style == "lay" else Hand)(rng, style, size)
     for layer in figure(shown, pose):
         hand.draw(layer, shown, expressed)
     return Sketch(hand.finish(), expressed)
@@ -175,7 +178,7 @@ class Hand:
     def fill(self, layer: Layer, points: list[Point], person: Person, expressed: dict[str, str]) -> None:
         """Hair strokes, the pattern of a garment, and, in pencil, its tone."""
         name = layer.role
-        if name in ("hair", "beard") and self.style != "sparse":
+        if name in ("hair", "beard") and self.style not in ("sparse", "lay"):
             self.hatch(points, 0.014, 90.0, 95, self.width * 0.7)
         tone = expressed.get(f"{name}_tone")
         if tone == "dark":
@@ -250,3 +253,74 @@ class Hand:
         if self.style == "pencil":
             image = image.filter(ImageFilter.GaussianBlur(0.4))
         return image.convert("RGB")
+
+
+class LayHand(Hand):
+    """The hand of somebody who cannot draw."""
+
+    def place(self) -> None:
+        rng = self.rng
+        share = rng.uniform(0.85, 0.97) if rng.random() < 0.5 else rng.uniform(0.35, 0.85)
+        self.scale = share * self.scale_of_paper * 0.95
+        room = (self.image.width - 0.42 * self.scale, self.image.height - 1.02 * self.scale)
+        self.x = 0.21 * self.scale + rng.random() * max(0.0, room[0])
+        self.y = 0.02 * self.scale + rng.random() * max(0.0, room[1])
+        pen = 2.0 * 10.0 ** rng.random() / 500 * self.image.height  # 2 to 20 pixels on paper 500 pixels tall
+        self.width = min(pen, 0.03 * self.scale)
+        head, trunk, legs = rng.uniform(1.0, 1.7), rng.uniform(0.75, 1.2), rng.uniform(0.65, 1.1)
+        parts = (0.15 * head, 0.37 * trunk, 0.48 * legs)
+        self.tall = [part / sum(parts) for part in parts]
+        self.head = self.tall[0] / 0.15 * rng.uniform(0.85, 1.15)
+        self.wide = rng.uniform(0.85, 1.25)
+        self.shake, self.open = rng.uniform(0.003, 0.011), rng.uniform(0.0, 0.16)
+        self.missing = {
+            role
+            for role, share in {
+                "eye": 0.4,
+                "brow": 0.7,
+                "mouth": 0.4,
+                "sole": 0.8,
+                "shoes": 0.25,
+                "bag_line": 0.4,
+            }.items()
+            if rng.random() < share
+        }
+        self.handless = rng.random() < 0.4
+
+    def at(self, points: Iterable[Point]) -> list[Point]:
+        return super().at([self.warp(x, y) for x, y in points])
+
+    def warp(self, x: float, y: float) -> Point:
+        """A place of the body in the wrong proportions: the head, the trunk and the legs each have their own."""
+        head, trunk, legs = self.tall
+        if y < 0.15:
+            return x * (self.head + (self.wide - self.head) * max(0.0, y - 0.11) / 0.04), y * head / 0.15
+        if y < 0.52:
+            return x * self.wide, head + (y - 0.15) * trunk / 0.37
+        return x * self.wide, head + trunk + (y - 0.52) * legs / 0.48
+
+    def draw(self, layer: Layer, person: Person, expressed: dict[str, str]) -> None:
+        small = layer.role == "skin" and len(layer.points) == 12
+        if layer.role in self.missing or layer.role.endswith("_fold") or (small and self.handless):
+            return
+        super().draw(layer, person, expressed)
+
+    def outline(self, points: list[Point]) -> None:
+        count = len(points)
+        start = self.rng.randrange(count)
+        ring = [points[(start + i) % count] for i in range(count + 1)]
+        line = self.wander(ring)
+        gap = round(len(line) * self.open * self.rng.random())
+        self.stroke(line[: len(line) - gap], self.width, 30)
+
+    def wander(self, points: list[Point]) -> list[Point]:
+        """The line through points as a slow and unsure hand draws it: short steps that drift."""
+        out: list[Point] = []
+        dx = dy = 0.0
+        step, size = 0.03 * self.scale, self.shake * self.scale
+        for (x0, y0), (x1, y1) in pairwise(points):
+            count = max(1, round(math.hypot(x1 - x0, y1 - y0) / step))
+            for i in range(count):
+                dx, dy = (0.7 * d + self.rng.gauss(0.0, size) * 0.7 for d in (dx, dy))
+                out.append((round(x0 + (x1 - x0) * i / count + dx, 2), round(y0 + (y1 - y0) * i / count + dy, 2)))
+        return [*out, points[-1]]

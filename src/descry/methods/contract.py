@@ -82,6 +82,8 @@ class Recipe:
         mask_text: probability that a word is masked.
         clean_captions: lower case and no punctuation, in training.
         clean_queries: the same for every text that the trained model reads: in validation, evaluation and search.
+        fit_sketches: crop sketches to their ink and fit them (`descry.sketching.fit_to_ink`), in training and in all
+            that the trained model reads.
         drop_last: leave out the last, incomplete batch of an epoch.
         sampler: "random"; "identity" (batches of people with `instances` rows each); or "pairs" (a random order in
             which a share `paired` of each batch are rows with another photograph of the same person beside them).
@@ -109,6 +111,7 @@ class Recipe:
     mask_text: float = 0.0
     clean_captions: bool = True
     clean_queries: bool = False
+    fit_sketches: bool = True
     drop_last: bool = True
     sampler: str = "random"
     instances: int = 1

@@ -1,0 +1,114 @@
+"""How far a drawing gets, by how it was drawn: by lay people, small in a corner, as a dressed figure, beside words.
+
+    python recipes/drawings.py WORK [--people 200] [--model demo]
+
+The photographs are the test part of the frozen benchmark under WORK (all 2,000; written if absent); the questions are
+asked for its first people. Each line is before (as drawn) and after (fitted to its ink, as `descry search` reads it),
+with 95 % intervals of 1,000 resamplings of the people. Synthetic people: no evidence about real ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from random import Random
+
+import numpy as np
+from PIL import Image
+
+from descry import Query, compose_sketch, load
+from descry.drawing.person import Person, to_json
+from descry.drawing.sketch import STYLES, draw_sketch, misremember
+from descry.evaluate import Embedded, scores_of
+from descry.records import Probe
+from descry.search import Memo
+from descry_people.benchmark import benchmark, records_of
+from descry_people.sentences import describe
+
+
+def in_corner(drawing: Image.Image) -> Image.Image:
+    """The same drawing at 35 per cent of its size in the lower left corner of a paper of the same size."""
+    small = drawing.resize((round(drawing.width * 0.35), round(drawing.height * 0.35)), Image.Resampling.LANCZOS)
+    paper = Image.new("RGB", drawing.size, "white")
+    paper.paste(small, (2, drawing.height - small.height - 2))
+    return paper
+
+
+def dressed(person: Person, seed: int) -> Image.Image:
+    """The figure of a record of which 15 per cent of what a drawing shows is wrong."""
+    wrong = misremember(person, STYLES["line"], Random(f"dressed {seed}"), 0.15)
+    return compose_sketch({k: v for k, v in to_json(wrong).items() if not k.endswith("_colour")}).sketch
+
+
+def stick(person: Person, seed: int) -> Image.Image:
+    """A stick figure, the same for everybody but for the hand."""
+    from PIL import ImageDraw
+
+    rng = Random(f"stick {seed} {person.pid}")
+    paper = Image.new("RGB", (256, 512), "white")
+    pen = ImageDraw.Draw(paper)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        return x + rng.uniform(-6, 6), y + rng.uniform(-6, 6)
+
+    neck, hip = at(128, 150), at(128, 300)
+    pen.ellipse((*at(98, 50), *at(158, 130)), outline=20, width=8)
+    for line in ((neck, hip), (hip, at(80, 480)), (hip, at(176, 480)), (neck, at(60, 260)), (neck, at(196, 260))):
+        pen.line(line, fill=(20, 20, 20), width=8)
+    return paper
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("work")
+    parser.add_argument("--people", type=int, default=200)
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--out", default="")
+    args = parser.parse_args()
+    data, people = benchmark(args.work, pixels=False), records_of(args.work)
+    bench, model = data.test["text"], load(args.model)
+    photos = Embedded.of(model, bench)
+    pids = photos.pids
+    chosen = [probe.pid for probe in bench.probes][: args.people]
+    drawn = {
+        "lay": {i: draw_sketch(people[i], i, "lay", 0.15, (256, 512)).image for i in chosen},
+        "lay, full size": {i: draw_sketch(people[i], 7 * i, "lay", 0.15, (256, 512)).image for i in chosen},
+        "dressed, 15 % wrong": {i: dressed(people[i], i) for i in chosen},
+        "stick figure": {i: stick(people[i], i) for i in chosen},
+        "shipped (v1)": {p.pid: p.query.sketches[0].value for p in data.test["sketch"].probes if p.pid in set(chosen)},
+    }
+    drawn["lay, small in a corner"] = {i: in_corner(d) for i, d in drawn["lay, full size"].items()}
+    said = {i: describe(people[i], i, "vague", 0.04).text for i in chosen}
+    memo, found = Memo(1 << 20), {}
+
+    def ranks(queries: list[Query]) -> np.ndarray:
+        probes = [Probe(q, i) for q, i in zip(queries, chosen, strict=True)]
+        scores = scores_of(model, probes, photos, memo=memo)
+        best = np.array([row[pids == i].max() for row, i in zip(scores, chosen, strict=True)])
+        return (scores > best[:, None]).sum(axis=1) + 1
+
+    found["vague words"] = ranks([Query(wanted=said[i]) for i in chosen])
+    for name, pictures in drawn.items():
+        for when, raw in (("before", True), ("after", False)):
+            found[f"{name}, {when}"] = ranks([Query(sketches=pictures[i], as_drawn=raw) for i in chosen])
+            found[f"vague words + {name}, {when}"] = ranks(
+                [Query(sketches=pictures[i], wanted=said[i], as_drawn=raw) for i in chosen]
+            )
+    rng, table = np.random.default_rng(0), {}
+    again = rng.integers(len(chosen), size=(1000, len(chosen)))
+    for name, row in found.items():
+        hit = (row <= 10) * 100.0
+        low, high = np.quantile(hit[again].mean(axis=1), (0.025, 0.975))
+        table[name] = {"R@1": float((row == 1).mean() * 100), "R@10": float(hit.mean()), "interval": [low, high],
+                       "median": float(np.median(row))}  # fmt: skip
+        print(
+            f"{name:<50} R@1 {table[name]['R@1']:5.1f}  R@10 {hit.mean():5.1f} ({low:.1f} to {high:.1f})  "
+            f"median {np.median(row):g}"
+        )
+    if args.out:
+        with open(args.out, "w", encoding="utf-8") as file:
+            json.dump(table, file, indent=1)
+
+
+if __name__ == "__main__":
+    main()
