@@ -143,3 +143,11 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="power cut"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
+
+
+def test_a_training_stopped_in_its_first_epoch_is_told_to_resume(tmp_path) -> None:
+    from descry.checkpoint import load_any
+
+    (tmp_path / "training.safetensors").write_bytes(b"state")
+    with pytest.raises(ModelMissing, match=r"not finished an epoch.*--resume"):
+        load_any(tmp_path)

@@ -181,6 +181,11 @@ def load_any(
     if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
         method, config = load_method(folder)
         return method, config, folder
+    if (folder / "training.safetensors").is_file():
+        raise ModelMissing(
+            f"the training in {folder} has not finished an epoch, so it holds no model yet; go on with the same "
+            "command and --resume"
+        )
     if str(name) == "demo":
         raise ModelMissing("the demo model is not part of this installation; name another with --model")
     clip = load_clip(name, image_size, allow_download)

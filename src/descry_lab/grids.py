@@ -36,11 +36,13 @@ def answered(bench: Benchmark, probe: Probe, scores: np.ndarray, name: str = "",
 def shown(
     model: Model, bench: Benchmark, probe: int, name: str = "", most: int = 10, before: Benchmark | None = None
 ) -> list[Shown]:
-    """What a model finds for one probe; with `before`, first for the same person's probe there (the sketch alone)."""
+    """What a model finds for one probe; with `before`, first for the same sketch alone there."""
     asked = bench.probes[probe]
     rows = []
     if before:
-        first = next((p for p in before.probes if p.pid == asked.pid), None)
+        drawn = [p.value for p in asked.query.sketches]
+        own = [p for p in before.probes if p.pid == asked.pid]
+        first = next((p for p in own if [s.value for s in p.query.sketches] == drawn), next(iter(own), None))
         rows = shown(model, replace(before, probes=(first,)), 0, name, most) if first else []
     scores = scores_of(model, [asked], Embedded.of(model, bench))[0]
     return [*rows, answered(bench, asked, scores, name, most)]

@@ -19,14 +19,17 @@ from ..errors import DescryError, Locked, UsageError
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
   yes, no, don't know  answers the question asked
-  /like 3  /unlike 1 2 mark leads by their rank
+  /like 3  /unlike 1 2   marks leads by their rank
   /closest 4           of those shown, the most similar
-  /chips               the phrases searched for; /off 2, /flip 2, /drop 2 change one
+  /ask on|off          questions after every round
+  /chips               what is looked for
+  /off 2  /flip 2  /drop 2   switch a chip off, turn it round, take it away
   /why 1 2             why one lead stands above another
-  /sketch FILE         add a sketch; /image FILE adds a photograph of the person
-  /ask on|off          a question after every round
-  /undo /redo /go 3    other rounds; /tree shows all
-  /help /quit          the slash may be left out of commands without a number or file"""
+  /undo  /redo  /go 3  other rounds
+  /tree                all rounds
+  /sketch FILE         add a sketch
+  /image FILE          add a photograph of the person
+  /help  /quit"""
 ANSWERS = {
     **dict.fromkeys(("yes", "y", "yeah", "yep"), "yes"),
     **dict.fromkeys(("no", "n", "nope"), "no"),

@@ -156,9 +156,11 @@ def _model(
 ) -> tuple[list[Any], dict[str, Any]]:
     from ..data.leaks import load_leaks
     from ..evaluate import evaluate_all
+    from .starting import tell_unknown
 
     listed = load_leaks(leaks) if leaks else None
     model = machine.load(run, image_size)
+    tell_unknown(model.words, (p.value for b in benchmarks.values() for q in b.probes for p in q.query.wanted))
     found = evaluate_all(model, benchmarks, lambda line: print(line, file=sys.stderr, flush=True), listed)
     said = {
         "model": run,

@@ -26,16 +26,19 @@ def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterat
 def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
+    whole = Column(no_wrap=True)
+    rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # the note alone gives way in a narrow terminal
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+        TextColumn("{task.description}", table_column=whole),
+        BarColumn(bar_width=12),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn("{task.fields[note]}", table_column=rest),
     )
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(what, total=total, note="")
         begun, first = time.monotonic(), -1
 
@@ -46,6 +49,18 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
             bar.update(task, completed=done, total=total, note=f"{rate} {note}")
 
         yield tick
+
+
+def span(seconds: float) -> str:
+    """A time for people.
+
+    >>> span(42), span(95), span(9527)
+    ('42 s', '2 min', '2 h 39 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
 def _lines(what: str, total: int | None) -> Callable[..., None]:
@@ -59,7 +74,7 @@ def _lines(what: str, total: int | None) -> Callable[..., None]:
         if now - last < EVERY:
             return
         last, rate = now, (done - first) / max(1e-6, now - begun)
-        left = f", {(total - done) / max(1e-6, rate):.0f} s left" if total else ""
+        left = f", {span((total - done) / max(1e-6, rate))} left" if total else ""
         print(
             f"{what}: {done}{f'/{total}' if total else ''}, {rate:.1f}/s{left} {note}".rstrip(),
             file=sys.stderr,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,20 @@ def read_data(names: tuple[str, ...]) -> Dataset:
     if not 1 <= len(names) <= 2:
         raise UsageError("give --data FOLDER for a folder that describes itself, or --data NAME --data FOLDER")
     return validate(read(*names))
+
+
+def tell_unknown(words: Any, texts: Iterable[str]) -> None:
+    """Say on stderr which words of a data set's texts a vocabulary does not know; nothing where it knows all."""
+    texts = list(dict.fromkeys(t for t in texts if t))[:5000]
+    counts = Counter(word for text in texts for word in words.unknown(text))
+    if counts:
+        share = sum(bool(words.unknown(text)) for text in texts) / len(texts)
+        most = ", ".join(repr(word) for word, _ in counts.most_common(8))
+        print(
+            f"note: this model does not know {len(counts):,} words of these texts ({100 * share:.0f} % of the texts "
+            f"hold one), most often {most}",
+            file=sys.stderr,
+        )
 
 
 def start(

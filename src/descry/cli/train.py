@@ -81,7 +81,7 @@ def train(
     from ..studies.results import remember_training
     from ..train import Settings, Step
     from ..train import train as run
-    from .starting import read_data, start
+    from .starting import read_data, start, tell_unknown
 
     machine.settle()
     choose_device(machine.device, machine.precision)
@@ -100,6 +100,7 @@ def train(
         machine.seed,
         change(changes, machine),
     )
+    tell_unknown(made.words, (text for e in dataset.train for text in (e.caption, e.back_translation)))
     settings = Settings(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
         machine.threads, half, resume, checkpoint_gradients, cache_gradients, tensorboard,

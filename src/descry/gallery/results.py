@@ -184,7 +184,7 @@ TILE = (128, 256)
 
 def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None = None, columns: int = 5) -> Any:
     """A picture of (item, score) in rows, each with rank, score and id, under the line that says what they are."""
-    from PIL import Image, ImageDraw, ImageFont
+    from PIL import Image, ImageDraw, ImageFont, ImageOps
 
     from .. import images
     from ..errors import ImageRejected
@@ -198,8 +198,7 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
     for j, (item, score) in enumerate(leads):
         x, y = 8 + j % columns * (width + 8), 28 + j // columns * (height + label + 8)
         try:
-            picture = images.read(as_indexed(item))
-            picture.thumbnail(TILE)
+            picture = ImageOps.contain(images.read(as_indexed(item)), TILE)
             sheet.paste(picture, (x + (width - picture.width) // 2, y))
         except ImageRejected as error:
             draw.rectangle((x, y, x + width, y + height), outline="grey")
