@@ -18,7 +18,8 @@ from descry.drawing.sketch import draw_sketch
 from descry.embed import load
 from descry.errors import ImageRejected
 from descry.query import Query
-from descry.search import terms_of, unread
+from descry.ranking import Formula
+from descry.search import Term, fit, stack, terms_of, unit, unread
 from descry.sketching import STICKS, fit_to_ink
 
 OUTLINE = (
@@ -195,3 +196,30 @@ def test_the_command_says_what_was_done(tmp_path: Path, capsys: pytest.CaptureFi
     assert STICKS in capsys.readouterr().err
     assert main(["search", gallery, "--sketch", str(tmp_path / "stick.png"), "--as-drawn"]) == 0
     assert STICKS not in capsys.readouterr().err
+
+
+def test_a_sketch_that_comes_near_nobody_leaves_what_the_words_say() -> None:
+    """Beside words a drawing weighs as much as it comes near an item; alone it keeps its weight."""
+    rng = np.random.default_rng(0)
+    items = unit(rng.standard_normal((200, 16)))
+    words = Term("text", "a hat", 0.5, items[3])
+    near, far = Term("sketch", "s", 0.5, items[7]), Term("sketch", "s", 0.5, unit(rng.standard_normal(16)))
+
+    def fitted(terms: list[Term], decided: float) -> np.ndarray:
+        similarity = stack(terms) @ items.T
+        return fit(terms, similarity, Formula(decided=decided)).scores(similarity)
+
+    alone = fitted([words], 0.9)
+    np.testing.assert_allclose(fitted([near, words], 0.9), fitted([near, words], 0.0), atol=1e-5)
+    kept = [np.corrcoef(alone, fitted([far, words], decided))[0, 1] for decided in (0.0, 0.9, 1.5)]
+    assert kept[0] < kept[1] < kept[2]
+    np.testing.assert_allclose(fitted([far], 1.5), fitted([far], 0.0), atol=1e-5)
+    assert np.argmax(fitted([far, words], 1.5)) == 3
+
+
+def test_the_demo_model_has_the_number_and_keeps_it() -> None:
+    ranking = load("demo", "cpu").ranking
+    assert ranking.formula.decided == 0.6
+    assert type(ranking).from_json(ranking.to_json()).formula == ranking.formula
+    with pytest.raises(descry.DescryError, match="decided"):
+        Formula(decided=-1.0)

@@ -222,8 +222,10 @@ def terms_of(
     names = list(pictures)
     fitted = {name for plan in plans for name in plan.fitted}
 
+    fit_sketch: Any = getattr(model, "fit_sketch", None)
+
     def seen(name: str) -> Any:
-        return model.fit_sketch(pictures[name]).picture if name in fitted else pictures[name]
+        return fit_sketch(pictures[name]).picture if name in fitted else pictures[name]
 
     rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([seen(names[i]) for i in new]))
     texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))

@@ -5,6 +5,9 @@ Test: 1,000 people nobody trains on, two photographs each in the gallery (2,000)
 each, by the mixture below. Validation, for choosing weights: 500 other people in the same manner. Calibration: 4,000
 more, for thresholds with a stated rate, which need many. Training people are those below TRAIN_LIMIT of the same
 population; `check_training` refuses any other.
+
+Version 2 holds the same people, photographs and sentences, and draws three sketches in ten by lay people (the style
+"lay"). It stands beside version 1, which is the one meant where no version is named.
 """
 
 from __future__ import annotations
@@ -37,6 +40,11 @@ MIXTURE = Mixture(
     sketch_error=0.15,
     text_error=0.04,
 )
+MIXTURES: dict[int, Mixture] = {
+    BENCHMARK_VERSION: MIXTURE,
+    2: dataclasses.replace(MIXTURE, styles={"line": 0.25, "pencil": 0.2, "sparse": 0.25, "lay": 0.3}),
+}
+"""Version → how its queries are mixed."""
 PARTS: dict[str, tuple[int, int]] = {
     "test": (1_000_000, 1000),
     "val": (2_000_000, 500),
@@ -78,16 +86,19 @@ def write_part(
     identities: int | None = None,
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    version: int = BENCHMARK_VERSION,
 ) -> Path:
     """Write (or finish, or find) the folder of one part under root and return its path, which names version and
     size."""
+    if version not in MIXTURES:
+        raise UsageError(f"version {version} of the benchmark was asked for; allowed: {', '.join(map(str, MIXTURES))}")
     if part not in PARTS:
         raise UsageError(f"the benchmark has the parts {', '.join(PARTS)}; got {part!r}")
     first, full = PARTS[part]
     count = full if identities is None else identities
     if not 1 <= count <= full:
         raise UsageError(f"{count} people of the {part} part were asked for; allowed is 1 to {full}")
-    out = Path(root) / f"people-{part}-v{BENCHMARK_VERSION}-{count}"
+    out = Path(root) / f"people-{part}-v{version}-{count}"
     return write_people(
         out,
         count,
@@ -100,14 +111,14 @@ def write_part(
         first=first,
         processes=processes,
         progress=progress,
-        mixture=MIXTURE,
+        mixture=MIXTURES[version],
     )
 
 
-def fingerprints(folder: str | Path) -> dict[str, str | int]:
+def fingerprints(folder: str | Path, version: int = BENCHMARK_VERSION) -> dict[str, str | int]:
     """What the manifest holds of one part: hash of the records and words, hash of the pixels, versions."""
     return {
-        "benchmark": BENCHMARK_VERSION,
+        "benchmark": version,
         "generator": GENERATOR_VERSION,
         "pillow": PIL.__version__,
         "records": digest_records(folder),
@@ -115,13 +126,13 @@ def fingerprints(folder: str | Path) -> dict[str, str | int]:
     }
 
 
-def check(folder: str | Path, part: str, pixels: bool = True) -> None:
+def check(folder: str | Path, part: str, pixels: bool = True, version: int = BENCHMARK_VERSION) -> None:
     """DataError unless a folder is the one that was frozen: a whole part, or its first SLICE people.
 
     The pixels are compared only under the Pillow release they were drawn with; another release may round differently,
     and the records, which do not depend on it, still have to agree. A folder of any other size passes unchecked.
     """
-    expected = manifest().get(_name(part, int(Path(folder).name.rpartition("-")[2])))
+    expected = manifest().get(_name(part, int(Path(folder).name.rpartition("-")[2]), version))
     if expected is None:
         return
     found = {"records": digest_records(folder)}
@@ -130,14 +141,15 @@ def check(folder: str | Path, part: str, pixels: bool = True) -> None:
     for what, value in found.items():
         if value != expected[what]:
             raise DataError(
-                f"{folder} is not benchmark version {BENCHMARK_VERSION} ({part}): its {what} differ from the frozen "
+                f"{folder} is not benchmark version {version} ({part}): its {what} differ from the frozen "
                 "ones; remove the folder and write it again; if they still differ, the generator was changed without "
                 "a new version"
             )
 
 
-def _name(part: str, identities: int) -> str:
-    return part if identities == PARTS[part][1] else f"{part}-{identities}"
+def _name(part: str, identities: int, version: int) -> str:
+    name = part if version == BENCHMARK_VERSION else f"{part}-v{version}"
+    return name if identities == PARTS[part][1] else f"{name}-{identities}"
 
 
 def benchmark(
@@ -147,6 +159,7 @@ def benchmark(
     processes: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     pixels: bool = True,
+    version: int = BENCHMARK_VERSION,
 ) -> Dataset:
     """The frozen benchmark as a data set: `.test` (`.val` for other parts) holds "text", "sketch", "sketch+text", ….
 
@@ -154,9 +167,9 @@ def benchmark(
     quick slice whose numbers are not the benchmark's; of slices only the one of SLICE people is checked. pixels=False
     leaves out the slower half of the check.
     """
-    folder = write_part(root, part, identities, processes, progress)
-    check(folder, part, pixels)
-    return dataclasses.replace(read_people(folder), name=f"people-{part}-v{BENCHMARK_VERSION}")
+    folder = write_part(root, part, identities, processes, progress, version)
+    check(folder, part, pixels, version)
+    return dataclasses.replace(read_people(folder), name=f"people-{part}-v{version}")
 
 
 def records_of(root: str | Path, identities: int | None = None, part: str = "test") -> dict[int, Person]:

@@ -31,6 +31,7 @@ def people(
     first: int = 0,
     processes: int | None = None,
     benchmark: Literal["none", "test", "val", "calibration"] = "none",
+    benchmark_version: int = 1,
     oracle: bool = False,
     train: Path | None = None,
     videos: float = 0.0,
@@ -56,6 +57,7 @@ def people(
         processes: how many draw at once; one per core when left out.
         benchmark: write and check the frozen benchmark instead: its test part (1,000 people), its val part (500), or
             its calibration part (4,000).
+        benchmark_version: of the frozen benchmark: 1, or 2, in which three sketches in ten are drawn by lay people.
         oracle: with --benchmark, also print R@1 of rankers that use no learned model of people.
         train: with --oracle, a folder of synthetic training people, for the linear baseline.
         videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people
@@ -66,7 +68,7 @@ def people(
     if videos:
         return _videos(out, videos, identities, seed, world, first, json_, quiet)
     if benchmark != "none":
-        return _benchmark(out, benchmark, oracle, train, processes, json_, quiet)
+        return _benchmark(out, benchmark, benchmark_version, oracle, train, processes, json_, quiet)
     from .folder import write_people
 
     held_out = {"val": identities // 10 if val is None else val, "test": identities // 10 if test is None else test}
@@ -111,23 +113,34 @@ def _videos(
 
 
 def _benchmark(
-    out: Path, part: str, oracle: bool, train: Path | None, processes: int | None, json_: bool, quiet: bool
+    out: Path,
+    part: str,
+    version: int,
+    oracle: bool,
+    train: Path | None,
+    processes: int | None,
+    json_: bool,
+    quiet: bool,
 ) -> int:
+    from descry.errors import UsageError
+
     from .benchmark import BENCHMARK_VERSION, PARTS, baseline_table, check, write_part
     from .read import read_people
 
+    if oracle and version != BENCHMARK_VERSION:
+        raise UsageError(f"--oracle measures benchmark version {BENCHMARK_VERSION}; version {version} was asked for")
     count = PARTS[part][1]
     with progress("drawing the benchmark", count, quiet or json_) as tick:
-        folder = write_part(out, part, processes=processes, progress=tick)
-    check(folder, part)
+        folder = write_part(out, part, processes=processes, progress=tick, version=version)
+    check(folder, part, version=version)
     table = {}
     if oracle:
         table = baseline_table(out, count, part, train=read_people(train) if train else None)
     if json_:
-        found = {"folder": str(folder), "version": BENCHMARK_VERSION, "people": count, "r1": table, "note": NOTE}
+        found = {"folder": str(folder), "version": version, "people": count, "r1": table, "note": NOTE}
         print(json.dumps(found, indent=2))
         return 0
-    print(f"benchmark version {BENCHMARK_VERSION}, {part}: {count:,} people in {folder}, as frozen. {NOTE}")
+    print(f"benchmark version {version}, {part}: {count:,} people in {folder}, as frozen. {NOTE}")
     for ranker, row in table.items():
         print(f"  {ranker:<18} R@1  " + "   ".join(f"{kind} {value:.1f}" for kind, value in row.items()))
     return 0

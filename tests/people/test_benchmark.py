@@ -53,10 +53,23 @@ def test_a_changed_sentence_or_pixel_is_refused(root: Path, tmp_path: Path) -> N
 
 def test_the_manifest_belongs_to_this_version() -> None:
     for name, row in B.manifest().items():
-        assert (row["benchmark"], row["generator"]) == (B.BENCHMARK_VERSION, GENERATOR_VERSION), name
+        version = 2 if "-v2" in name else B.BENCHMARK_VERSION
+        assert (row["benchmark"], row["generator"]) == (version, GENERATOR_VERSION), name
     assert {name: B.manifest()[name]["people"] for name in B.PARTS} == {"test": 1000, "val": 500, "calibration": 4000}
     assert Mixture() == B.MIXTURE
     assert B.MIXTURE.sketch_error > 0
+
+
+def test_version_2_asks_for_the_same_people_with_lay_drawings_too(root: Path) -> None:
+    one, two = (B.benchmark(root, B.SLICE, processes=1, version=v) for v in (1, 2))  # raises if a hash differs
+    for kind in ("text", "photo"):
+        pairs = zip(one.test[kind].probes, two.test[kind].probes, strict=True)
+        assert all((a.pid, a.group, a.attributes) == (b.pid, b.group, b.attributes) for a, b in pairs)
+    styles = [p.group for p in two.test["sketch"].probes]
+    assert 0.1 < styles.count("lay") / len(styles) < 0.5
+    assert "lay" not in [p.group for p in one.test["sketch"].probes]
+    with pytest.raises(UsageError, match="allowed: 1, 2"):
+        B.write_part(root, "test", B.SLICE, version=3)
 
 
 def test_parts_and_training_people_are_disjoint() -> None:
