@@ -68,7 +68,7 @@ def search(
         sheet: also write a contact sheet to this picture.
         copy_to: also copy the pictures shown to this folder.
     """
-    from ..gallery import Gallery
+    from ..gallery.gallery import Gallery
     from ..gallery.results import check_picture
     from ..query import Filters, Query
     from ..search import told, understood, unread
@@ -79,10 +79,10 @@ def search(
     if sheet:
         check_picture(sheet)
     machine.settle()
-    filters = Filters(camera, moment(since, "--since"), moment(until, "--until", end=True), path)
-    query = Query(
-        _files(sketch), _files(image), (*words, *text), not_, like, unlike, closest, filters, verbatim, as_drawn
-    )
+    first = moment(since, "--since") if since else None
+    filters = Filters(camera, first, moment(until, "--until", end=True) if until else None, path)
+    sketch, image = (tuple(str(Path(name).expanduser()) if name else name for name in n) for n in (sketch, image))
+    query = Query(sketch, image, (*words, *text), not_, like, unlike, closest, filters, verbatim, as_drawn)
     with Gallery.open(gallery, model or None, machine.load) as opened:
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None)
@@ -100,7 +100,3 @@ def search(
     if copy_to:
         results.copy_pictures(copy_to, found)
     return 0
-
-
-def _files(names: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(Path(name).expanduser()) if name else name for name in names)
