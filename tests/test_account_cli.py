@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -42,7 +43,7 @@ def told(capsys, *args: object, status: int = 0) -> dict:
 
 
 def lines(place: Path) -> list[dict]:
-    return [json.loads(raw) for raw in Audit(place).path.read_text().splitlines()]
+    return [json.loads(raw) for raw in Audit(place).read().decode().splitlines()]
 
 
 def test_nothing_is_exported_into_the_gallery_or_to_nowhere(place, tmp_path, capsys) -> None:
@@ -62,7 +63,7 @@ def test_changes_of_a_whole_gallery_leave_their_line(place, tmp_path, capsys) ->
     moved, merged = lines(place)[-1], lines(tmp_path / "merged")
     assert (moved["what"], moved["of"], moved["moved"], moved["gallery"]["items"]) == ("index", "relocate", 12, 12)
     assert [(r["what"], r["of"], r["parts"], r["gallery"]["items"]) for r in merged] == [("index", "merge", 1, 12)]
-    assert str(tmp_path) not in Audit(place).path.read_text()
+    assert str(tmp_path) not in Audit(place).read().decode()
 
 
 def test_each_command_leaves_its_line(place, tmp_path, capsys, run) -> None:
@@ -84,7 +85,7 @@ def test_each_command_leaves_its_line(place, tmp_path, capsys, run) -> None:
     assert alone["shown"] == 12
     assert alone["model"] == first["model"]
     assert alone["gallery"] == asked["gallery"] == first["gallery"]["snapshot"], "it says what was searched among"
-    whole = Audit(place).path.read_bytes()
+    whole = Audit(place).read()
     for text in (b"red top", b"blue", b"north", b"crops", b".png"):
         assert text not in whole
 
@@ -142,24 +143,32 @@ def test_the_account_is_verified_and_exported(place, tmp_path, capsys) -> None:
     assert row["lines"] == 3
     assert told(capsys, "audit", "verify", tmp_path / "account.jsonl", "--head", row["audit_head"])["ok"]
     assert row["audit_head"] in said(capsys, "audit", "verify", place, "--head", row["audit_head"])
-    path = Audit(place).path
-    whole = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(whole[:-1]))
-    assert told(capsys, "audit", "verify", place)["ok"]
-    found = told(capsys, "audit", "verify", place, "--head", row["audit_head"], status=5)["faults"]
+    copy = tmp_path / "account.jsonl"
+    whole = copy.read_bytes().splitlines(keepends=True)
+    copy.write_bytes(b"".join(whole[:-1]))
+    assert told(capsys, "audit", "verify", copy)["ok"]
+    found = told(capsys, "audit", "verify", copy, "--head", row["audit_head"], status=5)["faults"]
     assert [f["line"] for f in found] == [3]
-    path.write_bytes(whole[0].replace(b'"added":12', b'"added":13') + b"".join(whole[1:]))
+    copy.write_bytes(whole[0].replace(b'"added":12', b'"added":13') + b"".join(whole[1:]))
+    assert "line 1 was changed" in said(capsys, "audit", "verify", copy, status=5)
+    with sqlite3.connect(place / "gallery.db") as db:
+        db.execute("DELETE FROM account WHERE number = 3")
+    db.close()
+    assert [f["line"] for f in told(capsys, "audit", "verify", place, status=5)["faults"]] == [3]
+    with sqlite3.connect(place / "gallery.db") as db:
+        db.execute("UPDATE account SET line = ? WHERE number = 1", (whole[0].replace(b'"added":12', b'"added":13'),))
+    db.close()
     assert "line 1 was changed" in said(capsys, "audit", "verify", place, status=5)
     assert "neither a gallery" in said(capsys, "audit", "verify", tmp_path, status=2)
 
 
 def test_purge_says_what_would_go_and_then_removes_it(place, tmp_path, capsys) -> None:
     said(capsys, "finding", "north gate", "--gallery", place, "--item", 3)
-    before = Audit(place).path.read_bytes()
+    before = Audit(place).read()
     plan = told(capsys, "purge", place, "--inquiry", "north gate", "--item", 3, "--item", 4, "--dry-run")
     assert (plan["inquiries"], plan["item_ids"], plan["findings"]) == (["north gate"], [3, 4], 1)
     assert "would remove 2 items" in said(capsys, "purge", place, "--item", 3, "--item", 4, "--dry-run")
-    assert Audit(place).path.read_bytes() == before
+    assert Audit(place).read() == before
     done = told(capsys, "purge", place, "--inquiry", "north gate", "--item", 3, "--item", 4)
     assert (done["inquiries"], done["items"], done["findings"], done["still_on_disk"]) == (1, 2, 1, 2)
     assert done["head"] == Audit(place).head()
@@ -176,13 +185,13 @@ def test_purge_says_what_would_go_and_then_removes_it(place, tmp_path, capsys) -
 
 def test_an_interrupted_purge_is_mentioned_and_finished(place, tmp_path, capsys, monkeypatch) -> None:
     from descry.errors import DescryError
-    from descry.interact import erasing
+    from descry.gallery.database import Database
 
     def fail(*args: object) -> None:
         raise DescryError("the disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(erasing, "scrub", fail)
+        patch.setattr(Database, "scrub", fail)
         assert "the disk is full" in said(capsys, "purge", place, "--inquiry", "north gate", status=1)
     assert "a purge was interrupted" in said(capsys, "finding", "north gate", "--gallery", place, status=2)
     assert told(capsys, "purge", place)["inquiries"] == 1
@@ -191,7 +200,7 @@ def test_an_interrupted_purge_is_mentioned_and_finished(place, tmp_path, capsys,
 
 def test_what_is_deleted_from_a_gallery_is_purged(place, tmp_path, capsys) -> None:
     said(capsys, "finding", "north gate", "--gallery", place, "--item", 3)
-    assert "removed 1 items" in said(capsys, "gallery", "delete", place, "--item", 3)
+    assert "removed 1 item;" in said(capsys, "gallery", "delete", place, "--item", 3)
     assert told(capsys, "finding", "north gate", "--gallery", place) == []
     assert lines(place)[-1]["what"] == "purge"
     said(capsys, "gallery", "delete", place, "--everything", "--confirm", place.name)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import random
+import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +16,7 @@ import pytest
 from descry import audit
 from descry.audit import FIRST, Audit, commitment
 from descry.errors import DescryError, Locked, UsageError
-from descry.gallery import files
+from descry.gallery.database import NAME, Database
 
 LINES = 10_000
 
@@ -24,20 +24,20 @@ LINES = 10_000
 @pytest.fixture(scope="module")
 def written(tmp_path_factory) -> list[bytes]:
     """Ten thousand lines, written as the real ones are but for waiting on the disk."""
-    account = Audit(tmp_path_factory.mktemp("account"))
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(files, "os_fsync", lambda fd: None)
+    database = Database(tmp_path_factory.mktemp("account"), create=True)
+    account = Audit(database)
+    with database.writing():
         for i in range(LINES):
             account.append("search", inquiry=f"{i % 7:032x}", round=i, shown=50)
     assert account.verify().to_json() == {
         "lines": LINES, "head": account.head(), "ok": True, "torn": False, "faults": []
     }  # fmt: skip
-    return account.path.read_bytes().splitlines(keepends=True)
+    return account.read().splitlines(keepends=True)
 
 
 def judged(folder: Path, lines: list[bytes], head: str = "") -> audit.Verdict:
     (folder / audit.FILE).write_bytes(b"".join(lines))
-    return Audit(folder).verify(head)
+    return Audit(folder / audit.FILE).verify(head)
 
 
 def sealed(line: bytes, **changes: object) -> bytes:
@@ -58,7 +58,7 @@ def test_any_changed_bit_of_a_line_is_found_at_that_line(tmp_path) -> None:
     account = Audit(tmp_path)
     for i in range(4):
         account.append("search", inquiry=f"{i:032x}", round=i, shown=50)
-    lines = account.path.read_bytes().splitlines(keepends=True)
+    lines = account.read().splitlines(keepends=True)
     for at in (0, 1, 3):
         for position in range(len(lines[at])):
             for bit in (0, 3, 5, 7):
@@ -82,13 +82,45 @@ def test_a_line_whose_end_was_changed_is_not_dropped_by_the_next_writer(tmp_path
     account = Audit(tmp_path)
     for _ in range(3):
         account.append("search")
-    whole = account.path.read_bytes()
-    account.path.write_bytes(whole[:-1] + b" ")
+    whole = account.read()
+    stored(tmp_path, 3, account.read().splitlines()[2] + b" ")
     assert [f.line for f in account.verify().faults] == [3]
     account.append("search")
-    assert account.path.read_bytes().startswith(whole[:-1])
+    assert account.read().startswith(whole[:-1])
     assert [f.line for f in account.verify().faults] == [3]
     assert account.verify().lines == 4
+
+
+def stored(folder: Path, number: int, line: bytes | None) -> None:
+    """Put another line in the place of one, or none, behind the gallery's back."""
+    with sqlite3.connect(folder / NAME) as db:
+        if line is None:
+            db.execute("DELETE FROM account WHERE number = ?", (number,))
+        else:
+            db.execute("UPDATE account SET line = ? WHERE number = ?", (line, number))
+    db.close()
+
+
+@pytest.mark.parametrize("cut", [1, 2, 5])
+def test_lines_cut_from_the_end_or_all_of_them_are_noticed_without_a_head(tmp_path, cut: int) -> None:
+    account = Audit(tmp_path)
+    for _ in range(5):
+        account.append("search")
+    for number in range(6 - cut, 6):
+        stored(tmp_path, number, None)
+    faults = account.verify().faults
+    assert [f.line for f in faults] == [6 - cut]
+    assert "counts 5 lines" in faults[0].what
+    account.append("search")
+    assert account.verify().faults, "a later line hides nothing"
+
+
+def test_a_last_line_sealed_anew_is_noticed_without_a_head(tmp_path) -> None:
+    account = Audit(tmp_path)
+    for _ in range(3):
+        account.append("search")
+    stored(tmp_path, 3, sealed(account.read().splitlines()[2], shown=7))
+    assert [f.line for f in account.verify().faults] == [3]
 
 
 def test_a_change_sealed_anew_is_found_at_the_line_after_it(written, tmp_path) -> None:
@@ -149,53 +181,56 @@ def test_a_history_written_anew_is_found_by_the_exported_head(written, tmp_path)
     assert [f.line for f in judged(tmp_path, lines, f"50:{json.loads(written[49])['hash']}").faults] == [50]
 
 
-def test_a_torn_line_is_dropped_by_the_next_writer_who_says_so(tmp_path) -> None:
-    account = Audit(tmp_path)
-    first = account.append("index", items=3)
+def test_the_cut_line_at_the_end_of_an_exported_file_is_no_change_of_a_line(written, tmp_path) -> None:
     for rest in (b'{"n":2,"at":"2026', b"x" * 200_000):
-        with open(account.path, "ab") as file:
-            file.write(rest)
-        verdict = account.verify()
+        verdict = judged(tmp_path, [*written[:9], rest])
         assert verdict.ok
         assert verdict.torn
-        assert verdict.lines == first.number
-        first = account.append("search")
-        verdict = account.verify()
-        assert verdict.ok
-        assert not verdict.torn
-        mended = json.loads(account.path.read_bytes().splitlines()[-2])
-        assert (mended["what"], mended["bytes"]) == ("mended", len(rest))
+        assert verdict.lines == 9
+
+
+def test_a_line_is_taken_back_with_the_act_it_is_about(tmp_path) -> None:
+    database = Database(tmp_path, create=True)
+    account = Audit(database)
+    head = account.append("index", items=3).head
+
+    def act() -> None:
+        with database.writing():
+            account.append("search")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        act()
+    assert account.head() == head
+    assert account.append("search").number == 2
+    assert account.verify().ok
+    database.close()
 
 
 def test_lines_go_on_behind_a_damaged_one(tmp_path) -> None:
     account = Audit(tmp_path)
     for _ in range(3):
         account.append("search")
-    lines = account.path.read_bytes().splitlines(keepends=True)
-    account.path.write_bytes(b"".join([*lines[:2], b"rubbish\n"]))
+    stored(tmp_path, 3, b"rubbish\n")
     account.append("search")
     account.append("search")
     assert [f.line for f in account.verify().faults] == [3]
 
 
-@pytest.mark.parametrize("failing", ["os_write", "os_fsync"])
-def test_a_full_disk_is_said_and_leaves_the_account_whole(tmp_path, monkeypatch, failing: str) -> None:
-    account = Audit(tmp_path)
-    head = account.append("index").head
-
-    def fail(*args: object) -> int:
-        if failing == "os_write":
-            os.write(args[0], bytes(args[1])[:5])
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files, failing, fail)
-    with pytest.raises(DescryError, match="nothing was done; free space"):
-        account.append("search")
-    monkeypatch.undo()
+def test_a_full_disk_is_said_and_leaves_the_account_whole(tmp_path) -> None:
+    database = Database(tmp_path, create=True)
+    account = Audit(database)
+    head, connection = account.append("index").head, database.connection()
+    pages = connection.execute("PRAGMA page_count").fetchone()[0]
+    connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(DescryError, match=r"is full.* Free space"):
+        account.append("search", inquiry="x" * 9000)
+    connection.execute("PRAGMA max_page_count = 1000000")
     assert account.verify().ok
     assert account.head() == head
     account.append("search")
     assert account.verify().lines == 2
+    database.close()
 
 
 def test_writers_wait_for_each_other(tmp_path) -> None:
@@ -233,11 +268,15 @@ def test_what_was_acknowledged_is_there_after_writers_were_killed(tmp_path) -> N
     assert all(account.verify(head).ok for head in heads[:: max(1, len(heads) // 50)])
 
 
-def test_a_writer_that_never_ends_is_named(tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(audit, "PATIENCE", 0.01)
-    account = Audit(tmp_path)
-    with account._alone(), pytest.raises(Locked, match="held by another process"):
-        Audit(tmp_path).append("search")
+def test_a_writer_that_never_ends_is_named(tmp_path) -> None:
+    database = Database(tmp_path, create=True)
+    database.connection().execute("PRAGMA busy_timeout = 10")
+    holder = sqlite3.connect(tmp_path / NAME, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Locked, match="busy in another process"):
+        Audit(database).append("search")
+    holder.close()
+    database.close()
 
 
 def test_what_is_given_wrongly_is_refused(tmp_path) -> None:
@@ -289,8 +328,8 @@ def test_commitments_tell_nothing_without_the_key() -> None:
 def test_a_line_that_was_sealed_with_an_odd_content_is_a_fault_and_blocks_nothing(tmp_path, body: bytes) -> None:
     account = Audit(tmp_path)
     account.append("index", items=1)
-    with open(account.path, "ab") as file:
-        file.write(body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
+    account.append("search")
+    stored(tmp_path, 2, body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
     assert [fault.line for fault in account.verify().faults][:1] == [2]
     assert account.append("search", inquiry="").number == 3
     assert account.append("search", inquiry="").number == 4

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import descry.interact.absence as absence
+from descry.audit import Audit
 from descry.cli import main
 from descry.cli.inquiry import opened
 from descry.embed import load
@@ -280,8 +281,7 @@ def test_compose_keep_changes_only_the_composition(benches, root, tmp_path, caps
 
 def lines(folder: Path) -> list[dict]:
     """What the account says."""
-    file = folder / "audit.jsonl"
-    return [json.loads(line) for line in file.read_text("utf-8").splitlines()] if file.exists() else []
+    return [json.loads(line) for line in Audit(folder).read().splitlines()]
 
 
 def test_every_act_adds_one_line_to_the_account_whoever_calls(model, folder, tmp_path, capsys) -> None:

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import re
+import sqlite3
 import sys
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -24,7 +25,7 @@ from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
 from descry import report
 from descry.audit import Audit, commitment
 from descry.errors import DescryError, UsageError
-from descry.gallery import Gallery, files
+from descry.gallery import Gallery
 from descry.gallery.sources import Sources
 from descry.interact.account import canonical
 from descry.interact.findings import Finding
@@ -362,7 +363,7 @@ def test_cells_keep_what_they_say() -> None:
 def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch) -> None:
     gallery, store = account
     exported = report.export(gallery, store, NAME, "csv", redact_paths=True)
-    last = json.loads(Audit(made).path.read_bytes().splitlines()[-1])
+    last = json.loads(Audit(made).read().splitlines()[-1])
     assert exported.head == Audit(made).head() == f"{last['n']}:{last['hash']}"
     assert (last["what"], last["format"], last["redact_paths"]) == ("export", "csv", True)
     assert last["file"] == commitment(store.key(NAME), "report", exported.data)
@@ -371,10 +372,10 @@ def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch)
     assert Audit(made).verify(exported.head).lines == lines
 
     def fail(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr(files, "os_write", fail)
-    with pytest.raises(DescryError, match="nothing was done"):
+    monkeypatch.setattr("descry.audit.sealed", fail)
+    with pytest.raises(DescryError, match="is full; what was committed before is kept"):
         report.export(gallery, store, NAME, "html")
 
 

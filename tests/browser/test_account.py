@@ -222,7 +222,7 @@ def test_findings_and_the_report_without_a_pointer(page):
 
 def test_a_purge_that_was_interrupted_is_finished_from_the_page(page, tab, live, monkeypatch):
     from descry import purge
-    from descry.interact import erasing
+    from descry.gallery.database import Database
 
     say(page, "zebra umbrella")
 
@@ -230,7 +230,7 @@ def test_a_purge_that_was_interrupted_is_finished_from_the_page(page, tab, live,
         raise OSError("the disk went away")
 
     with monkeypatch.context() as patch:
-        patch.setattr(erasing, "scrub", dies)
+        patch.setattr(Database, "scrub", dies)
         page.click("[aria-label='Purge this inquiry']")
         page.click("dialog.purging button.danger")
         page.wait_for_function("() => document.querySelector('dialog.purging .warn').textContent")

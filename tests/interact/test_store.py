@@ -3,16 +3,17 @@ that is locked or full is not called damaged."""
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from descry.errors import DataError, DescryError, Locked, UsageError
-from descry.gallery import files
+from descry import audit
+from descry.errors import DescryError, IndexCorrupt, Locked, UsageError
+from descry.gallery.database import NAME as NAME_OF_FILE
 from descry.interact import erasing
-from descry.interact import file as inquiries
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
@@ -102,15 +103,15 @@ def test_a_search_without_its_line_in_the_account_is_in_no_memory_either(
     before = everything(session)
 
     def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os_write", full)
+        patch.setattr(audit, "sealed", full)
         for _ in range(2):
-            with pytest.raises(DescryError, match="nothing was done"):
+            with pytest.raises(DescryError, match="is full; what was committed before is kept"):
                 session.ask(Query(wanted="hat"))
         if begun:
-            with pytest.raises(DescryError, match="nothing was done"):
+            with pytest.raises(DescryError, match="is full; what was committed before is kept"):
                 session.mark(like=[10])
     assert everything(session) == before
     made = session.ask(Query(wanted="coat"))
@@ -132,18 +133,19 @@ def test_a_search_elsewhere_in_the_tree_that_fails_leaves_the_place_alone(sessio
 # ---------------------------------------------------------------------- locked, full, damaged
 
 
-def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr(inquiries, "PATIENCE", 0.01)
+def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path) -> None:
     store._db.execute("PRAGMA busy_timeout = 10")
-    holder = sqlite3.connect(tmp_path / inquiries.FILE, isolation_level=None)
+    holder = sqlite3.connect(tmp_path / NAME_OF_FILE, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     reads = [store.names, lambda: store.load(NAME), lambda: store.about(NAME), lambda: store.findings(NAME)]
-    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: store.picture("0" * 64)]
-    reads += [lambda: erasing.pictures(store), lambda: erasing.days_before(store, "2027-01-01")]
-    reads += [lambda: erasing.rounds_with(store, ()), lambda: erasing.findings_on(store, (), ())]
+    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: erasing.pictures(store)]
+    reads += [lambda: erasing.days_before(store, "2027-01-01"), lambda: erasing.rounds_with(store, ())]
+    reads += [lambda: erasing.findings_on(store, (), ()), lambda: InquiryStore(tmp_path).close()]
+    for act in reads:
+        act()  # whoever reads is not kept waiting by a writer
     writes = [lambda: session.refine("hat"), lambda: store.delete(NAME), lambda: store.keep_until(NAME, None)]
-    writes += [lambda: store.unfind(NAME, 1), lambda: erasing.scrub(store), store.key_of_day]
-    for act in (lambda: InquiryStore(tmp_path), *reads, *writes):
+    writes += [lambda: store.unfind(NAME, 1), store.database.scrub, store.key_of_day]
+    for act in writes:
         with pytest.raises(Locked) as refused:
             act()
         assert "move it away" not in str(refused.value)
@@ -152,16 +154,15 @@ def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path, m
     assert store.names() == [NAME]
 
 
-def test_a_reader_that_blocks_the_commit_blocks_nothing_after_it(session, store, tmp_path) -> None:
+def test_a_reader_blocks_no_commit(session, store, tmp_path) -> None:
     store._db.execute("PRAGMA busy_timeout = 10")
-    reader = sqlite3.connect(tmp_path / inquiries.FILE, isolation_level=None)
+    reader = sqlite3.connect(tmp_path / NAME_OF_FILE, isolation_level=None)
     reader.execute("BEGIN")
     reader.execute("SELECT * FROM rounds").fetchone()
-    with pytest.raises(Locked, match="busy in another process"):
-        session.refine("hat")
-    reader.close()
     assert session.refine("hat").number == 2
-    assert sorted(store.load(NAME).rounds) == [1, 2]
+    reader.close()
+    assert session.refine("bag").number == 3
+    assert sorted(store.load(NAME).rounds) == [1, 2, 3]
 
 
 def test_a_full_disk_is_called_full_and_what_was_kept_stays(session, store) -> None:
@@ -175,23 +176,17 @@ def test_a_full_disk_is_called_full_and_what_was_kept_stays(session, store) -> N
     assert sorted(store.load(NAME).rounds) == [1, 2]
 
 
-def test_only_what_is_no_database_is_to_be_moved_away(store, session, tmp_path) -> None:
-    text = tmp_path / "text.db"
-    text.write_bytes(b"this is a text file, and not a small one " * 100)
-    with pytest.raises(DataError, match=r"not a file of inquiries .*move it away and begin anew"):
-        InquiryStore(text)
-    foreign = tmp_path / "foreign.db"
-    with sqlite3.connect(foreign) as db:
-        db.execute("PRAGMA user_version = 1")
-    db.close()
-    spoilt = tmp_path / "spoilt.db"
-    whole = (tmp_path / inquiries.FILE).read_bytes()
-    spoilt.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
-    for path in (foreign, spoilt):
-        with pytest.raises(DataError, match="restore") as refused:
-            InquiryStore(path).names()
-        assert "move it away" not in str(refused.value)
-    with pytest.raises(DescryError, match="unable to open") as refused:
-        InquiryStore(tmp_path / "nowhere" / inquiries.FILE)
-    assert not isinstance(refused.value, DataError)
+def test_what_is_no_database_or_a_damaged_one_is_said_and_left_alone(store, session, tmp_path) -> None:
+    whole = (tmp_path / NAME_OF_FILE).read_bytes()
+    text = b"this is a text file, and not a small one " * 100
+    for name, data in (("text", text), ("foreign", b""), ("spoilt", whole[:4096] + b"\xff" * (len(whole) - 4096))):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / NAME_OF_FILE).write_bytes(data)
+        shutil.copy(tmp_path / "head", folder)
+        with pytest.raises(IndexCorrupt, match="restore"):
+            InquiryStore(folder).names()
+        assert (folder / NAME_OF_FILE).read_bytes() == data or not data
+    with pytest.raises((DescryError, OSError)):
+        InquiryStore(tmp_path / "nowhere" / "deeper")
     assert store.names() == [NAME]

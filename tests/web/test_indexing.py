@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from descry.audit import Audit
 from descry.errors import DataError, UsageError
 from descry.gallery.sources import Sources
 from descry.web.folders import Folders
@@ -370,7 +371,7 @@ def test_every_run_that_writes_has_a_line_in_the_account(indexer, export, monkey
     for _ in range(10):
         gate.turn.release()
     ended(client, job)
-    lines = [json.loads(line) for line in (server.gallery.path / "audit.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in Audit(server.gallery.path).read().splitlines()]
     assert [line["what"] for line in lines].count("index") == 3, "the gallery's first run, and two of the page"
     assert client.get("/api/v1/audit").json()["ok"]
 

@@ -282,6 +282,8 @@ def test_what_a_command_writes_is_the_owners_alone(folder, tmp_path, monkeypatch
         assert cli.main(["audit", "export", str(folder), "--out", f"{out}/account.jsonl"]) == 0
     finally:
         assert os.umask(before) == 0
-    made = [p for p in (*out.rglob("*"), folder / "inquiries.db", folder / "audit.jsonl") if p.exists()]
+    made = [
+        p for p in (*out.rglob("*"), folder / "gallery.db", folder / "head", folder / "vectors.cache") if p.exists()
+    ]
     assert len(made) > 6
     assert not [p.name for p in made if p.stat().st_mode & 0o077]

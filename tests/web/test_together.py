@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 
 import pytest
 
-from descry.gallery import files
+from descry import audit
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
@@ -94,12 +95,12 @@ def test_a_search_the_account_has_no_room_for_is_nowhere(client, inquiry, elsewh
     before, item = tree(client, inquiry), second["results"]["leads"][3]["item"]["id"]
 
     def full(*args: object) -> None:
-        raise OSError(28, "No space left on device")
+        raise sqlite3.OperationalError("database or disk is full")
 
     coat = {"phrases": [{"text": "coat"}]}
     question = client.get(f"{base}/question").json()["question"]["key"]
     with monkeypatch.context() as patch:
-        patch.setattr(files, "os_write", full)
+        patch.setattr(audit, "sealed", full)
         for body in (coat, coat | {"replace": 2}, coat | {"parent": 1}):
             assert client.post(f"{base}/rounds", json=body).status_code == 500
         assert client.put(f"{base}/marks/{item}", json={"mark": "like"}).status_code == 500

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,6 @@ from ..errors import UsageError
 FIRST = "0" * 64
 LIMIT = 1 << 53
 """Numbers of lines stay below it."""
-_BLOCK = 1 << 16
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
 _SEAL_BYTES = len(b',"hash":""}\n') + 64
 _UNENDED = re.compile(rb',"hash":"[0-9a-f]{64}"}[^\n]\Z')
@@ -88,7 +86,7 @@ class Chain:
             )
         elif number < self._number:
             self._fault(f"bears number {number} where {self._number} should stand: it was moved, or stands here twice")
-        elif before not in self._before:
+        elif before not in self._before and not self._adrift:  # behind a changed line, what it said before is not known
             self._fault("does not continue the line before it: one of the two was replaced")
         self._number, self._before, self._adrift = number + 1, {stored}, False
 
@@ -126,32 +124,6 @@ def _read(raw: bytes) -> tuple[int, str, str | None, str]:
 def spoilt_end(tail: bytes) -> bool:
     """Whether these bytes are a whole line but for its end of line, which was changed: no write was torn there."""
     return _UNENDED.search(tail) is not None
-
-
-def last_line(fd: int) -> tuple[Line, int, int]:
-    """The last whole line, where it ends, and how many bytes of a torn one stand behind it."""
-    size = os.lseek(fd, 0, os.SEEK_END)
-    tail, start = b"", size
-    while start and tail.count(b"\n") < 2:
-        start, stop = max(0, start - _BLOCK), start
-        os.lseek(fd, start, os.SEEK_SET)
-        tail = os.read(fd, stop - start) + tail
-    if spoilt_end(tail):  # `verify` will say so; it is not taken for a torn line, which may be dropped
-        return Line(_count(fd, size) + 1, hashlib.sha256(tail.rpartition(b"\n")[2] + b"\n").hexdigest()), size, 0
-    whole, newline, torn = tail.rpartition(b"\n")
-    if not newline:
-        return Line(0, FIRST), 0, len(torn)
-    raw = whole.rpartition(b"\n")[2] + b"\n"
-    number, _, stored, _ = _read(raw)
-    end = size - len(torn)
-    if stored is None or not number:  # damaged: `verify` will say so; new lines go on behind it
-        return Line(_count(fd, end), stored or hashlib.sha256(raw).hexdigest()), end, len(torn)
-    return Line(number, stored), end, len(torn)
-
-
-def _count(fd: int, end: int) -> int:
-    os.lseek(fd, 0, os.SEEK_SET)
-    return sum(os.read(fd, min(_BLOCK, end - at)).count(b"\n") for at in range(0, end, _BLOCK))
 
 
 def read_head(head: str) -> tuple[int, str]:

@@ -20,7 +20,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
 
     Args:
         gallery: a folder made by descry index, or a file that descry audit export wrote.
-        head: one that an export showed; a cut end is found only with it.
+        head: one that an export showed; an account written anew is found only with it.
         json_: print JSON.
     """
     verdict = _account(gallery).verify(head)
@@ -34,7 +34,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     if verdict.ok:
         print(f"{verdict.lines} lines, each as it was written\nhead of the account: {verdict.head}")
         if not head:
-            print("whether lines were cut from the end, only the --head of an export can tell", file=sys.stderr)
+            print("whether all of it was written anew, only the --head of an export can tell", file=sys.stderr)
     return 0 if verdict.ok else IndexCorrupt.exit_status
 
 
@@ -52,7 +52,7 @@ def export(
         json_: print JSON.
     """
     account = _account(gallery)
-    if account.path.parent != gallery:
+    if account.exported:
         raise UsageError(f"{gallery} is an exported account already; name a gallery")
     check_place(out, gallery)
     data, head = account.export()

@@ -210,10 +210,11 @@ def list_(gallery: Gallery, /, json_: Json = False) -> int:
     Args:
         json_: print JSON: the names.
     """
-    from ..interact.store import FILE, InquiryStore
+    from ..gallery.database import NAME
+    from ..interact.store import InquiryStore
 
     names = []
-    if (gallery / FILE).exists():
+    if (gallery / NAME).exists():
         store = InquiryStore(gallery)
         names = store.names()
         store.close()

@@ -64,14 +64,10 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Js
         out: the new gallery.
         json_: print JSON.
     """
-    from .. import audit
-    from ..gallery import Gallery
     from ..gallery.merge import merge as join
 
     with progress("merging", quiet=json_) as tick:
         count = join(parts, out, tick)
-    with Gallery.open(out) as made:
-        audit.changed(made, "merge", parts=len(parts))
     if json_:
         print(json.dumps({"out": str(out), "items": count, "galleries": len(parts)}))
         return 0
@@ -99,15 +95,11 @@ def migrate(
         index_type: flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
         json_: print JSON.
     """
-    from .. import audit
-    from ..gallery import Gallery
     from ..gallery.migrate import Layout
     from ..gallery.migrate import migrate as copy
 
     with progress("migrating", quiet=json_) as tick:
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
-    with Gallery.open(gallery) as opened:
-        audit.changed(opened, "migrate", "export", copied=report.copied, present=report.present)
     if json_:
         print(json.dumps({"to": to} | asdict(report), indent=1))
         return 0

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,7 +63,10 @@ PRAGMAS = (
 
 
 class Database:
-    """One file, many reading threads (a connection each), one writing thread at a time."""
+    """One file, many reading threads (a connection each), one writing thread at a time.
+
+    create: make its tables, unless another process was quicker.
+    """
 
     def __init__(self, folder: Path, create: bool = False):
         self.folder, self.path = folder, folder / NAME
@@ -80,12 +83,18 @@ class Database:
 
     def _create(self) -> None:
         os.close(open_own(self.path))
-        with self._translated(), self.connection() as connection:
-            connection.executescript("BEGIN;" + SCHEMA + "COMMIT;")
-            row = State().values()
-            marks = ",".join("?" * (len(row) + 1))
-            connection.execute(f"INSERT INTO state VALUES (1, {marks})", (*row, seal_of(*row)))
-        self.write_head(State())
+        with self._translated():
+            connection = self.connection()
+            with transaction(connection, "BEGIN IMMEDIATE"):
+                if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+                    for statement in SCHEMA.split(";"):
+                        connection.execute(statement)
+                    row = State().values()
+                    marks = ",".join("?" * (len(row) + 1))
+                    connection.execute(f"INSERT INTO state VALUES (1, {marks})", (*row, seal_of(*row)))
+            with transaction(connection, "BEGIN IMMEDIATE"):
+                if self._stored() == State():  # whoever goes on finds the head
+                    self.write_head(State())
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
@@ -150,7 +159,7 @@ class Database:
             connection = self.connection()
             try:
                 with transaction(connection, "BEGIN IMMEDIATE"):
-                    before = self.state()
+                    before = self._stored()
                     change = self._local.change = Change(connection, before)
                     yield change
                     if self.vectors and change.dead:
@@ -166,7 +175,8 @@ class Database:
                 self._local.change = None
             if self.vectors:
                 self.vectors.committed()
-            self.write_head(after)
+            with suppress(OSError):  # the commit stands; the head says so with the next one
+                self.write_head(after)
 
     @property
     def in_change(self) -> bool:
@@ -176,8 +186,9 @@ class Database:
     def state(self) -> State:
         """The current state, with this thread's own changes; IndexCorrupt when its seal does not hold."""
         change: Change | None = getattr(self._local, "change", None)
-        if change is not None:
-            return change.state
+        return self._stored() if change is None else change.state
+
+    def _stored(self) -> State:
         with self.reading() as connection:
             row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:
@@ -213,7 +224,7 @@ class Database:
     def check_head(self) -> State:
         """The state; IndexCorrupt when commits that once were acknowledged are gone."""
         head = self._head()
-        state = self.state()
+        state = self._stored()
         now = {"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last}
         if state.commits < int(str(head["commits"])) or (state.commits == head["commits"] and now != head):
             raise self.corrupt(f"it stands at commit {state.commits}, though {head['commits']} were made")
@@ -225,6 +236,21 @@ class Database:
             connection = self.connection()
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def fold(self) -> None:
+        """Empty the log, unless somebody reads it or writes: then it is left to the next commit."""
+        connection = self.connection()
+        patience = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+        connection.execute("PRAGMA busy_timeout = 0")
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute(f"PRAGMA busy_timeout = {patience}")
+
+    @property
+    def folded(self) -> bool:
+        """Whether the log is empty."""
+        log = self.path.with_name(self.path.name + "-wal")
+        return not log.is_file() or not log.stat().st_size
 
     # ------------------------------------------------------------------ reading
 

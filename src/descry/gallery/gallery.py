@@ -145,12 +145,13 @@ class Gallery:
                 folders, model, sources, exclude, limits, batch_size, shard, True, large, links, progress, stop
             )
         with self._failing("index"):
-            report = self._index(
+            return self._index(
                 folders, model, sources, exclude, limits, batch_size, shard, False, large, links, progress, stop
             )
+
+    def _indexed(self, report: IndexReport) -> None:
         counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
         self._record("index", **counts, skipped=len(report.skipped), **self._content())
-        return report
 
     def _index(
         self,
@@ -198,7 +199,7 @@ class Gallery:
 
         model = self.model if work.fresh else None
         size = batch_size or (256 if _on_gpu(model) else 32)
-        indexer = Indexer(self.store, model, sources, limits, size, tell, stop)
+        indexer = Indexer(self.store, model, sources, limits, size, tell, stop, self._indexed)
         return dataclasses.replace(indexer.run(work), warning=warning)
 
     # ------------------------------------------------------------------ searching
@@ -346,22 +347,23 @@ class Gallery:
         """Remove items from answers at once; their bytes go with `compact`. How many there were. The account gets a
         line.
         """
-        with self._failing("delete"):
+        with self._act("delete") as line:
             gone = self.store.delete(ids)
-        self._record("delete", items=gone, **self._content())
+            line |= {"items": gone, **self._content()}
         return gone
 
     def purge(self, ids: Iterable[int], record: bool = True) -> int:
         """Remove items, and every byte of them from the gallery's files. How many there were. A distributed store
-        removes their bytes itself, when it next compacts. record: add a line to the account; `descry.purge` adds its
-        own.
+        removes their bytes itself, when it next compacts. record: add a line to the account.
         """
-        with self._failing("delete") if record else nullcontext():
-            gone = self.store.delete(ids)
-            if "compact" in self.store.capabilities:
-                self.store.compact()
         if record:
-            self._record("delete", items=gone, bytes=True, **self._content())
+            with self._act("delete") as line:
+                gone = self.store.delete(ids)
+                line |= {"items": gone, "bytes": True, **self._content()}
+        else:
+            gone = self.store.delete(ids)
+        if "compact" in self.store.capabilities:
+            self.store.compact()
         return gone
 
     def compact(self) -> int:
@@ -376,12 +378,10 @@ class Gallery:
         from .relocation import relocate
 
         self._needs_local("be relocated", LOCALLY)
-        with self._failing("index", of="relocate"):
+        with self._act("index", of="relocate") as line:
             report = relocate(self.store, old, new)
+            line |= {"moved": report.moved, "absent": report.absent, "joined": report.joined, **self._content()}
         allow(new)
-        self._record(
-            "index", of="relocate", moved=report.moved, absent=report.absent, joined=report.joined, **self._content()
-        )
         return report
 
     def verify(self) -> list[Fault]:
@@ -428,7 +428,20 @@ class Gallery:
         from ..audit import Audit
 
         left_out, self._unrecorded = self._unrecorded, 0
-        Audit(self.path).append(what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
+        Audit(self.store.database).append(what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
+
+    @contextmanager
+    def _act(self, what: str, **facts: Any) -> Iterator[dict[str, Any]]:
+        """An act and its line are committed together or not at all. The line says what is put into the mapping."""
+        line: dict[str, Any] = {}
+        with self._failing(what, **facts):
+            if "compact" not in self.store.capabilities:
+                yield line
+                return
+            self.store.hold()
+            with self.store.database.writing():
+                yield line
+                self._record(what, **facts, **line)
 
     @contextmanager
     def _failing(self, what: str, **facts: Any) -> Iterator[None]:
@@ -447,15 +460,12 @@ class Gallery:
         from ..interact.account import asked, ref_of
         from ..interact.store import InquiryStore
 
-        store = InquiryStore(self.path)
-        try:
-            key = store.key_of_day()
-        finally:
-            store.close()
         results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
         snapshot = f"{self.store.config['created']} {found.generation}"
-        facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
-        self._record("search", inquiry="", day=ref_of(key), **facts)
+        with self.store.database.writing():
+            key = InquiryStore(self.store.database).key_of_day()
+            facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
+            self._record("search", inquiry="", day=ref_of(key), **facts)
 
     def _content(self) -> dict[str, Any]:
         from ..audit import content

@@ -71,7 +71,9 @@ class IndexReport:
 
 
 class Indexer:
-    """One run over one plan. stop: asked between batches. progress: called about once per batch."""
+    """One run over one plan. stop: asked between batches. progress: called about once per batch. done: called inside
+    the last transaction, with what the whole run did.
+    """
 
     def __init__(
         self,
@@ -82,10 +84,11 @@ class Indexer:
         batch_size: int = 32,
         progress: Callable[[Step], None] | None = None,
         stop: Callable[[], bool] | None = None,
+        done: Callable[[IndexReport], None] | None = None,
     ):
         self.store, self.model, self.limits, self.batch_size = store, model, limits, batch_size
         self.sources = sources or Sources()
-        self.progress, self.stop = progress, stop or (lambda: False)
+        self.progress, self.stop, self.told = progress, stop or (lambda: False), done
         self.report = IndexReport()
         self.begun = self.committed = time.monotonic()
         self.known: dict[bytes, int] = {}
@@ -112,11 +115,16 @@ class Indexer:
                 if self.stop():
                     self.report.interrupted = True
                     break
-        self._flush(end=True)
-        if not self.report.interrupted:
-            self._forget(plan)
-        self.report.seconds = time.monotonic() - self.begun
-        self.report.skipped.sort()
+        self._flush()  # encodes what is left, before the last transaction begins
+        with self.store.database.writing():
+            if len(self.batch):
+                self._commit()
+            if not self.report.interrupted:
+                self._forget(plan)
+            self.report.seconds = time.monotonic() - self.begun
+            self.report.skipped.sort()
+            if self.told:
+                self.told(self.report)
         return self.report
 
     def _read(self, plan: Plan) -> Iterator[Loaded]:
@@ -208,7 +216,7 @@ class Indexer:
 
     # ------------------------------------------------------------------ encoding and committing
 
-    def _flush(self, end: bool = False) -> None:
+    def _flush(self) -> None:
         new = self._new()
         if new:
             begin = time.monotonic()
@@ -220,7 +228,7 @@ class Indexer:
             self._queue(loaded)
         self.pending.clear()
         due = len(self.batch) >= COMMIT_ITEMS or time.monotonic() - self.committed >= COMMIT_SECONDS
-        if len(self.batch) and (end or due or self.stop()):
+        if len(self.batch) and (due or self.stop()):
             self._commit()
         if self.progress:
             seconds = time.monotonic() - self.begun

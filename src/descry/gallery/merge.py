@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DescryError, IndexCorrupt, UsageError
+from ..errors import IndexCorrupt, UsageError
+from . import files
 from .batch import Batch
 from .contract import Entry
 from .local import LocalStore
@@ -23,7 +24,7 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
 
     The same path in two parts is taken once if its content is the same. Raises IndexMismatch when models differ,
     IndexCorrupt when a part does not verify, UsageError when two parts hold different content for a path or `out` is
-    not empty; then nothing is left behind.
+    not empty; then nothing is left behind. It is built in `out`.partial and renamed when it is whole.
     """
     if not parts:
         raise UsageError("no gallery to merge was named; name the galleries of all shards")
@@ -36,22 +37,37 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
                 raise IndexCorrupt(
                     f"{store.folder} is damaged ({faults[0].where}: {faults[0].what}); index that shard again"
                 )
-        made = LocalStore.create(out, stores[0].binding)
+        place, partial = Path(out), Path(f"{Path(out)}.partial")
+        if place.exists() and (not place.is_dir() or any(place.iterdir())):
+            raise UsageError(f"{place} exists and is not empty; name a new folder for the gallery")
+        shutil.rmtree(partial, ignore_errors=True)  # of a merge that was interrupted
         try:
-            total = sum(store.count() for store in stores)
-            for store in stores:
-                _take(store, made, total, progress)
-            _compare(stores, made)
-            return made.count()
-        except DescryError:
-            made.close()
-            shutil.rmtree(out, ignore_errors=True)
+            count = _made(stores, partial, progress)
+            os.replace(partial, place)  # a gallery appears whole, or not at all
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
             raise
-        finally:
-            made.close()
+        files.sync_folder(place.resolve().parent)
+        return count
     finally:
         for store in stores:
             store.close()
+
+
+def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, int], None] | None) -> int:
+    """The gallery of all parts in a new folder, with its line in the account; the number of items."""
+    from ..audit import Audit, content
+
+    made = LocalStore.create(place, stores[0].binding)
+    try:
+        total = sum(store.count() for store in stores)
+        for store in stores:
+            _take(store, made, total, progress)
+        _compare(stores, made)
+        Audit(made.database).append("index", of="merge", parts=len(stores), gallery=content(made))
+        return made.count()
+    finally:
+        made.close()
 
 
 def stored(store: LocalStore, after: int = 0) -> Iterator[tuple[list[int], list[Entry], np.ndarray]]:

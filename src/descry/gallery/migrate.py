@@ -43,13 +43,18 @@ def migrate(
     in the end.
     """
     address = to if "#" in to or not name else f"{to}#{_plain(name)}"
+    from ..audit import Audit, content
+
     local = LocalStore(gallery)
     layout = layout or Layout()
     try:
         remote = MilvusStore(address, local.binding, replace(layout, otherwise=_divisible(local)))
         try:
             report = _copy(local, remote, progress)
-            return replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
+            report = replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
+            counts = {"copied": report.copied, "present": report.present}
+            Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
+            return report
         finally:
             remote.close()
     finally:

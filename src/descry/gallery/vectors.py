@@ -19,7 +19,7 @@ import sqlite3
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -237,22 +237,25 @@ class Vectors:
         with first where that is needed: through a second connection that `other` opens, or this one outside a
         transaction. Where neither can write, and where the cache has moved on, the rows are read into memory.
         """
-        extent = self.extent(connection)
-        if (view := self.cache.view(extent)) is not None:
-            return view
-        if other or not connection.in_transaction:
-            second = other() if other else connection
+        if not connection.in_transaction and other is None:
+            with suppress(OSError, sqlite3.OperationalError):
+                self._mend(connection)
+            connection.execute("BEGIN")
             try:
-                self._mend(second)
-                view = self.cache.view(self.extent(connection) if second is connection else extent)
-            except (OSError, sqlite3.OperationalError):
-                view = None
+                return self.mapped(connection)
             finally:
-                if second is not connection:
-                    second.close()
+                connection.execute("ROLLBACK")
+        extent = self.extent(connection)
+        view = self.cache.view(extent)
+        if view is None and other:
+            with suppress(OSError, sqlite3.OperationalError), closing(other()) as second:
+                self._mend(second)
+                view = self.cache.view(extent)
         return self._loaded(connection, extent) if view is None else view
 
     def _mend(self, connection: sqlite3.Connection) -> None:
+        if self.cache.view(self.extent(connection)) is not None:
+            return
         connection.execute("BEGIN IMMEDIATE")  # no writer beside it: what is erased later is not in the cache then
         try:
             extent = self.extent(connection)

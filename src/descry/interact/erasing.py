@@ -1,5 +1,4 @@
-"""What a purge removes from inquiries.db: in one transaction, each part harmless when it is done twice; then the pages
-that held it."""
+"""What a purge removes of inquiries, in the transaction of the purge."""
 
 from __future__ import annotations
 
@@ -7,7 +6,6 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from ..errors import Locked
 from .account import ref_of
 from .findings import About
 from .store import InquiryStore
@@ -78,13 +76,3 @@ def _prune(store: InquiryStore, number: int, gone: set[int]) -> None:
     kept = [(a, b) for a, b in json.loads(visited) if a not in gone and b not in gone]
     db.executemany("DELETE FROM rounds WHERE inquiry = ? AND number = ?", [(number, n) for n in gone])
     db.execute("UPDATE inquiries SET head = ?, visited = ? WHERE id = ?", (head, json.dumps(kept), number))
-
-
-def scrub(store: InquiryStore) -> None:
-    """Write the file anew, so that no page of it holds what was removed. Raises Locked while another process uses
-    it."""
-    try:
-        with store._translated():
-            store._db.execute("VACUUM")
-    except Locked:
-        raise Locked(f"{store.path} is used by another process; purge again when it has ended") from None

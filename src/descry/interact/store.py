@@ -1,9 +1,9 @@
-"""Inquiries on disk: one SQLite file beside the gallery, written in whole rounds.
+"""Inquiries on disk: tables of the gallery's database, written in whole rounds.
 
 A round is one row of JSON and never changes; the head is a column. The searcher's pictures are kept once each under
 their digest, because a replay needs them; deleting an inquiry deletes those that no other inquiry uses, and the freed
-pages are overwritten (secure_delete). Each new round adds a line to the account beside the file (`audit.py`) before it
-is committed: no search is kept that was not accounted for.
+pages are overwritten (secure_delete). Each new round adds a line to the account in the same transaction: no search is
+kept that was not accounted for.
 
 Several processes may work at one inquiry in turns. Nobody writes over what he has not seen: `save` refuses when rounds
 were added or deleted since, and whoever stays long asks `changed` first and loads again.
@@ -12,6 +12,8 @@ were added or deleted since, and whoever stays long asks `changed` first and loa
 from __future__ import annotations
 
 import json
+import secrets
+import sqlite3
 from dataclasses import dataclass, replace
 from datetime import date
 from pathlib import Path
@@ -20,15 +22,15 @@ from weakref import WeakKeyDictionary
 
 from ..audit import Audit
 from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
+from ..gallery.database import HEAD, Database
+from ..gallery.local import OWN
 from ..query import Query, digest
+from ..safe_files import refuse_links
 from . import rounds
 from .account import ref_of, searched
-from .file import FILE as FILE
-from .file import InquiryFile
 from .findings import MAX_FINDINGS, About, Finding, now
 from .freezing import frozen, thawed
 from .rounds import Inquiry, Round
-from .schema import new_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,15 +44,31 @@ class _State:
     numbers: frozenset[int]
 
 
-class InquiryStore(InquiryFile):
-    """The inquiries of one gallery. Open it where it is used, by one thread; several processes may."""
+class InquiryStore:
+    """The inquiries of one gallery. Everything raises Locked while another process writes for long, and DescryError for
+    a full or unwilling disk.
+    """
 
-    def __init__(self, path: str | Path):
-        """path: the file, or a folder that holds (or will hold) inquiries.db. Raises DataError for another kind of
-        file."""
-        super().__init__(path)
-        self.audit = Audit(self.path.parent)
+    def __init__(self, place: str | Path | Database):
+        """place: a folder that holds (or will hold) a gallery's database, or that database, open. Raises IndexCorrupt
+        for another kind of file.
+        """
+        self._owned = not isinstance(place, Database)
+        if not isinstance(place, Database):
+            refuse_links(place, OWN, "gallery")
+            place = Database(Path(place), create=not (Path(place) / HEAD).exists())
+        self.database, self.path, self.audit = place, place.path, Audit(place)
+        self._reading, self._writing = place.reading, place.writing
         self._seen: WeakKeyDictionary[Inquiry, _State] = WeakKeyDictionary()
+
+    @property
+    def _db(self) -> sqlite3.Connection:
+        return self.database.connection()
+
+    def close(self) -> None:
+        """Close the database, unless it was open before."""
+        if self._owned:
+            self.database.close()
 
     def names(self) -> list[str]:
         """All inquiries, oldest first."""
@@ -84,6 +102,8 @@ class InquiryStore(InquiryFile):
                 self._sweep()
             for made in fresh:
                 self.audit.append("search", **searched(key, made))
+        if gone:
+            self.database.fold()
         self._seen[inquiry] = _State(ref_of(key), inquiry.head, inquiry.last, visited, frozenset(inquiry.rounds))
 
     def load(self, name: str) -> Inquiry:
@@ -113,6 +133,14 @@ class InquiryStore(InquiryFile):
         with self._writing():
             self._db.execute("DELETE FROM inquiries WHERE id = ?", (self._number(name),))
             self._sweep()
+        self.database.fold()
+
+    def clear(self) -> None:
+        """Remove all inquiries, for a gallery that is being removed."""
+        with self._writing():
+            for table in ("findings", "rounds", "inquiries", "pictures", "days"):
+                self._db.execute(f"DELETE FROM {table}")
+        self.database.fold()
 
     # ------------------------------------------------------------------ what stands beside the rounds
 
@@ -243,6 +271,15 @@ class InquiryStore(InquiryFile):
             hint = nearest(name, names) if names else "there is none yet; begin one with descry inquiry new"
             raise UsageError(f"there is no inquiry {name!r}; {hint}")
         return int(row[0]), bytes(row[1])
+
+
+def new_key() -> bytes:
+    """A key for one inquiry, or for the searches of one day that belong to none.
+
+    All that the account says of an inquiry is committed to under its key; when the key is gone, nothing can be read
+    from the account any more.
+    """
+    return secrets.token_bytes(32)
 
 
 def _gone(what: str) -> UsageError:

@@ -71,13 +71,15 @@ def export(
     key = store.key(name)
     options = {"blur_others": blur_others, "redact_paths": redact_paths}
     file = commitment(key, "report", data)
-    line = Audit(gallery.path).append("export", of="inquiry", inquiry=ref_of(key), format=format, **options, file=file)
+    line = Audit(gallery.store.database).append(
+        "export", of="inquiry", inquiry=ref_of(key), format=format, **options, file=file
+    )
     return Exported(data, MEDIA[format], line.head)
 
 
 def _written(gallery: Gallery) -> dict[str, Any]:
     """The one block in which two reports of the same inquiry differ."""
-    moment, head = datetime.now(UTC), Audit(gallery.path).head()
+    moment, head = datetime.now(UTC), Audit(gallery.store.database).head()
     return {
         "utc": moment.isoformat(timespec="seconds"),
         "local": moment.astimezone().isoformat(timespec="seconds"),

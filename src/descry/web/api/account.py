@@ -142,6 +142,6 @@ async def account(
     desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = ""
 ) -> AccountOut:
     """Whether every line of the account is as it was written, also up to a head that was kept elsewhere."""
-    found = await desk.lookups.do(Audit(desk.gallery.path).verify, head)
+    found = await desk.lookups.do(Audit(desk.gallery.store.database).verify, head)
     faults = [AccountFault(line=f.line, what=f.what) for f in found.faults[:100]]
     return AccountOut(lines=found.lines, head=found.head, ok=found.ok, torn=found.torn, faults=faults)
