@@ -38,7 +38,7 @@ def parse_time(text: str) -> datetime | None:
     if values["only"]:
         clock[0] = int(values["only"])
     try:
-        return datetime(*numbers, *clock, part)  # type: ignore[arg-type]
+        return datetime(*numbers, *clock, part)  # type: ignore[arg-type, call-arg]
     except ValueError:
         return None
 

@@ -2,9 +2,9 @@
 
 A text is taken apart into what stands between blanks, and what may stay is said, not what must go: words, numbers,
 times, and pairs such as grey/blue of words that descriptions are made of. Whatever else could be part of a path goes,
-and with it what follows a path that may hold blanks. Names of the gallery's own files and folders go in any spelling: another
-case, another Unicode form, other separators, without a suffix. Every step looks at each character a bounded number of
-times.
+and with it what follows a path that may hold blanks. Names of the gallery's own files and folders go in any spelling:
+another case, another Unicode form, other separators, without a suffix. Every step looks at each character a bounded
+number of times.
 """
 
 from __future__ import annotations

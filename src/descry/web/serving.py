@@ -85,7 +85,7 @@ def serve(
             os._exit(130)
         first(number, frame)
 
-    server.handle_exit = leave  # type: ignore[method-assign]
+    server.handle_exit = leave  # type: ignore[assignment, method-assign]
     desk.ending = lambda: server.should_exit
     with _opening(opened.path, link) as start:
         if browser and not webbrowser.open(start.as_uri()):
