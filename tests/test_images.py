@@ -37,7 +37,7 @@ def test_rejections(tmp_path):
     assert reason(tmp_path) == "missing"
     assert reason(b"") == "format"
     assert reason(b"GIF89a but not really") == "format"
-    assert reason(encoded(Image.new("RGB", (20, 20)), "GIF")) == "format"
+    assert reason(encoded(Image.new("RGB", (20, 20)), "PPM")) == "format"
     assert reason(good[:400]) == "corrupt"
     assert reason(png_header(100_000, 100_000)) == "too_many_pixels"
     assert reason(png_header(9_000, 9_000)) == "too_many_pixels"

@@ -117,6 +117,8 @@ def structure(data: bytes) -> Structure:
             _webp(data, found)
         elif data[:2] == b"BM":
             _bmp(data, found)
+        elif data[4:8] == b"ftyp" or data[:4] in (b"II*\0", b"MM\0*", b"GIF8"):
+            found.slow = True  # HEIC, AVIF, TIFF, GIF: what decoding costs stands nowhere in front
     return found
 
 

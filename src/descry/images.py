@@ -37,9 +37,12 @@ class Limits:
     least: int = 8
 
 
-GALLERY = Limits(25_000_000, 40_000_000, 40_000, ("JPEG", "PNG", "WEBP", "BMP"))
+GALLERY = Limits(25_000_000, 40_000_000, 40_000, ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF"))
 UPLOAD = Limits(10_000_000, 16_000_000, 8_192, ("PNG", "JPEG", "WEBP"))
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
+    *(".avif", ".heic", ".heif"),
+)
 VIDEO_SUFFIXES = (
     ".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".gif", ".ts", ".mts", ".m2ts", ".mpg", ".mpeg", ".vob", ".wmv",
     ".asf", ".flv", ".3gp", ".ogv", ".mxf", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".dav",
@@ -89,10 +92,17 @@ def header(source: Any, limits: Limits = GALLERY) -> Iterator[Image.Image]:
 
 @contextmanager
 def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
+    formats = limits.formats
+    if data[4:8] == b"ftyp" and "HEIF" in formats:
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    else:  # Pillow knows that name only then
+        formats = tuple(f for f in formats if f != "HEIF")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Image.open(io.BytesIO(data), formats=limits.formats) as image:
+            with Image.open(io.BytesIO(data), formats=formats) as image:
                 yield image
     except ImageRejected:
         raise

@@ -24,7 +24,7 @@ from .. import images
 from ..errors import DataError, ImageRejected, UsageError
 
 VIDEOS = images.VIDEO_SUFFIXES
-PICTURES = images.SUFFIXES
+PICTURES = tuple(s for s in images.SUFFIXES if s not in images.VIDEO_SUFFIXES)
 GAP = 10.0  # seconds between two frames that are told as a gap
 BEHIND = 1.0  # seconds by which a video may end before its stated end without a word
 ROTATIONS = (0, 90, 180, 270)
