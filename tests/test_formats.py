@@ -7,7 +7,7 @@ import io
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from descry import images
 from descry.errors import ImageRejected
@@ -55,3 +55,10 @@ def test_a_folder_of_them_is_indexed(tmp_path):
     with Gallery.create(tmp_path / "gallery", PlainModel()) as gallery:
         report = gallery.index(folder)
     assert (report.added, report.skipped) == (len(FORMATS), [])
+
+
+def test_too_much_text_in_a_png_is_named():
+    held = PngImagePlugin.PngInfo()
+    held.add_text("note", "x" * 2_000_000, zip=True)
+    with pytest.raises(ImageRejected, match="more text or colour profile than is read"):
+        images.read(written("PNG", pnginfo=held))

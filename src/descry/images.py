@@ -114,6 +114,10 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
             f"{name} has more than {limits.pixels / 1e6:g} million pixels; make it smaller", "too_many_pixels"
         ) from None
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes; all of it means the same
+        if isinstance(error, ValueError) and "too large" in str(error).lower():
+            raise ImageRejected(
+                f"{name} holds more text or colour profile than is read (1 MB); save it again without them", "corrupt"
+            ) from None
         raise ImageRejected(f"{name} is damaged and cannot be decoded ({type(error).__name__})", "corrupt") from None
 
 
