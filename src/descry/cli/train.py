@@ -108,6 +108,12 @@ def train(
     stopped: list[int] = []
     before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
     recipe = made.config.recipe
+    if not recipe.warmup_share and recipe.warmup_epochs >= recipe.epochs:
+        print(
+            f"note: the warm-up of {recipe.warmup_epochs:g} epochs takes the whole run of {recipe.epochs}, so the rate "
+            f"{recipe.lr:g} is never reached; add --set warmup_share=0.1",
+            file=sys.stderr,
+        )
     try:
         with progress(f"training {method}, {recipe.epochs} epochs", quiet=os.environ.get("RANK", "0") != "0") as tick:
 
