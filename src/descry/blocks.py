@@ -44,7 +44,8 @@ class Attention(nn.Module):
         q, k, v = (x.unflatten(-1, (self.heads, -1)).transpose(1, 2) for x in (F.linear(queries, w_q, b_q), k, v))
         seen = None if hidden is None else ~hidden[:, None, None, :]
         mixed = F.scaled_dot_product_attention(q, k, v, attn_mask=seen, scale=self.scale)
-        return self.out_proj(mixed.transpose(1, 2).flatten(-2))
+        value: Tensor = self.out_proj(mixed.transpose(1, 2).flatten(-2))
+        return value
 
 
 class QuickGELU(nn.Module):
@@ -77,7 +78,8 @@ class Block(nn.Module):
         """(B, L, W), keys (B, S, W) → (B, L, W). hidden: (B, S) bool, keys that are not read."""
         q = self.norm1(x)
         x = x + self.attention(q, q if keys is None else keys, hidden)
-        return x + self.proj(self.activation(self.fc(self.norm2(x))))
+        value: Tensor = x + self.proj(self.activation(self.fc(self.norm2(x))))
+        return value
 
     def start_silent(self) -> Block:
         """Let the block begin as the identity: what it adds is zero until it has learnt something."""
@@ -113,7 +115,8 @@ class CrossFormer(nn.Module):
         x = self.attention(self.norm_queries(queries), self.norm_keys(keys), hidden)
         for block in self.blocks:
             x = block(x, hidden=pads)
-        return self.norm_out(x)
+        value: Tensor = self.norm_out(x)
+        return value
 
 
 class IdentityHead(nn.Module):

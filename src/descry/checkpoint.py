@@ -87,7 +87,8 @@ def read_config(folder: Path) -> dict[str, Any]:
         raise ModelRefused(f"{path} is damaged: {error}") from None
     if "format" in config and config["format"] != FORMAT:
         raise ModelRefused(f"{path} has format {config['format']}; this version of descry reads format {FORMAT}")
-    return config
+    value: dict[str, Any] = config
+    return value
 
 
 def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[Method, dict[str, Any]]:
@@ -122,7 +123,8 @@ def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, draw
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         clip = (empty if drawn else hollow)(ClipSpec.from_json(config["clip"]))
-        return cls(clip, Words.load(folder), made, identities)
+        value: Method = cls(clip, Words.load(folder), made, identities)
+        return value
 
 
 def config_from_json(cls: type, data: dict[str, Any]) -> Any:

@@ -52,7 +52,8 @@ class Client:
             raise UsageError("a filter over paths was given; a server knows none: filter by camera or time")
         times = {"since": f.since.isoformat() if f.since else None, "until": f.until.isoformat() if f.until else None}
         body["filters"] = {"cameras": list(f.cameras), "marked": f.marked} | times
-        return self._call("POST", f"/inquiries/{self._begun()}/rounds", body)
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/rounds", body)
+        return value
 
     def refine(self, text: str, replace: bool = False) -> dict[str, Any]:
         """A round with what the text says added. replace: let new phrases stand for held ones they contradict."""
@@ -64,16 +65,19 @@ class Client:
         gone = {c["text"] for c in heard["chips"]} | {c["old"]["text"] for c in heard["conflicts"] if replace}
         new = [{k: c[k] for k in ("text", "wanted", "weight", "on")} for c in heard["chips"]]
         held["phrases"] = [p for p in held["phrases"] if p["text"] not in gone] + new
-        return self._call("POST", f"/inquiries/{inquiry}/rounds", held)
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{inquiry}/rounds", held)
+        return value
 
     def mark(self, like: Iterable[int] = (), unlike: Iterable[int] = (), clear: Iterable[int] = ()) -> dict[str, Any]:
         """A round with items liked, unliked, or neither any more."""
         body = {"like": list(like), "unlike": list(unlike), "clear": list(clear)}
-        return self._call("POST", f"/inquiries/{self._begun()}/marks", body)
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/marks", body)
+        return value
 
     def closest(self, item: int) -> dict[str, Any]:
         """A round after "of those shown, this one is the closest"."""
-        return self._call("POST", f"/inquiries/{self._begun()}/closest", {"item": item})
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/closest", {"item": item})
+        return value
 
     def question(self) -> dict[str, Any] | None:
         """The question most worth asking now, or None."""
@@ -82,7 +86,8 @@ class Client:
 
     def answer(self, key: str, said: str) -> dict[str, Any]:
         """A round after a question was answered "yes", "no" or "unknown"."""
-        return self._call("POST", f"/inquiries/{self._begun()}/answers", {"key": key, "answer": said})
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/answers", {"key": key, "answer": said})
+        return value
 
     # ------------------------------------------------------------------ looking
 
@@ -101,31 +106,40 @@ class Client:
     def why(self, number: int, item: int, against: int | None = None) -> dict[str, Any]:
         """What each part of the query gave to a lead's score, and to another's."""
         tail = "" if against is None else f"?against={against}"
-        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/contributions/{item}{tail}")
+        value: dict[str, Any] = self._call(
+            "GET", f"/inquiries/{self._begun()}/rounds/{number}/contributions/{item}{tail}"
+        )
+        return value
 
     def fits(self, number: int, cursor: str = "") -> dict[str, Any]:
         """Which phrases the leads of a page seem to fulfil: item → 1 (yes), -1 (no) or 0 for each of the phrases."""
-        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
+        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
+        return value
 
     def figure(self, known: dict[str, str]) -> dict[str, Any]:
         """The line drawing (PNG in base64) and the phrases of what is remembered, such as {"top": "jacket"}."""
-        return self._call("POST", "/figure", {"known": known})
+        value: dict[str, Any] = self._call("POST", "/figure", {"known": known})
+        return value
 
     def tree(self) -> dict[str, Any]:
         """The inquiry with all its rounds."""
-        return self._call("GET", f"/inquiries/{self._begun()}")
+        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}")
+        return value
 
     def undo(self) -> dict[str, Any]:
         """Show the parent again."""
-        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "undo"})
+        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "undo"})
+        return value
 
     def redo(self) -> dict[str, Any]:
         """Show the child last seen."""
-        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "redo"})
+        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "redo"})
+        return value
 
     def go(self, number: int) -> dict[str, Any]:
         """Show any round; the next one begins a branch there."""
-        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"round": number})
+        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"round": number})
+        return value
 
     def absence(self) -> str:
         """What may be said about whether the person is in this gallery at all."""
@@ -163,7 +177,8 @@ class Client:
     def find(self, item: int, verdict: str, note: str = "", number: int = 0) -> dict[str, Any]:
         """Say of an item that it is "worth following", or "set aside". number: the round it was seen in."""
         body = {"verdict": verdict, "note": note, "round": number}
-        return self._call("PUT", f"/inquiries/{self._begun()}/findings/{item}", body)
+        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/findings/{item}", body)
+        return value
 
     def unfind(self, item: int) -> None:
         """Take a finding back."""
@@ -181,7 +196,8 @@ class Client:
 
     def keep_until(self, day: str | None) -> dict[str, Any]:
         """Set the last day the inquiry is kept, as 2027-01-31; None for no day."""
-        return self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
+        value: dict[str, Any] = self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
+        return value
 
     def purge(self) -> dict[str, Any]:
         """Remove the inquiry for good; what went, and the head of the account."""
@@ -191,29 +207,37 @@ class Client:
 
     def account(self, head: str = "") -> dict[str, Any]:
         """Whether the account is as it was written, also up to a head that was kept elsewhere."""
-        return self._call("GET", f"/audit?head={head}")
+        value: dict[str, Any] = self._call("GET", f"/audit?head={head}")
+        return value
 
     # ------------------------------------------------------------------ indexing on a server
 
     def folders(self, within: str = "") -> dict[str, Any]:
         """Folders that a server allows to be indexed, or what lies in one of them."""
-        return self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
+        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
+        return value
 
     def index(self, folder: str, dry: bool = False, **mapping: Any) -> dict[str, Any]:
         """Begin to index a folder of `folders`, by its id; the job. mapping: camera, time, track, pattern, table."""
         body = {"folder": folder, "mapping": mapping, "dry": dry}
-        return self._call("POST", f"/galleries/{self._gallery()}/index-jobs", body)
+        value: dict[str, Any] = self._call("POST", f"/galleries/{self._gallery()}/index-jobs", body)
+        return value
 
     def job(self, number: str, state: str = "") -> dict[str, Any]:
         """How an index job stands. state: "paused" or "running", to let it pause or go on; "stopped", to end it."""
         path = f"/index-jobs/{number}"
         if state == "stopped":
-            return self._call("DELETE", path)
-        return self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
+            ended: dict[str, Any] = self._call("DELETE", path)
+            return ended
+        value: dict[str, Any] = (
+            self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
+        )
+        return value
 
     def skipped(self, count: int = 200) -> dict[str, Any]:
         """Files that could not be read, with reasons."""
-        return self._call("GET", f"/galleries/{self._gallery()}/skipped?limit={count}")
+        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/skipped?limit={count}")
+        return value
 
     def close(self) -> None:
         """Release a gallery that was opened here."""

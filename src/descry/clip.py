@@ -11,7 +11,7 @@ S tokens of either side.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -68,7 +68,7 @@ _VISION |= {"patch_size": 32, "image_size": 224}
 _TEXT = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 12, "num_attention_heads": 8}
 _TEXT |= {"vocab_size": 49408, "max_position_embeddings": 77, "eos_token_id": 49407, "bos_token_id": 49406}
 _TEXT |= {"pad_token_id": 1}
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "quick_gelu": lambda x: x * torch.sigmoid(1.702 * x),
     "gelu": F.gelu,
     "gelu_pytorch_tanh": lambda x: F.gelu(x, approximate="tanh"),
@@ -135,7 +135,8 @@ class Attention(nn.Module):
                 weights = weights.masked_fill(ahead, torch.finfo(weights.dtype).min)
             weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(q.dtype)
             out = F.dropout(weights, share, self.training) @ v
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+        value: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
+        return value
 
 
 class Perceptron(nn.Module):
@@ -149,7 +150,8 @@ class Perceptron(nn.Module):
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, W) → (B, S, W)."""
-        return self.fc2(self.activation(self.fc1(states)))
+        value: Tensor = self.fc2(self.activation(self.fc1(states)))
+        return value
 
 
 class Layer(nn.Module):
@@ -166,7 +168,8 @@ class Layer(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, W) → (B, S, W)."""
         states = states + self.self_attn(self.layer_norm1(states))
-        return states + self.mlp(self.layer_norm2(states))
+        value: Tensor = states + self.mlp(self.layer_norm2(states))
+        return value
 
 
 class Encoder(nn.Module):
@@ -218,7 +221,8 @@ class VisionModel(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`."""
-        return self.encoder(self.pre_layrnorm(self.embeddings(images)))
+        value: Tensor = self.encoder(self.pre_layrnorm(self.embeddings(images)))
+        return value
 
 
 class TextEmbeddings(nn.Module):
@@ -231,7 +235,8 @@ class TextEmbeddings(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, W)."""
-        return self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+        value: Tensor = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
+        return value
 
 
 class TextModel(nn.Module):
@@ -246,7 +251,8 @@ class TextModel(nn.Module):
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, W)."""
-        return self.final_layer_norm(self.encoder(self.embeddings(ids)))
+        value: Tensor = self.final_layer_norm(self.encoder(self.embeddings(ids)))
+        return value
 
 
 @torch.no_grad()
@@ -339,7 +345,8 @@ class Clip(nn.Module):
     @property
     def logit_scale(self) -> nn.Parameter:
         """Logarithm of 1 / τ, a scalar parameter."""
-        return self.model.logit_scale
+        value: nn.Parameter = self.model.logit_scale
+        return value
 
     @property
     def temperature(self) -> Tensor:
@@ -362,7 +369,10 @@ class Clip(nn.Module):
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
         vision = self.model.vision_model
-        return self.model.visual_projection(vision.post_layernorm(self._image_states(images, normalised)[:, 0]))
+        value: Tensor = self.model.visual_projection(
+            vision.post_layernorm(self._image_states(images, normalised)[:, 0])
+        )
+        return value
 
     def image_tokens(
         self, images: Any, normalised: bool = False, mask: Tensor | None = None, mask_token: Tensor | None = None
@@ -373,7 +383,8 @@ class Clip(nn.Module):
         """
         with self._masked_patches(mask, mask_token):
             states = self._image_states(images, normalised)
-        return self.model.visual_projection(self.model.vision_model.post_layernorm(states))
+        value: Tensor = self.model.visual_projection(self.model.vision_model.post_layernorm(states))
+        return value
 
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see
@@ -381,7 +392,10 @@ class Clip(nn.Module):
         """
         ids = torch.as_tensor(ids, device=self.logit_scale.device)
         states = self._text_states(ids, word)
-        return self.model.text_projection(states[torch.arange(len(ids), device=ids.device), self.text_end(ids)])
+        value: Tensor = self.model.text_projection(
+            states[torch.arange(len(ids), device=ids.device), self.text_end(ids)]
+        )
+        return value
 
     def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, L, D).
@@ -390,7 +404,10 @@ class Clip(nn.Module):
         (InteractReID §III-C), before positions are added. Raises UsageError for a prompt without or with several
         placeholders.
         """
-        return self.model.text_projection(self._text_states(torch.as_tensor(ids, device=self.logit_scale.device), word))
+        value: Tensor = self.model.text_projection(
+            self._text_states(torch.as_tensor(ids, device=self.logit_scale.device), word)
+        )
+        return value
 
     def _checks(self, ids: Tensor) -> bool:
         """Whether texts are looked at. In training on a GPU they come from the model's own Words, and to look at them
@@ -451,7 +468,8 @@ class Clip(nn.Module):
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
             )
         images = images if normalised else self.normalise(images)
-        return self.model.vision_model(images)
+        value: Tensor = self.model.vision_model(images)
+        return value
 
     def _text_states(self, ids: Tensor, word: Any) -> Tensor:
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
@@ -460,7 +478,8 @@ class Clip(nn.Module):
             return self._text(ids)
 
     def _text(self, ids: Tensor) -> Tensor:
-        return self.model.text_model(ids)
+        value: Tensor = self.model.text_model(ids)
+        return value
 
     @contextmanager
     def _masked_patches(self, mask: Tensor | None, token: Tensor | None) -> Iterator[None]:

@@ -72,4 +72,5 @@ def whiten(conv: nn.Conv2d, pixels: Tensor, seed: int = 0, floor: float = 1e-2) 
     weight /= ((patches - mean) @ weight.T).std()
     with torch.no_grad():
         conv.weight.copy_(weight.view_as(conv.weight))
-    return weight @ mean
+    value: Tensor = weight @ mean
+    return value

@@ -143,7 +143,8 @@ def multiply_adds(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
         counter = stack.enter_context(FlopCounterMode(display=False))
         stack.enter_context(torch.no_grad())
         run()
-    return counter.get_total_flops() // 2 + norms
+    value: int = counter.get_total_flops() // 2 + norms
+    return value
 
 
 def _on_meta(clip: Clip) -> Clip:

@@ -101,7 +101,8 @@ class Model:
     @property
     def answers(self) -> frozenset[str]:
         """The kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late fusion."""
-        return self.method.answers
+        value: frozenset[str] = self.method.answers
+        return value
 
     @property
     def pretrained(self) -> bool:

@@ -32,7 +32,8 @@ class ImageEncoder(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(B, 3, H, W) in 0 … 255, any type → (B, D) unit length."""
-        return self.method.encode_image(pixels / 255.0)
+        value: Tensor = self.method.encode_image(pixels / 255.0)
+        return value
 
 
 class TextEncoder(nn.Module):
@@ -210,7 +211,8 @@ def noise(model: Any, count: int) -> np.ndarray:
 
 def unit_rows(rows: np.ndarray) -> np.ndarray:
     rows = np.asarray(rows, np.float32)
-    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    value: np.ndarray = rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)
+    return value
 
 
 def need(*packages: str) -> None:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import decoding
 from .errors import ImageRejected, UsageError
@@ -106,7 +106,7 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
                 yield image
     except ImageRejected:
         raise
-    except Image.UnidentifiedImageError:
+    except UnidentifiedImageError:
         allowed = ", ".join(limits.formats)
         raise ImageRejected(f"{name} is not a picture that is read here; allowed: {allowed}", "format") from None
     except Image.DecompressionBombError:

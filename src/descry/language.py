@@ -27,7 +27,8 @@ from .query import Part, Query
 @cache
 def language() -> dict[str, list[str]]:
     """The word lists of language.json."""
-    return json.loads(files(__package__).joinpath("language.json").read_text("utf-8"))
+    value: dict[str, list[str]] = json.loads(files(__package__).joinpath("language.json").read_text("utf-8"))
+    return value
 
 
 @cache

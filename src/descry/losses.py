@@ -22,13 +22,15 @@ def identity_targets(pids: Any) -> Tensor:
     """(B,) identities → (B, B) row-normalised true matching probabilities q̂ of InteractReID eq. (3)."""
     pids = _tensor(pids)
     same = (pids[:, None] == pids[None, :]).float()
-    return same / same.sum(dim=1, keepdim=True)
+    value: Tensor = same / same.sum(dim=1, keepdim=True)
+    return value
 
 
 def _wide(x: Any) -> Tensor:
     """As a tensor of 32 bits or more."""
     x = _tensor(x)
-    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    value: Tensor = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+    return value
 
 
 def cosine_logits(a: Any, b: Any, temperature: float | Tensor) -> Tensor:
@@ -43,7 +45,8 @@ def projections(a: Any, b: Any) -> Tensor:
     """(B, D), (C, D) → (B, C): a on the unit directions of b. In 32 bits even under autocast."""
     a, b = _wide(a), _wide(b)
     with torch.autocast(a.device.type, enabled=False):
-        return a @ F.normalize(b, dim=-1).T
+        value: Tensor = a @ F.normalize(b, dim=-1).T
+        return value
 
 
 def soft_cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:

@@ -225,4 +225,5 @@ def _sorted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
     ranks = len(row) - upto + 1
     for j in np.flatnonzero(upto - np.searchsorted(ascending, scores, side="left") > 1):
         ranks[j] += np.count_nonzero(row[: positions[j]] == scores[j])
-    return ranks
+    value: np.ndarray = ranks
+    return value

@@ -58,9 +58,10 @@ def optimiser_of(method: Method, recipe: Recipe, fused: bool = True) -> torch.op
     if recipe.optimiser == "muon":
         inner = inner_matrices(method.named_parameters())
         return MuonAdamW(groups, inner, recipe.lr, recipe.muon_rate, recipe.betas, recipe.eps, recipe.weight_decay)
-    return kinds[recipe.optimiser](
+    value: torch.optim.Optimizer = kinds[recipe.optimiser](
         groups, lr=recipe.lr, betas=recipe.betas, eps=recipe.eps, weight_decay=recipe.weight_decay, fused=fused
     )
+    return value
 
 
 def inner_matrices(named: Iterable[tuple[str, nn.Parameter]]) -> set[int]:

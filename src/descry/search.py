@@ -439,7 +439,8 @@ class Fit:
         if term.shape == "like":
             return w * np.float32(f.like) * z
         if term.shape == "unlike":
-            return -w * np.float32(f.unlike) * np.maximum(z, 0)
+            value: np.ndarray = -w * np.float32(f.unlike) * np.maximum(z, 0)
+            return value
         return weighed_evidence(z, f, term.shape == "evidence", term.curve, term.weight * term.strength)
 
 
@@ -483,7 +484,8 @@ def evidence(
     def seen(x: Any) -> Any:
         return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
 
-    return np.log(seen(a * z + b) / seen(b)).astype(np.float32)
+    value: np.ndarray = np.log(seen(a * z + b) / seen(b)).astype(np.float32)
+    return value
 
 
 def stack(terms: Sequence[Term]) -> np.ndarray:
@@ -534,11 +536,13 @@ def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) ->
 
 def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
     if not fitted.ladders:
-        return ((s - fitted.mean[row]) / fitted.spread[row]).astype(np.float32)
+        standard: np.ndarray = ((s - fitted.mean[row]) / fitted.spread[row]).astype(np.float32)
+        return standard
     ladder = fitted.ladders[row]
     steps = 1.0 / (61.0 + np.arange(len(ladder)))
     ranks = np.minimum(len(ladder) - np.searchsorted(ladder, s, side="right"), len(ladder) - 1)
-    return ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
+    value: np.ndarray = ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
+    return value
 
 
 def choice_evidence(
@@ -562,12 +566,14 @@ def choice_evidence(
         log_all = top + np.log(np.exp(logits - top[:, None]).sum(axis=1))
         taken = np.exp((items @ chosen) / formula.temperature - log_all)
         total += np.log(formula.error / len(shown) + (1 - formula.error) * taken)
-    return (formula.closest * (total - total.mean())).astype(np.float32)
+    value: np.ndarray = (formula.closest * (total - total.mean())).astype(np.float32)
+    return value
 
 
 def near_duplicates(similarity: np.ndarray, threshold: float = 0.97) -> np.ndarray:
     """(U, N) cosines of unliked items to all → (N,) bool: the unliked ones and what is as good as the same picture."""
-    return np.any(np.asarray(similarity) >= threshold, axis=0)
+    value: np.ndarray = np.any(np.asarray(similarity) >= threshold, axis=0)
+    return value
 
 
 def top(
@@ -646,12 +652,14 @@ class Arrays:
         return np.asarray(vectors, np.float32) @ self._vectors.T
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
-        return self._vectors[positions(self.ids, ids)]
+        value: np.ndarray = self._vectors[positions(self.ids, ids)]
+        return value
 
     def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
         if filters.marked is None:
             return None
-        return np.isin(self.ids, np.asarray(marked, np.int64)) == filters.marked
+        value: np.ndarray | None = np.isin(self.ids, np.asarray(marked, np.int64)) == filters.marked
+        return value
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -830,7 +838,8 @@ def missing(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
     if not len(ids):
         return asked
     at = np.minimum(np.searchsorted(ids, asked), len(ids) - 1)
-    return asked[ids[at] != asked]
+    value: np.ndarray = asked[ids[at] != asked]
+    return value
 
 
 def _held(space: Space, query: Query, choices: Sequence[Choice]) -> tuple[Query, list[Choice], str]:

@@ -41,7 +41,8 @@ def plain_siglip(config: Any) -> dict[str, Any]:
 
 def _own_positions(self: Any, embeddings: Tensor, height: int, width: int) -> Tensor:
     """Stands in for the library's interpolation: the table already has the grid of this image size."""
-    return self.position_embedding.weight[None]
+    value: Tensor = self.position_embedding.weight[None]
+    return value
 
 
 class Siglip(Clip):
@@ -92,7 +93,8 @@ class Siglip(Clip):
 
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), pooled by attention."""
-        return self._vision(images, normalised).pooler_output
+        value: Tensor = self._vision(images, normalised).pooler_output
+        return value
 
     def image_tokens(
         self, images: Any, normalised: bool = False, mask: Tensor | None = None, mask_token: Tensor | None = None
@@ -106,12 +108,14 @@ class Siglip(Clip):
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, D), read at the last of all positions. word: (B, W) pseudo-words."""
         ids = self._full(ids)
-        return self.model.text_model.head(self._text_states(ids, word)[:, -1])
+        value: Tensor = self.model.text_model.head(self._text_states(ids, word)[:, -1])
+        return value
 
     def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, full length, D)."""
         ids = self._full(ids)
-        return self.model.text_model.head(self._text_states(ids, word))
+        value: Tensor = self.model.text_model.head(self._text_states(ids, word))
+        return value
 
     def text_end(self, ids: Tensor) -> Tensor:
         """(B,) the position at which a text is read: the last of its full length."""
@@ -126,7 +130,8 @@ class Siglip(Clip):
         self.model.activation_checkpointing_enable()
 
     def _text(self, ids: Tensor) -> Tensor:
-        return self.model.text_model(input_ids=ids).last_hidden_state
+        value: Tensor = self.model.text_model(input_ids=ids).last_hidden_state
+        return value
 
     def _full(self, ids: Any) -> Tensor:
         ids = torch.as_tensor(ids, device=self.logit_scale.device)

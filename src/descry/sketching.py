@@ -270,7 +270,8 @@ def _contours(grey: np.ndarray, sigma: float, quantile: float) -> np.ndarray:
     strong = np.zeros(count + 1, bool)
     strong[np.unique(pieces[peak & (size > high)])] = True
     strong[0] = False
-    return strong[pieces]
+    value: np.ndarray = strong[pieces]
+    return value
 
 
 def _drop(ink: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
@@ -282,7 +283,8 @@ def _drop(ink: np.ndarray, share: float, random: np.random.Generator) -> np.ndar
     columns = int(right.max()) + 1
     gone = random.random((count + 1, (int(down.max()) + 1) * columns)) < share
     keep = ~gone[pieces, down * columns + right]
-    return ink * _blur(keep.astype(np.float32), 1.2)
+    value: np.ndarray = ink * _blur(keep.astype(np.float32), 1.2)
+    return value
 
 
 def _wander(ink: np.ndarray, amount: float, random: np.random.Generator) -> np.ndarray:
@@ -290,17 +292,20 @@ def _wander(ink: np.ndarray, amount: float, random: np.random.Generator) -> np.n
     field = [_blur(random.standard_normal(ink.shape, np.float32), ink.shape[0] / 14) for _ in range(2)]
     down, right = (f / max(float(f.std()), 1e-6) * amount / 2 for f in field)
     rows, columns = np.indices(ink.shape, np.float32)
-    return _ndimage().map_coordinates(ink, [rows + down, columns + right], order=1, mode="constant")
+    value: np.ndarray = _ndimage().map_coordinates(ink, [rows + down, columns + right], order=1, mode="constant")
+    return value
 
 
 def _stretch(grey: np.ndarray) -> np.ndarray:
     """Contrast from the 2nd to the 98th percentile, so that dark crops are drawn too."""
     low, high = np.quantile(grey, (0.02, 0.98))
-    return np.clip((grey - low) / max(float(high - low), 0.05), 0.0, 1.0).astype(np.float32)
+    value: np.ndarray = np.clip((grey - low) / max(float(high - low), 0.05), 0.0, 1.0).astype(np.float32)
+    return value
 
 
 def _blur(values: np.ndarray, sigma: float) -> np.ndarray:
-    return _ndimage().gaussian_filter(values, sigma, mode="nearest", truncate=3.0)
+    value: np.ndarray = _ndimage().gaussian_filter(values, sigma, mode="nearest", truncate=3.0)
+    return value
 
 
 def _label(mask: np.ndarray) -> tuple[np.ndarray, int]:

@@ -220,7 +220,7 @@ def _fabric(settings: Settings) -> Fabric:
     local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     strategy: Any = "auto"
     if world > 1:
-        from lightning_fabric.strategies import DDPStrategy
+        from lightning_fabric.strategies.ddp import DDPStrategy
 
         strategy = DDPStrategy(
             find_unused_parameters=True, process_group_backend="nccl" if device.type == "cuda" else "gloo"

@@ -136,7 +136,8 @@ def _negated(phrase: str) -> str:
 def _share(scores: np.ndarray, has: np.ndarray) -> np.ndarray:
     """(Q, N), (N,) → (Q,) the share of the first twenty that hold it."""
     best = np.argpartition(-scores, TOP, axis=1)[:, :TOP]
-    return has[best].mean(axis=1)
+    value: np.ndarray = has[best].mean(axis=1)
+    return value
 
 
 def _intervals(shares: Mapping[str, np.ndarray], samples: int = 2000) -> dict[str, Any]:

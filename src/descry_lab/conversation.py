@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -190,7 +190,8 @@ def phrased(model: Any, part: Part, kind: str, phrases: int = 3) -> Benchmark:
         true = [q.phrase for q in vocabulary() if record.get(q.attribute) in q.values and model.ranking.curve(q.phrase)]
         chosen = rng.permutation(len(true))[:phrases]
         probes.append(replace(probe, query=probe.query.replace(wanted=tuple(true[i] for i in chosen))))
-    return replace(part.benches[kind], name=f"{kind}, measured phrases", probes=tuple(probes))
+    value: Benchmark = replace(part.benches[kind], name=f"{kind}, measured phrases", probes=tuple(probes))
+    return value
 
 
 def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
@@ -213,11 +214,13 @@ def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
 def _cosines(model: Any, bench: Any, photos: Embedded) -> np.ndarray:
     """(Q, N) cosines of each query's first term."""
     terms = terms_of(model, [p.query for p in bench.probes])
-    return np.stack([made[0].vector for made in terms]) @ photos.vectors.T
+    value: np.ndarray = np.stack([made[0].vector for made in terms]) @ photos.vectors.T
+    return value
 
 
 def _hits(courses: Sequence[Course], step: int, k: int) -> np.ndarray:
-    return np.mean([c.ranks[step] <= k for c in courses], axis=0)
+    value: np.ndarray = np.mean([c.ranks[step] <= k for c in courses], axis=0)
+    return value
 
 
 def _mean_curve(courses: Sequence[Course]) -> dict[str, Any]:
@@ -360,7 +363,7 @@ def measure(args: argparse.Namespace) -> None:
         served = model.ranking.to_json()
         result["chosen on validation"] = {k: v for k, v in served.items() if k not in ("curves", "prompts")}
         (args.out / "composition.json").write_text(json.dumps(served, indent=1) + "\n", "utf-8")
-    steps = {
+    steps: dict[str, Callable[[], Any]] = {
         "compositions on test": lambda: _lines(
             compare(model, test.benches["sketch+text"], test.photos, compositions())
         ),

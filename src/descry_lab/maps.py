@@ -19,7 +19,8 @@ def pca(vectors: Any) -> np.ndarray:
     x = x - x.mean(axis=0)
     _, _, axes = np.linalg.svd(x, full_matrices=False)
     axes = axes[:2]
-    return x @ (axes * np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])[:, None]).T
+    value: np.ndarray = x @ (axes * np.sign(axes[np.arange(2), np.abs(axes).argmax(axis=1)])[:, None]).T
+    return value
 
 
 def tsne(vectors: Any, perplexity: float = 15.0, steps: int = 500, seed: int = 0) -> np.ndarray:
@@ -72,4 +73,5 @@ def _neighbours(x: np.ndarray, perplexity: float) -> np.ndarray:
 
 def _squared(x: np.ndarray) -> np.ndarray:
     norm = (x * x).sum(axis=1)
-    return np.maximum(norm[:, None] + norm[None, :] - 2 * x @ x.T, 0)
+    value: np.ndarray = np.maximum(norm[:, None] + norm[None, :] - 2 * x @ x.T, 0)
+    return value

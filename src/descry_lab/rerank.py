@@ -50,13 +50,15 @@ def bank_sums(bank: np.ndarray, temperature: float = 0.05) -> np.ndarray:
     """(B, N) → (N,): log Σ over the bank of exp(similarity / temperature): how much of a hub each item is."""
     scaled = np.asarray(bank, np.float64) / temperature
     top = scaled.max(axis=0)
-    return top + np.log(np.exp(scaled - top).sum(axis=0))
+    value: np.ndarray = top + np.log(np.exp(scaled - top).sum(axis=0))
+    return value
 
 
 def inverted_softmax(similarity: np.ndarray, sums: np.ndarray, temperature: float = 0.05) -> np.ndarray:
     """Hubness correction (Smith et al. 2017; query bank, Bogolin et al. 2022): an item near every query is near
     none."""
-    return np.asarray(similarity) / temperature - sums
+    value: np.ndarray = np.asarray(similarity) / temperature - sums
+    return value
 
 
 def k_reciprocal(
@@ -88,7 +90,8 @@ def k_reciprocal(
     final = (1 - share) * jaccard + share * distance[0, 1:] / max(distance[0, 1:].max(), 1e-12)
     out = np.asarray(similarity, np.float64) - np.max(similarity) - 2.0
     out[near] = -final
-    return out
+    value: np.ndarray = out
+    return value
 
 
 def _codes(distance: np.ndarray, order: np.ndarray, k1: int) -> np.ndarray:

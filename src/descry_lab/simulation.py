@@ -156,7 +156,8 @@ class _Play:
         place = (self.world.relevant & (self.scores == best[:, None])).argmax(axis=1)
         above = (self.scores > best[:, None]).sum(axis=1)
         before = (self.scores == best[:, None]) & (np.arange(self.scores.shape[1]) < place[:, None])
-        return above + before.sum(axis=1) + 1
+        value: np.ndarray = above + before.sum(axis=1) + 1
+        return value
 
     def ask(self, policy: str) -> None:
         """One question to each witness: by gain, at random, or in one order fixed by the seed."""

@@ -133,7 +133,10 @@ class _Canvas:
 def _grain() -> np.ndarray:
     """One sheet of noise for the process, in 1/16 of its deviation; photographs cut their piece from it."""
     rng = np.random.default_rng(20_240)
-    return np.round(rng.random((4, 768, 640), dtype=np.float64).sum(axis=0) * 27.7128 - 55.4256).astype(np.int32)
+    value: np.ndarray = np.round(rng.random((4, 768, 640), dtype=np.float64).sum(axis=0) * 27.7128 - 55.4256).astype(
+        np.int32
+    )
+    return value
 
 
 def _develop(image: Image.Image, camera: Camera, rng: Random) -> Image.Image:

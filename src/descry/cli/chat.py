@@ -237,12 +237,16 @@ class Chat:
     def _edit(self, rest: list[str], how: str) -> Any:
         from dataclasses import replace
 
-        from ..language import chips_of
+        from ..language import Chip, chips_of
 
         chips, chosen = chips_of(self.session.query), set(_numbers(rest))
         if not chosen <= set(range(1, len(chips) + 1)):
             raise UsageError(f"chips are 1 to {len(chips)}; /chips shows them")
-        edits = {"off": lambda c: replace(c, on=not c.on), "flip": lambda c: c.flipped(), "drop": lambda c: None}
+        edits: dict[str, Callable[[Chip], Chip | None]] = {
+            "off": lambda c: replace(c, on=not c.on),
+            "flip": lambda c: c.flipped(),
+            "drop": lambda c: None,
+        }
         kept = [edits[how](c) if n in chosen else c for n, c in enumerate(chips, 1)]
         return self.session.set_chips([c for c in kept if c is not None])
 

@@ -95,8 +95,8 @@ def migrate(
         index_type: flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
         json_: print JSON.
     """
-    from ..gallery.migrate import Layout
     from ..gallery.migrate import migrate as copy
+    from ..gallery.milvus_schema import Layout
 
     with progress("migrating", quiet=json_) as tick:
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)

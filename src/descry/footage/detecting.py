@@ -152,7 +152,10 @@ class Background:
         red, green, blue = cv2.split(cv2.absdiff(frame, scene))
         mask = cv2.compare(cv2.max(cv2.max(red, green), blue), limit, cv2.CMP_GT)
         mask = cv2.morphologyEx(mask, cv2.MORPH_OPEN, np.ones((2, 2), np.uint8))
-        return cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((max(3, frame.shape[0] // 30), 3), np.uint8))
+        value: np.ndarray = cv2.morphologyEx(
+            mask, cv2.MORPH_CLOSE, np.ones((max(3, frame.shape[0] // 30), 3), np.uint8)
+        )
+        return value
 
     def detect(self, frames: Sequence[Frame]) -> list[Boxes]:
         """See `Detector.detect`."""
@@ -194,13 +197,15 @@ class Background:
 
 def _soft(image: np.ndarray) -> np.ndarray:
     """Without the noise of single pixels."""
-    return library("cv2").GaussianBlur(image, (3, 3), 0)
+    value: np.ndarray = library("cv2").GaussianBlur(image, (3, 3), 0)
+    return value
 
 
 def _edges(image: np.ndarray) -> np.ndarray:
     cv2 = library("cv2")
     grey = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
-    return np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    value: np.ndarray = np.hypot(cv2.Sobel(grey, cv2.CV_32F, 1, 0), cv2.Sobel(grey, cv2.CV_32F, 0, 1))
+    return value
 
 
 def _lit(frame: np.ndarray, scene: np.ndarray) -> np.ndarray:
@@ -209,7 +214,8 @@ def _lit(frame: np.ndarray, scene: np.ndarray) -> np.ndarray:
     gain = np.median(base / small, axis=(0, 1)).clip(0.6, 1.6)
     if np.abs(gain - 1).max() < 0.02:
         return frame
-    return library("cv2").multiply(frame, (*map(float, gain), 0.0))
+    value: np.ndarray = library("cv2").multiply(frame, (*map(float, gain), 0.0))
+    return value
 
 
 def _blobs(

@@ -9,8 +9,9 @@ from pathlib import Path
 from ..errors import StoreUnavailable, UsageError
 from .local import LocalStore
 from .merge import stored
-from .milvus import Layout, MilvusStore
+from .milvus import MilvusStore
 from .milvus_rows import crc_of
+from .milvus_schema import Layout
 
 
 @dataclass(frozen=True)

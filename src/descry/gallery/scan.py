@@ -182,7 +182,8 @@ def _raised(best: np.ndarray, owner: np.ndarray, values: np.ndarray) -> np.ndarr
     owners = np.concatenate([np.repeat(np.arange(count), k), owner])
     order = np.lexsort((-every, owners))
     firsts = np.searchsorted(owners[order], np.arange(count))
-    return every[order[firsts[:, None] + np.arange(k)]]
+    value: np.ndarray = every[order[firsts[:, None] + np.arange(k)]]
+    return value
 
 
 def _stored(snapshot: Snapshot, allowed: np.ndarray | None, total: int) -> tuple[np.ndarray | None, Tensor | None]:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
@@ -217,7 +217,9 @@ def _kept(path: str, folders: Sequence[str]) -> bool:
     return any(inside(path, folder) for folder in folders)
 
 
-def _sort(entry: os.DirEntry[str], known: dict[str, tuple], skipped: dict[str, tuple], out: Plan) -> None:
+def _sort(
+    entry: os.DirEntry[str], known: dict[str, tuple[Any, ...]], skipped: dict[str, tuple[Any, ...]], out: Plan
+) -> None:
     try:
         stat = entry.stat()
     except OSError as error:  # it went away since the folder was listed, or its disk did
@@ -240,8 +242,8 @@ def _sort(entry: os.DirEntry[str], known: dict[str, tuple], skipped: dict[str, t
 
 def _known(
     store: LocalStore, table: str, column: str, roots: Sequence[str], shard: tuple[int, int]
-) -> dict[str, tuple]:
-    out: dict[str, tuple] = {}
+) -> dict[str, tuple[Any, ...]]:
+    out: dict[str, tuple[Any, ...]] = {}
     with store.database.reading() as connection:
         for root in roots:
             prefix = os.fsencode(root.rstrip(os.sep) + os.sep)

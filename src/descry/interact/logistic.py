@@ -7,7 +7,8 @@ import numpy as np
 
 def logistic(x: np.ndarray) -> np.ndarray:
     """1 / (1 + exp(−x)), without overflow."""
-    return 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))
+    value: np.ndarray = 1.0 / (1.0 + np.exp(-np.clip(x, -30, 30)))
+    return value
 
 
 def regress(x: np.ndarray, y: np.ndarray, ridge: float = 1.0, steps: int = 50) -> np.ndarray:

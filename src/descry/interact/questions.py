@@ -123,7 +123,8 @@ class Asker:
     def gains(self, scores: np.ndarray) -> np.ndarray:
         """(N,) or (Q, N) scores of the current round → (A,) or (Q, A) expected gains in bits."""
         p = posterior(scores, self.sharpness)
-        return np.maximum(_entropy(p @ self.seen.T) - p @ self.doubt.T, 0)
+        value: np.ndarray = np.maximum(_entropy(p @ self.seen.T) - p @ self.doubt.T, 0)
+        return value
 
     def next(
         self, scores: np.ndarray, query: Query, asked: Mapping[str, str], k: int = 1
@@ -258,4 +259,5 @@ def told(questions: Iterable[Question], asked: Mapping[str, str]) -> list[tuple[
 
 def _entropy(p: np.ndarray) -> np.ndarray:
     p = np.clip(p, 1e-6, 1 - 1e-6)
-    return -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    value: np.ndarray = -(p * np.log2(p) + (1 - p) * np.log2(1 - p))
+    return value

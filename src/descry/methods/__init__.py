@@ -94,7 +94,7 @@ def gather(x: Tensor) -> Tensor:
         parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
         torch.distributed.all_gather(parts, x.contiguous())
         return torch.cat(parts)
-    return torch.cat(list(_GatherWithGradient.apply(x.contiguous())))
+    return torch.cat(list(_GatherWithGradient.apply(x.contiguous())))  # type: ignore[no-untyped-call]
 
 
 def per_process(count: Tensor) -> Tensor:

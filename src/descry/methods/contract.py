@@ -204,7 +204,8 @@ class MethodConfig:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
-        return asdict(self)  # type: ignore[call-overload]
+        value: dict[str, Any] = asdict(self)  # type: ignore[call-overload]
+        return value
 
 
 class Memory(Protocol):

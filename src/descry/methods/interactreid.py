@@ -179,7 +179,8 @@ class Mapping(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         for layer in self.layers:
             features = layer(features)
-        return self.fc_out(features)
+        value: Tensor = self.fc_out(features)
+        return value
 
 
 class InteractReID(Method):
@@ -366,7 +367,8 @@ class InteractReID(Method):
         def scale(name: str) -> float:
             if c.stage == 1:
                 return 1.0
-            return c.mapping_rate if name.startswith("mapping.") else c.image_rate
+            value: float = c.mapping_rate if name.startswith("mapping.") else c.image_rate
+            return value
 
         named = ((n, p) for n, p in self.named_parameters() if not n.startswith("anchor."))
         return decay_groups(named, c.recipe.weight_decay, scale)
@@ -391,7 +393,8 @@ class InteractReID(Method):
             raise UsageError(
                 "this model has no pseudo-words: train stage 2 first (descry train interactreid --stage 2)"
             )
-        return self.mapping(self.clip.image_features(pictures))
+        value: Tensor = self.mapping(self.clip.image_features(pictures))
+        return value
 
     def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
         """`compose` from pseudo-words that are at hand: (B, text width) and B texts → (B, D), unit length."""

@@ -216,7 +216,8 @@ def p2i(
         rows = own.int().argmax(dim=0)
         absent = torch.where(present, 0.0, -torch.inf).to(logits)
         loss = loss + F.cross_entropy(logits.T + absent, rows)
-    return loss
+    value: Tensor = loss
+    return value
 
 
 def _new_rows(batch: Batch, seen: set[int]) -> Tensor:

@@ -193,7 +193,8 @@ class TokenSelection(nn.Module):
         x = self.fc2(F.relu(hidden)).unflatten(0, x.shape[:2]) + self.map(x)
         if valid is not None:
             x = x.masked_fill(~valid[..., None], -torch.inf)
-        return x.amax(dim=1)
+        value: Tensor = x.amax(dim=1)
+        return value
 
 
 @contextmanager
@@ -224,7 +225,8 @@ def attention_of(attention: Any, states: Tensor, rows: Tensor, causal: bool = Fa
     if causal:
         behind = torch.arange(states.shape[1], device=states.device) > rows[:, None]
         logits = logits.masked_fill(behind[:, None], -torch.inf)
-    return logits.softmax(dim=-1).mean(dim=1)
+    value: Tensor = logits.softmax(dim=-1).mean(dim=1)
+    return value
 
 
 # ---------------------------------------------------------------------- division of the pairs
@@ -259,7 +261,8 @@ def clean_probability(losses: np.ndarray, steps: int = 100, tolerance: float = 1
         if abs(total.mean() - before) < tolerance:
             break
         before = total.mean()
-    return resp[:, mean.argmin()]
+    value: np.ndarray = resp[:, mean.argmin()]
+    return value
 
 
 def consensus(
@@ -337,7 +340,8 @@ class Rde(Method):
     @property
     def dimension(self) -> int:
         """Numbers in an embedding: D + E."""
-        return self.clip.dim + self.config.width
+        value: int = self.clip.dim + self.config.width
+        return value
 
     # ------------------------------------------------------------------ training
 
@@ -425,7 +429,8 @@ class Rde(Method):
     def _text_selection(self, tokens: Tensor, ids: Tensor) -> Tensor:
         words = (self.clip.text_end(ids) - 1).clamp(min=1, max=self._words_read)
         valid = torch.arange(tokens.shape[1], device=ids.device) < words[:, None]
-        return self.text_selection(tokens, valid, None if self.config.count_pads else valid)
+        value: Tensor = self.text_selection(tokens, valid, None if self.config.count_pads else valid)
+        return value
 
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP at the recipe's rate, the selections at new_rate times it, biases as configured."""
@@ -471,4 +476,5 @@ def rename_released(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[s
 
 def _joined(whole: Tensor, selected: Tensor) -> Tensor:
     """Two embeddings side by side, so that an inner product is the mean of their cosines."""
-    return torch.cat([F.normalize(whole, dim=-1), F.normalize(selected, dim=-1)], dim=-1) * 0.5**0.5
+    value: Tensor = torch.cat([F.normalize(whole, dim=-1), F.normalize(selected, dim=-1)], dim=-1) * 0.5**0.5
+    return value

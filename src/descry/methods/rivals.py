@@ -46,7 +46,8 @@ class Aggregation(nn.Module):
         if self.kind == "learned":
             return initial + (self.weights.softmax(dim=0)[:, None, None] * prompted).sum(dim=0)
         weights = self.mlp(prompted.transpose(0, 1).flatten(1)).softmax(dim=1)
-        return initial + (weights.T[..., None] * prompted).sum(dim=0)
+        value: Tensor = initial + (weights.T[..., None] * prompted).sum(dim=0)
+        return value
 
 
 def aggregation(kind: str, dim: int, kinds: int) -> Aggregation:
@@ -101,7 +102,8 @@ class MaskedAutoencoder(nn.Module):
         x = full.scatter(1, kept[..., None].expand(-1, -1, seen.shape[-1]), seen) + self.positions
         for block in self.blocks:
             x = block(x)
-        return self.norm(x)[:, 1:]
+        value: Tensor = self.norm(x)[:, 1:]
+        return value
 
 
 def _positions(chosen: Tensor, count: int) -> Tensor:

@@ -277,7 +277,8 @@ class PixelHead(nn.Module):
         self.conv.bias.data.zero_()  # type: ignore[union-attr]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        return self.shuffle(self.conv(tokens.transpose(1, 2).unflatten(2, self.grid)))
+        value: Tensor = self.shuffle(self.conv(tokens.transpose(1, 2).unflatten(2, self.grid)))
+        return value
 
 
 class MaskedImageModelling(nn.Module):
@@ -299,7 +300,8 @@ class MaskedImageModelling(nn.Module):
         """(B, 3, H, W) in [0, 1], mask (B, P) → predicted normalised pixels (B, 3, H, W). text: (B, L, D) tokens; pads
         (B, L)."""
         if self.config.mim == "mae":
-            return self.head(self.cross(clip, images, mask))
+            pixels: Tensor = self.head(self.cross(clip, images, mask))
+            return pixels
         if self.config.masking == "pixels":
             hidden = pixel_mask(mask, images, self.patch)[:, None]
             z = clip.image_tokens(images.masked_fill(hidden, 0.0))
@@ -309,7 +311,8 @@ class MaskedImageModelling(nn.Module):
             z = self.cross(z, text, pads)  # eq. 1-2
         elif self.config.mim == "image":
             z = self.cross(z, z)
-        return self.head(z[:, 1:])
+        value: Tensor = self.head(z[:, 1:])
+        return value
 
     def forward(self, clip: Clip, images: Tensor, mask: Tensor, text: Tensor | None, pads: Tensor | None) -> Tensor:
         """Mean absolute error at the hidden pixels, a scalar."""

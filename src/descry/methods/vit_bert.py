@@ -187,7 +187,8 @@ class VitBert(Method):
 
     def image_tokens(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, 1 + P, D), the photograph's feature first."""
-        return self.image_projection(self.vit(pixel_values=self.normalise(images)).last_hidden_state)
+        value: Tensor = self.image_projection(self.vit(pixel_values=self.normalise(images)).last_hidden_state)
+        return value
 
     def _read(self, ids: Tensor) -> Tensor:
         """(B, L) bool: which tokens are read, up to the end of the text."""
@@ -196,7 +197,10 @@ class VitBert(Method):
 
     def _text_tokens(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, D), the text's feature first."""
-        return self.text_projection(self.bert(input_ids=ids, attention_mask=self._read(ids).long()).last_hidden_state)
+        value: Tensor = self.text_projection(
+            self.bert(input_ids=ids, attention_mask=self._read(ids).long()).last_hidden_state
+        )
+        return value
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), unit length."""

@@ -36,7 +36,8 @@ def to_html(made: dict[str, Any], crops: Crops, store: InquiryStore) -> bytes:
     _add(head, "title", f"{made['notice']}: {made['inquiry']['name']}")
     _add(head, "style", STYLE)
     _Page(SubElement(root, "body"), made, crops, store).write()
-    return b"<!DOCTYPE html>\n" + ElementTree.tostring(root, encoding="utf-8", method="html") + b"\n"
+    value: bytes = b"<!DOCTYPE html>\n" + ElementTree.tostring(root, encoding="utf-8", method="html") + b"\n"
+    return value
 
 
 class _Page:

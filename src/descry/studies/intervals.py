@@ -167,7 +167,8 @@ def _bootstrap(sums: np.ndarray, counts: np.ndarray, draws: int, seed: int) -> n
 
 
 def _ratio(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    return np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    value: np.ndarray = np.divide(sums, counts, out=np.full(sums.shape, np.nan), where=counts > 0)
+    return value
 
 
 def _expanded(drawn: np.ndarray, people: int, level: float) -> tuple[np.ndarray, np.ndarray]:

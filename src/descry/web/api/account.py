@@ -47,7 +47,8 @@ def _keep(desk: Desk, number: str, body: Keep) -> InquiryOut:
 async def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
     """Set the last day an inquiry is kept. Nothing is removed by itself: `descry purge --expired` does it."""
     made: Any = await desk.do(_keep, desk, inquiry, body)
-    return made
+    value: InquiryOut = made
+    return value
 
 
 # ---------------------------------------------------------------------- the report
@@ -111,7 +112,8 @@ def _plan(desk: Desk, number: str) -> PurgePlan:
 async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
     """What would go for good, and what would stay. Changes nothing."""
     found: Any = await desk.do(_plan, desk, inquiry)
-    return found
+    value: PurgePlan = found
+    return value
 
 
 @router.delete("/inquiries/{inquiry}")

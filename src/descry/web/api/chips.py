@@ -31,4 +31,5 @@ def _read(desk: Desk, said: Words) -> Chips:
 async def read(desk: TheDesk, said: Words) -> Chips:
     """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
     found: Any = await desk.do(_read, desk, said)
-    return found
+    value: Chips = found
+    return value

@@ -60,4 +60,5 @@ async def parts() -> FigureParts:
 async def compose(desk: TheDesk, body: Remembered) -> Figure:
     """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
     found: Any = await desk.pictures.do(_compose, body)
-    return found
+    value: Figure = found
+    return value

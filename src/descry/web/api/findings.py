@@ -76,7 +76,8 @@ async def findings(desk: TheDesk, inquiry: InquiryId) -> Findings:
 async def find(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: NewFinding) -> FindingOut:
     """Say of an item that it is worth following, or set it aside; in place of what was said before."""
     made: Any = await desk.do(_find, desk, inquiry, item, body)
-    return made
+    value: FindingOut = made
+    return value
 
 
 @router.delete("/{item}", status_code=204)

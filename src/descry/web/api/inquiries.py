@@ -76,21 +76,24 @@ async def begin(desk: TheDesk, body: NewInquiry) -> InquiryOut:
         return tree(desk, identity(desk.begin(body.name.strip()).inquiry.name))
 
     made: Any = await desk.do(work)
-    return made
+    value: InquiryOut = made
+    return value
 
 
 @router.get("/{inquiry}")
 async def inquiry(desk: TheDesk, inquiry: InquiryId) -> InquiryOut:
     """One inquiry with its rounds."""
     found: Any = await desk.do(tree, desk, inquiry)
-    return found
+    value: InquiryOut = found
+    return value
 
 
 @router.put("/{inquiry}/head")
 async def move(desk: TheDesk, inquiry: InquiryId, head: Head) -> RoundOut:
     """Show another round: undo, redo, or any by number. The next round made begins a branch there."""
     made: Any = await desk.do(_move, desk, inquiry, head)
-    return made
+    value: RoundOut = made
+    return value
 
 
 @router.delete("/{inquiry}/rounds/{number}")
@@ -104,4 +107,5 @@ async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> Inqui
         return tree(desk, inquiry)
 
     made: Any = await desk.do(work)
-    return made
+    value: InquiryOut = made
+    return value

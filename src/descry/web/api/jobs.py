@@ -79,7 +79,8 @@ async def look(desk: TheDesk, gallery: GalleryId, body: Preview) -> PreviewOut:
             return PreviewOut(rows=[], looked_at=0, problem=str(error))
         return PreviewOut(rows=rows, looked_at=count)
 
-    return await desk.lookups.do(work)
+    value: PreviewOut = await desk.lookups.do(work)
+    return value
 
 
 @router.post("/galleries/{gallery}/index-jobs", status_code=202)
@@ -177,4 +178,5 @@ async def skipped(
     """Files of indexed folders that could not be read, with the reason, by path."""
     _indexable(desk, gallery)
     found: Any = await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)
-    return found
+    value: Skipped = found
+    return value

@@ -32,7 +32,8 @@ async def _marked(
 ) -> RoundOut:
     desk.paced()
     made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
-    return made
+    value: RoundOut = made
+    return value
 
 
 @router.put("/marks/{item}")
@@ -63,4 +64,5 @@ async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
     """Of those shown, this one is the closest."""
     desk.paced()
     made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
-    return made
+    value: RoundOut = made
+    return value

@@ -47,7 +47,8 @@ def _absence(desk: Desk, inquiry: str) -> Absence:
 async def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
     """The question whose answer is expected to narrow the gallery most."""
     found: Any = await desk.do(_next, desk, inquiry)
-    return found
+    value: Questions = found
+    return value
 
 
 @router.post("/answers", status_code=201)
@@ -55,11 +56,13 @@ async def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
     """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
     desk.paced()
     made: Any = await desk.do(_answer, desk, inquiry, body)
-    return made
+    value: RoundOut = made
+    return value
 
 
 @router.get("/absence")
 async def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
     """What may be said about whether the person is in this gallery at all."""
     found: Any = await desk.do(_absence, desk, inquiry)
-    return found
+    value: Absence = found
+    return value

@@ -281,7 +281,8 @@ async def make(
 async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
     """A round as it was made."""
     found: Any = await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
-    return found
+    value: RoundOut = found
+    return value
 
 
 @router.get("/{number}/results")
@@ -294,7 +295,8 @@ async def results(
 ) -> Results:
     """A page of leads, best first."""
     found: Any = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
-    return found
+    value: Results = found
+    return value
 
 
 @router.get("/{number}/fits")
@@ -307,7 +309,8 @@ async def fits(
 ) -> Fits:
     """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
     found: Any = await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
-    return found
+    value: Fits = found
+    return value
 
 
 @router.get("/{number}/contributions/{item}")
@@ -320,4 +323,5 @@ async def contributions(
 ) -> Why:
     """What each part of the query gave to one lead's score, and to another's."""
     found: Any = await desk.do(_why, desk, inquiry, number, item, against)
-    return found
+    value: Why = found
+    return value
