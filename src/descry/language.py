@@ -372,7 +372,7 @@ def plain(sentence: str) -> str:
     text = re.sub(r"[\u2028\u2029\x85\x0b\x0c]", "\n", text.replace("\t", " ").replace("\r", "\n"))
     text = re.sub(r"[“”„«»\"]", "", text)
     text = re.sub(r"(?m)^\s*[-•*]\s+(?=\w)", "\n" if "+" not in text else ", no ", text)
-    text = re.sub(r"(?:^|(?<=\s))[-−](?=[a-z])", ", no ", text)
+    text = re.sub(r"(?:^|(?<=\s))[-−](?=[a-z]{3})", ", no ", text)
     text = re.sub(r"\s[-–—]\s|—", ", no " if "+" in text else ", ", text).replace("+", ", ")
     text = re.sub(r"(?<!\w)w/o(?!\w)", "without", text)
     text = re.sub(r"(?<!\w)w/\s?", "with ", text).replace("&", " and ")

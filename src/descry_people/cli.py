@@ -57,7 +57,7 @@ def people(
         processes: how many draw at once; one per core when left out.
         benchmark: write and check the frozen benchmark instead: its test part (1,000 people), its val part (500), or
             its calibration part (4,000).
-        benchmark_version: of the frozen benchmark: 1, or 2, in which three sketches in ten are drawn by lay people.
+        benchmark_version: 1; or 2, the same people with three sketches in ten drawn as by people who cannot draw.
         oracle: with --benchmark, also print R@1 of rankers that use no learned model of people.
         train: with --oracle, a folder of synthetic training people, for the linear baseline.
         videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people

@@ -26,7 +26,7 @@ Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="
 Words = Annotated[
     tuple[str, ...],
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="WORDS", help='what is seen, or not: "red jacket, no backpack".'),
+    tyro.conf.arg(metavar="WORDS", help='words, such as "red jacket, no backpack".'),
 ]
 Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option; may be repeated.")]
 Not = Annotated[

@@ -79,7 +79,8 @@ class Redactor:
         words = [_folded(m.group()) for m in found]
         out, at, i = [], 0, 0
         while i < len(words):
-            length = next((n for n in self._lengths if tuple(words[i : i + n]) in self._known), 0)
+            rest = len(words) - i
+            length = next((n for n in self._lengths if n <= rest and tuple(words[i : i + n]) in self._known), 0)
             if length:
                 out += [text[at : found[i].start()], GONE]
                 i, at = i + length, found[i + length - 1].end()
