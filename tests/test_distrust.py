@@ -140,6 +140,7 @@ def test_a_crafted_gallery_json_is_refused_in_one_line(place, tmp_path, capsys, 
         "CREATE VIEW v AS SELECT * FROM {table}",
         "CREATE TABLE more (a)",
         "CREATE INDEX i ON {table} ({column})",
+        "CREATE TRIGGER sqlitex AFTER INSERT ON {table} BEGIN DELETE FROM {table}; END",
     ],
 )
 def test_a_database_that_holds_what_descry_did_not_make_is_refused(

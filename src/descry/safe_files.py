@@ -29,7 +29,7 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
     with os.scandir(folder) as entries:
         ours = [e for e in entries if any(fnmatchcase(e.name, name) for name in names)]
     for entry in ours:
-        kind = _foreign(entry.stat(follow_symlinks=False))
+        kind = foreign(entry.stat(follow_symlinks=False))
         if kind:
             raise UsageError(
                 f"{folder / entry.name} is {kind}; the files of a {what} are regular files of their owner. If you were "
@@ -37,8 +37,8 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
             )
 
 
-def _foreign(found: os.stat_result) -> str:
-    """What is wrong with a file that should be ours; "" for nothing."""
+def foreign(found: os.stat_result) -> str:
+    """What is wrong with a file that should be ours, by its `lstat`; "" for nothing."""
     if stat.S_ISLNK(found.st_mode):
         return "a symbolic link"
     if not stat.S_ISREG(found.st_mode):
@@ -46,6 +46,15 @@ def _foreign(found: os.stat_result) -> str:
     if os.name != "nt" and os.geteuid() not in (0, found.st_uid):
         return "a file of another user"
     return ""
+
+
+def read_own(path: str | Path, most: int) -> bytes:
+    """The first `most` bytes of a regular file that is ours. OSError for a link, and for whatever else it may be."""
+    fd = os.open(path, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
+    with open(fd, "rb") as file:
+        if kind := foreign(os.fstat(fd)):
+            raise OSError(f"it is {kind}")
+        return file.read(most)
 
 
 def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = PRIVATE) -> int:

@@ -51,6 +51,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
     },
     "Galleries": {
         "gallery info": ("gallery:info", "what a gallery holds"),
+        "gallery inspect": ("gallery:inspect", "what is in a folder that you were given"),
         "gallery list": ("gallery:list_", "the items of a gallery"),
         "gallery frame": ("gallery:frame", "from an item back to the footage it was cut from"),
         "gallery delete": ("gallery:delete", "remove items, or a whole gallery"),

@@ -1,4 +1,4 @@
-"""descry gallery info, list, frame, delete, relocate."""
+"""descry gallery inspect, info, list, frame, delete, allow, relocate."""
 
 from __future__ import annotations
 
@@ -34,6 +34,41 @@ def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
         if isinstance(value, dict):
             value = ", ".join(f"{k or 'unknown'} {v}" for k, v in value.items()) or "none"
         print(f"{name:<14} {value}")
+    return 0
+
+
+def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
+    """What is in a gallery's folder, told without trusting it; for one that you were given.
+
+    Nothing is written, no link is followed, no model is loaded. Look at it before you open such a gallery.
+
+    Args:
+        folder: the folder.
+        json_: print JSON.
+    """
+    from ..gallery.inspecting import inspect as inspected
+
+    facts = inspected(folder)
+    if json_:
+        print(json.dumps(facts, indent=1))
+        return 0
+    model, given = facts["model"], facts["format"]
+    print(f"folder    {facts['folder']} (mode {facts['mode']}, of {facts['owner']})")
+    print(f"format    {'unknown' if given is None else given}, made {facts['created'] or 'at an unknown time'}")
+    if model:
+        below = "below a folder that you named" if model["allowed"] else "in no folder that you named"
+        where = f" ({below})" if model["path"] else ""
+        print(f"model     {model['source']}{where}, {model['dimension']} numbers a vector")
+    for name, count in facts["counts"].items():
+        print(f"{name:<20} {'more than 1,000,000' if count is None else f'{count:,}'}")
+    for file in facts["files"]:
+        kind = file["refused"] and f"  {file['refused']}{file['to'] and ' to ' + file['to']}"
+        print(f"file      {file['name']}  {file['bytes']:,} bytes  {file['mode']}  {file['owner']}{kind}")
+    for row in facts["pictures"]:
+        may = "may be shown" if row["allowed"] else "not shown: in no folder that you named"
+        print(f"pictures  {row['folder']}  {counted(row['items'], 'item')}, {may}")
+    for warning in facts["warnings"]:
+        print(f"warning   {warning}")
     return 0
 
 
@@ -187,20 +222,22 @@ def _name_of(gallery: str) -> str:
     return Path(gallery).resolve().name
 
 
-def allow(folder: tyro.conf.Positional[Path], /) -> int:
+def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     """Let galleries show the pictures, and load the models, below a folder: for a gallery that came from elsewhere.
 
     What you index or name yourself needs this not.
 
     Args:
         folder: the folder that a received gallery may name.
+        json_: print JSON.
     """
     from .. import roots
 
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; name the one that holds the pictures of the gallery")
     roots.allow(folder)
-    print(f"galleries may now show what lies below {results.shown(str(folder.resolve()))}")
+    place = results.shown(str(folder.resolve()))
+    print(json.dumps({"allowed": place}) if json_ else f"galleries may now show what lies below {place}")
     return 0
 
 

@@ -44,20 +44,20 @@ def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[No
         raise damaged(str(error)) from None
 
 
-def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, schema: str, strict: bool = True) -> None:
-    """IndexCorrupt when a database that may come from others holds a trigger, a view or a table that is not ours.
+def foreign_schema(connection: sqlite3.Connection, schema: str) -> Iterator[str]:
+    """What a database holds beside the tables of a schema, which must be word for word ours: triggers, views, others.
 
-    strict: tables must be defined word for word as ours; otherwise, where versions differ, their names count.
+    SQLite's own tables and indexes are compared as well: names that begin with `sqlite` can be given to anything.
     """
-    rows = connection.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'").fetchall()
-    if not rows:
-        return
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master")
     with closing(sqlite3.connect(":memory:")) as own:
         own.executescript(schema)
-        known = set(own.execute("SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite_%'"))
-    ours = known if strict else {(kind, name) for kind, name, _ in known}
-    foreign = [
-        f"{kind} {name!r}" for kind, name, sql in rows if ((kind, name, sql) if strict else (kind, name)) not in ours
-    ]
-    if foreign:
-        raise IndexCorrupt(f"{path} holds what descry did not make: {foreign[0]}; do not trust this gallery")
+        known = set(own.execute("SELECT type, name, sql FROM sqlite_master"))
+    return (f"{kind} {name!r}" for kind, name, sql in rows if (kind, name, sql) not in known)
+
+
+def refuse_foreign_schema(connection: sqlite3.Connection, path: Path, schema: str) -> None:
+    """IndexCorrupt when a database that may come from others holds a trigger, a view or a table that is not ours."""
+    found = next(foreign_schema(connection, schema), "")
+    if found:
+        raise IndexCorrupt(f"{path} holds what descry did not make: {found}; do not trust this gallery")
