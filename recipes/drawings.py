@@ -1,6 +1,6 @@
 """How far a drawing gets, by how it was drawn: by lay people, small in a corner, as a dressed figure, beside words.
 
-    python recipes/drawings.py WORK [--people 200] [--model demo]
+    python recipes/drawings.py WORK [--people 200] [--model demo] [--only "stick figure"]
 
 The photographs are the test part of the frozen benchmark under WORK (all 2,000; written if absent); the questions are
 asked for its first people. Each line is before (as drawn) and after (fitted to its ink, as `descry search` reads it),
@@ -19,6 +19,7 @@ from PIL import Image
 from descry import Query, compose_sketch, load
 from descry.drawing.person import Person, to_json
 from descry.drawing.sketch import STYLES, draw_sketch, misremember
+from descry.errors import UsageError, nearest
 from descry.evaluate import Embedded, scores_of
 from descry.records import Probe
 from descry.search import Memo
@@ -64,6 +65,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--out", default="")
+    parser.add_argument("--only", default="", help="this kind of drawing alone, beside words alone")
     args = parser.parse_args()
     data, people = benchmark(args.work, pixels=False), records_of(args.work)
     bench, model = data.test["text"], load(args.model)
@@ -78,6 +80,10 @@ def main() -> None:
         "shipped (v1)": {p.pid: p.query.sketches[0].value for p in data.test["sketch"].probes if p.pid in set(chosen)},
     }
     drawn["lay, small in a corner"] = {i: in_corner(d) for i, d in drawn["lay, full size"].items()}
+    if args.only:
+        if args.only not in drawn:
+            raise UsageError(f"there is no drawing {args.only!r}; {nearest(args.only, list(drawn))}")
+        drawn = {args.only: drawn[args.only]}
     said = {i: describe(people[i], i, "vague", 0.04).text for i in chosen}
     memo, found = Memo(1 << 20), {}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,8 @@ from descry.drawing.sketch import draw_sketch
 from descry.embed import load
 from descry.errors import ImageRejected
 from descry.query import Query
-from descry.ranking import Formula
-from descry.search import Term, fit, stack, terms_of, unit, unread
+from descry.ranking import Formula, Ranking
+from descry.search import Memo, Term, fit, stack, terms_of, unit, unread
 from descry.sketching import STICKS, fit_to_ink
 
 OUTLINE = (
@@ -86,7 +88,9 @@ def test_the_box_and_what_was_done_are_stated() -> None:
     rows = np.flatnonzero((np.asarray(found.picture.convert("L")) < 200).any(axis=1))
     assert np.ptp(rows) / 256 == pytest.approx(0.95, abs=0.02)
     assert found.note == "cropped to its ink and fitted"
-    assert found.notes == ["the sketch was cropped to its ink and fitted (--as-drawn leaves it)"]
+    assert found.notes == ["the sketch was cropped to its ink and fitted"]
+    said = "the sketch was cropped to its ink and fitted (--as-drawn leaves it)"
+    assert unread(load("demo", "cpu"), Query(outline((400, 600), (100, 300), 200, 2))) == [said]
     assert "usual width" in fit_to_ink(outline((400, 600), (100, 300), 200, 7)).note
 
 
@@ -223,3 +227,62 @@ def test_the_demo_model_has_the_number_and_keeps_it() -> None:
     assert type(ranking).from_json(ranking.to_json()).formula == ranking.formula
     with pytest.raises(descry.DescryError, match="decided"):
         Formula(decided=-1.0)
+
+
+def test_a_stick_figure_beside_words_leaves_what_the_words_say() -> None:
+    model = load("demo", "cpu")
+    rng = np.random.default_rng(0)
+    items = unit(rng.standard_normal((300, model.dimension)))
+
+    def scores(query: Query, version: int = 3) -> np.ndarray:
+        ranking = replace(model.ranking, formula=replace(model.ranking.formula, version=version, decided=0.0))
+        terms = terms_of(model, [query], ranking)[0]
+        similarity = stack(terms) @ items.T
+        return fit(terms, similarity, ranking.formula).scores(similarity)
+
+    for words in ("a red jacket", "a tall man in a long coat, walking"):
+        alone, both = scores(Query(wanted=words)), scores(Query(stick(), wanted=words))
+        assert np.corrcoef(alone, both)[0, 1] > 0.99
+        assert (alone != both).any()
+        assert np.corrcoef(alone, scores(Query(stick(), wanted=words, as_drawn=True)))[0, 1] < 0.9
+    drawing = outline((400, 600), (60, 40), 500, 5)
+    with_stick = Query((stick(), drawing), wanted="a red jacket")
+    assert np.corrcoef(scores(with_stick), scores(Query(drawing, wanted="a red jacket")))[0, 1] > 0.99
+    assert scores(Query(stick())).std() > 0.9  # alone it ranks, and so beside NOT
+    assert terms_of(model, [Query(stick(), unwanted="bag")])[0][0].shape == "linear"
+
+
+def test_rounds_of_earlier_formulas_weigh_a_stick_figure_as_they_did() -> None:
+    model, query = load("demo", "cpu"), Query(stick(), wanted="a red jacket")
+    assert [t.shape for t in terms_of(model, [query])[0] if t.kind == "sketch"] == ["stick"]
+    for version in (1, 2):
+        data = model.ranking.to_json()
+        data["formula"] = {k: v for k, v in data["formula"].items() if k != "stick"} | {"version": version}
+        terms = terms_of(model, [query], Ranking.from_json(data))[0]
+        assert {t.shape for t in terms if "sketch" in t.kind} == {"linear"}
+
+
+def test_a_memo_knows_which_sketches_are_stick_figures() -> None:
+    model, memo = load("demo", "cpu"), Memo()
+    for words in ("a red jacket", "a hat"):
+        assert terms_of(model, [Query(stick(), wanted=words)], memo=memo)[0][-1].shape == "stick"
+
+
+def test_an_inquiry_says_what_was_done_and_can_read_as_drawn(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        draw_sketch(make_person(i), i).image.save(tmp_path / "photos" / f"{i}.png")
+    stick().save(tmp_path / "stick.png")
+    gallery, sketch = str(tmp_path / "gallery"), ["--sketch", str(tmp_path / "stick.png")]
+    assert main(["index", str(tmp_path / "photos"), "--model", "demo", "--out", gallery]) == 0
+    for command in (["inquiry", "new", gallery], ["chat", gallery]):
+        capsys.readouterr()
+        assert main([*command, f"{command[0]} fitted", *sketch]) == 0
+        assert STICKS in capsys.readouterr().err
+        assert main([*command, f"{command[0]} drawn", *sketch, "--as-drawn"]) == 0
+        assert STICKS not in capsys.readouterr().err
+        assert main(["inquiry", "refine", gallery, f"{command[0]} drawn", "a red hat"]) == 0
+        assert STICKS not in capsys.readouterr().err

@@ -20,6 +20,7 @@ _WHERE = {
     "DescryError": "errors",
     "Composed": "drawing.composing",
     "Filters": "query",
+    "Fitted": "sketching",
     "Gallery": "gallery",
     "Part": "query",
     "Query": "query",
@@ -27,6 +28,7 @@ _WHERE = {
     "Results": "gallery",
     "compose_sketch": "drawing.composing",
     "crop": "footage",
+    "fit_to_ink": "sketching",
     "load": "embed",
 }
 _MODULES = ("losses", "metrics")
@@ -35,6 +37,7 @@ __all__ = [
     "Composed",
     "DescryError",
     "Filters",
+    "Fitted",
     "Gallery",
     "Part",
     "Query",
@@ -42,6 +45,7 @@ __all__ = [
     "Results",
     "compose_sketch",
     "crop",
+    "fit_to_ink",
     "load",
     "losses",
     "metrics",
@@ -56,6 +60,7 @@ if TYPE_CHECKING:
     from .gallery import Gallery, Results
     from .query import Filters, Part, Query
     from .ranking import Ranking
+    from .sketching import Fitted, fit_to_ink
 
 
 def __getattr__(name: str) -> Any:

@@ -40,6 +40,7 @@ class Client:
     def ask(self, query: Query) -> dict[str, Any]:
         """A round with this query. Pictures are read here and sent as pixels."""
         body: dict[str, Any] = {"liked": list(query.liked), "unliked": list(query.unliked)}
+        body["as_drawn"] = query.as_drawn
         for kind in ("sketches", "photos"):
             body[kind] = [{"asset": self.upload(p.value), "weight": p.weight, "on": p.on} for p in getattr(query, kind)]
         body["phrases"] = [
@@ -277,4 +278,5 @@ class Client:
                 {**p, "wanted": wanted} for wanted in (True, False) for p in query["wanted" if wanted else "unwanted"]
             ],
             "filters": {k: f[k] for k in ("cameras", "since", "until", "marked")},
+            "as_drawn": query.get("as_drawn", False),
         }

@@ -32,7 +32,8 @@ class Formula:
 
     Attributes:
         version: changes whenever the same constants would rank differently. Rounds that were kept under version 1,
-            which weighed every phrase alike, are ranked again as they were.
+            which weighed every phrase alike, or version 2, which weighed a stick figure like any sketch, are ranked
+            again as they were.
         evidence: strength f of a phrase that is scored by itself, in units of the base's spread.
         negation: strength n of a NOT phrase that the model reads well.
         unmeasured: strength of a NOT phrase whose answer curve was not measured.
@@ -48,10 +49,11 @@ class Formula:
         temperature: of that choice, in cosine; above 0.
         decided: cosine of the nearest item from which a sketch beside words counts in full; below, its weight falls
             with the eighth power. 0 gives every sketch its full weight.
+        stick: strength of a sketch that is a stick figure beside words, in units of the base's spread.
         fusion: "z" adds standardised similarities, "ranks" adds standardised reciprocal ranks 1 / (60 + rank).
     """
 
-    version: int = 2
+    version: int = 3
     evidence: float = 1.0
     negation: float = 4.0
     unmeasured: float = 0.5
@@ -65,6 +67,7 @@ class Formula:
     closest: float = 1.0
     temperature: float = 0.1
     decided: float = 0.0
+    stick: float = 0.05
     fusion: str = "z"
 
     def __post_init__(self) -> None:

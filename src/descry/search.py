@@ -12,6 +12,7 @@ gallery, z = (s - mean) / spread, filters or not. Then, with weights w >= 0:
 
     base(i)  = Σ w z(i) / spread of that sum                  what is looked for: sketch, photo, text, compositions
     score(i) = base(i) + Σ w r f e(z(i)) + Σ w r n e(-z(i))    phrases as evidence; NOT; r: how well it is read
+               + w s z(i)                                      a stick figure beside words
                + w l z(i) - w u max(0, z(i)) + closest(i)      liked, unliked, "closest of these"
     e(z)     = log(ε + (1 - 2ε) / (1 + exp(-a z - b)))         evidence of one answer that is wrong with probability ε,
                less its value at z = 0                         so that the average item gets nothing
@@ -36,8 +37,8 @@ from .language import read
 from .query import Filters, Part, Query, digest
 from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
 
-SHAPES = {"linear": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
-"""How a term counts, and its sign. "linear" terms make the base."""
+SHAPES = {"linear": 1, "stick": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
+"""How a term counts, and its sign. "linear" terms make the base; "stick" adds `Formula.stick` of a sketch to it."""
 CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97
@@ -99,9 +100,7 @@ def unread(model: Any, query: Query) -> list[str]:
     """
     words = getattr(model, "words", None)
     parts = [p for p in (*query.wanted, *query.unwanted) if p.on]
-    said: list[str] = []
-    if hasattr(model, "fit_sketch") and not query.as_drawn:
-        said += [note for p in query.sketches if p.on for note in model.fit_sketch(p.value).notes]
+    said = fitting_notes(model, query, " (--as-drawn leaves it)")
     if words is None or not parts:
         return said
     unknown = list(dict.fromkeys(word for part in parts for word in words.unknown(part.value)))
@@ -118,6 +117,17 @@ def unread(model: Any, query: Query) -> list[str]:
     if idle:
         said.append(f"this model was found unable to read {', '.join(map(repr, idle))}; it hardly counts")
     return said
+
+
+def fitting_notes(model: Any, query: Query, hint: str = "") -> list[str]:
+    """What was done to the sketches of a query before they were read, and how to draw them better, a sentence each.
+
+    hint: added where something was done.
+    """
+    if query.as_drawn or not hasattr(model, "fit_sketch"):
+        return []
+    fits = [model.fit_sketch(p.value) for p in query.sketches if p.on]
+    return list(dict.fromkeys(note + hint * (note == fit.done) for fit in fits for note in fit.notes))
 
 
 def told(asked: Query, query: Query) -> str:
@@ -221,12 +231,24 @@ def terms_of(
     pictures = {name: part.value for plan in plans for name, part in zip(plan.names, plan.pictures, strict=True)}
     names = list(pictures)
     fitted = {name for plan in plans for name in plan.fitted}
-
+    fits: dict[str, Any] = {}
     fit_sketch: Any = getattr(model, "fit_sketch", None)
 
-    def seen(name: str) -> Any:
-        return fit_sketch(pictures[name]).picture if name in fitted else pictures[name]
+    def fit_of(name: str) -> Any:
+        if name not in fits:
+            fits[name] = fit_sketch(pictures[name])
+        return fits[name]
 
+    def seen(name: str) -> Any:
+        return fit_of(name).picture if name in fitted else pictures[name]
+
+    doubtful = list(dict.fromkeys(name for plan in plans if plan.beside_words for name in plan.fitted))
+    found = memo.rows(
+        [("stick", n) for n in doubtful], lambda new: np.array([[float(fit_of(doubtful[i]).sticks)] for i in new])
+    )
+    sticks = {name for _, name in (key for key, row in found.items() if row[0])}
+    for plan in plans:
+        plan.set_aside(sticks)
     rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([seen(names[i]) for i in new]))
     texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
     rows |= memo.rows([("text", t) for t in texts], lambda new: model.embed_texts([texts[i] for i in new]))
@@ -273,7 +295,8 @@ class _Plan:
 
     names: digests of its pictures, and whether they are fitted. fitted: those that are.
     prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
-    prompts with a pseudo-word. texts: all that is embedded as text.
+    prompts with a pseudo-word. texts: all that is embedded as text. beside_words: whether a stick figure would be set
+    aside. sticks: (digest, weight) of those that were.
     """
 
     def __init__(self, query: Query, ranking: Ranking, fits: bool):
@@ -299,6 +322,20 @@ class _Plan:
             self.prompts = [(name, "") for name in self.names]
         elif how.how in ("early", "early+late") and self.prompt:
             self.prompts = [(name, self.prompt) for name in self.names]
+        self.beside_words = bool(wanted) and ranking.formula.version > 2
+        self.sticks: list[tuple[str, float]] = []
+
+    def set_aside(self, sticks: set[str]) -> None:
+        """Take stick figures beside words out of the composition: each becomes a weak term of its own."""
+        if not (self.beside_words and sticks.intersection(self.fitted)):
+            return
+        both = list(zip(self.names, self.pictures, strict=True))
+        self.sticks = [(n, p.weight) for n, p in both if n in sticks]
+        self.names = [n for n, _ in both if n not in sticks]
+        self.pictures = [p for n, p in both if n not in sticks]
+        self.prompts = [(n, text) for n, text in self.prompts if n not in sticks]
+        if sticks.issuperset(self.fitted):
+            self.kind = "+".join(k for k in self.kind.split("+") if k != "sketch")
 
     def terms(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
         out = self._base(rows)
@@ -306,6 +343,7 @@ class _Plan:
             for part in parts:
                 vector = _direction(self.ranking.texts(part.value), rows)
                 out.append(phrase_term(part.value, vector, self.ranking, wanted, part.weight))
+        out += [Term("sketch", "stick figure", w, rows["image", n], "stick") for n, w in self.sticks]
         return out
 
     def _base(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
@@ -436,6 +474,8 @@ class Fit:
         w = np.float32(term.weight)
         if term.shape == "linear":
             return w * z / np.float32(self.base_spread)
+        if term.shape == "stick":
+            return w * np.float32(f.stick) * z
         if term.shape == "like":
             return w * np.float32(f.like) * z
         if term.shape == "unlike":
@@ -608,6 +648,62 @@ def top(
         rest = rest[values >= np.partition(values, len(values) - wanted)[len(values) - wanted]]
     blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, rest)]
     return np.concatenate(blocks)[:k]
+
+
+# ---------------------------------------------------------------------------------------------- who stands out
+
+
+@dataclass(frozen=True, slots=True)
+class Heights:
+    """How high scores stand over a gallery as a whole. A level is a number of spreads over the middle.
+
+    The middle is the median. The spread is the scaled median deviation, which the leads themselves do not move, or
+    the standard deviation where that is larger: where a third of a gallery wears red, a red jacket does not stand out.
+
+    Attributes:
+        middle: median score.
+        spread: spread of the scores; above 0.
+        count: how many items were scored.
+    """
+
+    middle: float
+    spread: float
+    count: int
+
+    @classmethod
+    def of(cls, scores: np.ndarray) -> Heights | None:
+        """Heights over (N,) scores of all items (`Leads.everything`); None where there is none."""
+        if not len(scores):
+            return None
+        middle = float(np.median(scores))
+        spread = max(1.4826 * float(np.median(np.abs(scores - middle))), float(np.std(scores)), 1e-6)
+        return cls(middle, spread, len(scores))
+
+    def score(self, level: float) -> float:
+        """The score at a level."""
+        return round(self.middle + self.spread * level, 4)
+
+    @property
+    def usual(self) -> float:
+        """The level that is drawn at first: the height that the best of `count` draws of a bell curve would reach,
+        √(2 log count), in steps of LEVELS. What lies above stands out from the gallery; it need not be the person."""
+        return LEVELS[int(np.clip(np.ceil((np.sqrt(2 * np.log(max(self.count, 2))) - 1.0) / 0.25), 0, 16))]
+
+
+LEVELS = tuple(1.0 + 0.25 * step for step in range(17))
+"""Levels at which a line may be drawn through a ranking, from one to five spreads over the middle."""
+USUAL = "usual"
+
+
+def checked_level(level: float | str) -> float | str:
+    """A level as it was given: a finite number, 0 or more, or USUAL. UsageError for anything else."""
+    number = isinstance(level, (int, float)) and not isinstance(level, bool)
+    if level == USUAL or (number and 0 <= float(level) < float("inf")):
+        return level
+    raise UsageError(
+        f"a level of {level!r} was given; it is a number of spreads over the gallery's middle, 0 or more, or {USUAL!r} "
+        "(where the page draws its line)"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- leads
@@ -807,7 +903,7 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
 def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: np.ndarray | None) -> np.ndarray:
     """Every item that could be among the best k when each cosine is off by at most error."""
     f, slope = fitted.formula, 0.0
-    strength = {"linear": 1 / fitted.base_spread, "like": f.like, "unlike": f.unlike}
+    strength = {"linear": 1 / fitted.base_spread, "stick": f.stick, "like": f.like, "unlike": f.unlike}
     strength |= {"evidence": f.evidence, "not": f.negation}
     for term, spread in zip(fitted.terms, fitted.spread[: len(fitted.terms)], strict=True):
         steep = 1.0

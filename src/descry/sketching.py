@@ -59,10 +59,15 @@ class Fitted:
     note: str
 
     @property
-    def notes(self) -> list[str]:
-        """What is worth saying beside an answer: that a drawing was moved or drawn anew, and the hint for sticks."""
+    def done(self) -> str:
+        """That a drawing was moved far or drawn anew, as a sentence; "" where it was not."""
         moved = self.redrawn or self.box[3] - self.box[1] < 0.85
-        return [f"the sketch was {self.note} (--as-drawn leaves it)"] * (self.fitted and moved) + [STICKS] * self.sticks
+        return f"the sketch was {self.note}" if self.fitted and moved else ""
+
+    @property
+    def notes(self) -> list[str]:
+        """What is worth saying beside an answer: what was `done`, and the hint for sticks."""
+        return [self.done] * bool(self.done) + [STICKS] * self.sticks
 
 
 def unfitted(image: Image.Image, why: str) -> Fitted:

@@ -6,7 +6,7 @@ import io
 import json
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageDraw, PngImagePlugin
 
 from .in_process import Server, ask, png, upload
 
@@ -85,6 +85,27 @@ def test_drawing_replaces_the_round_it_made_before(client, inquiry):
     assert len(client.get(f"/api/v1/inquiries/{inquiry}").json()["rounds"]) == 3, (
         "a round with children is never replaced"
     )
+
+
+def test_a_round_says_what_was_done_to_its_sketch_and_can_be_read_as_drawn(client, inquiry):
+    paper = Image.new("RGB", (300, 600), "white")
+    pen = ImageDraw.Draw(paper)
+    pen.ellipse((130, 100, 170, 145), outline=0, width=5)
+    for line in ((150, 145, 150, 255), (150, 255, 120, 365), (150, 255, 182, 360), (150, 170, 110, 225)):
+        pen.line(line, fill=0, width=5)
+    pen.line((150, 170, 190, 230), fill=0, width=5)
+    file = io.BytesIO()
+    paper.save(file, "PNG")
+    sketches = [{"asset": upload(client, file.getvalue())}]
+    made = ask(client, inquiry, sketches=sketches)
+    assert made["notes"][0].startswith("the sketch was cropped to its ink and fitted")
+    assert "stick figures are not" in made["notes"][-1]
+    assert not any("--" in note for note in made["notes"])
+    assert client.get(f"/api/v1/inquiries/{inquiry}/rounds/{made['number']}").json()["notes"] == made["notes"]
+    drawn = ask(client, inquiry, sketches=sketches, as_drawn=True)
+    assert drawn["notes"] == []
+    assert drawn["query"]["as_drawn"] is True
+    assert ask(client, inquiry, "red jacket")["notes"] == []
 
 
 def test_a_failed_round_leaves_everything_as_it_was(client, inquiry):

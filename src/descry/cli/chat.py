@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import DescryError, Locked, UsageError
+from .machine import Flag
 
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
@@ -43,6 +44,7 @@ def chat(
     /,
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
+    as_drawn: Flag = False,
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     model: str = "",
     sheet: Path | None = None,
@@ -54,6 +56,8 @@ def chat(
         name: name of the inquiry, begun or gone on with.
         sketch: a drawing of the person to begin with; may be repeated.
         image: a photograph of the person to begin with; may be repeated.
+        as_drawn: give sketches to the encoder as they are, those of /sketch too; left out, each is cropped to its ink
+            and fitted.
         k: how many leads to show.
         model: where the gallery's model now lies, if it was moved.
         sheet: where the contact sheet is written, for terminals that show no pictures; left out, a file in the
@@ -69,7 +73,7 @@ def chat(
     fresh = name not in store.names()
     store.close()
     with opened(gallery, name, model, k, fresh) as session, _sheet(sheet, gallery) as place:
-        _talk(Chat(session, place), sketch, image)
+        _talk(Chat(session, place, as_drawn), sketch, image)
     return 0
 
 
@@ -116,9 +120,10 @@ NUMBERED = ("like", "unlike", "clear", "closest", "go", "off", "flip", "drop", "
 class Chat:
     """One conversation: lines in, rounds out."""
 
-    def __init__(self, session: Any, sheet: Path):
+    def __init__(self, session: Any, sheet: Path, as_drawn: bool = False):
         self.session = session
         self.sheet = sheet
+        self.as_drawn = as_drawn
         self.asking = True
         self.question: Any = None
         self._asker: Any = None
@@ -177,6 +182,7 @@ class Chat:
     def add(self, **pictures: tuple[str, ...]) -> None:
         """A round with more pictures."""
         query = self.session.query
+        query = query.replace(as_drawn=query.as_drawn or self.as_drawn)
         for kind, paths in pictures.items():
             for path in paths:
                 if not Path(path).is_file():

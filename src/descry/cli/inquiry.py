@@ -74,6 +74,7 @@ def new(
     not_: Not = (),
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
+    as_drawn: Flag = False,
     show: Show = Shown(),
 ) -> int:
     """Begin an inquiry with words, sketches, photographs, or several of them.
@@ -81,11 +82,12 @@ def new(
     Args:
         sketch: a drawing of the person; may be repeated.
         image: a photograph of the person; may be repeated.
+        as_drawn: give sketches to the encoder as they are; left out, each is cropped to its ink and fitted.
     """
     from ..search import unread
 
     with show.round(gallery, name, fresh=True) as session:
-        query = _query(sketch, image, words + text, not_)
+        query = _query(sketch, image, words + text, not_, as_drawn)
         unread(session.model, query)  # words that the model does not know at all are refused
         session.ask(query, _asked(query))
     return 0
@@ -362,13 +364,16 @@ def opened(path: Path, name: str, model: str = "", k: int = 20, fresh: bool = Fa
             store.close()
 
 
-def _query(sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...], unwanted: tuple[str, ...]) -> Any:
+def _query(
+    sketch: tuple[str, ...], image: tuple[str, ...], text: tuple[str, ...], unwanted: tuple[str, ...], as_drawn: bool
+) -> Any:
     from .. import language as chips
     from ..query import Part, Query
 
     query = Query(
         sketches=tuple(Part(Path(p).expanduser()) for p in sketch),
         photos=tuple(Part(Path(p).expanduser()) for p in image),
+        as_drawn=as_drawn,
     )
     tell_unclear(text)
     said = [c for t in text for c in chips.parse(t)] + [chips.Chip(t, False) for t in unwanted]

@@ -27,8 +27,9 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
             f"--{options.get(name, name)} excluded {'all' if n == found.total else n}"
             for name, n in found.removed.items()
         ]
+        level = f" above the level: {found.left_out} left out" if found.left_out else ""
         why = f": {', '.join(by)} of {found.total} items" if by else f" among {found.total} items"
-        print(f"no results{why}", file=sys.stderr)
+        print(f"no results{level}{why}", file=sys.stderr)
     else:
         absent = sum(not Path(lead.path).is_file() for lead in found)
         if absent:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -28,6 +28,7 @@ def search(
     unlike: tuple[int, ...] = (),
     closest: tuple[int, ...] = (),
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 20,
+    min_: Annotated[float | Literal["usual"] | None, tyro.conf.arg(name="min", metavar="LEVEL|usual")] = None,
     camera: tuple[str, ...] = (),
     since: str = "",
     until: str = "",
@@ -55,6 +56,8 @@ def search(
         unlike: id of an item that is not the person.
         closest: id chosen as the closest of those shown.
         k: how many to show.
+        min_: show only leads above this level: spreads over the middle of all the gallery's scores, such as 3; usual is
+            where the page draws its line. Who stands above need not be the person.
         camera: only this camera; may be repeated.
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
@@ -71,8 +74,10 @@ def search(
     from ..gallery.gallery import Gallery
     from ..gallery.results import check_picture
     from ..query import Filters, Query
-    from ..search import told, understood, unread
+    from ..search import checked_level, told, understood, unread
 
+    if min_ is not None:
+        checked_level(min_)
     for out in (csv_, sheet, copy_to):
         if out:
             outside(out, Path(gallery))
@@ -85,7 +90,7 @@ def search(
     query = Query(sketch, image, (*words, *text), not_, like, unlike, closest, filters, verbatim, as_drawn)
     with Gallery.open(gallery, model or None, machine.load) as opened:
         notes = unread(opened.model, understood(query))
-        found = opened.search(query, k, composition=composition or None)
+        found = opened.search(query, k, composition=composition or None, least=min_)
         absence = opened.notice(query, composition or None)
     unaccounted = "" if "compact" in opened.store.capabilities else "a distributed gallery keeps no account of searches"
     for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):

@@ -215,6 +215,7 @@ class Gallery:
         exclude: str | Sequence[str] = (),
         filters: Filters | None = None,
         composition: Composition | str | None = None,
+        least: float | str | None = None,
         snapshot: Snapshot | None = None,
         marked: Iterable[int] = (),
         record: bool = True,
@@ -227,10 +228,11 @@ class Gallery:
 
         Negations in wanted texts become NOT phrases, unless the query is verbatim; `Results.query` says how it was
         understood. composition: how sketch and words are put together, by name or as a value; else as the model's
-        validation chose. snapshot: search the rows of an earlier moment; metadata is as of now. marked: further ids
-        that count as marked for the filter. The account gets a line, also of a search that fails; record=False is for
-        evaluation, and the next line, or the closing, says how many searches it left out. Raises UsageError for an
-        empty query or k < 1, IndexMismatch for another model.
+        validation chose. least: only leads above this level, in spreads over the middle of all scores, or "usual" for
+        the page's line (`Results.above`). snapshot: search the rows of an earlier moment; metadata is as of now.
+        marked: further ids that count as marked for the filter. The account gets a line, also of a search that fails;
+        record=False is for evaluation, and the next line, or the closing, says how many searches it left out. Raises
+        UsageError for an empty query, k < 1 or another level, IndexMismatch for another model.
         """
         if not isinstance(query, Query):
             query = Query(sketch, photo, query, exclude, filters=filters or Filters())
@@ -240,19 +242,28 @@ class Gallery:
             )
         if not record:
             self._unrecorded += 1
-            return self._search(query, k, model, composition, snapshot, marked)
+            return self._search(query, k, model, composition, least, snapshot, marked)
         with self._failing("search"):
-            found = self._search(query, k, model, composition, snapshot, marked)
+            found = self._search(query, k, model, composition, least, snapshot, marked)
         self._record_search(found)
         return found
 
     def _search(
-        self, query: Query, k: int, model: Any, composition: Any, snapshot: Snapshot | None, marked: Iterable[int]
+        self,
+        query: Query,
+        k: int,
+        model: Any,
+        composition: Any,
+        least: float | str | None,
+        snapshot: Snapshot | None,
+        marked: Iterable[int],
     ) -> Results:
         from ..ranking import ranking_of
-        from ..search import terms_of, understood
+        from ..search import checked_level, terms_of, understood
         from .searching import answer
 
+        if least is not None:
+            checked_level(least)
         if model is not None:
             self._bind(model)
         query, ranking = understood(query), ranking_of(self.model).using(composition)
@@ -260,8 +271,10 @@ class Gallery:
         if "scores" not in self.store.capabilities:
             from . import remote
 
-            return remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
-        return answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
+            found = remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
+        else:
+            found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
+        return found if least is None else found.above(least)
 
     def notice(self, query: Query, composition: Composition | str | None = None) -> str:
         """Whether the person of a query is probably not in this gallery, in words; "" for a gallery that was not

@@ -7,16 +7,19 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
 from ..errors import LimitExceeded, UsageError
-from ..escape import cell, path_text, plain
+from ..escape import cell, counted, path_text, plain
 from ..query import Query
 from ..safe_files import write_whole
 from .contract import Item
 from .reading import as_indexed
+
+if TYPE_CHECKING:
+    from ..search import Heights
 
 MANY, TOO_MANY = 2_000_000, 5_000_000
 
@@ -90,6 +93,8 @@ class Results(Sequence[Lead]):
         generation: the commit that was searched.
         note: what must be said beside the answer.
         query: as it was understood, with negated words as NOT phrases.
+        heights: how high scores stand over the gallery as a whole; None where not all of it was scored.
+        left_out: how many of the leads asked for `above` left out.
     """
 
     ids: tuple[int, ...]
@@ -106,6 +111,8 @@ class Results(Sequence[Lead]):
     generation: int = 0
     note: str = ""
     query: Query = field(default_factory=Query)
+    heights: Heights | None = None
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -116,21 +123,50 @@ class Results(Sequence[Lead]):
     def __getitem__(self, at: slice) -> Results: ...
     def __getitem__(self, at: int | slice) -> Lead | Results:
         if isinstance(at, slice):
-            kept = range(len(self))[at]
-            return replace(
-                self,
-                ids=self.ids[at],
-                paths=self.paths[at],
-                scores=self.scores[at],
-                items=self.items[at],
-                cosines=self.cosines[at],
-                contributions=self.contributions[:, list(kept)] if len(self.parts) else self.contributions,
-            )
+            return self._rows(range(len(self))[at])
         j = range(len(self))[at]
         names = [f"{kind}: {label}" for kind, label in self.parts]
         shares = self.contributions[:, j].tolist() if names else []
         return Lead(
             j + 1, float(self.scores[j]), self.items[j], float(self.cosines[j]), dict(zip(names, shares, strict=True))
+        )
+
+    def _rows(self, kept: Sequence[int]) -> Results:
+        return replace(
+            self,
+            ids=tuple(self.ids[j] for j in kept),
+            paths=tuple(self.paths[j] for j in kept),
+            scores=self.scores[list(kept)],
+            items=tuple(self.items[j] for j in kept),
+            cosines=self.cosines[list(kept)],
+            contributions=self.contributions[:, list(kept)] if len(self.parts) else self.contributions,
+        )
+
+    def above(self, level: float | str = "usual") -> Results:
+        """The leads that stand above a level, and in `left_out` and `note` how many do not.
+
+        level: spreads over the middle of all the gallery's scores (`heights`), 0 or more; "usual" is where the page
+        draws its line at first. Who stands above need not be the person. Raises UsageError for another level, and for
+        an answer in which not the whole gallery was scored.
+        """
+        from ..search import USUAL, checked_level
+
+        level = checked_level(level)
+        if not self.total or not self.considered:
+            return self
+        if self.heights is None:
+            raise UsageError(
+                f"a level of {level!r} was given, but {self.considered} of {self.total} items were scored; a level "
+                "needs every item's score: leave it out, or search a gallery on this machine"
+            )
+        height = self.heights.usual if level == USUAL else float(level)
+        line = self.heights.score(height)
+        kept = np.flatnonzero(self.scores > line).tolist()
+        gone = len(self) - len(kept)
+        said = f"{gone} of {counted(len(self), 'lead')} left out: not above level {height:g} (score {line:g})"
+        found = self._rows(kept)
+        return replace(
+            found, left_out=self.left_out + gone, note="; ".join(filter(None, (self.note, said * bool(gone))))
         )
 
     def __repr__(self) -> str:
@@ -151,6 +187,7 @@ class Results(Sequence[Lead]):
             "total": self.total,
             "exact": self.exact,
             "removed_by_filter": self.removed,
+            "left_out": self.left_out,
             "note": self.note,
         }
 

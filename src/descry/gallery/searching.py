@@ -9,7 +9,7 @@ import numpy as np
 
 from ..query import Filters, Query
 from ..ranking import Formula
-from ..search import Term, positions, rank
+from ..search import Heights, Term, positions, rank
 from . import scan
 from .contract import Snapshot
 from .filters import removed_by
@@ -78,4 +78,5 @@ def answer(
         generation=rows.generation,
         note=note,
         query=query,
+        heights=Heights.of(leads.everything),
     )

@@ -5,7 +5,6 @@ api/         one file per noun; shapes.py is what goes in and out, problems.py h
 desk.py      the one place that holds gallery, model and inquiries; one thread works there, the others wait in line
 indexing.py  a folder on its way into the gallery: one job at a time, in its own thread; folders.py says which may be
              chosen, mapping.py where camera, time and track come from
-levels.py    lines through a ranking: who stands out
 safety.py    who may ask at all: host, origin, token, size; tokens.py makes and checks tokens
 pictures.py  uploads and thumbnails
 link.py      how `descry.client` asks the API, over HTTP or in this process

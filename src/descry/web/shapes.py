@@ -82,8 +82,8 @@ class FilterSet(Shape):
 
 class NewRound(Shape):
     """A whole query. parent: the round it follows (the one on show unless given). replace: remove the round on show
-    if it
-    is that one and nothing was made from it (search as I draw). liked, unliked: null keeps those of the parent."""
+    if it is that one and nothing was made from it (search as I draw). liked, unliked: null keeps those of the parent.
+    as_drawn: read the sketches as they are instead of cropped to their ink and fitted."""
 
     sketches: Annotated[list[Picture], Field(max_length=LIMITS.pictures)] = []
     photos: Annotated[list[Picture], Field(max_length=LIMITS.pictures)] = []
@@ -91,6 +91,7 @@ class NewRound(Shape):
     filters: FilterSet = FilterSet()
     liked: Ids | None = None
     unliked: Ids | None = None
+    as_drawn: bool = False
     parent: Number | None = None
     replace: Number | None = None
     change: Annotated[str, Field(max_length=200)] = ""
@@ -311,7 +312,8 @@ class Difference(BaseModel):
 class RoundOut(BaseModel):
     """A round. levels: lines that may be drawn through its ranking; level: the one drawn at first. newer: items that
     were indexed since. replayable: whether the rows it was ranked among can still be read. removed: how many items each
-    filter keeps out, when nothing was left. note: what must be said beside the leads, "" for nothing."""
+    filter keeps out, when nothing was left. note: what must be said beside the leads, "" for nothing. notes: what was
+    done to the sketches before they were read, and how to draw them better, a sentence each."""
 
     inquiry: str
     number: int
@@ -328,6 +330,7 @@ class RoundOut(BaseModel):
     replayable: bool
     removed: dict[str, int]
     note: str
+    notes: list[str] = []
     results: Results | None
 
 

@@ -15,9 +15,8 @@ from ...gallery.groups import group
 from ...interact.questions import Question, read
 from ...interact.rounds import Round, difference
 from ...ranking import ranking_of
-from ...search import phrase_vectors
+from ...search import LEVELS, Heights, fitting_notes, phrase_vectors
 from ..desk import Desk
-from ..levels import levels, usual_level
 from ..problems import Refusal
 from ..shapes import Difference, Fits, Lead, Level, NewRound, PartName, PhraseName, Results, RoundOut, Share, Why
 from .assets import resolve
@@ -52,6 +51,7 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
         unliked=before.unliked if body.unliked is None else tuple(dict.fromkeys(body.unliked)),
         closest=before.closest,
         filters=asking.Filters(tuple(f.cameras), naive(f.since), naive(f.until), marked=f.marked),
+        as_drawn=body.as_drawn,
     )
 
 
@@ -130,6 +130,8 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
     space = desk.space()
     found = desk.ranking(number, made.number) if made.results else None
     scores = found.everything if found else np.zeros(0)
+    heights = Heights.of(scores)
+    lines = [heights.score(level) for level in LEVELS] if heights else []
     removed: dict[str, int] = {}
     marks = [*made.query.liked, *made.query.unliked, *made.query.closest]
     allowed = space.allowed(made.query.filters, marks)
@@ -146,14 +148,15 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
         query=made.query.to_json(),
         considered=len(space.ids) if allowed is None else int(allowed.sum()),
         total=len(space.ids),
-        levels=[Level(score=score, above=above) for score, above in levels(scores)] if len(scores) else [],
-        level=usual_level(len(scores)),
+        levels=[Level(score=score, above=int((scores > score).sum())) for score in lines],
+        level=LEVELS.index(heights.usual) if heights else 0,
         difference=Difference(**difference(session.inquiry.rounds.get(made.parent), made)),
         answers=dict(made.asked),
         newer=newer,
         replayable=desk.fresh(made),
         removed=removed,
         note=found.note if found else STORED * bool(made.results),
+        notes=fitting_notes(desk.gallery.model, made.query),
         results=page(desk, number, made, 0, desk.limits.page) if leads else None,
     )
 
