@@ -600,11 +600,12 @@ def empty(spec: ClipSpec) -> Clip:
 
 
 class _Undrawn(TorchFunctionMode):
-    """Inside, weights are not drawn: they hold whatever is in memory."""
+    """Inside, weights are not drawn but zero, which also ends every loop that draws until values lie within bounds."""
 
     def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
-            return args[0] if args else kwargs["tensor"]
+            tensor: Tensor = args[0] if args else kwargs["tensor"]
+            return tensor.detach().zero_()
         return function(*args, **(kwargs or {}))
 
 
