@@ -249,7 +249,7 @@ class Page {
     const { round } = this;
     const { query } = round;
     this.banner.hidden = !query.sketches.some((s) => s.on);
-    const own = [sentence(absence), sentence(why), sentence(round.note), round.newer ? T.newer : ""].filter(Boolean);
+    const own = [sentence(absence), sentence(why), sentence(round.note), ...round.notes.map(sentence), round.newer ? T.newer : ""].filter(Boolean);
     this.note.textContent = [T.leads, sentence(this.gallery.note), ...own].filter(Boolean).join(" ");
     this.told.replaceChildren(icon("info"), ...(own.length ? [T.notes(own.length)] : []));
     this.told.setAttribute("aria-label", own.length ? `${T.notes(own.length)}: ${T.aboutLeads}` : T.aboutLeads);
