@@ -56,6 +56,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "gallery frame": ("gallery:frame", "from an item back to the footage it was cut from"),
         "gallery delete": ("gallery:delete", "remove items, or a whole gallery"),
         "gallery relocate": ("gallery:relocate", "follow pictures whose folder moved, without encoding them again"),
+        "gallery convert": ("gallery:convert", "make a gallery of this format from one of format 1"),
         "gallery allow": ("gallery:allow", "let galleries show the pictures below a folder"),
         "gallery calibrate": ("inquiry:calibrate", "fit the decision “probably not in this gallery”"),
         "verify": ("store:verify", "look for bytes of a gallery that have changed"),

@@ -1,4 +1,4 @@
-"""descry gallery inspect, info, list, frame, delete, allow, relocate."""
+"""descry gallery inspect, info, list, frame, delete, allow, convert, relocate."""
 
 from __future__ import annotations
 
@@ -238,6 +238,34 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     roots.allow(folder)
     place = results.shown(str(folder.resolve()))
     print(json.dumps({"allowed": place}) if json_ else f"galleries may now show what lies below {place}")
+    return 0
+
+
+def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
+    """Make a gallery that this descry reads from one of format 1; nothing is encoded again.
+
+    Items keep their numbers, inquiries and findings go with them, and every vector is compared. The old folder is left
+    as it is. Its account is kept in the new one as audit.format1.jsonl.
+
+    Args:
+        old: a gallery folder of format 1.
+        new: the new folder.
+        json_: print JSON.
+    """
+    from ..gallery.conversion import KEPT
+    from ..gallery.conversion import convert as carry
+    from .progress import progress
+
+    with progress("converting", quiet=json_) as tick:
+        report = carry(old, new, tick)
+    if json_:
+        print(json.dumps({"out": str(new)} | asdict(report)))
+        return 0
+    print(f"{new} holds {counted(report.items, 'item')} and {counted(report.inquiries, 'inquiry')}; all was verified")
+    if report.lines:
+        print(f"the old account ({counted(report.lines, 'line')}) is in {new / KEPT}")
+    if not report.account_ok:
+        print(f"note: the old account is not as it was written; descry audit verify {new / KEPT}", file=sys.stderr)
     return 0
 
 

@@ -47,6 +47,7 @@ COUNTED = {
     "findings": "findings",
     "searchers' pictures": "pictures",
 }
+CONVERT = " (descry gallery convert makes one of the other)"
 OLD = ("items.db*", "vectors-*.f16")
 
 
@@ -156,7 +157,9 @@ def _config(folder: Path, usable: set[str], warnings: list[str]) -> dict[str, An
     format_ = config.get("format")
     facts["format"] = format_ if type(format_) is int and abs(format_) < 1 << 53 else _line(format_)
     if facts["format"] != FORMAT:
-        warnings.append(f"it has format {facts['format']}; this descry reads format {FORMAT}")
+        warnings.append(
+            f"it has format {facts['format']}; this descry reads format {FORMAT}{CONVERT if format_ == 1 else ''}"
+        )
     given = config.get("binding")
     binding: dict[str, Any] = given if isinstance(given, dict) else {}
     source = binding.get("source")

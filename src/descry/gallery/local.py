@@ -54,7 +54,7 @@ class LocalStore:
         self.folder = Path(folder)
         refuse_links(self.folder, OWN, "gallery")
         self.config = self._read_config()
-        self.binding = _binding(self.folder, self.config)
+        self.binding = checked_binding(self.folder, self.config)
         self.database = Database(self.folder)
         self.rows = self.database.vectors = Vectors(self.folder, self.binding.dimension)
         self._lock: WriterLock | None = None
@@ -91,9 +91,10 @@ class LocalStore:
                 f"{self.folder} is no gallery: it holds no {CONFIG}; make one with descry index DIR --out {self.folder}"
             ) from None
         if config.get("format") != FORMAT:
+            older = config.get("format") == 1
             raise IndexMismatch(
                 f"{self.folder} has format {config.get('format')}; this descry reads format {FORMAT}: "
-                f"index again into a new folder"
+                + (f"descry gallery convert {self.folder} NEW" if older else "index again into a new folder")
             )
         return config
 
@@ -303,7 +304,7 @@ class LocalStore:
         self._last = None
 
 
-def _binding(folder: Path, config: dict[str, Any]) -> Binding:
+def checked_binding(folder: Path, config: dict[str, Any]) -> Binding:
     """The binding of a gallery.json whose every value was looked at: a received one may say anything."""
     kinds = {"source": str, "fingerprint": str, "dimension": int, "preprocessing": dict}
     given: Any = config.get("binding")
