@@ -80,9 +80,19 @@ def test_inquiries_and_findings_can_be_gone_on_with(old, tmp_path, capsys) -> No
     assert [(f.item, f.note) for f in store.findings("case 1")] == [(5, "look again")]
     keys = rows_of(old, "inquiries.db", "SELECT name, key FROM inquiries ORDER BY id")
     assert [(name, store.key(name)) for name in store.names()] == keys
+    found = store.load("case 2")
+    found.visited[1] = 1
+    store.save(found)
+    store.unfind("case 1", 5)
+    assert store.findings("case 1") == []
     store.close()
-    assert main(["inquiry", "replay", str(tmp_path / "new"), "case 1"]) == 0
-    assert main(["inquiry", "refine", str(tmp_path / "new"), "case 1", "--text", "blue trousers"]) == 0
+    assert main(["inquiry", "show", str(tmp_path / "new"), "case 1"]) == 0
+
+
+def test_the_whole_gallery_can_be_removed_with_the_old_account(old, tmp_path) -> None:
+    convert(old, tmp_path / "new")
+    assert main(["gallery", "delete", str(tmp_path / "new"), "--everything", "--confirm", "new"]) == 0
+    assert not (tmp_path / "new").exists()
 
 
 def test_the_account_is_kept_as_a_file_and_the_new_one_begins_with_its_head(old, tmp_path, capsys) -> None:

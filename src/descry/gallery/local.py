@@ -292,7 +292,8 @@ class LocalStore:
         self.hold()
         self.close()
         own = [CONFIG, NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, CACHE, lock.NAME]
-        for path in [*(self.folder / name for name in own), *self.folder.glob("*.partial")]:
+        kept = (path for pattern in ("*.partial", "audit.format1.*") for path in self.folder.glob(pattern))
+        for path in [*(self.folder / name for name in own), *kept]:
             path.unlink(missing_ok=True)
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
