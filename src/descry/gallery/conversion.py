@@ -10,6 +10,7 @@ Letters: D dimension, n rows.
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import sqlite3
 import struct
@@ -276,10 +277,12 @@ def _segment(old: Path, number: int, rows: int, dimension: int) -> np.ndarray:
         raise _corrupt(path, "it is missing") from None
 
 
+def _key() -> bytes:
+    return secrets.token_bytes(32)
+
+
 def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> int:
     """Every row of the inquiries' tables as it is; how many inquiries."""
-    from ..interact.store import new_key
-
     with made.database.writing() as change:
         for table, columns in TABLES.items():
             there = {row[1] for row in database.execute(f"PRAGMA table_info({table})")}
@@ -288,7 +291,7 @@ def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> in
                 continue
             # inquiries of the first version had no key and no dates, for there was no account yet
             more: dict[str, Callable[[], Any]]
-            more = {} if table != "inquiries" or "key" in there else {"key": new_key, "begun": str, "touched": str}
+            more = {} if table != "inquiries" or "key" in there else {"key": _key, "begun": str, "touched": str}
             marks = ",".join("?" * (len(names) + len(more)))
             insert = f"INSERT INTO {table} ({', '.join([*names, *more])}) VALUES ({marks})"
             for row in database.execute(f"SELECT {', '.join(names)} FROM {table}"):
