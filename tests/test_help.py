@@ -44,6 +44,14 @@ def faults(description: str, arguments: dict[str, str]) -> list[str]:
     return out + (["the description holds the arguments"] if "Args:" in description else [])
 
 
+def test_the_page_of_commands_is_as_the_commands_are():
+    spec = importlib.util.spec_from_file_location("pages", PAGES)
+    pages = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(pages)
+    page = (PAGES.parents[1] / "docs" / "commands.md").read_text("utf-8")
+    assert page == pages.commands(), "python tools/pages.py writes it anew"
+
+
 def test_every_command_is_in_the_reference():
     assert list(explained()) == list(VERBS)
     assert {"`FOLDERS`", "`--out`", "`--camera-from`"} <= explained()["index"][1].keys()

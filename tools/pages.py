@@ -1,7 +1,7 @@
 """What MkDocs does not do by itself for the documentation: equations, the command reference, links out of docs/.
 
 * `$…$` and `$$…$$` become MathML, which browsers draw without a script or a font from elsewhere.
-* commands.md is made from the parsers of the command line, so it cannot differ from `--help`.
+* commands.md is made from the parsers of the command line: `python tools/pages.py` writes it, and a test compares them.
 * notebook.md is made from the notebook of recipes/.
 * A link to a file of the repository outside docs/ becomes the file's name: it must exist, but is no page of the site.
 * Addresses that the theme's scripts hold for features not used here are taken out, so that nothing can call them.
@@ -29,10 +29,9 @@ ADDRESS = re.compile(r"https://(?:unpkg\.com|cdn\.jsdelivr\.net|api\.github\.com
 
 
 def on_files(files: Any, config: Any) -> Any:
-    """Add the command reference and the notebook."""
+    """Add the notebook."""
     from mkdocs.structure.files import File
 
-    files.append(File.generated(config, "commands.md", content=commands()))
     files.append(File.generated(config, "notebook.md", content=notebook(ROOT / "recipes" / "first_search.ipynb")))
     return files
 
@@ -122,3 +121,7 @@ def _option(action: argparse.Action) -> str:
 def _escaped(text: str) -> str:
     plain = re.sub(r"\x1b\[[0-9;]*m", "", text)
     return re.sub(r"([|*_<>\[\]{}$])", r"\\\1", plain)
+
+
+if __name__ == "__main__":
+    (ROOT / "docs" / "commands.md").write_text(commands(), "utf-8")
