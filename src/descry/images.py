@@ -196,7 +196,9 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
             size, data = len(source), source
         elif isinstance(source, (str, Path)):
             if not os.path.isfile(source):
-                raise ImageRejected(f"there is no picture file {name}", "missing")
+                raise ImageRejected(
+                    f"the picture {name!r} cannot be read: there is no such file; check the path", "missing"
+                )
             size = os.path.getsize(source)
             if size <= limits.bytes:
                 with open(source, "rb") as file:
@@ -210,7 +212,9 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
                 f"a picture is a path, bytes, a file, a PIL image or an array; got {type(source).__name__}"
             )
     except OSError as error:
-        raise ImageRejected(f"{name} cannot be opened: {error.strerror}", "missing") from None
+        raise ImageRejected(
+            f"the picture {name!r} cannot be read: {error.strerror}; check the path", "missing"
+        ) from None
     if size > limits.bytes:
         raise ImageRejected(f"{name} has {size:,} bytes; at most {limits.bytes:,} are read", "too_many_bytes")
     return data
