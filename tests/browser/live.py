@@ -44,7 +44,9 @@ class Live:
         self.port = self.socket.getsockname()[1]
         names = frozenset({f"127.0.0.1:{self.port}"})
         app = create_app(self.desk, self.tokens, lambda: names)
-        self.server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none", timeout_graceful_shutdown=1))
+        self.server = uvicorn.Server(
+            uvicorn.Config(app, log_level="error", log_config=None, ws="none", timeout_graceful_shutdown=1)
+        )
         self.desk.ending = lambda: self.server.should_exit
         self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.socket]}, daemon=True)
         self.thread.start()

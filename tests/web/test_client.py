@@ -36,7 +36,7 @@ def client(request: pytest.FixtureRequest, folder: Path) -> Iterator[Client]:
     address = f"127.0.0.1:{listener.getsockname()[1]}"
     tokens = Tokens(b"x" * 32)
     app = create_app(Desk(gallery), tokens, lambda: frozenset({address}))
-    server = uvicorn.Server(uvicorn.Config(app, log_level="error", ws="none"))
+    server = uvicorn.Server(uvicorn.Config(app, log_level="error", log_config=None, ws="none"))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -187,7 +187,9 @@ def live(server):
     listener.bind(("127.0.0.1", 0))
     server.port = listener.getsockname()[1]
     server.app.hosts = lambda: frozenset({f"127.0.0.1:{server.port}"})
-    config = uvicorn.Config(server.app, log_level="error", ws="none", http=bounded(limits), lifespan="off")
+    config = uvicorn.Config(
+        server.app, log_level="error", log_config=None, ws="none", http=bounded(limits), lifespan="off"
+    )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()

@@ -68,7 +68,7 @@ def serve(
     link = f"http://{address}/#token={tokens.code()}{'&tour=1' if tour else ''}"
     logging.basicConfig(level=logging.WARNING, format="descry: %(message)s", stream=sys.stderr)
     config = uvicorn.Config(
-        app, log_level="warning", access_log=False, server_header=False, timeout_keep_alive=30,
+        app, log_level="warning", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30,
         limit_concurrency=4 * limits.connections, timeout_graceful_shutdown=3, ws="none", http=bounded(limits),
     )  # fmt: skip
     print(
