@@ -71,7 +71,7 @@ def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys
     assert "descry index PHOTOS" in err
     assert "no evidence of accuracy on real people" in err
     account = Audit(tmp_path / "demo" / "gallery")
-    told = [json.loads(line)["what"] for line in account.path.read_text().splitlines()]
+    told = [json.loads(line)["what"] for line in account.read().splitlines()]
     assert told == ["index", "search", "index", "search"]
     assert main(["demo", str(tmp_path / "other"), "--identities", "3"]) == 2
 

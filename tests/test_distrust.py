@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import zlib
 from dataclasses import replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
@@ -190,3 +191,18 @@ def test_a_new_gallery_is_private(place, tmp_path) -> None:
     with Gallery.create(tmp_path / "g", load(place / "run", device="cpu")) as gallery:
         gallery.index(place / "crops")
     assert (tmp_path / "g").stat().st_mode & 0o077 == 0
+
+
+def test_a_file_that_goes_away_while_it_is_looked_at_is_no_fault(tmp_path, monkeypatch) -> None:
+    """SQLite removes its log and its index when the last process closes the database."""
+    from descry import safe_files
+
+    (tmp_path / "gallery.db").write_bytes(b"")
+    (tmp_path / "gallery.db-shm").write_bytes(b"")
+
+    def listed(name: str, pattern: str) -> bool:
+        (tmp_path / "gallery.db-shm").unlink(missing_ok=True)
+        return fnmatchcase(name, pattern)
+
+    monkeypatch.setattr(safe_files, "fnmatchcase", listed)
+    safe_files.refuse_links(tmp_path, ["gallery.db*"], "gallery")

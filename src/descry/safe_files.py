@@ -29,7 +29,10 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
     with os.scandir(folder) as entries:
         ours = [e for e in entries if any(fnmatchcase(e.name, name) for name in names)]
     for entry in ours:
-        kind = foreign(entry.stat(follow_symlinks=False))
+        try:
+            kind = foreign(entry.stat(follow_symlinks=False))
+        except FileNotFoundError:  # another process took it away meanwhile: SQLite's log, a temporary file
+            continue
         if kind:
             raise UsageError(
                 f"{folder / entry.name} is {kind}; the files of a {what} are regular files of their owner. If you were "
