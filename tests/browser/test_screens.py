@@ -421,7 +421,12 @@ def test_what_stands_above_the_line_is_what_was_counted(page):
     last = page.evaluate("descry.page.leads.at(-1).item.id")
     page.evaluate(f"descry.page.mark({last}, 'like')")
     tapped(page, lambda: page.click(".pending .primary"))
-    page.evaluate("descry.page.grid.grouped = false; descry.page.drawLine(2)")
+    page.evaluate("""() => {  // at the first level that some of the leads shown pass and others do not
+        descry.page.grid.grouped = false;
+        const shown = (row) => descry.page.leads.filter((l) => l.score > row.score).length;
+        const between = (row) => row.above > 0 && shown(row) < descry.page.leads.length - 1;
+        descry.page.drawLine(descry.page.round.levels.findIndex(between));
+    }""")
     counted = page.evaluate("""() => {
         const { entries, state } = descry.page.grid;
         const line = entries.findIndex((e) => e.line);
