@@ -36,8 +36,8 @@ def written(tmp_path_factory) -> list[bytes]:
 
 
 def judged(folder: Path, lines: list[bytes], head: str = "") -> audit.Verdict:
-    (folder / audit.FILE).write_bytes(b"".join(lines))
-    return Audit(folder / audit.FILE).verify(head)
+    (folder / "account.jsonl").write_bytes(b"".join(lines))
+    return Audit(folder / "account.jsonl").verify(head)
 
 
 def sealed(line: bytes, **changes: object) -> bytes:

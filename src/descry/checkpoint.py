@@ -82,13 +82,12 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"
         )
     try:
-        config = json.loads(path.read_text("utf-8"))
+        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except ValueError as error:
         raise ModelRefused(f"{path} is damaged: {error}") from None
     if "format" in config and config["format"] != FORMAT:
         raise ModelRefused(f"{path} has format {config['format']}; this version of descry reads format {FORMAT}")
-    value: dict[str, Any] = config
-    return value
+    return config
 
 
 def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[Method, dict[str, Any]]:

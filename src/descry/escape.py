@@ -36,10 +36,6 @@ def path_text(path: str) -> str:
     return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
-def counted(n: int, noun: str) -> str:
-    """A number with its noun: `counted(1, "round")` is "1 round", `counted(2, "inquiry")` is "2 inquiries"."""
-    if n == 1:
-        return f"1 {noun}"
-    if noun.endswith(("sketch", "s")):
-        return f"{n} {noun}es"
-    return f"{n} {noun[:-1]}ies" if noun.endswith("ry") else f"{n} {noun}s"
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """A number with its noun, in the plural where it must be: `counted(2, "inquiry", "inquiries")`."""
+    return f"{n} {noun if n == 1 else plural or noun + 's'}"

@@ -222,8 +222,7 @@ def _sorted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Ranks from the sorted values: NumPy sorts values several times faster than positions. Ties are counted after."""
     ascending, scores = np.sort(row), row[positions]
     upto = np.searchsorted(ascending, scores, side="right")
-    ranks = len(row) - upto + 1
+    ranks: np.ndarray = len(row) - upto + 1
     for j in np.flatnonzero(upto - np.searchsorted(ascending, scores, side="left") > 1):
         ranks[j] += np.count_nonzero(row[: positions[j]] == scores[j])
-    value: np.ndarray = ranks
-    return value
+    return ranks

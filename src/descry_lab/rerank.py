@@ -88,10 +88,9 @@ def k_reciprocal(
     least = np.minimum(codes[0], codes[1:]).sum(axis=1)
     jaccard = 1 - least / np.maximum(codes[0].sum() + codes[1:].sum(axis=1) - least, 1e-12)
     final = (1 - share) * jaccard + share * distance[0, 1:] / max(distance[0, 1:].max(), 1e-12)
-    out = np.asarray(similarity, np.float64) - np.max(similarity) - 2.0
+    out: np.ndarray = np.asarray(similarity, np.float64) - np.max(similarity) - 2.0
     out[near] = -final
-    value: np.ndarray = out
-    return value
+    return out
 
 
 def _codes(distance: np.ndarray, order: np.ndarray, k1: int) -> np.ndarray:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import tyro
 
+from descry.cli.machine import Json
 from descry.cli.progress import progress
 
-Json = Annotated[bool, tyro.conf.arg(name="json")]
 Folder = tyro.conf.Positional[Path]
 NOTE = "Synthetic people: no evidence of accuracy on real people."
 

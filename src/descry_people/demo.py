@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from descry.cli import results
-from descry.cli.machine import Machine, OnMachine
+from descry.cli.machine import Json, Machine, OnMachine
 from descry.cli.progress import progress
 from descry.errors import UsageError
 
@@ -25,7 +25,7 @@ def demo(
     identities: int = 1000,
     k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
     browser: bool = True,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
     """Draw synthetic people, index their photographs, ask for one of them with a sketch and words, and open the page.

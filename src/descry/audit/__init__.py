@@ -26,8 +26,6 @@ from ..gallery.overview import content_digest
 from ..safe_files import refuse_links
 from .chain import FIRST, Chain, Fault, Line, Verdict, read_head, sealed, spoilt_end
 
-FILE = "audit.jsonl"
-"""The usual name of an exported account."""
 KINDS = ("index", "search", "delete", "export", "purge")
 
 

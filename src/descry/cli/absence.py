@@ -6,11 +6,12 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from ..errors import DataError, UsageError
+from .machine import Json
 from .progress import progress
 
 
@@ -22,7 +23,7 @@ def calibrate(
     limit: int = 1000,
     model: str = "",
     seed: int = 0,
-    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    json_: Json = False,
 ) -> int:
     """Fit the decision "probably not in this gallery" on a gallery of your own, with a stated rate of false alarms.
 

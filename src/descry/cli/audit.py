@@ -10,9 +10,8 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import IndexCorrupt, UsageError
+from .machine import Json
 from .report import check_place, refuse_address, write
-
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from ..errors import UsageError, nearest
 from ..ranking import COMPOSITIONS, SERVED
 from .evaluate import table
+from .machine import Json
 
 
 def compare(
@@ -19,7 +20,7 @@ def compare(
     /,
     ways: tuple[str, str] | None = None,
     measure: tuple[str, ...] = (),
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     seed: int = 0,
 ) -> int:
     """Two results on the same queries: differences with 95 % intervals and a paired test over identities.

@@ -9,16 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from . import results
 from .index import stopping
-from .machine import Machine, OnMachine
+from .machine import Flag, Json, Machine, OnMachine
 from .progress import EVERY
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 
 def crop(
@@ -40,7 +38,7 @@ def crop(
     again: Flag = False,
     strict: Flag = False,
     quiet: Flag = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
     """Cut the people out of recorded video or full frames: a folder of crops with one table, for descry index. A run

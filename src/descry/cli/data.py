@@ -7,13 +7,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
+from .machine import Json
 from .progress import progress
 
-Json = Annotated[bool, tyro.conf.arg(name="json")]
 Name = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
 

@@ -5,16 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
 
-import tyro
+from .machine import Flag, Json
 
 
 def doctor(
     model: str = "",
     folder: Path = Path("."),
-    quick: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    quick: Flag = False,
+    json_: Json = False,
 ) -> int:
     """What this machine can do, and one line of advice for each problem. Exit status 4 when the model named is refused.
 

@@ -261,7 +261,8 @@ def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /,
     if json_:
         print(json.dumps({"out": str(new)} | asdict(report)))
         return 0
-    print(f"{new} holds {counted(report.items, 'item')} and {counted(report.inquiries, 'inquiry')}; all was verified")
+    inquiries = counted(report.inquiries, "inquiry", "inquiries")
+    print(f"{new} holds {counted(report.items, 'item')} and {inquiries}; all was verified")
     if report.lines:
         print(f"the old account ({counted(report.lines, 'line')}) is in {new / KEPT}")
     if not report.account_ok:

@@ -392,8 +392,9 @@ def _asked(query: Any) -> str:
     """What a first round asks, for the tree: its phrases and how many pictures."""
     from ..language import chips_of
 
-    pictures = [("sketch", len(query.sketches)), ("photograph", len(query.photos))]
-    return ", ".join([counted(n, kind) for kind, n in pictures if n] + [str(c) for c in chips_of(query)])
+    kinds = ((len(query.sketches), "sketch", "sketches"), (len(query.photos), "photograph", "photographs"))
+    pictures = [counted(*kind) for kind in kinds if kind[0]]
+    return ", ".join(pictures + [str(c) for c in chips_of(query)])
 
 
 def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], replace: bool) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from ..errors import UsageError
+from .machine import Json
 
 
 def pack(
@@ -17,7 +17,7 @@ def pack(
     out: Path,
     half: bool = False,
     note: str = "",
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
 ) -> int:
     """Write a model for sharing: configuration, inference weights and vocabulary, without optimiser or log.
 

@@ -5,16 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from ..escape import counted
 from ..times import day
+from .machine import Flag, Json
 from .report import kept
-
-Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def purge(
@@ -78,7 +76,7 @@ def _tell(done: Any, gallery: Path, as_json: bool) -> int:
         print(json.dumps(done.to_json(), indent=1))
     else:
         print(
-            f"removed {counted(done.inquiries, 'inquiry')}, {counted(done.rounds, 'round')} of others, "
+            f"removed {counted(done.inquiries, 'inquiry', 'inquiries')}, {counted(done.rounds, 'round')} of others, "
             f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days\n"
             f"head of the account: {done.head}"
         )

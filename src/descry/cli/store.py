@@ -11,9 +11,8 @@ from typing import Annotated
 import tyro
 
 from ..errors import UsageError, nearest
+from .machine import Json
 from .progress import progress
-
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
 
 
 def verify(gallery: tyro.conf.Positional[Path], /, json_: Json = False) -> int:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from ..errors import UsageError, nearest
-from .machine import Machine, OnMachine
+from .machine import Json, Machine, OnMachine
 from .progress import progress
 
 
@@ -49,7 +49,7 @@ def train(
     tensorboard: bool = False,
     select_on_test: bool = False,
     half: bool = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     changes: Annotated[Changes, tyro.conf.arg(name="")] = Changes(),
     machine: OnMachine = Machine(),
 ) -> int:

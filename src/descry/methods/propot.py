@@ -211,13 +211,12 @@ def p2i(
     terms = log_p if log else log_p.exp()
     present = own.any(dim=1)
     per_identity = -(terms * own).sum(dim=1)[present] / own.sum(dim=1)[present]
-    loss = per_identity.sum() if reduction == "sum" else per_identity.mean()
+    loss: Tensor = per_identity.sum() if reduction == "sum" else per_identity.mean()
     if symmetric:
         rows = own.int().argmax(dim=0)
         absent = torch.where(present, 0.0, -torch.inf).to(logits)
         loss = loss + F.cross_entropy(logits.T + absent, rows)
-    value: Tensor = loss
-    return value
+    return loss
 
 
 def _new_rows(batch: Batch, seen: set[int]) -> Tensor:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
-from descry.cli.machine import Machine, OnMachine
+from descry.cli.machine import Json, Machine, OnMachine
 from descry.errors import UsageError
 
 
@@ -17,7 +17,7 @@ def compose(
     /,
     data: tuple[str, ...],
     keep: bool = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
     """Compare the ways of joining a sketch and words on a validation split; with --keep the best one is served.

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import tyro
 
-from descry.cli.machine import Flag, Machine, OnMachine
+from descry.cli.machine import Flag, Json, Machine, OnMachine
 from descry.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def measure(
     data: tuple[str, ...],
     split: str = "val",
     dry_run: Flag = False,
-    json_: Annotated[bool, tyro.conf.arg(name="json")] = False,
+    json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
     """Measure which words a model can read, and how it should rank; write it into the run's config.json.

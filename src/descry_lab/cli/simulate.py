@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
+from descry.cli.machine import Flag, Json
 from descry.errors import UsageError
 
 
@@ -27,9 +27,9 @@ def simulate(
     questions: Path | None = None,
     withhold: float = 0.0,
     probes: int = 0,
-    truth: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
+    truth: Flag = False,
     out: Path | None = None,
-    json_: Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff] = False,
+    json_: Json = False,
 ) -> int:
     """Rank of the person after every round, for witnesses who know a record of the person and never a picture.
 

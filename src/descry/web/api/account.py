@@ -46,9 +46,8 @@ def _keep(desk: Desk, number: str, body: Keep) -> InquiryOut:
 @router.patch("/inquiries/{inquiry}")
 async def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
     """Set the last day an inquiry is kept. Nothing is removed by itself: `descry purge --expired` does it."""
-    made: Any = await desk.do(_keep, desk, inquiry, body)
-    value: InquiryOut = made
-    return value
+    made: InquiryOut = await desk.do(_keep, desk, inquiry, body)
+    return made
 
 
 # ---------------------------------------------------------------------- the report
@@ -111,9 +110,8 @@ def _plan(desk: Desk, number: str) -> PurgePlan:
 @router.get("/inquiries/{inquiry}/purge")
 async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
     """What would go for good, and what would stay. Changes nothing."""
-    found: Any = await desk.do(_plan, desk, inquiry)
-    value: PurgePlan = found
-    return value
+    found: PurgePlan = await desk.do(_plan, desk, inquiry)
+    return found
 
 
 @router.delete("/inquiries/{inquiry}")

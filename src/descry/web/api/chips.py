@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from ... import language as chipping
@@ -30,6 +28,5 @@ def _read(desk: Desk, said: Words) -> Chips:
 @router.post("")
 async def read(desk: TheDesk, said: Words) -> Chips:
     """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
-    found: Any = await desk.do(_read, desk, said)
-    value: Chips = found
-    return value
+    found: Chips = await desk.do(_read, desk, said)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import io
-from typing import Any
 
 from fastapi import APIRouter
 
@@ -59,6 +58,5 @@ async def parts() -> FigureParts:
 @router.post("")
 async def compose(desk: TheDesk, body: Remembered) -> Figure:
     """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
-    found: Any = await desk.pictures.do(_compose, body)
-    value: Figure = found
-    return value
+    found: Figure = await desk.pictures.do(_compose, body)
+    return found

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter, Response
 
 from ...errors import ImageRejected
@@ -75,9 +73,8 @@ async def findings(desk: TheDesk, inquiry: InquiryId) -> Findings:
 @router.put("/{item}")
 async def find(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: NewFinding) -> FindingOut:
     """Say of an item that it is worth following, or set it aside; in place of what was said before."""
-    made: Any = await desk.do(_find, desk, inquiry, item, body)
-    value: FindingOut = made
-    return value
+    made: FindingOut = await desk.do(_find, desk, inquiry, item, body)
+    return made
 
 
 @router.delete("/{item}", status_code=204)

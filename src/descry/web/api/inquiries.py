@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from ...errors import UsageError
@@ -75,25 +73,22 @@ async def begin(desk: TheDesk, body: NewInquiry) -> InquiryOut:
     def work() -> InquiryOut:
         return tree(desk, identity(desk.begin(body.name.strip()).inquiry.name))
 
-    made: Any = await desk.do(work)
-    value: InquiryOut = made
-    return value
+    made: InquiryOut = await desk.do(work)
+    return made
 
 
 @router.get("/{inquiry}")
 async def inquiry(desk: TheDesk, inquiry: InquiryId) -> InquiryOut:
     """One inquiry with its rounds."""
-    found: Any = await desk.do(tree, desk, inquiry)
-    value: InquiryOut = found
-    return value
+    found: InquiryOut = await desk.do(tree, desk, inquiry)
+    return found
 
 
 @router.put("/{inquiry}/head")
 async def move(desk: TheDesk, inquiry: InquiryId, head: Head) -> RoundOut:
     """Show another round: undo, redo, or any by number. The next round made begins a branch there."""
-    made: Any = await desk.do(_move, desk, inquiry, head)
-    value: RoundOut = made
-    return value
+    made: RoundOut = await desk.do(_move, desk, inquiry, head)
+    return made
 
 
 @router.delete("/{inquiry}/rounds/{number}")
@@ -106,6 +101,5 @@ async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> Inqui
         desk.dropped(inquiry)
         return tree(desk, inquiry)
 
-    made: Any = await desk.do(work)
-    value: InquiryOut = made
-    return value
+    made: InquiryOut = await desk.do(work)
+    return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Path, Query, Response
 from fastapi.responses import StreamingResponse
@@ -177,6 +177,5 @@ async def skipped(
 ) -> Skipped:
     """Files of indexed folders that could not be read, with the reason, by path."""
     _indexable(desk, gallery)
-    found: Any = await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)
-    value: Skipped = found
-    return value
+    found: Skipped = await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)
+    return found

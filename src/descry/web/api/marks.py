@@ -31,9 +31,8 @@ async def _marked(
     desk: Desk, inquiry: str, parent: int | None, like: Any = (), unlike: Any = (), clear: Any = ()
 ) -> RoundOut:
     desk.paced()
-    made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
-    value: RoundOut = made
-    return value
+    made: RoundOut = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
+    return made
 
 
 @router.put("/marks/{item}")
@@ -63,6 +62,5 @@ async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
 async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
     """Of those shown, this one is the closest."""
     desk.paced()
-    made: Any = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
-    value: RoundOut = made
-    return value
+    made: RoundOut = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
+    return made

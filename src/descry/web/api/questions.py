@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastapi import APIRouter
 
 from ...errors import UsageError, nearest
@@ -46,23 +44,20 @@ def _absence(desk: Desk, inquiry: str) -> Absence:
 @router.get("/question")
 async def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
     """The question whose answer is expected to narrow the gallery most."""
-    found: Any = await desk.do(_next, desk, inquiry)
-    value: Questions = found
-    return value
+    found: Questions = await desk.do(_next, desk, inquiry)
+    return found
 
 
 @router.post("/answers", status_code=201)
 async def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
     """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
     desk.paced()
-    made: Any = await desk.do(_answer, desk, inquiry, body)
-    value: RoundOut = made
-    return value
+    made: RoundOut = await desk.do(_answer, desk, inquiry, body)
+    return made
 
 
 @router.get("/absence")
 async def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
     """What may be said about whether the person is in this gallery at all."""
-    found: Any = await desk.do(_absence, desk, inquiry)
-    value: Absence = found
-    return value
+    found: Absence = await desk.do(_absence, desk, inquiry)
+    return found

@@ -283,9 +283,8 @@ async def make(
 @router.get("/{number}")
 async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
     """A round as it was made."""
-    found: Any = await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
-    value: RoundOut = found
-    return value
+    found: RoundOut = await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
+    return found
 
 
 @router.get("/{number}/results")
@@ -297,9 +296,8 @@ async def results(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Results:
     """A page of leads, best first."""
-    found: Any = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
-    value: Results = found
-    return value
+    found: Results = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
+    return found
 
 
 @router.get("/{number}/fits")
@@ -311,9 +309,8 @@ async def fits(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Fits:
     """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
-    found: Any = await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
-    value: Fits = found
-    return value
+    found: Fits = await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
+    return found
 
 
 @router.get("/{number}/contributions/{item}")
@@ -325,6 +322,5 @@ async def contributions(
     against: Annotated[int | None, Query(ge=0, le=2**53, description="another item, to compare with")] = None,
 ) -> Why:
     """What each part of the query gave to one lead's score, and to another's."""
-    found: Any = await desk.do(_why, desk, inquiry, number, item, against)
-    value: Why = found
-    return value
+    found: Why = await desk.do(_why, desk, inquiry, number, item, against)
+    return found
