@@ -131,7 +131,10 @@ def test_two_processes_make_every_table(tmp_path):
     assert done.stdout.count(": it runs") == rows, "every row once: the first process alone speaks"
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n == "comparison")) for n in STUDIES])
+OURS = ("comparison", "demo-stage2")  # no papers' tables, and slow
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in OURS)) for n in STUDIES])
 def test_smoke(name, work, capsys):
     assert main([name, "--smoke", "--work", str(work), "--device", "cpu"]) == 0
     out = capsys.readouterr().out
