@@ -253,6 +253,18 @@ OWN: dict[str, Table] = {
             ours=True,
         ),
         Table(
+            "wrong-pairs",
+            "Wrong pairs: RDE and its baseline, from one model with one budget",
+            tuple(Column(f"text {m}", "text", m) for m in ("R@1", "R@5", "R@10", "mAP")),
+            ours=True,
+        ),
+        Table(
+            "wrong-pairs-tests",
+            "R@1, mean over seeds, paired by person",
+            (Column("text R@1", "text", "R@1"), *_compared("text")),
+            ours=True,
+        ),
+        Table(
             "demo-start",
             "Stage 0 from random weights, with one budget (validation)",
             (Column("training loss", "training", "loss"), Column("text R@1", "text", "R@1")),
