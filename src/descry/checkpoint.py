@@ -23,6 +23,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from . import __version__
+from .adapters import merged_state
 from .clip import ClipSpec, empty, hollow, load_strictly
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
@@ -43,7 +44,7 @@ def save_model(folder: Path, method: Method, name: str, which: str, about: dict[
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
-        k: v.detach().cpu().contiguous() for k, v in method.state_dict().items() if k.startswith(method.inference_keys)
+        k: v.detach().cpu().contiguous() for k, v in merged_state(method).items() if k.startswith(method.inference_keys)
     }
     raw = save({k: v.half() if half and v.is_floating_point() else v for k, v in state.items()})
     config = {

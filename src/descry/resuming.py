@@ -75,8 +75,8 @@ def load_state(
     tensors, position = load_training(path)
     device = next(method.parameters()).device
     weights = _part(tensors, "method.")
-    check_fit(method, weights, str(path))
     _same(path, position.get("bound", {}), bound or {})
+    check_fit(method, weights, str(path))
     method.load_state_dict(weights, strict=True)
     parameters, fused = dict(method.named_parameters()), _fused(optimiser)
     for key, value in _part(tensors, "optimiser.").items():

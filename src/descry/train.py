@@ -20,6 +20,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from .adapters import attach
 from .batches import Batches, mix
 from .blocks import cache_gradients_of
 from .checkpoint import save_model
@@ -143,6 +144,7 @@ def train(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
         fabric.global_rank, fabric.world_size, settings.readers, fabric.device,
     )  # fmt: skip
+    attach(method, name, mix(settings.seed, 7))
     scaled = settings.precision == "fp16" and recipe.clip_gradient  # Fabric clips only after unscaling each by itself
     optimiser = optimiser_of(method.to(fabric.device), recipe, fused=not scaled)
     state, start, kept = out / "training.safetensors", 0, Kept()

@@ -20,6 +20,7 @@ from typing import Any, ClassVar, NamedTuple, Protocol, Self
 import torch
 from torch import Tensor, nn
 
+from ..adapters import ADAPTERS, TARGETS
 from ..clip import Clip
 from ..errors import UsageError, nearest
 from ..text import Words
@@ -92,6 +93,12 @@ class Recipe:
         selection: "val" (the epoch with the best R@1 on the validation split) or "last".
         clip_gradient: largest norm of the gradient; 0 for no limit.
         muon_rate: Muon's learning rate as a multiple of the base rate.
+        adapter: "" trains the encoders' weights themselves, "lora" low-rank changes of them (`descry.adapters`).
+        adapter_rank: r, rank of such a change.
+        adapter_alpha: α; a change is scaled by α / r.
+        adapter_dropout: of what enters it, in training.
+        adapter_targets: last names of the linear layers that are adapted: q_proj, k_proj, v_proj and out_proj of
+            attention, fc1 and fc2 behind it, or the projections.
     """
 
     epochs: int
@@ -119,6 +126,11 @@ class Recipe:
     selection: str = "val"
     clip_gradient: float = 0.0
     muon_rate: float = 20.0
+    adapter: str = ""
+    adapter_rank: int = 16
+    adapter_alpha: float = 32.0
+    adapter_dropout: float = 0.0
+    adapter_targets: tuple[str, ...] = TARGETS
 
     @property
     def warmup(self) -> float:
@@ -153,10 +165,12 @@ RECIPE_BOUNDS: dict[str, Bound] = {
     "epochs": COUNT, "batch_size": COUNT, "lr": POSITIVE, "betas": PART, "eps": POSITIVE, "weight_decay": NOT_NEGATIVE,
     "warmup_epochs": NOT_NEGATIVE, "warmup_share": PART, "warmup_from": NOT_NEGATIVE, "end_lr": NOT_NEGATIVE,
     "back_translation": SHARE, "mask_text": PART, "instances": COUNT, "paired": Bound(0, 1, above=True),
-    "clip_gradient": NOT_NEGATIVE, "muon_rate": POSITIVE,
+    "clip_gradient": NOT_NEGATIVE, "muon_rate": POSITIVE, "adapter_rank": COUNT, "adapter_alpha": POSITIVE,
+    "adapter_dropout": PART,
 }  # fmt: skip
 RECIPE_CHOICES: dict[str, tuple[str, ...]] = {
     "optimiser": OPTIMISERS, "schedule": SCHEDULES, "sampler": SAMPLERS, "selection": SELECTIONS,
+    "adapter": ADAPTERS,
 }  # fmt: skip
 
 
