@@ -2,14 +2,19 @@
 
 import csv
 import json
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from conftest import write_run
+from descry import Gallery, roots
 from descry.cli import main
 from descry.footage import FootageError, Video, crop, origin_of
+from descry.footage.cropping import remove
+from descry.lock import WriterLock
 
 from .making import TOPS, walks, write_video
 
@@ -23,7 +28,7 @@ def place(tmp_path_factory):
     folder = tmp_path_factory.mktemp("origin")
     source = write_video(
         folder / "lobby.mp4",
-        walks(7, 10, [(1, 4, 0)]),
+        walks(12, 10, [(1, 4, 0), (6, 4, 1)]),
         metadata={"creation_time": "2026-01-31T14:05:00Z"},
         codec="libx264",
     )
@@ -99,6 +104,85 @@ def test_footage_that_went_is_said(place, tmp_path):
         origin.still()
 
 
+def test_footage_that_this_user_never_named_is_not_opened(place, tmp_path, monkeypatch):
+    """A table of crops that was received may name any file: no frame of it is shown."""
+    origin = origin_of(str(place / "crops" / first_row(place)["path"]))
+    assert origin.media_type == "video/mp4"
+    monkeypatch.setenv("DESCRY_ROOTS", str(tmp_path / "roots"))
+    monkeypatch.setattr(roots, "_allowed", set())
+    assert origin.media_type == ""
+    with pytest.raises(FootageError, match="descry gallery allow FOLDER"):
+        origin.still()
+    roots.allow(place)
+    assert origin.still().size == (320, 240)
+
+
+@pytest.fixture
+def copy(place, tmp_path):
+    """A copy of the crops of two people, and a gallery of it."""
+    shutil.copytree(place / "crops", tmp_path / "crops")
+    table, out = str(tmp_path / "crops" / "crops.csv"), str(tmp_path / "g")
+    assert main(["index", str(tmp_path / "crops"), "--table", table, "--out", out, "--model", str(place / "run")]) == 0
+    return tmp_path
+
+
+def test_a_purge_deletes_the_crops_and_their_rows(place, copy, capsys):
+    gallery, crops = str(copy / "g"), copy / "crops"
+    with open(crops / "crops.csv", newline="") as file:
+        before = {row["path"]: row for row in csv.DictReader(file)}
+    with Gallery.open(copy / "g") as opened:
+        gone = {item.id: item.path for item in opened.items(range(1, len(before) + 1)) if item.track == "lobby/1"}
+    named = [option for number in gone for option in ("--item", str(number))]
+    assert main(["purge", gallery, *named, "--dry-run"]) == 0
+    assert f"{len(gone)} crop files" in capsys.readouterr().out
+    assert all(Path(path).exists() for path in gone.values())
+    lock = WriterLock(crops / ".crop")
+    assert main(["purge", gallery, *named]) != 0
+    lock.release()
+    assert f"{crops} is being written" in capsys.readouterr().err
+    assert all(Path(path).exists() for path in gone.values())
+    assert main(["purge", gallery, *named]) == 0
+    told = capsys.readouterr()
+    assert f"{len(gone)} crop files" in told.out
+    assert "still lie" not in told.err
+    left = sorted(path for path, row in before.items() if row["track"] == "lobby/2")
+    assert sorted(str(p.relative_to(crops)) for p in crops.rglob("*.jpg")) == left
+    for table in (crops / "crops.csv", crops / ".crop" / "lobby.csv"):
+        assert not [path for path in gone.values() if Path(path).name in table.read_text()]
+    # neither indexing nor cropping again brings them back
+    report = crop(place / "lobby.mp4", crops)
+    assert (report.crops, report.sources[0].before) == (len(left), True)
+    assert main(["index", str(crops), "--table", str(crops / "crops.csv"), "--out", gallery]) == 0
+    with Gallery.open(copy / "g") as opened:
+        assert len(opened) == len(left)
+
+
+def test_a_purge_leaves_crops_on_request_and_pictures_that_are_none(copy, capsys):
+    gallery, crops = str(copy / "g"), copy / "crops"
+    count = len(list(crops.rglob("*.jpg")))
+    assert main(["purge", gallery, "--item", "1", "--keep-crops"]) == 0
+    assert "1 of their picture files still lie" in capsys.readouterr().err
+    (crops / ".crop").rename(copy / "elsewhere")  # a table alone makes no folder of ours
+    assert main(["purge", gallery, "--item", "2"]) == 0
+    assert "1 of their picture files still lie" in capsys.readouterr().err
+    assert main(["gallery", "delete", gallery, "--item", "3"]) == 0
+    assert len(list(crops.rglob("*.jpg"))) == count
+
+
+def test_a_removal_that_was_killed_loses_no_row(place, copy):
+    """Between the rows and the note of how many there are: the next run of `crop` goes by the rows."""
+    crops = copy / "crops"
+    state, rows = crops / ".crop" / "lobby.json", crops / ".crop" / "lobby.csv"
+    old = state.read_text()
+    with open(rows, newline="") as file:
+        first, *rest = (row[0] for row in csv.reader(file))
+    assert remove(crops, [first]) == 1
+    state.write_text(old)
+    crop(place / "lobby.mp4", crops)
+    with open(crops / "crops.csv", newline="") as file:
+        assert [row["path"] for row in csv.DictReader(file)] == rest
+
+
 def test_a_play_list_opens_no_address(tmp_path):
     (tmp_path / "list.mp4").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"
@@ -142,6 +226,8 @@ def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path):
             (tmp_path / "secret.mp4").write_text("secret")
             try:
                 table.write_text(before.replace(str(place / "lobby.mp4"), str(tmp_path / "secret.mp4")))
+                assert client.get(f"{items}/video").status_code == 404
+                roots.allow(tmp_path)
                 answer = client.get(f"{items}/video")
                 assert answer.status_code == 410
                 assert b"secret" not in answer.content

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,16 @@ def purge(
     item: tuple[int, ...] = (),
     before: str = "",
     expired: Flag = False,
+    keep_crops: Flag = False,
     dry_run: Flag = False,
     json_: Json = False,
 ) -> int:
     """Remove inquiries and items so that no byte of them is left in the gallery's folder. With nothing named, finish a
     purge that was interrupted.
 
-    Reports that were exported, copies, backups and the pictures themselves are elsewhere, and stay. So do the lines of
-    the account, from which nothing about what was removed can be read any more.
+    Crop files that descry crop cut are deleted with their items. Footage, pictures of your own, reports and frames that
+    were exported, copies and backups stay. So do the lines of the account, from which nothing about what was removed
+    can be read any more.
 
     Args:
         gallery: a folder made by descry index.
@@ -37,6 +40,7 @@ def purge(
         item: id of an item; rounds of other inquiries that were asked with its picture go with it.
         before: a day, as 2027-01-31: inquiries last worked on before it, items whose camera time lies before it.
         expired: inquiries whose last day to be kept (descry keep) is over.
+        keep_crops: leave the crop files of items; the next descry index brings them back.
         dry_run: say what would go, remove nothing.
         json_: print JSON.
     """
@@ -51,8 +55,8 @@ def purge(
         today = datetime.now(UTC).date() if expired else None
         plan = removing.plan(opened, store, inquiry, item, until, today)
         if dry_run:
-            return _would(plan, json_)
-        return _tell(removing.run(opened, store, plan), gallery, json_)
+            return _would(replace(plan, crops=0) if keep_crops else plan, json_)
+        return _tell(removing.run(opened, store, plan, crops=not keep_crops), gallery, json_)
 
 
 def _would(plan: Any, as_json: bool) -> int:
@@ -67,6 +71,7 @@ def _would(plan: Any, as_json: bool) -> int:
     counts = [
         counted(told[key], noun) for key, noun in (("items", "item"), ("findings", "finding"), ("days", "day key"))
     ]
+    counts += [counted(plan.crops, "crop file")] if plan.crops else []
     print(f"would remove {', '.join(counts)}")
     return 0
 
@@ -75,9 +80,11 @@ def _tell(done: Any, gallery: Path, as_json: bool) -> int:
     if as_json:
         print(json.dumps(done.to_json(), indent=1))
     else:
+        crops = f", {counted(done.crops, 'crop file')}" if done.crops else ""
         print(
             f"removed {counted(done.inquiries, 'inquiry', 'inquiries')}, {counted(done.rounds, 'round')} of others, "
-            f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days\n"
+            f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days"
+            f"{crops}\n"
             f"head of the account: {done.head}"
         )
     if done.still_on_disk:

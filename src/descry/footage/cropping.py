@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import json
 import os
 import queue
@@ -25,6 +26,7 @@ from typing import Any
 
 from PIL import Image
 
+from .. import roots
 from ..errors import DescryError, Locked, UsageError
 from ..lock import WriterLock
 from ..times import parse_time
@@ -187,6 +189,8 @@ def crop(
     reports: list[SourceReport] = []
     work: list[_Work] = []
     names = place.names([s.path for s in opened if not isinstance(s, FootageError)])
+    for path in paths:
+        roots.allow(path)  # a table of crops may name them from now on
     for found in opened:
         if isinstance(found, FootageError):
             path, _, reason = str(found).partition(": ")
@@ -203,7 +207,7 @@ def crop(
             for w in work:
                 w.stop = lambda: True
             raise
-        place.write_table()
+        _write_table(place.table, place.states)
     return CropReport(str(out), str(place.table), reports, interrupted=not all(finished))
 
 
@@ -260,14 +264,43 @@ class _Place:
             out[path] = name
         return out
 
-    def write_table(self) -> None:
-        """All rows of all sources, in the order of names."""
-        part = self.table.with_name(f".{TABLE}.{os.getpid()}")
-        with open(part, "w", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerow(COLUMNS)
-            for rows in sorted(self.states.glob("*.csv")):
-                file.write(rows.read_text("utf-8"))
-        os.replace(part, self.table)
+
+def remove(out: str | Path, crops: Iterable[str]) -> int:
+    """Delete crops and their rows from a folder that `crop` made; how many files there were.
+
+    crops: paths below the folder, as the table names them. The footage stays: `crop` with `again` would cut them anew.
+    Raises Locked while `crop` works there, with nothing deleted.
+    """
+    place, gone, count = Path(out), set(crops), 0
+    with closing(_locked(place / STATE)):
+        for name in gone:
+            (place / name).unlink(missing_ok=True)
+        for rows in sorted((place / STATE).glob("*.csv")):
+            state = rows.with_suffix(".json")
+            known: dict[str, Any] = {"bytes": 0, "report": {"crops": 0}}
+            known = json.loads(state.read_text("utf-8")) if state.exists() else known
+            written = list(csv.reader(io.StringIO(rows.read_bytes()[: known["bytes"]].decode("utf-8"), newline="")))
+            kept = [row for row in written if row[0] not in gone]
+            if len(kept) < len(written):
+                count += len(written) - len(kept)
+                _write(rows, _lines(kept))
+                known["bytes"] = rows.stat().st_size
+                known["report"]["crops"] -= len(written) - len(kept)
+                _write(state, json.dumps(known, indent=1))
+        _write_table(place / TABLE, place / STATE)
+    return count
+
+
+def _lines(rows: Iterable[Sequence[Any]]) -> str:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue()
+
+
+def _write_table(table: Path, states: Path) -> None:
+    """All rows of all sources, in the order of names."""
+    rows = [path.read_text("utf-8") for path in sorted(states.glob("*.csv"))]
+    _write(table, _lines([COLUMNS]) + "".join(rows))
 
 
 def _write(path: Path, text: str) -> None:
@@ -333,7 +366,8 @@ class _Work:
             setattr(self.report, key, report[key])
         self.report.notes += [n for n in report["notes"] if n not in self.report.notes]
         with open(self.rows_file, "ab") as file:
-            file.truncate(known["bytes"])
+            if file.tell() > known["bytes"]:  # it is shorter when `remove` was killed before it noted so
+                file.truncate(known["bytes"])
         self.report.before = self.report.done
         return self.report.done
 
@@ -426,7 +460,7 @@ class _Work:
 
     def _commit(self, seconds: float, number: int, done: bool = False) -> None:
         with open(self.rows_file, "a", newline="", encoding="utf-8") as file:
-            csv.writer(file, lineterminator="\n").writerows(self.pending)
+            file.write(_lines(self.pending))
             file.flush()
             os.fsync(file.fileno())
         self.pending.clear()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
+from .. import roots
 from .cropping import COLUMNS, TABLE
 from .reading import FootageError, Frames, Video
 
@@ -51,11 +52,18 @@ class Origin:
 
     @property
     def media_type(self) -> str:
-        """Of a video that browsers may play; "" for anything else."""
-        return PLAYABLE.get(Path(self.source).suffix.lower(), "") if os.path.isfile(self.source) else ""
+        """Of a video that browsers may play; "" for anything else, and for one that this user never named."""
+        there = os.path.isfile(self.source) and roots.allowed(self.source)
+        return PLAYABLE.get(Path(self.source).suffix.lower(), "") if there else ""
 
     def still(self) -> Image.Image:
-        """The whole frame with the box drawn in it. Raises FootageError when the source cannot be read any more."""
+        """The whole frame with the box drawn in it. Raises FootageError when the source cannot be read any more, or
+        lies outside the folders that this user named."""
+        if not roots.allowed(self.source):
+            raise FootageError(
+                f"{self.name}: the footage lies outside the folders that were cropped here; to show it: "
+                "descry gallery allow FOLDER"
+            )
         folder = os.path.isdir(self.source)
         source = Frames(self.source) if folder else Video(self.source)
         start = self.frame / source.rate if isinstance(source, Frames) else max(0.0, self.seconds - 0.0005)

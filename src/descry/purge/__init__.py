@@ -3,8 +3,9 @@
 What goes: sketches, words, marks, results, notes and keys; vectors, paths and content hashes. One transaction removes
 them, overwrites their vectors and adds the account's line, so that a purge is done or was not begun. Then every page
 that held them is written anew and the log is emptied; a purge that was killed or disturbed there goes on with `finish`.
-What stays: the account's lines, which say that something was searched and purged, and after that nothing more. Copies,
-backups and the pictures themselves are not here.
+Crop files that descry crop cut go first, with their rows in its table: killed after that, the items are still there to
+be purged. What stays: the account's lines, which say that something was searched and purged, and after that nothing
+more. Copies, backups, footage and pictures of your own are not here.
 """
 
 from __future__ import annotations
@@ -20,11 +21,12 @@ from typing import Any
 from .. import audit
 from ..audit import Audit
 from ..errors import DescryError, Locked
+from ..footage import cropping
 from ..gallery import Gallery
 from ..gallery.database import NAME, Database
 from ..interact import absence, erasing
 from ..interact.store import InquiryStore
-from .planning import Plan, plan
+from .planning import Plan, crops_of, plan
 
 __all__ = ["Done", "Plan", "everything", "finish", "items", "pending", "plan", "run"]
 
@@ -34,7 +36,8 @@ BESIDE = (absence.FILE, "page.key")
 @dataclass(frozen=True, slots=True)
 class Done:
     """What went. head: of the account, after the line that says so. still_on_disk: pictures of purged items whose
-    files still lie where they were indexed; the next `descry index` there would bring them back."""
+    files still lie where they were indexed; the next `descry index` there would bring them back. crops: files deleted
+    that descry crop cut."""
 
     inquiries: int
     items: int
@@ -43,14 +46,15 @@ class Done:
     days: int
     still_on_disk: int
     head: str = ""
+    crops: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
 
 
-def run(gallery: Gallery, store: InquiryStore, chosen: Plan) -> Done:
-    """Remove what `plan` named.
+def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True) -> Done:
+    """Remove what `plan` named. crops: delete the crop files that descry crop cut, too.
 
     Raises Locked when another process writes the gallery (nothing was removed) or still reads it (all is removed, and
     `finish` goes on with the bytes).
@@ -67,6 +71,8 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan) -> Done:
     if chosen.items:
         gallery.store.hold()
     try:
+        cut = crops_of(whole) if crops else {}
+        deleted = sum(cropping.remove(folder, paths) for folder, paths in cut.items())
         with database.writing() as change:
             rounds = [(refs[name], n) for name, n in chosen.rounds]
             erasing.erase(InquiryStore(database), chosen.refs, chosen.items, rounds, chosen.before)
@@ -82,7 +88,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan) -> Done:
         if not held:
             gallery.store.release()
     still = sum(os.path.isfile(item.path) for item in whole)
-    return Done(len(chosen.refs), **counts, still_on_disk=still, head=line.head)
+    return Done(len(chosen.refs), **counts, still_on_disk=still, head=line.head, crops=deleted)
 
 
 def items(gallery: Gallery, ids: Collection[int]) -> int:
@@ -92,7 +98,7 @@ def items(gallery: Gallery, ids: Collection[int]) -> int:
     store = InquiryStore(gallery.path)
     try:
         there = [item.id for item in gallery.items(sorted(ids))]
-        return run(gallery, store, plan(gallery, store, items=there)).items if there else 0
+        return run(gallery, store, plan(gallery, store, items=there), crops=False).items if there else 0
     finally:
         store.close()
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .. import images
-from ..errors import DescryError, UsageError
+from ..errors import DescryError, ImageRejected, UsageError
+from ..footage import cropping
+from ..footage.origin import origin_of
 from ..gallery import Gallery
-from ..gallery.contract import microseconds
+from ..gallery.contract import Item, microseconds
 from ..gallery.groups import look_of
+from ..gallery.reading import as_indexed
 from ..interact import erasing
 from ..interact.store import InquiryStore
 
@@ -25,7 +30,8 @@ SAME = 3  # bits of `look` in which a copy of a picture may differ, as in galler
 class Plan:
     """What would go. inquiries: names. items: ids. rounds: (inquiry, number) of other inquiries that were asked with a
     picture of such an item, with all made from them. findings, days: how many; a day is the key of one day's searches
-    outside inquiries. before: ISO day, "" for none. refs: how the account names the inquiries.
+    outside inquiries. before: ISO day, "" for none. refs: how the account names the inquiries. crops: files of the
+    items that descry crop cut.
     """
 
     inquiries: tuple[str, ...] = ()
@@ -35,10 +41,12 @@ class Plan:
     days: int = 0
     before: str = ""
     refs: tuple[str, ...] = ()
+    crops: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         counted = {"items": len(self.items), "item_ids": list(self.items), "findings": self.findings, "days": self.days}
+        counted["crops"] = self.crops
         rounds = [{"inquiry": name, "number": n} for name, n in self.rounds]
         return {"inquiries": list(self.inquiries), **counted, "rounds": rounds}
 
@@ -76,7 +84,28 @@ def plan(
     refs = tuple(known[name].ref for name in names)
     rounds = [(name, n) for name, n in _asked_with(gallery, store, chosen) if name not in names]
     counts = erasing.findings_on(store, refs, set(chosen)), erasing.days_before(store, day) if day else 0
-    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs)
+    crops = sum(map(len, crops_of(gallery.items(chosen)).values()))
+    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs, crops)
+
+
+def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
+    """The files of items that `descry crop` cut and that are as they were indexed: folder of crops → paths in it.
+
+    Never a link, never a file outside the folders that this user named.
+    """
+    out: dict[str, list[str]] = {}
+    for item in items:
+        path = Path(item.path)
+        place = next((above for above in list(path.parents)[:3] if (above / cropping.TABLE).is_file()), None)
+        if place is None or path.is_symlink() or origin_of(item.path) is None:
+            continue
+        states = place / cropping.STATE
+        if states.is_symlink() or not (states / "settings.json").is_file():
+            continue
+        with suppress(ImageRejected):
+            as_indexed(item)
+            out.setdefault(str(place), []).append(path.relative_to(place).as_posix())
+    return out
 
 
 def _known_items(gallery: Gallery, items: Sequence[int]) -> list[int]:
