@@ -78,6 +78,12 @@ class Locked(DescryError):
     exit_status = 6
 
 
+class ReadOnly(DescryError):
+    """A gallery that may be read and not written."""
+
+    code = "read_only"
+
+
 class LimitExceeded(DescryError):
     """More than a stated limit: bytes, pixels, characters, parts, items."""
 

@@ -6,6 +6,7 @@ writes through one writes into a stranger's file.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterable
@@ -15,6 +16,7 @@ from pathlib import Path
 from .errors import UsageError
 
 PRIVATE, FOLDER = 0o600, 0o700
+OTHERS = "a file of another user"
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -33,6 +35,8 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
             kind = foreign(entry.stat(follow_symlinks=False))
         except FileNotFoundError:  # another process took it away meanwhile: SQLite's log, a temporary file
             continue
+        if kind == OTHERS and on_read_only_disk(folder):
+            continue
         if kind:
             raise UsageError(
                 f"{folder / entry.name} is {kind}; the files of a {what} are regular files of their owner. If you were "
@@ -47,8 +51,32 @@ def foreign(found: os.stat_result) -> str:
     if not stat.S_ISREG(found.st_mode):
         return "no regular file"
     if os.name != "nt" and os.geteuid() not in (0, found.st_uid):
-        return "a file of another user"
+        return OTHERS
     return ""
+
+
+def on_read_only_disk(folder: str | Path) -> bool:
+    """Whether a folder lies on a file system that is mounted read-only: whoever owns its files, nobody here can change
+    them.
+    """
+    if not hasattr(os, "statvfs"):
+        return False
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
+def writable(path: str | Path) -> bool:
+    """Whether this process may write to a file and make others beside it. Nothing is written to find out."""
+    path = Path(path)
+    if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        return False
+    try:
+        os.close(os.open(path, os.O_RDWR | _NO_LINK))
+    except OSError as error:
+        return error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS)
+    return True
 
 
 def read_own(path: str | Path, most: int) -> bytes:

@@ -7,8 +7,9 @@ import io
 import os
 import secrets
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -70,24 +71,29 @@ def chat(
     if sheet:
         outside(sheet, gallery)
     store = InquiryStore(gallery)
-    fresh = name not in store.names()
+    fresh, read_only = name not in store.names(), store.database.read_only
     store.close()
-    with opened(gallery, name, model, k, fresh) as session, _sheet(sheet, gallery) as place:
+    if read_only:
+        print(
+            "note: the gallery is read-only: rounds end with this chat, and the account gets no line", file=sys.stderr
+        )
+    with opened(gallery, name, model, k, fresh, chat=True) as session, _sheet(sheet, gallery, read_only) as place:
         _talk(Chat(session, place, as_drawn), sketch, image)
     return 0
 
 
 @contextmanager
-def _sheet(chosen: Path | None, gallery: Path) -> Iterator[Path]:
+def _sheet(chosen: Path | None, gallery: Path, read_only: bool) -> Iterator[Path]:
     """Where the contact sheet lies; one that was not asked for is gone afterwards."""
     if chosen:
         yield chosen
         return
-    place = gallery / f"sheet-{secrets.token_hex(8)}.png"
-    try:
-        yield place
-    finally:
-        place.unlink(missing_ok=True)
+    with tempfile.TemporaryDirectory(prefix="descry-") if read_only else nullcontext(gallery) as folder:
+        place = Path(folder) / f"sheet-{secrets.token_hex(8)}.png"
+        try:
+            yield place
+        finally:
+            place.unlink(missing_ok=True)
 
 
 def _talk(talk: Chat, sketch: tuple[str, ...], image: tuple[str, ...]) -> None:

@@ -341,9 +341,11 @@ def delete(
 
 
 @contextmanager
-def opened(path: Path, name: str, model: str = "", k: int = 20, fresh: bool = False) -> Iterator[Any]:
+def opened(
+    path: Path, name: str, model: str = "", k: int = 20, fresh: bool = False, chat: bool = False
+) -> Iterator[Any]:
     """A session over a gallery's rows as they are now, with the named inquiry; UsageError when a fresh name is
-    taken."""
+    taken. chat: rounds of a read-only gallery are kept in memory; otherwise making one raises ReadOnly."""
     from ..gallery import Gallery
     from ..gallery.searching import Rows
     from ..interact.rounds import Inquiry
@@ -352,7 +354,7 @@ def opened(path: Path, name: str, model: str = "", k: int = 20, fresh: bool = Fa
 
     refuse_address(path)
     with Gallery.open(path, model or None) as gallery:
-        store = InquiryStore(path)
+        store = gallery.inquiries() if chat else InquiryStore(path)
         try:
             if fresh and name in store.names():
                 raise UsageError(f"there is an inquiry {name!r} already; choose another name, or delete it first")

@@ -16,9 +16,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import quote
 
-from ..errors import IndexCorrupt
-from ..safe_files import open_own
+from ..errors import IndexCorrupt, ReadOnly
+from ..safe_files import open_own, writable
 from . import files, vectors
 from .changes import Change, State
 from .contract import Item
@@ -61,18 +62,26 @@ PRAGMAS = (
 )
 """Nothing of it goes to a file elsewhere, and an acknowledged commit survives a power cut."""
 
+READING = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "temp_store=MEMORY")
+"""The same where nothing may be written."""
+
 
 class Database:
     """One file, many reading threads (a connection each), one writing thread at a time.
 
-    create: make its tables, unless another process was quicker.
+    create: make its tables, unless another process was quicker. A file or folder that this process may not write is
+    opened to be read, and `read_only` says so: nothing is written beside it either, and `writing` raises ReadOnly.
     """
+
+    kept = True
+    """Whether a commit outlives the process."""
 
     def __init__(self, folder: Path, create: bool = False):
         self.folder, self.path = folder, folder / NAME
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._guard, self._writer = threading.Lock(), threading.RLock()
+        self.read_only = not create and self.path.is_file() and not writable(self.path)
         self.vectors: vectors.Vectors | None = None
         """Those of a gallery that holds items."""
         if create:
@@ -99,24 +108,59 @@ class Database:
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
         found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        moment = self._moment() if self.read_only else None
+        if found is not None and not found.in_transaction and moment != self._local.moment:
+            with self._guard:  # somebody else writes to what we may only read: see it as it is now
+                self._open.remove(found)
+            found.close()
+            found = None
         if found is None:
             found = self.connect()
-            self._local.connection = found
+            self._local.connection, self._local.moment = found, moment
             with self._guard:
                 self._open.append(found)
         return found
 
+    def _moment(self) -> tuple[bool, int, int, int]:
+        """What tells that a file that SQLite takes as unchangeable was changed after all."""
+        now = self.path.stat()
+        return self.folded, now.st_ino, now.st_size, now.st_mtime_ns
+
     def connect(self, patience: float = 30) -> sqlite3.Connection:
         """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
-        made = sqlite3.connect(self.path, timeout=patience, isolation_level=None, check_same_thread=False)
+        place, pragmas = (self._address(), READING) if self.read_only else (str(self.path), PRAGMAS)
+        made = sqlite3.connect(
+            place, timeout=patience, isolation_level=None, check_same_thread=False, uri=self.read_only
+        )
         try:
-            for pragma in PRAGMAS:
+            for pragma in pragmas:
                 made.execute(f"PRAGMA {pragma}")
             refuse_foreign_schema(made, self.path, SCHEMA)
+        except sqlite3.OperationalError:
+            made.close()
+            if self.read_only and not self.folded:
+                raise ReadOnly(
+                    f"the last commits of {self.path} stand in {self.path.name}-wal, which can only be read where it "
+                    f"can be written; copy the whole folder to where you may write, and open the copy"
+                ) from None
+            raise
         except BaseException:
             made.close()
             raise
         return made
+
+    def _address(self) -> str:
+        """The file as SQLite opens it without writing a byte; with its log where there is one."""
+        fixed = "&immutable=1" if self.folded else ""
+        return f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro{fixed}"
+
+    def refuse_read_only(self) -> None:
+        """Raises ReadOnly where nothing may be written."""
+        if self.read_only:
+            raise ReadOnly(
+                f"{self.folder} is read-only: it can be searched, listed and verified, and nothing can be added to it. "
+                f"Copy it to where you may write, and work with the copy"
+            )
 
     def close(self) -> None:
         """Close every connection; the last one of all processes folds the log into the database."""
@@ -155,6 +199,7 @@ class Database:
         if outer is not None:
             yield outer
             return
+        self.refuse_read_only()
         with self._translated(), self._writer:
             connection = self.connection()
             try:
@@ -263,3 +308,38 @@ class Database:
                 for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
                     found[row[0]] = item_of(row)
         return [found[i] for i in map(int, ids) if i in found]
+
+
+class MemoryDatabase(Database):
+    """The inquiries of a read-only gallery, and what is added to them: in memory, gone with the process.
+
+    Items, vectors and the account are not in it. source: the gallery's own database.
+    """
+
+    kept = False
+
+    def __init__(self, source: Database):
+        self.folder, self.path = source.folder, source.path
+        self._local, self._writer = threading.local(), threading.RLock()
+        self.read_only, self.vectors = False, None
+        self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        self._memory.executescript(SCHEMA)
+        self._memory.execute("PRAGMA foreign_keys=ON")
+        with source.reading() as connection:
+            for table in ("state", "inquiries", "rounds", "pictures", "findings", "days"):
+                for row in connection.execute(f"SELECT * FROM {table}"):
+                    self._memory.execute(f"INSERT INTO {table} VALUES ({','.join('?' * len(row))})", row)
+
+    def connection(self) -> sqlite3.Connection:
+        """The one connection, which threads use in turns."""
+        return self._memory
+
+    def write_head(self, state: State) -> None:
+        """Nothing: there is no file whose commits it could tell of."""
+
+    def fold(self) -> None:
+        """Nothing: there is no log."""
+
+    def close(self) -> None:
+        """Forget everything."""
+        self._memory.close()

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..ranking import Composition
     from .relocation import RelocationReport
 
+READ_ONLY = "no line was written to the account: the gallery is read-only"
 LOCALLY = "do it in the local gallery that it was migrated from"
 
 
@@ -78,6 +79,13 @@ class Gallery:
     def path(self) -> Path:
         """Its folder."""
         return self.store.folder
+
+    @property
+    def read_only(self) -> bool:
+        """Whether it can be searched, listed and verified, and nothing can be written: neither items, nor inquiries,
+        nor lines of the account.
+        """
+        return bool(getattr(self.store, "read_only", False))
 
     @property
     def binding(self) -> Binding:
@@ -232,7 +240,8 @@ class Gallery:
         the page's line (`Results.above`). snapshot: search the rows of an earlier moment; metadata is as of now.
         marked: further ids that count as marked for the filter. The account gets a line, also of a search that fails;
         record=False is for evaluation, and the next line, or the closing, says how many searches it left out. Raises
-        UsageError for an empty query, k < 1 or another level, IndexMismatch for another model.
+        UsageError for an empty query, k < 1 or another level, IndexMismatch for another model. A read-only gallery is
+        searched without a line, and `Results.note` says so.
         """
         if not isinstance(query, Query):
             query = Query(sketch, photo, query, exclude, filters=filters or Filters())
@@ -241,10 +250,12 @@ class Gallery:
                 "a Query was given with sketch, photo, exclude or filters beside it; put them into the Query"
             )
         if not record:
-            self._unrecorded += 1
+            self._unrecorded += not self.read_only
             return self._search(query, k, model, composition, least, snapshot, marked)
         with self._failing("search"):
             found = self._search(query, k, model, composition, least, snapshot, marked)
+        if self.read_only:
+            return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
         self._record_search(found)
         return found
 
@@ -337,21 +348,31 @@ class Gallery:
     def inquiry(self, name: str = "inquiry", k: int = 50) -> Session:
         """Rounds of search that are kept in the gallery under a name, begun anew or gone on with.
 
-        k: how many leads a round shows. Close the gallery when done.
+        k: how many leads a round shows. Close the gallery when done. In a read-only gallery new rounds are in memory
+        only, and end with the process.
         """
         from ..interact.rounds import Inquiry
         from ..interact.session import Session
-        from ..interact.store import InquiryStore
         from .searching import Rows
 
-        self._needs_local("keep inquiries", LOCALLY)
-        store = InquiryStore(self.path)
+        store = self.inquiries()
         self._opened.append(store)
         held = store.load(name) if name in store.names() else Inquiry(name)
         return Session(Rows(self.store, self.snapshot()), self.model, held, store, k)
 
+    def inquiries(self) -> InquiryStore:
+        """The inquiries that it keeps, to be closed by the caller. Those of a read-only gallery are copied to memory,
+        and so is what is added to them.
+        """
+        from ..interact.store import InquiryStore
+        from .database import MemoryDatabase
+
+        self._needs_local("keep inquiries", LOCALLY)
+        return InquiryStore(MemoryDatabase(self.store.database) if self.read_only else self.path)
+
     def __repr__(self) -> str:
-        return f"Gallery({self._name!r}, {len(self)} items, model {self.binding.source!r})"
+        state = ", read-only" if self.read_only else ""
+        return f"Gallery({self._name!r}, {len(self)} items, model {self.binding.source!r}{state})"
 
     def __len__(self) -> int:
         return self.store.count()

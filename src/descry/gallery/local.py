@@ -100,6 +100,11 @@ class LocalStore:
 
     # ------------------------------------------------------------------ reading
 
+    @property
+    def read_only(self) -> bool:
+        """Whether nothing may be written to it."""
+        return self.database.read_only
+
     def count(self) -> int:
         """Number of items."""
         return self.database.state().count
@@ -122,7 +127,8 @@ class LocalStore:
                 old = None
             if old and old.generation == state.generation:
                 return old
-            block = self.rows.mapped(connection, None if self.database.in_change else self._second)
+            fixed = self.database.in_change or self.read_only
+            block = self.rows.mapped(connection, None if fixed else self._second)
             grown = old is not None and old.layout == state.layout
             made = _grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
         if len(made) != state.count:
@@ -201,6 +207,7 @@ class LocalStore:
         """Take the writer's lock and sweep up what an interrupted writer left. Raises Locked."""
         if self._lock is not None:
             return
+        self.database.refuse_read_only()
         with _disk(self.folder):
             self._lock = WriterLock(self.folder)
             try:

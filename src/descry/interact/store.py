@@ -53,7 +53,7 @@ class InquiryStore:
         """place: a folder that holds (or will hold) a gallery's database, or that database, open. Raises IndexCorrupt
         for another kind of file.
         """
-        self._owned = not isinstance(place, Database)
+        self._owned = not isinstance(place, Database) or not place.kept
         if not isinstance(place, Database):
             refuse_links(place, OWN, "gallery")
             place = Database(Path(place), create=not (Path(place) / HEAD).exists())
@@ -66,7 +66,7 @@ class InquiryStore:
         return self.database.connection()
 
     def close(self) -> None:
-        """Close the database, unless it was open before."""
+        """Close the database, unless it is a file that was open before."""
         if self._owned:
             self.database.close()
 
@@ -100,7 +100,7 @@ class InquiryStore:
             self._db.executemany("DELETE FROM rounds WHERE inquiry = ? AND number = ?", gone)
             if gone:
                 self._sweep()
-            for made in fresh:
+            for made in fresh if self.database.kept else ():
                 self.audit.append("search", **searched(key, made))
         if gone:
             self.database.fold()

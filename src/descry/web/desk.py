@@ -113,9 +113,9 @@ class Desk:
 
     @property
     def store(self) -> InquiryStore:
-        """The file of inquiries, opened by the worker."""
+        """The inquiries of the gallery, opened by the worker."""
         if self._store is None:
-            self._store = InquiryStore(self.gallery.path)
+            self._store = self.gallery.inquiries()
         return self._store
 
     def names(self) -> dict[str, str]:

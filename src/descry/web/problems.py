@@ -24,6 +24,7 @@ STATUS = {
     "index_mismatch": 409,
     "index_corrupt": 503,
     "locked": 423,
+    "read_only": 409,
     "store_unavailable": 503,
 }
 PICTURE = {"format": 415, "too_many_bytes": 413, "missing": 410, "outside": 403, "changed": 409}
@@ -34,6 +35,7 @@ PLAIN = {
     "model_refused": "the model of this gallery was refused; the terminal that runs the server says why",
     "index_mismatch": "the gallery was made by another model; the server's terminal has the command that rebuilds it",
     "index_corrupt": "bytes of the gallery have changed; run descry verify in a terminal",
+    "read_only": "this gallery is read-only; copy its folder to where you may write, and serve the copy",
     "locked": "another process is writing to the gallery; try again in a moment",
     "store_unavailable": "the store does not answer; try again in a moment",
     "failed": "it could not be done; the terminal that runs the server says why",

@@ -74,7 +74,9 @@ def serve(
     print(
         f"{len(opened):,} crops of {opened.path}\nthe page: {link}\n"
         f"that link opens once; for scripts: http://{address}/#token={tokens.make()}\n"
-        "only this machine can reach it; Ctrl+C ends it",
+        + "the gallery is read-only: rounds end with the server, and no line is written to the account\n"
+        * opened.read_only
+        + "only this machine can reach it; Ctrl+C ends it",
         flush=True,
     )
     server = uvicorn.Server(config)

@@ -389,7 +389,8 @@ class Facets(BaseModel):
 
 
 class GalleryOut(BaseModel):
-    """answers: the kinds of query its model can be asked. note: what must be said beside every result."""
+    """answers: the kinds of query its model can be asked. note: what must be said beside every result. read_only: that
+    rounds are kept in memory only, and nothing can be indexed, exported or purged."""
 
     id: str
     items: int
@@ -397,6 +398,7 @@ class GalleryOut(BaseModel):
     answers: list[str]
     pretrained: bool
     note: str
+    read_only: bool = False
     ready: bool
     trouble: str
     trouble_code: str

@@ -12,6 +12,7 @@ from .depends import REFUSALS, GalleryId, TheDesk
 
 router = APIRouter(prefix="/api/v1/galleries", tags=["galleries"], responses=REFUSALS)
 DAY = 86_400_000_000
+READ_ONLY = "this gallery is read-only: rounds end with the server, and no line is written to the account"
 
 
 def checked(desk: Desk, gallery: str) -> None:
@@ -24,13 +25,16 @@ def told(desk: Desk) -> GalleryOut:
     """The gallery as the API tells of it."""
     model = desk.gallery.model if desk.loaded else None
     trouble = desk.trouble
+    notes = [str(getattr(model, "note", ""))] if model else []
+    notes += [READ_ONLY] if desk.gallery.read_only else []
     return GalleryOut(
         id=desk.name,
         items=len(desk.gallery),
         model=desk.gallery.binding.fingerprint[:12],
         answers=sorted(model.answers) if model else [],
         pretrained=bool(getattr(model, "pretrained", False)),
-        note=getattr(model, "note", "") if model else "",
+        note=". ".join(filter(None, notes)),
+        read_only=desk.gallery.read_only,
         ready=desk.loaded,
         trouble=PLAIN.get(trouble.code, PLAIN["failed"]) if trouble else "",
         trouble_code=trouble.code if trouble else "",
