@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from descry.cli.machine import Json
+from descry.bounds import MOST_THREADS, Bound
+from descry.cli.machine import Count, Json, Natural, Seed
 from descry.cli.progress import progress
 
 Folder = tyro.conf.Positional[Path]
@@ -18,23 +19,23 @@ NOTE = "Synthetic people: no evidence of accuracy on real people."
 def people(
     out: Folder,
     /,
-    identities: int = 1000,
-    photos: int = 4,
-    sketches: int = 3,
-    captions: int = 2,
-    seed: int = 0,
-    world: int = 0,
-    val: int | None = None,
-    test: int | None = None,
-    width: int = 128,
-    height: int = 256,
-    first: int = 0,
-    processes: int | None = None,
+    identities: Count = 1000,
+    photos: Count = 4,
+    sketches: Natural = 3,
+    captions: Natural = 2,
+    seed: Seed = 0,
+    world: Annotated[int, Bound(0, 1)] = 0,
+    val: Natural | None = None,
+    test: Natural | None = None,
+    width: Annotated[int, Bound(8, 8192)] = 128,
+    height: Annotated[int, Bound(8, 8192)] = 256,
+    first: Natural = 0,
+    processes: Annotated[int, Bound(1, MOST_THREADS)] | None = None,
     benchmark: Literal["none", "test", "val", "calibration"] = "none",
-    benchmark_version: int = 1,
+    benchmark_version: Annotated[int, Bound(1, 2)] = 1,
     oracle: bool = False,
     train: Path | None = None,
-    videos: float = 0.0,
+    videos: Annotated[float, Bound(0, 86_400)] = 0.0,
     json_: Json = False,
     quiet: bool = False,
 ) -> int:
@@ -147,7 +148,7 @@ def _benchmark(
 
 
 def miniature(
-    name: tyro.conf.Positional[str], out: Folder, /, variant: str = "", seed: int = 0, json_: Json = False
+    name: tyro.conf.Positional[str], out: Folder, /, variant: str = "", seed: Seed = 0, json_: Json = False
 ) -> int:
     """Write a tiny, valid tree of a data set's format from synthetic people, to try its reader without any agreement.
 

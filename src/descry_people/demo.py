@@ -6,12 +6,12 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from descry.cli import results
-from descry.cli.machine import Json, Machine, OnMachine
+from descry.cli.machine import Count, HowMany, Json, Machine, OnMachine
 from descry.cli.progress import progress
 from descry.errors import UsageError
 
@@ -22,8 +22,8 @@ PERSON = 11  # whose sketch and sentence are asked with
 def demo(
     out: tyro.conf.Positional[Path] = Path("demo"),
     /,
-    identities: int = 1000,
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    identities: Count = 1000,
+    k: HowMany = 10,
     browser: bool = True,
     json_: Json = False,
     machine: OnMachine = Machine(),

@@ -191,8 +191,12 @@ def function_of(verb: str) -> Callable[..., int]:
 def _call(verb: str, args: list[str]) -> int:
     import tyro
 
+    from .machine import checked
+
     try:
-        status = tyro.cli(function_of(verb), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
+        status = tyro.cli(
+            checked(function_of(verb)), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,)
+        )
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     return status if isinstance(status, int) else 0

@@ -6,12 +6,13 @@ import json
 import sys
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
-from ..errors import DataError, UsageError
-from .machine import Json
+from ..bounds import Bound
+from ..errors import DataError
+from .machine import Count, Json, Seed
 from .progress import progress
 
 
@@ -19,10 +20,10 @@ def calibrate(
     gallery: tyro.conf.Positional[Path],
     /,
     queries: Path | None = None,
-    alpha: float = 0.05,
-    limit: int = 1000,
+    alpha: Annotated[float, Bound(0, 0.5, above=True, below=True)] = 0.05,
+    limit: Count = 1000,
     model: str = "",
-    seed: int = 0,
+    seed: Seed = 0,
     json_: Json = False,
 ) -> int:
     """Fit the decision "probably not in this gallery" on a gallery of your own, with a stated rate of false alarms.
@@ -43,8 +44,6 @@ def calibrate(
     from ..gallery import Gallery
     from ..interact import absence
 
-    if not 0 < alpha < 0.5:
-        raise UsageError(f"--alpha {alpha} was given; allowed is a share above 0 and below 0.5, such as 0.05")
     with Gallery.open(gallery, model or None) as opened:
         asked = _asked(opened, queries, limit, json_) if queries else _tracks(opened, limit)
         kinds: dict[str, absence.Calibration] = {}

@@ -11,12 +11,12 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
 from ..errors import DescryError, Locked, UsageError
-from .machine import Flag
+from .machine import Flag, HowMany
 
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
@@ -46,7 +46,7 @@ def chat(
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
     as_drawn: Flag = False,
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 10,
+    k: HowMany = 10,
     model: str = "",
     sheet: Path | None = None,
 ) -> int:

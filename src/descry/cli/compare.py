@@ -11,7 +11,7 @@ import tyro
 from ..errors import UsageError, nearest
 from ..ranking import COMPOSITIONS, SERVED
 from .evaluate import table
-from .machine import Json
+from .machine import Json, Seed
 
 
 def compare(
@@ -21,7 +21,7 @@ def compare(
     ways: tuple[str, str] | None = None,
     measure: tuple[str, ...] = (),
     json_: Json = False,
-    seed: int = 0,
+    seed: Seed = 0,
 ) -> int:
     """Two results on the same queries: differences with 95 % intervals and a paired test over identities.
 

@@ -9,13 +9,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..bounds import SIDE, Bound
 from . import results
 from .index import stopping
-from .machine import Flag, Json, Machine, OnMachine
+from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads
 from .progress import EVERY
 
 
@@ -24,17 +25,17 @@ def crop(
     /,
     out: Path = Path("crops"),
     detector: str = "background",
-    rate: float = 10.0,
-    keep: int = 4,
-    least: int = 64,
-    lost: float = 2.0,
-    sure: float = 0.0,
+    rate: Annotated[float, Bound(0, 1000)] = 10.0,
+    keep: Natural = 4,
+    least: Annotated[int, SIDE] = 64,
+    lost: Annotated[float, Bound(0, 3600)] = 2.0,
+    sure: Share = 0.0,
     start: str = "",
     time_from: str = "",
     camera_from: str = "",
-    rotate: int | None = None,
-    frame_rate: float = 10.0,
-    jobs: int = 0,
+    rotate: Literal[0, 90, 180, 270] | None = None,
+    frame_rate: Annotated[float, Bound(0, 1000, above=True)] = 10.0,
+    jobs: Threads = 0,
     again: Flag = False,
     strict: Flag = False,
     quiet: Flag = False,

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
-from .machine import Json
+from ..bounds import Bound
+from .machine import Json, Part, Seed, Share, Threads
 from .progress import progress
 
 Name = tyro.conf.Positional[str]
@@ -19,7 +20,7 @@ Folder = tyro.conf.Positional[Path]
 
 
 def check(
-    name: Name, root: Folder, /, pixels: bool = True, threads: int = 4, json_: Json = False, quiet: bool = False
+    name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4, json_: Json = False, quiet: bool = False
 ) -> int:
     """Say whether a data set is whole: folders, pictures, identities shared by splits, counts against the published.
 
@@ -88,9 +89,9 @@ def import_(
     root: Folder,
     /,
     name: str = "",
-    val_share: float = 0.0,
-    test_share: float = 0.0,
-    seed: int = 0,
+    val_share: Part = 0.0,
+    test_share: Part = 0.0,
+    seed: Seed = 0,
     json_: Json = False,
 ) -> int:
     """Make a data set of your own from one table (.csv or .jsonl) and the folder of its pictures.
@@ -126,10 +127,10 @@ def leaks(
     b_root: Folder,
     /,
     out: Path | None = None,
-    most_bits: int = 8,
+    most_bits: Annotated[int, Bound(0, 64)] = 8,
     model: str = "",
-    least_cosine: float = 0.97,
-    threads: int = 4,
+    least_cosine: Annotated[float, Bound(-1, 1)] = 0.97,
+    threads: Threads = 4,
     json_: Json = False,
 ) -> int:
     """Find photographs of A's training split that come back in B's evaluation, and the identities to leave out.
@@ -188,10 +189,10 @@ def sketch(
     style: str = "xdog",
     photos: str = "imgs",
     sketches: str = "imgs-sketch",
-    dropout: float = 0.0,
-    distortion: float = 0.0,
-    seed: int = 0,
-    threads: int = 4,
+    dropout: Share = 0.0,
+    distortion: Share = 0.0,
+    seed: Seed = 0,
+    threads: Threads = 4,
     json_: Json = False,
 ) -> int:
     """Draw a sketch of every photograph of a folder into a mirror tree; an interrupted run goes on where it was.

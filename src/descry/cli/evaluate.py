@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
-from .machine import Machine, OnMachine
+from .machine import Machine, OnMachine, Size
 
 LEADS = ("R@1", "mAP")
 
@@ -56,7 +56,7 @@ def evaluate(
     benchmark: str = "",
     split: str = "test",
     leaks: Path | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: Size | None = None,
     foreign: Annotated[Foreign, tyro.conf.arg(name="")] = Foreign(),
     output: Annotated[Output, tyro.conf.arg(name="")] = Output(),
     machine: OnMachine = Machine(),

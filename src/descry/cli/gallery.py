@@ -13,7 +13,7 @@ from ..errors import UsageError
 from ..escape import counted
 from ..times import moment
 from . import results
-from .machine import Flag, Json
+from .machine import Flag, Item, Json
 
 
 def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
@@ -120,7 +120,7 @@ def list_(
 
 def frame(
     gallery: tyro.conf.Positional[Path],
-    item: tyro.conf.Positional[int],
+    item: tyro.conf.Positional[Item],
     /,
     out: Path = Path("frame.jpg"),
     json_: Json = False,
@@ -164,7 +164,7 @@ def frame(
 def delete(
     gallery: tyro.conf.Positional[str],
     /,
-    item: tuple[int, ...] = (),
+    item: tuple[Item, ...] = (),
     path: str = "",
     until: str = "",
     everything: Flag = False,

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
+from ..bounds import Bound
 from ..errors import DescryError, UsageError
 from . import results
 from .machine import Flag, Json, Machine, OnMachine
@@ -31,7 +32,7 @@ def index(
     track_from: str = "",
     table: str = "",
     exclude: tuple[str, ...] = (),
-    max_mp: float = 40.0,
+    max_mp: Annotated[float, Bound(0, 10_000, above=True)] = 40.0,
     shard: str = "1/1",
     encoder: str = "auto",
     dry_run: Flag = False,

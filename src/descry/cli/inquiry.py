@@ -16,7 +16,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from .absence import calibrate
 from .chat import chat
-from .machine import Flag, Json
+from .machine import Count, Flag, HowMany, Item, Json
 from .report import refuse_address
 
 __all__ = ["calibrate", "chat"]
@@ -45,7 +45,7 @@ class Shown:
         json_: print JSON.
     """
 
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 20
+    k: HowMany = 20
     model: str = ""
     sheet: Path | None = None
     json_: Json = False
@@ -117,10 +117,10 @@ def mark(
     gallery: Gallery,
     name: Name = "inquiry",
     /,
-    like: tuple[int, ...] = (),
-    unlike: tuple[int, ...] = (),
-    clear: tuple[int, ...] = (),
-    closest: int = 0,
+    like: tuple[Item, ...] = (),
+    unlike: tuple[Item, ...] = (),
+    clear: tuple[Item, ...] = (),
+    closest: Item | None = None,
     show: Show = Shown(),
 ) -> int:
     """Mark leads as close or as not the person, and search again.
@@ -132,9 +132,9 @@ def mark(
         closest: id of the item that is the closest of those shown.
     """
     with show.round(gallery, name) as session:
-        if like or unlike or clear or not closest:
+        if like or unlike or clear or closest is None:
             session.mark(like, unlike, clear)
-        if closest:
+        if closest is not None:
             session.closest(closest)
     return 0
 
@@ -193,7 +193,8 @@ def go(
     gallery: Gallery,
     name: Name = "inquiry",
     /,
-    round_: Annotated[int, tyro.conf.arg(name="round")] = 0,
+    *,
+    round_: Annotated[Item, tyro.conf.arg(name="round")],
     show: Show = Shown(),
 ) -> int:
     """Go to any round; what follows branches off there.
@@ -247,7 +248,12 @@ def ask(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Jso
 
 
 def why(
-    gallery: Gallery, name: Name = "inquiry", /, ranks: tuple[int, int] = (1, 2), model: str = "", json_: Json = False
+    gallery: Gallery,
+    name: Name = "inquiry",
+    /,
+    ranks: tuple[Count, Count] = (1, 2),
+    model: str = "",
+    json_: Json = False,
 ) -> int:
     """Why one lead of the current round stands above another, phrase by phrase.
 
@@ -313,7 +319,7 @@ def delete(
     gallery: Gallery,
     name: Name = "inquiry",
     /,
-    round_: Annotated[int, tyro.conf.arg(name="round")] = 0,
+    round_: Annotated[Item | None, tyro.conf.arg(name="round")] = None,
     model: str = "",
     json_: Json = False,
 ) -> int:
@@ -324,7 +330,7 @@ def delete(
         model: where the gallery's model now lies, if it was moved.
         json_: print JSON.
     """
-    if round_:
+    if round_ is not None:
         with opened(gallery, name, model) as session:
             gone = session.delete(round_)
         told: dict[str, Any] = {"inquiry": name, "rounds": gone}

@@ -2,16 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Any
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, is_dataclass
+from functools import wraps
+from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
 
+from ..bounds import COUNT, ITEM, NOT_NEGATIVE, PART, SEED, SHARE, SIDE, THREADS, Bound
 from ..errors import UsageError, nearest
 from ..library import DEVICES, PRECISIONS
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+Natural = Annotated[int, NOT_NEGATIVE]
+Count = Annotated[int, COUNT]
+Item = Annotated[int, ITEM]
+Seed = Annotated[int, SEED]
+Threads = Annotated[int, THREADS]
+Share = Annotated[float, SHARE]
+Part = Annotated[float, PART]
+Size = tuple[Annotated[int, SIDE], Annotated[int, SIDE]]
+HowMany = Annotated[int, COUNT, tyro.conf.arg(aliases=["-k"])]
+
+
+def checked(function: Callable[..., int]) -> Callable[..., int]:
+    """The function of a command, which raises UsageError for a number outside the bound of its option."""
+
+    @wraps(function)
+    def call(*args: Any, **options: Any) -> int:
+        given = inspect.signature(function).bind(*args, **options).arguments
+        _check(get_type_hints(function, include_extras=True), given)
+        return function(*args, **options)
+
+    return call
+
+
+def _check(hints: Mapping[str, Any], given: Mapping[str, Any]) -> None:
+    for name, value in given.items():
+        if is_dataclass(value):
+            _check(get_type_hints(type(value), include_extras=True), vars(value))
+        for bound in bounds_of(hints[name]):
+            option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
+            for number in value if isinstance(value, tuple) else (value,):
+                if isinstance(number, (int, float)) and not isinstance(number, bool):
+                    bound.check(option, number)
+
+
+def bounds_of(hint: Any) -> list[Bound]:
+    """The bounds that stand anywhere in the type of an option."""
+    found = [x for x in getattr(hint, "__metadata__", ()) if isinstance(x, Bound)]
+    return found + [bound for part in get_args(hint) for bound in bounds_of(part)]
 
 
 @dataclass(frozen=True)
@@ -29,9 +71,9 @@ class Machine:
 
     device: str = "auto"
     precision: str = "auto"
-    batch_size: int = 0
-    threads: int = 0
-    seed: int = 0
+    batch_size: Annotated[int, Bound(0, 65_536)] = 0
+    threads: Threads = 0
+    seed: Seed = 0
     allow_download: Flag = False
 
     def __post_init__(self) -> None:
@@ -41,10 +83,6 @@ class Machine:
                 raise UsageError(
                     f"--{name} {getattr(self, name)} was given; {nearest(getattr(self, name), list(allowed))}"
                 )
-        for name, most in (("batch_size", 65_536), ("threads", 1024), ("seed", 2**63 - 1)):
-            if not 0 <= getattr(self, name) <= most:
-                option = name.replace("_", "-")
-                raise UsageError(f"--{option} {getattr(self, name)} was given; it must lie between 0 and {most}")
 
     def settle(self) -> Machine:
         """Tell the numerical libraries how many threads to use. UsageError for a device that is not here."""

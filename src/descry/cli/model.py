@@ -6,14 +6,14 @@ from pathlib import Path
 
 import tyro
 
-from .machine import Flag, Json, Machine, OnMachine
+from .machine import Flag, Json, Machine, Natural, OnMachine, Size
 
 
 def get(
     source: tyro.conf.Positional[str],
     /,
     name: str = "",
-    image_size: tuple[int, int] | None = None,
+    image_size: Size | None = None,
     offline: Flag = False,
     json_: Json = False,
 ) -> None:
@@ -45,7 +45,7 @@ def convert(
     /,
     out: Path,
     tokenizer: Path | None = None,
-    image_size: tuple[int, int] | None = None,
+    image_size: Size | None = None,
     activation: str = "quick_gelu",
     pixels: str = "",
     half: bool = False,
@@ -79,7 +79,7 @@ def convert(
 def info(
     run: tyro.conf.Positional[str],
     /,
-    identities: int = 0,
+    identities: Natural = 0,
     training: bool = False,
     json_: Json = False,
     machine: OnMachine = Machine(),

@@ -12,7 +12,7 @@ import tyro
 
 from ..escape import counted
 from ..times import day
-from .machine import Flag, Json
+from .machine import Flag, Item, Json
 from .report import kept
 
 
@@ -20,7 +20,7 @@ def purge(
     gallery: tyro.conf.Positional[Path],
     /,
     inquiry: tuple[str, ...] = (),
-    item: tuple[int, ...] = (),
+    item: tuple[Item, ...] = (),
     before: str = "",
     expired: Flag = False,
     keep_crops: Flag = False,

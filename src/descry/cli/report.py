@@ -16,7 +16,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..safe_files import write_whole
 from ..times import day
-from .machine import Flag, Json
+from .machine import Flag, Item, Json
 
 
 def report(
@@ -59,7 +59,7 @@ def finding(
     gallery: tyro.conf.Positional[Path],
     inquiry: tyro.conf.Positional[str],
     /,
-    item: int = 0,
+    item: Item | None = None,
     verdict: str = "worth following",
     note: str = "",
     remove: Flag = False,

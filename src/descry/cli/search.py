@@ -10,7 +10,7 @@ import tyro
 
 from ..times import moment
 from . import results
-from .machine import Flag, Json, Machine, OnMachine
+from .machine import Flag, HowMany, Item, Json, Machine, OnMachine
 from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
@@ -24,10 +24,10 @@ def search(
     image: tuple[str, ...] = (),
     text: tuple[str, ...] = (),
     not_: Not = (),
-    like: tuple[int, ...] = (),
-    unlike: tuple[int, ...] = (),
-    closest: tuple[int, ...] = (),
-    k: Annotated[int, tyro.conf.arg(aliases=["-k"])] = 20,
+    like: tuple[Item, ...] = (),
+    unlike: tuple[Item, ...] = (),
+    closest: tuple[Item, ...] = (),
+    k: HowMany = 20,
     min_: Annotated[float | Literal["usual"] | None, tyro.conf.arg(name="min", metavar="LEVEL|usual")] = None,
     camera: tuple[str, ...] = (),
     since: str = "",

@@ -7,12 +7,14 @@ from typing import Annotated
 
 import tyro
 
+from ..bounds import Bound
+
 
 def serve(
     gallery: tyro.conf.Positional[Path],
     /,
     model: str = "",
-    port: int | None = None,
+    port: Annotated[int, Bound(0, 65_535)] | None = None,
     browser: Annotated[bool, tyro.conf.arg(help="open the browser (--no-browser for scripts)")] = True,
     folder: tuple[Path, ...] = (),
 ) -> int:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..bounds import Bound
 from ..errors import UsageError
 from .machine import Flag, Json
 
@@ -18,8 +19,8 @@ def compose(
     /,
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
     out: Path | None = None,
-    width: int = 128,
-    height: int = 256,
+    width: Annotated[int, Bound(8, 8192)] = 128,
+    height: Annotated[int, Bound(8, 8192)] = 256,
     list_: Annotated[Flag, tyro.conf.arg(name="list")] = False,
     json_: Json = False,
 ) -> int:

@@ -12,8 +12,9 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
+from ..bounds import POSITIVE, Bound
 from ..errors import UsageError, nearest
-from .machine import Json, Machine, OnMachine
+from .machine import Count, Json, Machine, Natural, OnMachine, Size
 from .progress import progress
 
 
@@ -27,8 +28,8 @@ class Changes:
         set: any other field of the method's config or recipe, as FIELD=VALUE; may be repeated.
     """
 
-    epochs: int | None = None
-    lr: float | None = None
+    epochs: Count | None = None
+    lr: Annotated[float, POSITIVE] | None = None
     set: tuple[str, ...] = ()
 
 
@@ -39,13 +40,13 @@ def train(
     from_: Annotated[str, tyro.conf.arg(name="from")],
     out: Path,
     preset: str = "recommended",
-    stage: int = 1,
-    image_size: tuple[int, int] | None = None,
+    stage: Annotated[int, Bound(1, 2)] = 1,
+    image_size: Size | None = None,
     resume: bool = False,
-    accumulate: int = 1,
-    save_every: int = 0,
+    accumulate: Count = 1,
+    save_every: Natural = 0,
     checkpoint_gradients: bool = False,
-    cache_gradients: int = 0,
+    cache_gradients: Natural = 0,
     tensorboard: bool = False,
     select_on_test: bool = False,
     half: bool = False,

@@ -12,15 +12,16 @@ that table, in the forms that it names in `forms`.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, get_args, get_origin, get_type_hints
 
 import torch
 from torch import Tensor, nn
 
 from ..adapters import ADAPTERS, TARGETS
+from ..augment import AUGMENTATIONS
+from ..bounds import COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..errors import UsageError, nearest
 from ..text import Words
@@ -138,29 +139,6 @@ class Recipe:
         return self.warmup_share * self.epochs if self.warmup_share else self.warmup_epochs
 
 
-class Bound(NamedTuple):
-    """What a number may be: from low to high, the ends included unless `above` or `below` says otherwise."""
-
-    low: float = -math.inf
-    high: float = math.inf
-    above: bool = False
-    below: bool = False
-
-    def holds(self, value: float) -> bool:
-        """Whether a finite value lies inside."""
-        over = value > self.low if self.above else value >= self.low
-        under = value < self.high if self.below else value <= self.high
-        return math.isfinite(value) and over and under
-
-    def __str__(self) -> str:
-        low = (f"above {self.low:g}" if self.above else f"{self.low:g} or more") if math.isfinite(self.low) else ""
-        high = f"{'below' if self.below else 'at most'} {self.high:g}" if math.isfinite(self.high) else ""
-        return " and ".join(x for x in (low, high) if x) or "a finite number"
-
-
-COUNT, POSITIVE, NOT_NEGATIVE = Bound(1), Bound(0, above=True), Bound(0)
-SHARE, PART = Bound(0, 1), Bound(0, 1, below=True)
-
 RECIPE_BOUNDS: dict[str, Bound] = {
     "epochs": COUNT, "batch_size": COUNT, "lr": POSITIVE, "betas": PART, "eps": POSITIVE, "weight_decay": NOT_NEGATIVE,
     "warmup_epochs": NOT_NEGATIVE, "warmup_share": PART, "warmup_from": NOT_NEGATIVE, "end_lr": NOT_NEGATIVE,
@@ -171,22 +149,36 @@ RECIPE_BOUNDS: dict[str, Bound] = {
 RECIPE_CHOICES: dict[str, tuple[str, ...]] = {
     "optimiser": OPTIMISERS, "schedule": SCHEDULES, "sampler": SAMPLERS, "selection": SELECTIONS,
     "adapter": ADAPTERS,
+    "augment": tuple(AUGMENTATIONS),
 }  # fmt: skip
 
 
 def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, tuple[str, ...]]) -> None:
-    """Check every field of a dataclass: numbers are finite and within their bounds, names are known.
+    """Check every field of a dataclass: numbers are numbers, finite and within their bounds, pairs are pairs, and names
+    are known.
 
-    A number without an entry in `bounds` must be finite and not negative. Raises UsageError for the first that is not.
+    A number without an entry in `bounds` must not be negative. Raises UsageError for the first that cannot be.
     """
+    hints = get_type_hints(type(owner))
     for field in fields(owner):
-        value = getattr(owner, field.name)
+        value, hint = getattr(owner, field.name), hints[field.name]
         if field.name in choices and value not in choices[field.name]:
             raise UsageError(f"{field.name}={value!r} was given; {nearest(str(value), choices[field.name])}")
+        several = get_origin(hint) is tuple
+        given = value if several and isinstance(value, tuple) else (value,)
+        parts = get_args(hint) if several else (hint,)
+        parts = parts[:1] * len(given) if ... in parts else parts
+        if len(given) != len(parts):
+            raise UsageError(f"{field.name}={value!r} was given; allowed: {len(parts)} numbers")
         bound = bounds.get(field.name, NOT_NEGATIVE)
-        for number in value if isinstance(value, tuple) else (value,):
-            if isinstance(number, (int, float)) and not isinstance(number, bool) and not bound.holds(number):
-                raise UsageError(f"{field.name}={value} was given; allowed: {bound}")
+        for number, kind in zip(given, parts, strict=True):
+            if kind not in (int, float):
+                continue
+            what = "whole number" if kind is int else "number"
+            if isinstance(number, bool) or not isinstance(number, (int, kind)):
+                raise UsageError(f"{field.name}={value!r} was given; allowed: a {what}, {bound}")
+            if not bound.holds(number):
+                raise UsageError(f"{field.name}={value!r} was given; allowed: {bound}")
 
 
 class MethodConfig:

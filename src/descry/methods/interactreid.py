@@ -18,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..bounds import POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..errors import UsageError
 from ..losses import info_nce, reverse_kl, soft_contrastive
 from ..text import PLACEHOLDER, Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, decay_groups, gather
-from .contract import POSITIVE, RECIPE_BOUNDS, RECIPE_CHOICES, SHARE, Bound, check_fields
+from .contract import RECIPE_BOUNDS, RECIPE_CHOICES, check_fields
 
 
 @dataclass(frozen=True)
@@ -116,7 +117,7 @@ class Config(MethodConfig):
 
     def check(self) -> None:
         """Check every field of the config and of both recipes. Raises UsageError."""
-        check_fields(self, self.bounds, self.choices)
+        super().check()
         for recipe in (self.stage1, self.stage2):
             check_fields(recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
 

@@ -24,11 +24,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..bounds import COUNT, POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..losses import cosine_logits
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups
-from .contract import COUNT, POSITIVE, SHARE, Bound, check_fields
+from .contract import check_fields
 
 CHOICES = {"loss": ("tal", "triplet"), "reduction": ("sum", "mean")}
 

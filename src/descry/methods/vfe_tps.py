@@ -21,12 +21,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import CrossFormer, IdentityHead
+from ..bounds import POSITIVE, Bound
 from ..clip import Clip
 from ..errors import UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere
-from .contract import POSITIVE, Bound, check_fields
+from .contract import check_fields
 from .rivals import MaskedAutoencoder, triplet
 
 CHOICES = {

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 
-from descry.cli.machine import Machine, OnMachine
+from descry.bounds import Bound
+from descry.cli.machine import Count, Machine, Natural, OnMachine
 from descry.errors import DataError, UsageError, nearest
 
 
@@ -22,9 +23,9 @@ def plot(
     benchmark: str = "",
     table: str = "",
     measure: str = "R@1",
-    probes: tuple[int, ...] = (),
-    people: int = 10,
-    most: int = 10,
+    probes: tuple[Natural, ...] = (),
+    people: Count = 10,
+    most: Annotated[int, Bound(1, 1000)] = 10,
     machine: OnMachine = Machine(),
 ) -> int:
     """Figures as PNG, SVG or PDF, by the name of the file.

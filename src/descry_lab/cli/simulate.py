@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from descry.cli.machine import Flag, Json
+from descry.cli.machine import Count, Flag, Json, Natural, Share
 from descry.errors import UsageError
 
 
@@ -18,15 +18,15 @@ def simulate(
     model: str = "demo",
     part: str = "test",
     policy: tuple[str, ...] = (),
-    rounds: int = 5,
-    seeds: int = 3,
-    forget: float = 0.0,
-    err: float = 0.0,
-    vague: float = 0.0,
-    contradict: float = 0.0,
+    rounds: Natural = 5,
+    seeds: Count = 3,
+    forget: Share = 0.0,
+    err: Share = 0.0,
+    vague: Share = 0.0,
+    contradict: Share = 0.0,
     questions: Path | None = None,
-    withhold: float = 0.0,
-    probes: int = 0,
+    withhold: Share = 0.0,
+    probes: Natural = 0,
     truth: Flag = False,
     out: Path | None = None,
     json_: Json = False,
