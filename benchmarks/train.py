@@ -31,11 +31,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from descry.batches import Batches
 from descry.clip import random_clip
 from descry.methods import Progress, method_class, preset
-from descry.optimisers import optimiser_of
 from descry.text import word_level
+from descry.training.batches import Batches
+from descry.training.optimisers import optimiser_of
 from descry_people.folder import write_people
 from descry_people.read import read_people
 

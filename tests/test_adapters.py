@@ -13,7 +13,7 @@ from descry.checkpoint import load_method, read_tensors
 from descry.cli import main
 from descry.errors import UsageError
 from descry.methods import method_class, preset
-from descry.train import Settings, train
+from descry.training.loop import Settings, train
 
 CPU = Settings(device="cpu", threads=1)
 

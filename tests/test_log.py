@@ -8,9 +8,9 @@ import sys
 import pytest
 
 from descry.errors import UsageError
-from descry.log import Log
 from descry.studies import ledger
 from descry.studies.results import remember_training
+from descry.training.state import Log
 
 ROWS = [{"step": 0, "epoch": 0, "lr": 0.1, "sdm": 2.0}, {"step": 1, "epoch": 0, "lr": 0.2, "sdm": 1.5}]
 

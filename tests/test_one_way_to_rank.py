@@ -109,7 +109,7 @@ def test_an_epoch_is_chosen_by_the_ranking_that_is_served(model, benches, monkey
 
     from lightning_fabric import Fabric
 
-    from descry import train
+    from descry.training import loop as train
 
     bench = benches["sketch+text"]
     untrained = SimpleNamespace(val={"sketch+text": bench}, test={})

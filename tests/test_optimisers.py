@@ -12,7 +12,7 @@ from descry.clip import random_clip
 from descry.errors import UsageError
 from descry.methods import METHODS, Recipe, decay_groups, method_class, preset
 from descry.methods.zero_shot import ZeroShot
-from descry.optimisers import MuonAdamW, inner_matrices, optimiser_of
+from descry.training.optimisers import MuonAdamW, inner_matrices, optimiser_of
 
 BETAS, EPS = (0.9, 0.999), 1e-8
 

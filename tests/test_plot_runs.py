@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from descry.cli import main
-from descry.cli.starting import read_data
 from descry.embed import load
 from descry.studies import ledger
+from descry.training.start import read_data
 from descry_lab.internals import prototype_similarity
 from descry_lab.papers import TABLES
 from descry_people.folder import write_people

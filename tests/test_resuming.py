@@ -8,13 +8,13 @@ from lightning_fabric import Fabric
 from lightning_fabric.plugins import MixedPrecision
 
 from conftest import quick, toy_clip, toy_words
-from descry import train as training
 from descry.checkpoint import load_training
 from descry.errors import ModelRefused, UsageError
 from descry.methods import method_class, preset
-from descry.optimisers import optimiser_of
-from descry.resuming import Kept, load_state, save_state
-from descry.train import Settings, train
+from descry.training import loop as training
+from descry.training.loop import Settings, train
+from descry.training.optimisers import optimiser_of
+from descry.training.state import Kept, load_state, save_state
 
 CPU = Settings(device="cpu", threads=1)
 

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.errors import UsageError
-from descry.samplers import identity_order, paired_order
+from descry.training.batches import identity_order, paired_order
 
 
 @settings(max_examples=60, deadline=None)

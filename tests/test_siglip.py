@@ -14,7 +14,7 @@ from descry.embed import load
 from descry.errors import ModelRefused, UsageError
 from descry.losses import sigmoid_pairs
 from descry.methods import METHODS, Progress, method_class, preset
-from descry.train import Settings, train
+from descry.training.loop import Settings, train
 
 
 @pytest.fixture(params=["siglip", "siglip2"])

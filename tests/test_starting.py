@@ -8,9 +8,9 @@ from PIL import Image
 
 from conftest import quick, toy_clip, toy_words
 from descry.checkpoint import read_tensors, save_model
-from descry.cli.starting import start
 from descry.errors import UsageError
 from descry.methods import method_class, preset
+from descry.training.start import start
 
 EARLIER = {
     "stage 1": ("interactreid", {}),

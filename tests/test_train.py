@@ -16,16 +16,16 @@ import pytest
 import torch
 
 from conftest import quick, toy_clip, toy_words, write_toy
-from descry.batches import Batches, mix
 from descry.checkpoint import load_training
 from descry.embed import Model, load
 from descry.errors import DataError, ModelRefused, TrainingStopped, UsageError
 from descry.evaluate import evaluate
 from descry.methods import Recipe
 from descry.methods.interactreid import PRESETS, InteractReID
-from descry.optimisers import learning_rates
 from descry.records import Example
-from descry.train import Settings, _validate, train
+from descry.training.batches import Batches, mix
+from descry.training.loop import Settings, _validate, train
+from descry.training.optimisers import learning_rates
 
 CPU = Settings(device="cpu")
 
@@ -77,7 +77,7 @@ def test_the_epoch_schedule_is_irras():
 
 def test_a_run_folder_is_written_and_can_be_loaded(toy, tmp_path):
     heard = []
-    method, metrics = run(toy, tmp_path / "run", hear=heard.append)
+    method, metrics = run(toy, tmp_path / "run", on_step=heard.append)
     names = {p.name for p in (tmp_path / "run").iterdir()}
     assert names == {
         "config.json",
@@ -134,7 +134,7 @@ import torch
 torch.set_num_threads(1)
 data = write_toy(Path({data!r}))
 print("ready", flush=True)
-run(data, {out!r}, replace(CPU, save_every=1), hear=lambda s: (print(s.step, flush=True), time.sleep(0.2)))
+run(data, {out!r}, replace(CPU, save_every=1), on_step=lambda s: (print(s.step, flush=True), time.sleep(0.2)))
 """
 
 
@@ -164,10 +164,10 @@ sys.path[:0] = {path}
 import torch
 torch.set_num_threads(1)
 from conftest import write_toy, toy_words, toy_clip, quick
-from descry.batches import Batches
+from descry.training.batches import Batches
 from descry.methods import Progress
 from descry.methods.interactreid import PRESETS, InteractReID
-from descry.train import _fabric, Settings
+from descry.training.loop import _fabric, Settings
 from dataclasses import replace
 data, out, stage = {data!r}, {out!r}, {stage}
 fabric = _fabric(Settings(device="cpu"))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from descry.cli.starting import tell_unknown
 from descry.text import word_level
+from descry.training.start import tell_unknown
 
 
 def test_unknown_words_are_named_with_their_share(capsys) -> None:

@@ -28,7 +28,7 @@ import torch
 from descry.embed import load
 from descry.errors import DescryError, UsageError
 from descry.methods import presets
-from descry.train import PRECISION, Settings
+from descry.training.loop import PRECISION, Settings
 
 from . import processes, small, tables
 from .engine import Study, differences, note_tests, sweep

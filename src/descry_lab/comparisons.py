@@ -25,7 +25,7 @@ from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import Recipe, baselines, interactreid, propot, vfe_tps
 from descry.records import Benchmark, Dataset
-from descry.train import Settings
+from descry.training.loop import Settings
 from descry_people.benchmark import MIXTURE, write_part
 from descry_people.folder import write_people
 from descry_people.read import read_people

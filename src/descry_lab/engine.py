@@ -18,7 +18,6 @@ import numpy as np
 import torch
 
 from descry.checkpoint import save_model
-from descry.cli.starting import start
 from descry.embed import load
 from descry.errors import UsageError
 from descry.evaluate import evaluate_all
@@ -27,7 +26,8 @@ from descry.records import Dataset
 from descry.studies import ledger
 from descry.studies.intervals import Paired, holm, intervals, paired
 from descry.studies.results import asked_of, ranks_of, read_results, row_of, write_results
-from descry.train import Settings, train
+from descry.training.loop import Settings, train
+from descry.training.start import start
 
 from .epochs import Watch, flattery, read_epochs
 from .papers import PART, START
@@ -165,10 +165,10 @@ def _train(cell: Cell, seed: int, world: World, data: Dataset, at: Training) -> 
         return
     taught = replace(at.taught, val={}) if world.scale == "smoke" else at.taught  # two steps leave nothing to choose
     watch = Watch(method, taught.val, data.test, at.folder / "epochs.jsonl", world.device)
-    hear = watch if world.watch and at.last and first_process() else lambda step: None
+    on_step = watch if world.watch and at.last and first_process() else lambda step: None
     note = {"note": SYNTHETIC} if world.scale != "full" else {}
     settings = replace(world.settings, seed=seed, resume=resume)
-    train(method, cell.method, cell.preset, taught, at.folder, settings, about | note, hear)
+    train(method, cell.method, cell.preset, taught, at.folder, settings, about | note, on_step)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ class Selection:
 
 
 class Watch:
-    """Give it to `train(…, hear=watch)`: after each epoch the mean R@1 on val and test goes into a file, a line each.
+    """Give it to `train(…, on_step=watch)`: after each epoch the mean R@1 on val and test goes into a file, one line.
 
     method: the one in training. epochs: of its recipe. then: whoever else listens.
     """

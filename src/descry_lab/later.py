@@ -14,7 +14,7 @@ from descry.data.noise import with_wrong_pairs
 from descry.errors import UsageError
 from descry.methods import rde
 from descry.records import Dataset
-from descry.train import Settings
+from descry.training.loop import Settings
 from descry_people.benchmark import MIXTURE
 from descry_people.folder import write_people
 from descry_people.read import read_people

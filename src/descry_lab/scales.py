@@ -9,13 +9,13 @@ from typing import Any, NamedTuple
 
 from descry.checkpoint import save_model
 from descry.clip import random_clip
-from descry.cold import begin
 from descry.data import read
 from descry.errors import UsageError
 from descry.methods import Recipe, method_class, preset
 from descry.records import Dataset, validate
 from descry.text import word_level
-from descry.train import Settings
+from descry.training.loop import Settings
+from descry.training.start import initialise_image_encoder
 from descry_people.benchmark import MIXTURE
 from descry_people.folder import write_people
 from descry_people.read import read_people
@@ -37,7 +37,7 @@ class Network(NamedTuple):
         layers: of the image encoder.
         text_layers: of the text encoder.
         activation: between the two matrices of a layer.
-        whitened: patches and positions begin from photographs (`descry.cold.begin`).
+        whitened: patches and positions begin from photographs (`descry.training.start.initialise_image_encoder`).
     """
 
     dim: int = 32
@@ -230,7 +230,7 @@ def untrained(folder: Path, known: Sequence[Dataset], size: tuple[int, int], net
         words.placeholder, seed=0, activation=net.activation,
     )  # fmt: skip
     if net.whitened:
-        begin(clip, known[0].train, 0)
+        initialise_image_encoder(clip, known[0].train, 0)
     plain = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0)
     about = {"weights": "random", "pretrained": False, "note": SYNTHETIC}
     save_model(folder, plain, "zero_shot", "recommended", about)

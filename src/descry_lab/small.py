@@ -30,7 +30,7 @@ import torch
 
 from descry.embed import load
 from descry.errors import DescryError
-from descry.train import Settings
+from descry.training.loop import Settings
 
 from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
 from .papers import TABLES

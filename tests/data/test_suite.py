@@ -14,7 +14,7 @@ from descry.evaluate import evaluate_all
 from descry.methods import method_class, preset
 from descry.records import validate
 from descry.text import word_level
-from descry.train import Settings, train
+from descry.training.loop import Settings, train
 from descry_people.miniature import WRITERS
 
 from .conftest import EVERY

@@ -11,7 +11,7 @@ import pytest
 from descry.errors import UsageError
 from descry.methods import baselines, method_class, preset, propot, vfe_tps
 from descry.studies import ledger
-from descry.train import Settings
+from descry.training.loop import Settings
 from descry_lab import comparisons, engine, scales
 from descry_lab.__main__ import main
 from descry_lab.papers import PART, START

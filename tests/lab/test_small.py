@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from descry.errors import DataError
-from descry.train import Settings
+from descry.training.loop import Settings
 from descry_lab import small
 from descry_lab.papers import TABLES
 from descry_lab.studies import study_of

@@ -15,7 +15,7 @@ import torch
 from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import preset, presets, vfe_tps
-from descry.train import Settings
+from descry.training.loop import Settings
 from descry_lab import scales
 from descry_lab.__main__ import main
 from descry_lab.engine import fit, trainings

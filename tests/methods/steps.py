@@ -17,10 +17,10 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from conftest import quick, toy_clip, toy_words, write_toy
-from descry.batches import Batches
 from descry.blocks import cache_gradients_of
 from descry.methods import METHODS, Progress, method_class, preset
-from descry.train import Settings, _fabric
+from descry.training.batches import Batches
+from descry.training.loop import Settings, _fabric
 
 PEOPLE, BATCH = 16, 8
 

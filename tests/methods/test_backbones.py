@@ -11,13 +11,13 @@ import torch
 from backbones import KINDS, words_of, write_backbone
 from conftest import quick, write_toy
 from descry.adapters import attach, merged_state
-from descry.batches import Batches
 from descry.checkpoint import load_method, save_model
 from descry.clip import respecified
 from descry.clip_files import load_clip
 from descry.errors import UsageError
 from descry.methods import METHODS, Progress, check_backbone, method_class, preset
-from descry.optimisers import optimiser_of
+from descry.training.batches import Batches
+from descry.training.optimisers import optimiser_of
 
 PEOPLE = 8
 CASES = [(name, kind) for name in METHODS for kind in KINDS]

@@ -153,7 +153,7 @@ def test_zero_shot_is_the_clip(words):
 
 @pytest.mark.parametrize("row", ["CLIP + SDM", "linear probe"])
 def test_it_learns_the_toy(toy, words, tmp_path, row):
-    from descry.train import Settings, train
+    from descry.training.loop import Settings, train
 
     config = replace(PRESETS["recommended"], **ROWS[row])
     config = quick(config, epochs=12, batch_size=16, eps=1e-8, augment="none", lr=1e-3 if row == "CLIP + SDM" else 2e-2)

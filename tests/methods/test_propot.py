@@ -246,7 +246,7 @@ def test_unknown_choice_names_the_nearest(clip, words):
 
 
 def test_it_learns_the_toy(toy, words, tmp_path):
-    from descry.train import Settings, train
+    from descry.training.loop import Settings, train
 
     torch.manual_seed(0)
     clip = random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder)
@@ -260,7 +260,7 @@ def test_it_learns_the_toy(toy, words, tmp_path):
 
 def test_the_trainer_prepares_with_every_row_as_it_is(toy, words, clip):
     """Whole, plain batches: the prototypes do not depend on the augmentation or on a dropped last batch."""
-    from descry.batches import Batches
+    from descry.training.batches import Batches
 
     config = quick(replace(PRESETS["recommended"], heads=4), batch_size=6)
     made = []

@@ -9,7 +9,6 @@ import torch
 from torch import nn
 
 from conftest import quick, toy_clip, write_toy
-from descry.batches import Batches
 from descry.checkpoint import load_method
 from descry.clip import random_clip
 from descry.convert import convert
@@ -29,7 +28,8 @@ from descry.methods.rde import (
     hardest,
     noisy_words,
 )
-from descry.train import Settings, train
+from descry.training.batches import Batches
+from descry.training.loop import Settings, train
 from descry_people.miniature import write_miniature
 from library import library_clip
 

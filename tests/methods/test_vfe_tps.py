@@ -318,7 +318,7 @@ def test_masked_image_modelling_learns_to_predict(words, mim):
 
 
 def test_it_learns_the_toy(toy, words, tmp_path):
-    from descry.train import Settings, train
+    from descry.training.loop import Settings, train
 
     torch.manual_seed(0)
     config = quick(replace(PRESETS["recommended"], **SMALL), epochs=12, batch_size=16, eps=1e-8, augment="none")

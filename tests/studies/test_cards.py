@@ -13,7 +13,7 @@ from descry.cli import main
 from descry.errors import DataError
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.studies.card import model_card
-from descry.train import Settings, train
+from descry.training.loop import Settings, train
 from descry_lab.epochs import Watch, flattery, read_epochs
 
 
@@ -83,7 +83,7 @@ def test_watching_changes_nothing_and_sees_every_epoch(tmp_path):
             replace(data),
             out,
             Settings(device="cpu"),
-            hear=watch if watched else heard.append,
+            on_step=watch if watched else heard.append,
         )
         weights.append((out / "model.safetensors").read_bytes())
         assert len(heard) == 8 if watched else True

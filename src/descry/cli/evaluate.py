@@ -99,7 +99,7 @@ def evaluate(
 
 def _benchmarks(data: tuple[str, ...], split: str, only: str) -> tuple[dict[str, Any], dict[str, Any]]:
     """The benchmarks asked for, and what is said about them."""
-    from .starting import read_data
+    from ..training.start import read_data
 
     if split not in ("test", "val"):
         raise UsageError(f"there is no split {split!r}; {nearest(split, ['test', 'val'])}")
@@ -156,7 +156,7 @@ def _model(
 ) -> tuple[list[Any], dict[str, Any]]:
     from ..data.leaks import load_leaks
     from ..evaluate import evaluate_all
-    from .starting import tell_unknown
+    from ..training.start import tell_unknown
 
     listed = load_leaks(leaks) if leaks else None
     model = machine.load(run, image_size)

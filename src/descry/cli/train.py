@@ -80,9 +80,9 @@ def train(
 
     from ..embed import choose_device
     from ..studies.results import remember_training
-    from ..train import Settings, Step
-    from ..train import train as run
-    from .starting import read_data, start, tell_unknown
+    from ..training.loop import Settings, Step
+    from ..training.loop import train as run
+    from ..training.start import read_data, start, tell_unknown
 
     machine.settle()
     choose_device(machine.device, machine.precision)
@@ -118,11 +118,11 @@ def train(
     try:
         with progress(f"training {method}, {recipe.epochs} epochs", quiet=os.environ.get("RANK", "0") != "0") as tick:
 
-            def hear(step: Step) -> None:
+            def show(step: Step) -> None:
                 shown = " ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
                 tick(step.step, step.steps, f"epoch {step.epoch + 1} {shown}")
 
-            metrics = run(made, method, preset, dataset, out, settings, about, hear, lambda: bool(stopped))
+            metrics = run(made, method, preset, dataset, out, settings, about, show, lambda: bool(stopped))
     finally:
         signal.signal(signal.SIGINT, before)
     if "interrupted" in metrics:

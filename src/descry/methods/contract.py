@@ -79,7 +79,7 @@ class Recipe:
         warmup_share: warm-up as a share of the run, in [0, 1); above 0 it is taken in the place of warmup_epochs.
         warmup_from: learning rate at the start of the warm-up.
         end_lr: learning rate at the end of the cosine.
-        augment: augmentation of photographs and sketches; see `descry.augment.AUGMENTATIONS`.
+        augment: augmentation of photographs and sketches; see `descry.training.augment.AUGMENTATIONS`.
         back_translation: probability that a caption is replaced by its back-translation, where it has one.
         mask_text: probability that a word is masked.
         clean_captions: lower case and no punctuation, in training.
@@ -276,7 +276,7 @@ class Method(nn.Module):
     def begin_epoch(self, epoch: int, batches: Any) -> None:
         """Before the first step of each epoch, in training mode; not where a run goes on inside an epoch.
 
-        batches: the `descry.batches.Batches` of the run.
+        batches: the `descry.training.batches.Batches` of the run.
         """
 
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:

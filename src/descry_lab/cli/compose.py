@@ -29,8 +29,8 @@ def compose(
         json_: print JSON.
     """
     from descry.checkpoint import load_any, read_config, write_atomically
-    from descry.cli.starting import read_data
     from descry.evaluate import Embedded
+    from descry.training.start import read_data
 
     from ..choosing import compare, compositions
 

@@ -38,7 +38,7 @@ def measure(
         json_: print JSON.
     """
     from descry.checkpoint import load_any, read_config, write_atomically
-    from descry.cli.starting import read_data
+    from descry.training.start import read_data
 
     from ..reading import measure as run_measure
 

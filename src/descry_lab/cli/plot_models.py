@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def _benches(data: tuple[str, ...]) -> dict[str, Any]:
-    from descry.cli.starting import read_data
+    from descry.training.start import read_data
 
     if not data:
         raise UsageError("this figure needs --data FOLDER, or --data NAME --data FOLDER")
@@ -102,8 +102,8 @@ def masks(
 
 def prototypes(sources: tuple[str, ...], data: tuple[str, ...], people: int, machine: Machine, out: Path) -> Path:
     """The cosines of Propot's prototypes, words against pictures, of the first training people."""
-    from descry.cli.starting import read_data
     from descry.embed import load
+    from descry.training.start import read_data
 
     from ..figures import heatmap
     from ..internals import prototype_similarity

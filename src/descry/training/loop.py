@@ -20,19 +20,18 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from .adapters import attach
+from ..adapters import attach
+from ..blocks import cache_gradients_of
+from ..checkpoint import save_model
+from ..embed import Model, choose_device
+from ..errors import TrainingStopped, UsageError
+from ..evaluate import evaluate
+from ..methods import Batch, Progress, Recipe
+from ..records import Dataset
+from ..safe_files import write_whole
 from .batches import Batches, mix
-from .blocks import cache_gradients_of
-from .checkpoint import save_model
-from .embed import Model, choose_device
-from .errors import TrainingStopped, UsageError
-from .evaluate import evaluate
-from .log import Log, provenance
-from .methods import Batch, Progress, Recipe
 from .optimisers import learning_rates, optimiser_of
-from .records import Dataset
-from .resuming import Kept, load_state, save_state
-from .safe_files import write_whole
+from .state import Kept, Log, load_state, provenance, save_state
 
 PRECISION = {"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}
 """From the name of a precision to Fabric's; "auto" is bf16 on a GPU that has it, else fp32."""
@@ -90,7 +89,7 @@ class Settings:
 
 @dataclass
 class Step:
-    """What the caller hears after each step.
+    """What the caller is told after each step.
 
     Attributes:
         step: steps done, from 1.
@@ -126,15 +125,15 @@ def train(
     out: Path,
     settings: Settings,
     about: dict[str, Any] | None = None,
-    hear: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
     stop: Callable[[], bool] = lambda: False,
 ) -> dict[str, Any]:
     """Train a method on a data set into a run folder and return its metrics.json.
 
     The epoch kept is the best mean R@1 over the validation benchmarks that the method answers, or the last where the
-    data set has none or the recipe says so. stop: asked after every step; True ends the run resumably. Raises
-    TrainingStopped when a loss is not finite (the last saved state is kept) and UsageError for settings that cannot
-    be.
+    data set has none or the recipe says so. on_step: called after each step. stop: asked after
+    every step; True ends the run resumably. Raises TrainingStopped when a loss is not finite (the last saved state is
+    kept) and UsageError for settings that cannot be.
     """
     recipe: Recipe = method.config.recipe
     settings.check()
@@ -180,7 +179,7 @@ def train(
             losses = done.values()
             log.write({"step": done.step, "epoch": done.epoch, "lr": rates(done.step)} | losses)
             left = (time.monotonic() - begun) / (done.step + 1 - log.start) * (total - done.step - 1)
-            hear(Step(done.step + 1, total, done.epoch, losses, left))
+            on_step(Step(done.step + 1, total, done.epoch, losses, left))
 
     for epoch in range(start // batches.steps, recipe.epochs):
         model.train()

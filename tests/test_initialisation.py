@@ -6,8 +6,8 @@ from PIL import Image
 from torch import nn
 
 from descry.clip import random_clip
-from descry.cold import begin, waves, whiten
 from descry.records import Example
+from descry.training.start import initialise_image_encoder, waves, whiten
 
 
 def _smooth(count: int) -> torch.Tensor:
@@ -49,7 +49,7 @@ def test_an_encoder_tells_pictures_apart_from_the_first_step(tmp_path):
         Image.fromarray((_smooth(12)[number].clamp(-1, 2).add(1).mul(80)).byte().permute(1, 2, 0).numpy()).save(path)
         rows.append(Example((str(path),), number, number))
     plain, begun = random_clip(), random_clip()
-    begin(begun, rows)
+    initialise_image_encoder(begun, rows)
     pixels = torch.stack([torch.from_numpy(np.array(Image.open(r.images[0]))).permute(2, 0, 1) for r in rows]) / 255
 
     def spread(clip):
@@ -63,5 +63,5 @@ def test_an_encoder_tells_pictures_apart_from_the_first_step(tmp_path):
 def test_without_a_picture_nothing_changes():
     clip = random_clip()
     before = {k: v.clone() for k, v in clip.state_dict().items()}
-    begin(clip, [])
+    initialise_image_encoder(clip, [])
     assert all(torch.equal(v, before[k]) for k, v in clip.state_dict().items())

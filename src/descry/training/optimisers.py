@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from .errors import UsageError, nearest
-from .methods import Method, Recipe
-from .methods.contract import OPTIMISERS, SCHEDULES
+from ..errors import UsageError, nearest
+from ..methods import Method, Recipe
+from ..methods.contract import OPTIMISERS, SCHEDULES
 
 
 def learning_rates(recipe: Recipe, steps: int) -> Callable[[int], float]:
