@@ -23,11 +23,11 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
+from descry.augment import augmentation
 from descry.data.cache import CropCache
 from descry.data.files import decodes, in_chunks
 from descry.data.leaks import perceptual_hash
 from descry.images import SUFFIXES, load, read
-from descry.training.augment import augmentation
 
 BATCH = 64
 

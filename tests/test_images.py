@@ -7,10 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
+from descry.augment import AUGMENTATIONS, augmentation, erase, flip, pad_crop, resized_crop, rotate
 from descry.clip import CLIP_MEAN, CLIP_STD
 from descry.errors import ImageRejected, UsageError
 from descry.images import GALLERY, Limits, load, read
-from descry.training.augment import AUGMENTATIONS, augmentation, erase, flip, pad_crop, resized_crop, rotate
 
 
 def encoded(image, kind="PNG", **options):
@@ -146,7 +146,7 @@ def test_what_each_augmentation_does():
 
 def test_a_rectangle_that_does_not_fit_is_drawn_again():
     """torchvision's rule, simulated by a loop: of 384 × 128 pictures few erasures are as wide as the picture."""
-    from descry.training.augment import _rectangles
+    from descry.augment import _rectangles
 
     top, left, tall, wide = _rectangles(384, 128, 20_000, torch.Generator().manual_seed(0), (0.02, 0.4))
     drawn = tall > 0

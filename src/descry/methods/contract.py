@@ -79,7 +79,7 @@ class Recipe:
         warmup_share: warm-up as a share of the run, in [0, 1); above 0 it is taken in the place of warmup_epochs.
         warmup_from: learning rate at the start of the warm-up.
         end_lr: learning rate at the end of the cosine.
-        augment: augmentation of photographs and sketches; see `descry.training.augment.AUGMENTATIONS`.
+        augment: augmentation of photographs and sketches; see `descry.augment.AUGMENTATIONS`.
         back_translation: probability that a caption is replaced by its back-translation, where it has one.
         mask_text: probability that a word is masked.
         clean_captions: lower case and no punctuation, in training.

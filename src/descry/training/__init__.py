@@ -1,5 +1,5 @@
 """Training: `loop.train` carries out a run, `start.start` gives what it begins with.
 
-loop: the one loop of all methods. batches: from rows to tensors, and in which order. augment: changes of pictures.
-optimisers: learning rates and optimisers. state: what a run writes down. start: weights, vocabulary and config.
+loop: the one loop of all methods. batches: from rows to tensors, and in which order. optimisers: learning rates
+and optimisers. state: what a run writes down. start: weights, vocabulary and config.
 """

@@ -20,13 +20,13 @@ import torch
 from torch import Tensor
 
 from .. import images
+from ..augment import augmentation
 from ..errors import DataError, UsageError, nearest
 from ..methods import Batch, Recipe
 from ..methods.contract import SAMPLERS
 from ..records import Example
 from ..sketching import fit_to_ink
 from ..text import Words, clean_caption, mask_tokens
-from .augment import augmentation
 
 AHEAD = 2
 """Batches that are decoded in advance."""

@@ -15,8 +15,8 @@ import torch
 from torch import Generator, Tensor
 from torch.nn import functional as F
 
-from ..clip import CLIP_MEAN, CLIP_STD
-from ..errors import UsageError, nearest
+from .clip import CLIP_MEAN, CLIP_STD
+from .errors import UsageError, nearest
 
 Augmentation = Callable[[Tensor, Generator], Tensor]
 ERASED = tuple(m * (1 + s) for m, s in zip(CLIP_MEAN, CLIP_STD, strict=True))  # 0.6108, 0.5775, 0.5208
