@@ -362,14 +362,9 @@ def test_a_clip_that_is_filled_from_a_file_draws_nothing(square):
     before = torch.random.get_rng_state()
     spec = square.spec
     filled = hollow(spec)
-    filled.model.load_state_dict(square.model.state_dict())
+    filled.model.load_state_dict(square.model.state_dict(), assign=True)
     assert torch.equal(filled.mean, square.mean)
-    state = torch.random.get_rng_state()
+    assert torch.equal(torch.random.get_rng_state(), before)
     pixels = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(filled.eval().image_features(pixels), square.image_features(pixels))
-    drawn_after = torch.random.fork_rng(devices=[])
-    with drawn_after:
-        torch.random.set_rng_state(before)
-        torch.randn(square.image_width)  # the class token alone is made by a draw
-        assert torch.equal(torch.random.get_rng_state(), state)

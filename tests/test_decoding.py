@@ -61,7 +61,7 @@ def test_a_process_decodes_as_this_one_does(monkeypatch) -> None:
     exif[0x0112] = 6
     picture = encoded(Image.fromarray(pixels), "JPEG", exif=exif)
     here, small = np.asarray(read(picture)), load(picture, (16, 8))
-    monkeypatch.setattr(decoding.Structure, "ordinary", False)
+    monkeypatch.setattr(images.Structure, "ordinary", False)
     assert np.array_equal(np.asarray(read(picture)), here)
     assert np.array_equal(load(picture, (16, 8)), small)
     with pytest.raises(ImageRejected) as caught:
@@ -89,7 +89,7 @@ def test_one_that_never_ends_is_ended_and_the_next_is_read(monkeypatch, tmp_path
 
 
 def test_processes_are_few_and_are_used_again(monkeypatch) -> None:
-    monkeypatch.setattr(decoding.Structure, "ordinary", False)
+    monkeypatch.setattr(images.Structure, "ordinary", False)
     decoding.close()
     picture, before = png(20, 20), len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0
     started = []
@@ -112,32 +112,32 @@ def test_processes_are_few_and_are_used_again(monkeypatch) -> None:
 def test_ordinary_pictures_are_decoded_here(quality, options) -> None:
     rng = np.random.default_rng(0)
     picture = Image.fromarray(rng.integers(0, 256, (384, 128, 3), np.uint8))
-    found = decoding.structure(encoded(picture, "JPEG", quality=quality, **options))
+    found = images.structure(encoded(picture, "JPEG", quality=quality, **options))
     assert found.ordinary
     assert not found.refused
     assert (found.width, found.height) == (128, 384)
     for kind in ("PNG", "WEBP", "BMP"):
-        found = decoding.structure(encoded(picture, kind))
+        found = images.structure(encoded(picture, kind))
         assert (found.kind, found.width, found.height, found.ordinary) == (kind, 128, 384, True)
 
 
 def test_a_photograph_with_usual_metadata_and_scans_is_not_refused() -> None:
-    assert not decoding.structure(progressive(2000, 8)).refused
-    assert decoding.structure(progressive(2000, 8)).ordinary
+    assert not images.structure(progressive(2000, 8)).refused
+    assert images.structure(progressive(2000, 8)).ordinary
 
 
 def test_what_follows_the_end_of_a_picture_counts_for_nothing() -> None:
     for data in (png(20, 20), progressive(20, 1), encoded(Image.new("RGB", (20, 20)), "WEBP")):
-        assert decoding.structure(data + bytes(1_000_000)).ordinary
-        assert not decoding.structure(data + b"\xff\xda\0\0" * 100_000).refused
+        assert images.structure(data + bytes(1_000_000)).ordinary
+        assert not images.structure(data + b"\xff\xda\0\0" * 100_000).refused
         assert read(data + bytes(1_000_000)).size == (20, 20)
 
 
 @pytest.mark.parametrize("cut", range(0, 400, 7))
 def test_a_structure_is_read_of_whatever_is_left_of_a_file(cut) -> None:
     for data in (progressive(16, 1), png(16, 16), encoded(Image.new("RGB", (16, 16)), "WEBP")):
-        decoding.structure(data[:cut])
-        decoding.structure(data[:20] + bytes([cut % 256]) * cut + data[20:])
+        images.structure(data[:cut])
+        images.structure(data[:20] + bytes([cut % 256]) * cut + data[20:])
 
 
 def test_metadata_that_is_work_is_not_read_for_a_time(slow) -> None:

@@ -14,6 +14,7 @@ import dataclasses
 import hashlib
 import json
 import typing
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,17 +25,33 @@ from torch import Tensor
 
 from . import __version__
 from .adapters import merged_state
-from .clip import ClipSpec, empty, hollow, load_strictly
+from .clip import ClipSpec, check_fit, empty, hollow
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import fetched
-from .methods import Method, method_class, preset
+from .methods import Method, method_class, preset, presets
 from .safe_files import refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
 DEMO = Path(__file__).parent / "models" / "demo"
+SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def is_synthetic(source: str) -> bool:
+    """Whether a data set's `source` says that its people were drawn."""
+    return "synthetic people" in source.lower()
+
+
+def note_of(about: Mapping[str, Any]) -> str:
+    """What must be said beside a model's results; "" for nothing. about: of its configuration.
+
+    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
+    was trained on photographs.
+    """
+    note, source = str(about.get("note", "")), str(about.get("source", ""))
+    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
 
 
 def save_model(folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False) -> str:
@@ -112,14 +129,15 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
     keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
-    load_strictly(method, state | rest, str(file))
+    check_fit(method, state | rest, str(file))
+    method.load_state_dict(state | rest, assign=True)
     return method.eval(), config
 
 
 def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, drawn: bool = True) -> Method:
     """The method of a run's config.json with fresh weights. drawn: also those of its Clip; else that has none yet."""
     cls = method_class(config["method"])
-    made = config_from_json(type(preset(config["method"], "recommended")), config["config"])
+    made = config_from_json(type(presets(config["method"])["recommended"]), config["config"])
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         clip = (empty if drawn else hollow)(ClipSpec.from_json(config["clip"]))

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -139,36 +139,22 @@ class Attention(nn.Module):
         return value
 
 
-class Perceptron(nn.Module):
-    """Two linear layers with the activation between them."""
-
-    def __init__(self, width: int, inner: int, activation: str):
-        super().__init__()
-        self.activation = ACTIVATIONS[activation]
-        self.fc1 = nn.Linear(width, inner)
-        self.fc2 = nn.Linear(inner, width)
-
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, W) → (B, S, W)."""
-        value: Tensor = self.fc2(self.activation(self.fc1(states)))
-        return value
-
-
 class Layer(nn.Module):
-    """One layer of a transformer, normalised before attention and before the perceptron."""
+    """One layer of a transformer: attention, then two linear layers, each after a normalisation."""
 
     def __init__(self, side: Mapping[str, Any], causal: bool, fused: bool):
         super().__init__()
         width = side["hidden_size"]
         self.self_attn = Attention(width, side["num_attention_heads"], causal, fused)
         self.layer_norm1 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
-        self.mlp = Perceptron(width, side["intermediate_size"], side["hidden_act"])
+        inner, self.activation = side["intermediate_size"], ACTIVATIONS[side["hidden_act"]]
+        self.mlp: Any = nn.ModuleDict({"fc1": nn.Linear(width, inner), "fc2": nn.Linear(inner, width)})
         self.layer_norm2 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
 
     def forward(self, states: Tensor) -> Tensor:
         """(B, S, W) → (B, S, W)."""
         states = states + self.self_attn(self.layer_norm1(states))
-        value: Tensor = states + self.mlp(self.layer_norm2(states))
+        value: Tensor = states + self.mlp.fc2(self.activation(self.mlp.fc1(self.layer_norm2(states))))
         return value
 
 
@@ -217,25 +203,12 @@ class VisionModel(nn.Module):
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # the library's spelling
         self.encoder = Encoder(side, False, fused)
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
-        _draw(self)
+        if not self.embeddings.class_embedding.is_meta:
+            _draw(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`."""
         value: Tensor = self.encoder(self.pre_layrnorm(self.embeddings(images)))
-        return value
-
-
-class TextEmbeddings(nn.Module):
-    """Tokens with their positions."""
-
-    def __init__(self, side: Mapping[str, Any]):
-        super().__init__()
-        self.token_embedding = nn.Embedding(side["vocab_size"], side["hidden_size"])
-        self.position_embedding = nn.Embedding(side["max_position_embeddings"], side["hidden_size"])
-
-    def forward(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, L, W)."""
-        value: Tensor = self.token_embedding(ids) + self.position_embedding.weight[: ids.shape[1]]
         return value
 
 
@@ -244,14 +217,17 @@ class TextModel(nn.Module):
 
     def __init__(self, side: Mapping[str, Any], fused: bool):
         super().__init__()
-        self.embeddings = TextEmbeddings(side)
+        tables = {"token_embedding": side["vocab_size"], "position_embedding": side["max_position_embeddings"]}
+        self.embeddings: Any = nn.ModuleDict({n: nn.Embedding(rows, side["hidden_size"]) for n, rows in tables.items()})
         self.encoder = Encoder(side, True, fused)
         self.final_layer_norm = nn.LayerNorm(side["hidden_size"], eps=side["layer_norm_eps"])
-        _draw(self)
+        if not self.final_layer_norm.weight.is_meta:
+            _draw(self)
 
     def forward(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, L, W)."""
-        value: Tensor = self.final_layer_norm(self.encoder(self.embeddings(ids)))
+        places = self.embeddings.position_embedding.weight[: ids.shape[1]]
+        value: Tensor = self.final_layer_norm(self.encoder(self.embeddings.token_embedding(ids) + places))
         return value
 
 
@@ -268,7 +244,7 @@ def _draw(side: Any) -> None:
             bias: Any = getattr(module, "bias", None)
             if bias is not None:
                 bias.zero_()
-        elif isinstance(module, TextEmbeddings):
+        elif "token_embedding" in module._modules:
             module.token_embedding.weight.normal_(std=0.02)
             module.position_embedding.weight.normal_(std=0.02)
         elif isinstance(module, VisionEmbeddings):
@@ -280,7 +256,7 @@ def _draw(side: Any) -> None:
             for project in (module.q_proj, module.k_proj, module.v_proj):
                 project.weight.normal_(std=width**-0.5 * deep)
             module.out_proj.weight.normal_(std=width**-0.5)
-        elif isinstance(module, Perceptron):
+        elif "fc1" in module._modules:
             width = module.fc1.in_features
             module.fc1.weight.normal_(std=(2 * width) ** -0.5)
             module.fc2.weight.normal_(std=width**-0.5 * deep)
@@ -322,7 +298,8 @@ class Clip(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, spec: ClipSpec):
+    def __init__(self, spec: ClipSpec, drawn: bool = True):
+        """drawn: with random weights; otherwise with places for those that will be loaded, and no memory."""
         super().__init__()
         self.spec = spec
         config = clip_config(spec.config)
@@ -338,7 +315,8 @@ class Clip(nn.Module):
         self.text_width: int = text["hidden_size"]
         self.length: int = text["max_position_embeddings"]
         self.vocabulary: int = text["vocab_size"]
-        self.model = Network(config, self.grid[0] * self.grid[1])
+        with nullcontext() if drawn else torch.device("meta"):
+            self.model = Network(config, self.grid[0] * self.grid[1])
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 
@@ -381,7 +359,7 @@ class Clip(nn.Module):
 
         mask: (B, P) bool; masked patches are replaced after the patch convolution by mask_token (W,), or by zeros.
         """
-        with self._masked_patches(mask, mask_token):
+        with nullcontext() if mask is None else self._masked_patches(mask, mask_token):
             states = self._image_states(images, normalised)
         value: Tensor = self.model.visual_projection(self.model.vision_model.post_layernorm(states))
         return value
@@ -390,7 +368,7 @@ class Clip(nn.Module):
         """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see
         `text_tokens`.
         """
-        ids = torch.as_tensor(ids, device=self.logit_scale.device)
+        ids = torch.as_tensor(ids, device=self.mean.device)
         states = self._text_states(ids, word)
         value: Tensor = self.model.text_projection(
             states[torch.arange(len(ids), device=ids.device), self.text_end(ids)]
@@ -405,19 +383,18 @@ class Clip(nn.Module):
         placeholders.
         """
         value: Tensor = self.model.text_projection(
-            self._text_states(torch.as_tensor(ids, device=self.logit_scale.device), word)
+            self._text_states(torch.as_tensor(ids, device=self.mean.device), word)
         )
         return value
 
-    def _checks(self, ids: Tensor) -> bool:
-        """Whether texts are looked at. In training on a GPU they come from the model's own Words, and to look at them
-        would make every step wait for the device."""
-        return not (self.training and ids.is_cuda)
-
     def text_end(self, ids: Tensor) -> Tensor:
-        """(B,) position of the first end-of-text token; UsageError for a text without one."""
+        """(B,) position of the first end-of-text token; UsageError for a text without one.
+
+        In training on a GPU texts come from the model's own Words and are not looked at: every step would have to wait
+        for the device.
+        """
         ends = ids == self.spec.end
-        if self._checks(ids) and not bool(ends.any(dim=1).all()):
+        if not (self.training and ids.is_cuda) and not bool(ends.any(dim=1).all()):
             raise UsageError(
                 f"a text has no end-of-text token (id {self.spec.end}); make ids with the model's own Words"
             )
@@ -462,7 +439,7 @@ class Clip(nn.Module):
         return (images - self.mean) / self.std
 
     def _image_states(self, images: Any, normalised: bool) -> Tensor:
-        images = torch.as_tensor(images, device=self.logit_scale.device)
+        images = torch.as_tensor(images, device=self.mean.device)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             raise UsageError(
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
@@ -474,6 +451,8 @@ class Clip(nn.Module):
     def _text_states(self, ids: Tensor, word: Any) -> Tensor:
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
             raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
+        if word is None:
+            return self._text(ids)
         with self._pseudo_word(ids, word):
             return self._text(ids)
 
@@ -482,11 +461,7 @@ class Clip(nn.Module):
         return value
 
     @contextmanager
-    def _masked_patches(self, mask: Tensor | None, token: Tensor | None) -> Iterator[None]:
-        if mask is None:
-            yield
-            return
-
+    def _masked_patches(self, mask: Tensor, token: Tensor | None) -> Iterator[None]:
         def replace(module: nn.Module, args: Any, patches: Tensor) -> Tensor:
             hidden = mask.view(len(patches), 1, *self.grid).to(patches)
             return (
@@ -503,13 +478,10 @@ class Clip(nn.Module):
 
     @contextmanager
     def _pseudo_word(self, ids: Tensor, word: Any) -> Iterator[None]:
-        if word is None:
-            yield
-            return
         word = torch.as_tensor(word, device=ids.device)
         places = ids == self.spec.placeholder
         counts = places.sum(dim=1)
-        if self._checks(ids) and not bool((counts == 1).all()):
+        if not (self.training and ids.is_cuda) and not bool((counts == 1).all()):
             found = sorted({int(c) for c in counts})
             raise UsageError(
                 f"a prompt must hold the placeholder (token {self.spec.placeholder}) exactly once; found {found}. "
@@ -610,7 +582,9 @@ class _Undrawn(TorchFunctionMode):
 
 
 def hollow(spec: ClipSpec) -> Clip:
-    """A Clip of this spec whose weights `load_strictly` will give it; none are drawn to be thrown away."""
+    """A Clip of this spec whose weights are loaded next, by assignment; none are drawn to be thrown away."""
+    if spec.config.get("model_type", "clip") == "clip":
+        return Clip(spec, drawn=False)
     with _Undrawn():
         return empty(spec)
 
@@ -626,7 +600,8 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tu
     key = "vision_model.embeddings.position_embedding.weight"
     if key in state and state[key].ndim == 2:
         state[key] = clip.fit_positions(state[key], grid)
-    load_strictly(clip.model, state, source)
+    check_fit(clip.model, state, source)
+    clip.model.load_state_dict(state, assign=True)
     return clip
 
 
@@ -636,14 +611,6 @@ def respecified(clip: Clip, **changes: Any) -> Clip:
     """
     spec = replace(clip.spec, **changes)
     return clip if spec == clip.spec else with_weights(spec, clip.model.state_dict(), "the model", clip.grid)
-
-
-def load_strictly(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
-    """Put every weight in its place (also into a module on the meta device), or raise ModelRefused as `check_fit`
-    does.
-    """
-    check_fit(module, state, source)
-    module.load_state_dict(state, strict=True, assign=True)
 
 
 def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from itertools import repeat
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -19,11 +19,10 @@ import torch
 from torch import Tensor
 
 from . import images
-from .checkpoint import PRECISIONS, load_any
+from .checkpoint import PRECISIONS, load_any, note_of
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking
-from .records import note_of
 from .sketching import Fitted, fit_to_ink, unfitted
 from .text import clean_caption
 
@@ -67,7 +66,19 @@ def choose_device(device: str, precision: str = "fp32") -> torch.device:
 
 
 class Model:
-    """A method at work. Not for training; weights do not change."""
+    """A method at work. Not for training; weights do not change.
+
+    Attributes:
+        answers: the kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late
+            fusion.
+        dimension: of its vectors.
+        fingerprint: SHA-256 (hex) of the weights and of what else changes a vector.
+        image_size: (H, W) in pixels.
+        note: what must be said beside its results; "" for nothing.
+        preprocessing: how pixels reach the encoder; bound to every gallery.
+        pretrained: whether a CLIP trained on large data stands behind it.
+        ranking: how it ranks.
+    """
 
     def __init__(
         self,
@@ -89,6 +100,12 @@ class Model:
         self.dimension: int = method.dimension
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
+        self.answers: frozenset[str] = method.answers
+        self.pretrained, self.note = bool(self.about.get("pretrained", False)), note_of(self.about)
+        spec = self.clip.spec
+        self.preprocessing: dict[str, Any] = {
+            "size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)
+        }  # fmt: skip
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
         self._fits = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
 
@@ -97,28 +114,6 @@ class Model:
         other = copy.copy(self)
         other.ranking = ranking
         return other
-
-    @property
-    def answers(self) -> frozenset[str]:
-        """The kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late fusion."""
-        value: frozenset[str] = self.method.answers
-        return value
-
-    @property
-    def pretrained(self) -> bool:
-        """Whether a CLIP trained on large data stands behind it."""
-        return bool(self.about.get("pretrained", False))
-
-    @property
-    def note(self) -> str:
-        """What must be said beside its results; "" for nothing."""
-        return note_of(self.about)
-
-    @property
-    def preprocessing(self) -> dict[str, Any]:
-        """How pixels reach the encoder: bound to every gallery."""
-        spec = self.clip.spec
-        return {"size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)}
 
     # ------------------------------------------------------------------ pictures and words
 
@@ -148,16 +143,14 @@ class Model:
         """(B, 3, H, W) uint8, as `images.load` gives → (B, D) float32 unit rows."""
         if self.encoder is not None:
             return self.encoder(pixels)
-        with self._computing():
-            return _numpy(self.method.encode_image(self._images(pixels)))
+        return self._computed(self.method.encode_image, self._images(pixels))
 
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Texts → (N, D) float32 unit rows; what lies beyond the encoder's limit is not read (see `words.cut`)."""
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
-            with self._computing():
-                ids = self.words.ids(self._read(texts[i : i + batch_size]))
-                rows.append(_numpy(self.method.encode_text(ids.to(self.device))))
+            ids = self.words.ids(self._read(texts[i : i + batch_size]))
+            rows.append(self._computed(self.method.encode_text, ids.to(self.device)))
         return np.concatenate(rows)
 
     def encode_image(self, picture: Any) -> np.ndarray:
@@ -182,19 +175,15 @@ class Model:
         """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round
         cheap.
         """
-        rows = []
-        for pixels in self._decoded(pictures, batch_size):
-            with self._computing():
-                rows.append(_numpy(self.method.pseudo_words(self._images(pixels))))
-        return np.concatenate(rows)
+        batches = self._decoded(pictures, batch_size)
+        return np.concatenate([self._computed(self.method.pseudo_words, self._images(pixels)) for pixels in batches])
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
-            with self._computing():
-                part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
-                rows.append(_numpy(self.method.compose_words(part, self._read(texts[i : i + batch_size]))))
+            part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
+            rows.append(self._computed(self.method.compose_words, part, self._read(texts[i : i + batch_size])))
         return np.concatenate(rows)
 
     # ------------------------------------------------------------------ machinery
@@ -208,18 +197,13 @@ class Model:
         with ThreadPoolExecutor(min(8, max(1, torch.get_num_threads()))) as pool:
             for i in range(0, len(pictures), batch_size):
                 part = pictures[i : i + batch_size]
-                yield np.stack(list(pool.map(lambda p: images.load(p, self.image_size), part)))
+                yield np.stack(list(pool.map(images.load, part, repeat(self.image_size))))
 
     def _images(self, pixels: np.ndarray) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device, non_blocking=True).float().div_(255)
 
-    @contextmanager
-    def _computing(self) -> Iterator[None]:
+    def _computed(self, function: Callable[..., Tensor], *values: Any) -> np.ndarray:
         self.method.eval()
         half = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "fp32")
         with torch.inference_mode(), half:
-            yield
-
-
-def _numpy(x: Tensor) -> np.ndarray:
-    return x.float().cpu().numpy()
+            return function(*values).float().cpu().numpy()

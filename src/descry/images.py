@@ -1,7 +1,9 @@
 """Reading pictures safely: limits are checked on the structure and the header, before a pixel is decoded.
 
-Files that cost more than their bytes and pixels say are refused, or decoded in a process that can be ended (see
-decoding.py).
+Bytes and pixels do not bound the work of a decoder. A JPEG of 60 kB may hold a thousand scans over sixteen million
+pixels, and a PNG a million empty chunks. `structure` reads the markers or chunks of a file in one bounded pass.
+`Structure.refused` says why a file is not decoded at all; `Structure.ordinary` is false for one that may be sound but
+is decoded in a process that can be ended (decoding.py).
 
 The same reading and the same resize serve training, indexing and search, so that a picture has one set of pixels.
 """
@@ -10,9 +12,11 @@ from __future__ import annotations
 
 import io
 import os
+import re
+import struct
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -49,17 +53,187 @@ VIDEO_SUFFIXES = (
 )  # fmt: skip
 
 
-def read(source: Any, limits: Limits = GALLERY) -> Image.Image:
+MOST_PARTS = 2_000
+"""Markers, chunks or frames of a file before it is refused; a JPEG of 25 MB with full metadata has about 400."""
+MOST_DATA_PARTS = 25_000
+"""Chunks of pixels of a PNG, which some programs write 1 to 8 kB large."""
+MOST_SCANS = 100
+"""Scans of a JPEG; usual progressive files have 5 to 20."""
+SCANNED = 1_000_000_000
+"""Scans × pixels of a JPEG."""
+ORDINARY_SCANNED = 300_000_000
+ORDINARY_PIXELS = 12_000_000
+"""Pixels of a file other than a JPEG that are decoded in this process."""
+ORDINARY_METADATA, ORDINARY_EXIF = 1_000_000, 65_536
+MOST_EXIFS = 8
+"""Segments of EXIF of a JPEG, which decoders put together piece by piece; one is usual."""
+
+_MARKER = re.compile(
+    rb"\xff+[\x01-\xcf\xd8-\xfe]"
+)  # in coded data a byte 0xff is followed by 0, or by a restart marker
+_FRAMES = (*range(0xC0, 0xC4), *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
+_HUFFMAN_SEQUENTIAL = (0xC0, 0xC1)
+
+
+@dataclass(slots=True)
+class Structure:
+    """What a picture file consists of.
+
+    Attributes:
+        kind: JPEG, PNG, WEBP, BMP, or "" for anything else.
+        width: pixels across, as the header says; 0 where it was not found.
+        height: pixels down.
+        parts: markers, chunks or frames beside those that hold pixels.
+        data_parts: chunks that hold pixels.
+        scans: passes over the pixels of a JPEG.
+        metadata: bytes of segments and chunks that hold no pixels.
+        exif: bytes of EXIF.
+        exifs: segments or chunks of EXIF.
+        slow: decoded by a slow path (run lengths of a BMP, arithmetic coding, animations).
+    """
+
+    kind: str = ""
+    width: int = 0
+    height: int = 0
+    parts: int = 0
+    data_parts: int = 0
+    scans: int = 0
+    metadata: int = 0
+    exif: int = 0
+    exifs: int = 0
+    slow: bool = False
+
+    @property
+    def refused(self) -> str:
+        """Why it is not decoded at all; "" where it may be."""
+        if self.parts > MOST_PARTS or self.data_parts > MOST_DATA_PARTS:
+            return f"consists of more than {MOST_PARTS if self.parts > MOST_PARTS else MOST_DATA_PARTS:,} parts"
+        if self.exifs > MOST_EXIFS:
+            return f"has its EXIF in more than {MOST_EXIFS} pieces"
+        if self.scans > MOST_SCANS:
+            return f"has more than {MOST_SCANS} scans"
+        if self.scans * self.width * self.height > SCANNED:
+            return f"has {self.scans} scans over {self.width}×{self.height} pixels"
+        return ""
+
+    @property
+    def ordinary(self) -> bool:
+        """Whether it is decoded here: nothing about it costs more than its bytes and pixels."""
+        pixels = self.width * self.height
+        return (
+            not self.slow
+            and self.metadata <= ORDINARY_METADATA
+            and self.exif <= ORDINARY_EXIF
+            and self.exifs <= 1
+            and self.scans * pixels <= ORDINARY_SCANNED
+            and (self.kind == "JPEG" or pixels <= ORDINARY_PIXELS)
+        )
+
+
+def structure(data: bytes) -> Structure:
+    """The structure of a file, read in one pass that ends as soon as there is too much of anything."""
+    found = Structure()
+    with suppress(struct.error, IndexError):  # cut off: the decoder says so
+        if data[:2] == b"\xff\xd8":
+            _jpeg(data, found)
+        elif data[:8] == b"\x89PNG\r\n\x1a\n":
+            _png(data, found)
+        elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+            _webp(data, found)
+        elif data[:2] == b"BM":
+            _bmp(data, found)
+        elif data[4:8] == b"ftyp" or data[:4] in (b"II*\0", b"MM\0*", b"GIF8"):
+            found.slow = True  # HEIC, AVIF, TIFF, GIF: what decoding costs stands nowhere in front
+    return found
+
+
+def _jpeg(data: bytes, found: Structure) -> None:
+    found.kind, at, components, progressive = "JPEG", 2, 0, False
+    while found.parts <= MOST_PARTS and found.scans <= MOST_SCANS:
+        marker = _MARKER.search(data, at)
+        if marker is None:
+            return
+        code, at = data[marker.end() - 1], marker.end()
+        if code == 0xD9:
+            return
+        if code in (0xD8, 0x01):
+            found.parts += 1
+            continue
+        length = struct.unpack_from(">H", data, at)[0]
+        if code in _FRAMES:
+            found.height, found.width = struct.unpack_from(">HH", data, at + 3)
+            components = data[at + 7]
+            found.slow |= code not in (*_HUFFMAN_SEQUENTIAL, 0xC2)
+            progressive = code not in _HUFFMAN_SEQUENTIAL
+        elif code == 0xDA:
+            found.scans += 1
+            if found.scans == 1 and components and data[at + 2] == components and not progressive:
+                return  # one scan holds everything: decoders stop after it
+        else:
+            found.parts += 1
+            if code == 0xFE or 0xE0 <= code <= 0xEF:
+                found.metadata += length
+            if code == 0xE1 and data[at + 2 : at + 6] == b"Exif":
+                found.exif += length
+                found.exifs += 1
+        at += max(2, length)
+
+
+def _png(data: bytes, found: Structure) -> None:
+    found.kind, at = "PNG", 8
+    found.width, found.height = struct.unpack_from(">II", data, 16)
+    while at + 8 <= len(data) and found.parts <= MOST_PARTS and found.data_parts <= MOST_DATA_PARTS:
+        length, kind = struct.unpack_from(">I4s", data, at)
+        if kind == b"IEND":  # what follows is not read
+            return
+        if kind in (b"IDAT", b"fdAT"):
+            found.data_parts += 1
+        else:
+            found.parts += 1
+            found.metadata += length
+            found.exif += length if kind == b"eXIf" else 0
+            found.slow |= kind == b"acTL"
+        at += 12 + length
+
+
+def _webp(data: bytes, found: Structure) -> None:
+    found.kind, at = "WEBP", 12
+    end = min(len(data), 8 + struct.unpack_from("<I", data, 4)[0])
+    while at + 8 <= end and found.parts <= MOST_PARTS:
+        kind, length = struct.unpack_from("<4sI", data, at)
+        body = at + 8
+        if kind == b"VP8X":
+            found.width = 1 + int.from_bytes(data[body + 4 : body + 7], "little")
+            found.height = 1 + int.from_bytes(data[body + 7 : body + 10], "little")
+        elif kind == b"VP8 " and not found.width:
+            width, height = struct.unpack_from("<HH", data, body + 6)
+            found.width, found.height = width & 0x3FFF, height & 0x3FFF
+        elif kind == b"VP8L" and not found.width:
+            bits = struct.unpack_from("<I", data, body + 1)[0]
+            found.width, found.height = 1 + (bits & 0x3FFF), 1 + (bits >> 14 & 0x3FFF)
+        if kind not in (b"VP8 ", b"VP8L", b"ALPH", b"VP8X"):
+            found.metadata += length if kind != b"ANMF" else 0
+            found.exif += length if kind == b"EXIF" else 0
+            found.slow |= kind in (b"ANIM", b"ANMF")
+        found.parts += 1
+        at = body + length + (length & 1)
+
+
+def _bmp(data: bytes, found: Structure) -> None:
+    found.kind = "BMP"
+    if struct.unpack_from("<I", data, 14)[0] >= 40:
+        found.width, height, _, _, compression = struct.unpack_from("<iiHHI", data, 18)
+        found.width, found.height = abs(found.width), abs(height)
+        found.slow = compression in (1, 2)
+
+
+def read(source: Any, limits: Limits = GALLERY, size: tuple[int, int] | None = None) -> Image.Image:
     """A picture as an upright RGB image; of an animation the first frame, transparency on white, 16 bits scaled to 8.
 
-    source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). Raises ImageRejected,
-    whose reason is missing, too_many_bytes, format, too_many_pixels, too_small, too_complex, too_slow or corrupt.
+    source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). size: (H, W) to which a
+    picture is squeezed that is decoded in another process. Raises ImageRejected, whose reason is missing,
+    too_many_bytes, format, too_many_pixels, too_small, too_complex, too_slow or corrupt.
     """
-    return _read(source, limits, None)
-
-
-def _read(source: Any, limits: Limits, size: tuple[int, int] | None) -> Image.Image:
-    """`read`; a picture that is decoded in another process is squeezed there to size (H, W), where one is given."""
     if isinstance(source, Image.Image):
         return _rgb(source)
     if isinstance(source, np.ndarray):
@@ -84,7 +258,7 @@ def header(source: Any, limits: Limits = GALLERY) -> Iterator[Image.Image]:
     file whose metadata alone would be work."""
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
     data = _bytes(source, name, limits)
-    if _structure(data, name).exif > decoding.ORDINARY_EXIF:
+    if _structure(data, name).exif > ORDINARY_EXIF:
         raise ImageRejected(f"{name} has more EXIF than a picture needs; it is not read", "too_complex")
     with _opened(data, name, limits) as image:
         yield image
@@ -121,8 +295,8 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
         raise ImageRejected(f"{name} is damaged and cannot be decoded ({type(error).__name__})", "corrupt") from None
 
 
-def _structure(data: bytes, name: str) -> decoding.Structure:
-    found = decoding.structure(data)
+def _structure(data: bytes, name: str) -> Structure:
+    found = structure(data)
     if found.refused:
         raise ImageRejected(f"{name} {found.refused}; save it again as an ordinary picture", "too_complex")
     return found
@@ -166,7 +340,7 @@ def resize(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 def load(source: Any, size: tuple[int, int], limits: Limits = GALLERY) -> np.ndarray:
     """`read`, then `resize`: (3, H, W) uint8."""
-    return resize(_read(source, limits, size), size)
+    return resize(read(source, limits, size), size)
 
 
 def decodes(path: str | Path, limits: Limits = GALLERY) -> str:
@@ -183,7 +357,7 @@ def decodes(path: str | Path, limits: Limits = GALLERY) -> str:
                 image.draft("L", (image.size[0] // 8, image.size[1] // 8))
                 image.load()
         else:
-            _read(data, limits, (8, 8))
+            read(data, limits, (8, 8))
     except ImageRejected as error:
         return error.reason
     return ""

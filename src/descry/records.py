@@ -15,23 +15,6 @@ from typing import Any
 from .errors import DataError
 from .query import Query
 
-SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
-
-
-def is_synthetic(source: str) -> bool:
-    """Whether a data set's `source` says that its people were drawn."""
-    return "synthetic people" in source.lower()
-
-
-def note_of(about: Mapping[str, Any]) -> str:
-    """What must be said beside a model's results; "" for nothing. about: of its configuration.
-
-    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
-    was trained on photographs.
-    """
-    note, source = str(about.get("note", "")), str(about.get("source", ""))
-    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
-
 
 @dataclass(frozen=True, slots=True)
 class Example:

@@ -1,21 +1,28 @@
-"""The methods: each is one file in its paper's order; contract.py says what it holds. Here they are found, and here
+"""The methods: each is one file in its paper's order; contract.py says what it holds and has the table of them. Here
 stands what their losses share over processes.
-
-To add a method, write one file as contract.py says and one line in METHODS; the tests cover it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib import import_module
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from ..clip import Clip
-from ..errors import UsageError, nearest
-from .contract import Batch, Method, MethodConfig, Progress, Recipe, optimiser_groups
+from .contract import (
+    METHODS,
+    Batch,
+    Method,
+    MethodConfig,
+    Progress,
+    Recipe,
+    check_backbone,
+    method_class,
+    optimiser_groups,
+    preset,
+    presets,
+)
 
 __all__ = [
     "METHODS",
@@ -35,53 +42,6 @@ __all__ = [
     "same_everywhere",
     "summed",
 ]
-
-METHODS: dict[str, str] = {
-    "zero_shot": "zero_shot:ZeroShot",
-    "interactreid": "interactreid:InteractReID",
-    "propot": "propot:Propot",
-    "vfe_tps": "vfe_tps:VfeTps",
-    "baseline": "baselines:Baseline",
-    "vit_bert": "vit_bert:VitBert",
-    "rde": "rde:Rde",
-}
-
-
-def method_class(name: str) -> Any:
-    """The class of a method; UsageError with the nearest known name."""
-    if name not in METHODS:
-        raise UsageError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
-    module, _, attribute = METHODS[name].partition(":")
-    return getattr(import_module(f"{__name__}.{module}"), attribute)
-
-
-def check_backbone(name: str, clip: Clip) -> None:
-    """Refuse an image and text encoder that a method cannot work with; UsageError names those that it takes."""
-    taken = method_class(name).backbones
-    if clip.kind not in taken:
-        others = [m for m in METHODS if clip.kind in method_class(m).backbones]
-        raise UsageError(
-            f"{name} takes {' or '.join(taken)} and was given {clip.kind}; methods for {clip.kind}: {', '.join(others)}"
-        )
-
-
-def preset(name: str, which: str, data: str = "") -> Any:
-    """The config of a method's preset: "paper", "recommended", or "released" where code was released.
-
-    data: name of the data set; a preset that differs there stands in PRESETS as "which/data".
-    """
-    known = presets(name)
-    plain = [key for key in known if "/" not in key]
-    if which not in plain:
-        why = "; its authors released no code" if which == "released" else ""
-        raise UsageError(f"{name} has no preset {which!r}{why}; {nearest(which, plain)}")
-    return known.get(f"{which}/{data}", known[which])
-
-
-def presets(name: str) -> dict[str, Any]:
-    """The presets of a method by name."""
-    found: dict[str, Any] = import_module(method_class(name).__module__).PRESETS
-    return found
 
 
 def gather(x: Tensor) -> Tensor:

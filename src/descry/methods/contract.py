@@ -6,7 +6,7 @@ A method is one file in its paper's order, with
 * `PRESETS`, from the names "paper", "released" (only where code was released) and "recommended" to a Config,
 * a subclass of `Method`, which overrides what it needs below,
 
-and one line in `descry.methods.METHODS`. Tests of steps, gradients, processes, optimisers and cost take every method of
+and one line in METHODS. Tests of steps, gradients, processes, optimisers and cost take every method of
 that table, in the forms that it names in `forms`.
 """
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, fields, replace
+from importlib import import_module
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, get_args, get_origin, get_type_hints
 
 import torch
@@ -38,6 +39,54 @@ masked_text   (B, L) the caption with masked words, token_labels (B, L) what the
 sketch        (B, 3, H, W) in [0, 1]; where `needs` has "sketch"
 patch_mask    (B, P) patches to hide; only where a caller fixes what a method would draw
 """
+
+
+METHODS: dict[str, str] = {
+    "zero_shot": "zero_shot:ZeroShot",
+    "interactreid": "interactreid:InteractReID",
+    "propot": "propot:Propot",
+    "vfe_tps": "vfe_tps:VfeTps",
+    "baseline": "baselines:Baseline",
+    "vit_bert": "vit_bert:VitBert",
+    "rde": "rde:Rde",
+}
+
+
+def method_class(name: str) -> Any:
+    """The class of a method; UsageError with the nearest known name."""
+    if name not in METHODS:
+        raise UsageError(f"there is no method {name!r}; {nearest(name, list(METHODS))}")
+    module, _, attribute = METHODS[name].partition(":")
+    return getattr(import_module(f"{__package__}.{module}"), attribute)
+
+
+def check_backbone(name: str, clip: Clip) -> None:
+    """Refuse an image and text encoder that a method cannot work with; UsageError names those that it takes."""
+    taken = method_class(name).backbones
+    if clip.kind not in taken:
+        others = [m for m in METHODS if clip.kind in method_class(m).backbones]
+        raise UsageError(
+            f"{name} takes {' or '.join(taken)} and was given {clip.kind}; methods for {clip.kind}: {', '.join(others)}"
+        )
+
+
+def preset(name: str, which: str, data: str = "") -> Any:
+    """The config of a method's preset: "paper", "recommended", or "released" where code was released.
+
+    data: name of the data set; a preset that differs there stands in PRESETS as "which/data".
+    """
+    known = presets(name)
+    plain = [key for key in known if "/" not in key]
+    if which not in plain:
+        why = "; its authors released no code" if which == "released" else ""
+        raise UsageError(f"{name} has no preset {which!r}{why}; {nearest(which, plain)}")
+    return known.get(f"{which}/{data}", known[which])
+
+
+def presets(name: str) -> dict[str, Any]:
+    """The presets of a method by name."""
+    found: dict[str, Any] = import_module(method_class(name).__module__).PRESETS
+    return found
 
 
 class Progress(NamedTuple):

@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from ..checkpoint import is_synthetic
 from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
-from ..records import is_synthetic
 from ..safe_files import write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures
 from .ledger import Entry, append, hardware, now, own_commit
