@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 
 from descry.data.assemble import Split, assemble
 from descry.data.faults import faults, natural, numbered, unlike
-from descry.data.table import Row, Table, lines_of, read_table, rows_of, write_table
+from descry.data.table import Row, Table, read_table, rows_of, write_table
 from descry.errors import DataError, DescryError
 from descry.metrics import rank_people
+from descry.tabular import lines_of
 
 PHOTO = {"split": "test", "pid": "1", "path": "a.png"}
 

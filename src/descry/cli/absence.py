@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections import defaultdict
@@ -12,6 +13,7 @@ import tyro
 
 from ..bounds import Bound
 from ..errors import DataError
+from ..tabular import json_lines, misspelt
 from .machine import Count, Json, Seed
 from .progress import progress
 
@@ -92,30 +94,40 @@ def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], li
     }
 
 
+QUERY = ("text", "sketch", "image", "ids")
+"""What a line of a file of queries may hold."""
+
+
 def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[tuple[Any, list[int], list[int], str]]]:
     from ..interact.absence import wanted_only
     from ..query import Part, Query
-    from ..search import terms_of
+    from ..search import missing, terms_of
 
     rows: dict[str, list[tuple[Any, list[int], list[int], str]]] = defaultdict(list)
-    lines = path.read_text("utf-8").rstrip("\n").split("\n")[:limit]
+    lines = list(itertools.islice(json_lines(path), limit))
+    held = gallery.snapshot().ids
     with progress("encoding queries", len(lines), quiet) as tick:
-        for number, line in enumerate(lines, 1):
-            try:
-                row = json.loads(line)
-                ids = [int(i) for i in row["ids"]]
-            except (ValueError, KeyError, TypeError) as error:
-                raise DataError(
-                    f"line {number} of {path} cannot be read ({error}); a row has text, sketch or image, and ids"
-                ) from None
+        for done, (number, row) in enumerate(lines, 1):
+            where = f"line {number} of {path}"
+            wrong = misspelt(tuple(row), QUERY)
+            if wrong:
+                raise DataError(f"{where}: {wrong}")
+            ids, asks = row.get("ids"), {name: row[name] for name in QUERY[:3] if name in row}
+            if not isinstance(ids, list) or not ids or any(isinstance(i, bool) or not isinstance(i, int) for i in ids):
+                raise DataError(f"{where}: ids must be a list of whole numbers, one or more; got {ids!r:.80}")
+            if not asks or any(not isinstance(value, str) or not value.strip() for value in asks.values()):
+                raise DataError(f"{where}: a row has text, sketch or image, each a text; got {asks!r:.80}")
+            gone = missing(held, ids)
+            if len(gone):
+                raise DataError(f"{where}: the gallery holds no item {gone[0]}; ids are shown beside every result")
             query = Query(
-                sketches=tuple(Part(Path(row[name])) for name in ("sketch",) if name in row),
-                photos=tuple(Part(Path(row[name])) for name in ("image",) if name in row),
-                wanted=tuple(Part(row[name]) for name in ("text",) if name in row),
+                sketches=tuple(Part(Path(asks[name])) for name in ("sketch",) if name in asks),
+                photos=tuple(Part(Path(asks[name])) for name in ("image",) if name in asks),
+                wanted=tuple(Part(asks[name]) for name in ("text",) if name in asks),
             )
             query = wanted_only(query)
             rows[query.kind].append((terms_of(gallery.model, [query])[0], [], ids, f"line {number} {ids}"))
-            tick(number)
+            tick(done)
     return dict(rows)
 
 

@@ -154,11 +154,13 @@ def _model(
     image_size: Any,
     machine: Machine,
 ) -> tuple[list[Any], dict[str, Any]]:
-    from ..data.leaks import load_leaks
+    from ..data.leaks import load_leaks, resolved
     from ..evaluate import evaluate_all
     from ..training.start import tell_unknown
 
     listed = load_leaks(leaks) if leaks else None
+    if listed:
+        resolved(listed, benchmarks.values(), about["split"])
     model = machine.load(run, image_size)
     tell_unknown(model.words, (p.value for b in benchmarks.values() for q in b.probes for p in q.query.wanted))
     found = evaluate_all(model, benchmarks, lambda line: print(line, file=sys.stderr, flush=True), listed)

@@ -51,7 +51,7 @@ def index(
         model: a fetched model, a run folder, a CLIP folder, or demo; left out, the model fetched last or demo for a new
             gallery, else the one it was made by.
         camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam([0-9]+)'.
-        time_from: exif, mtime, csv, or a regular expression; left out, csv where there is a --table.
+        time_from: exif, mtime, csv, or a regular expression.
         track_from: dirname, csv, or a regular expression.
         table: a CSV file with a column path and any of camera, time, track; what it says goes first.
         exclude: glob of names or paths to leave out; may be repeated.
@@ -72,7 +72,7 @@ def index(
 
     _refuse_distributed(out, folders)
     machine.settle()
-    sources = Sources(camera_from, time_from or ("csv" if table else ""), track_from, table)
+    sources = Sources(camera_from, time_from, track_from, table)
     limits = replace(images.GALLERY, pixels=int(max_mp * 1e6))
     with (
         _place(Path(out), dry_run) as place,

@@ -11,6 +11,7 @@ import tyro
 
 from ..bounds import Bound
 from ..errors import UsageError
+from ..tabular import read_text
 from .machine import Flag, Json
 
 
@@ -72,7 +73,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _read(name: str) -> dict[str, Any]:
-    text = sys.stdin.read() if name == "-" else Path(name).expanduser().read_text("utf-8")
+    text = sys.stdin.read() if name == "-" else read_text(Path(name).expanduser())
     try:
         found = json.loads(text)
     except ValueError as error:

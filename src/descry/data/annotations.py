@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError, nearest
-from .table import SPLITS, Row, Table, clean_path, read_text
+from ..tabular import read_text
+from .table import SPLITS, Row, Table, clean_path
 
 PATH_KEYS = ("file_path", "img_path")
 IMAGES = "imgs"

@@ -14,11 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..tabular import read_text
 from . import module
 from .card import Expected
 from .faults import DISTRACTORS, faults, repeated, unlike
 from .files import missing_files, unreadable
-from .table import SPLITS, Table, read_text
+from .table import SPLITS, Table
 
 MARKER = "descry-miniature.json"
 

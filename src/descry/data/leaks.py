@@ -23,8 +23,9 @@ from ..errors import DataError, ImageRejected
 from ..images import read
 from ..records import Benchmark
 from ..safe_files import write_whole
+from ..tabular import read_text
 from .files import in_chunks
-from .table import Table, read_text
+from .table import Table
 
 SIDE, LOW = 32, 8
 FORMAT = 1
@@ -74,8 +75,11 @@ def load_leaks(path: str | Path) -> Leaks:
         held: Any = json.loads(read_text(Path(path)))
         if held["format"] != FORMAT:
             raise DataError(f"{path}: format {held['format']!r}; this version reads format {FORMAT}")
-        return Leaks(held["a"], held["b"], tuple(Pair(**row) for row in held["pairs"]), held["unreadable"])
-    except (json.JSONDecodeError, KeyError, TypeError):
+        pairs = tuple(Pair(**row) for row in held["pairs"])
+        if any(not isinstance(x, str) or not x for p in pairs for x in (p.a, p.b, p.b_split)):
+            raise TypeError("paths are texts")
+        return Leaks(held["a"], held["b"], pairs, held["unreadable"])
+    except (ValueError, KeyError, TypeError):
         raise DataError(f"{path} is no list of leaks; make one: descry data leaks A B --out {path}") from None
 
 
@@ -162,11 +166,21 @@ def _confirmed(
     return [p for p in scored if (p.cosine or 0.0) >= least]
 
 
-def without_leaks(benchmark: Benchmark, leaks: Leaks) -> Benchmark:
-    """The benchmark without the identities that leak: probes and photographs go, ignore sets are renumbered.
-
-    Photographs are known by their path below the root of B, so the tree may have moved since the list was made.
+def resolved(leaks: Leaks, benchmarks: Iterable[Benchmark], split: str) -> None:
+    """Raise DataError where the list names photographs of this split, and the benchmarks hold none of them: it was made
+    for other data.
     """
+    named = [p for p in leaks.pairs if p.b_split == split]
+    leaked = _leaked(leaks)
+    if named and not any(leaked(photo.path) for bench in benchmarks for photo in bench.photos):
+        raise DataError(
+            f"the list of leaks names {len(named)} photographs of {leaks.b}, {split} split, first {named[0].b}; none "
+            f"of them is in this data; make a list for it: descry data leaks {leaks.a} ROOT THIS ROOT --out FILE"
+        )
+
+
+def _leaked(leaks: Leaks) -> Callable[[str], bool]:
+    """Whether a photograph's path ends in one that leaks, below the root of B."""
     named = {PurePosixPath(p.b).parts for p in leaks.pairs}
     lengths = {len(parts) for parts in named}
 
@@ -174,6 +188,15 @@ def without_leaks(benchmark: Benchmark, leaks: Leaks) -> Benchmark:
         parts = PurePosixPath(path).parts
         return any(parts[-n:] in named for n in lengths)
 
+    return leaked
+
+
+def without_leaks(benchmark: Benchmark, leaks: Leaks) -> Benchmark:
+    """The benchmark without the identities that leak: probes and photographs go, ignore sets are renumbered.
+
+    Photographs are known by their path below the root of B, so the tree may have moved since the list was made.
+    """
+    leaked = _leaked(leaks)
     out = {p.pid for p in benchmark.photos if p.pid >= 0 and leaked(p.path)}
     kept = [i for i, p in enumerate(benchmark.photos) if p.pid not in out]
     number = {old: new for new, old in enumerate(kept)}

@@ -16,11 +16,12 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..records import Dataset
 from ..safe_files import write_whole
+from ..tabular import read_text
 from .assemble import assemble
 from .card import Card
 from .faults import faults, natural
 from .files import missing_files
-from .table import UNSPLIT, Row, Table, read_table, read_text, write_table
+from .table import UNSPLIT, Row, Table, read_table, write_table
 
 TABLES = ("table.jsonl", "table.csv")
 READERS = {"synthetic people": "descry_people.read:read_people"}

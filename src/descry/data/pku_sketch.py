@@ -16,10 +16,11 @@ import numpy as np
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES
 from ..records import Benchmark, Dataset
+from ..tabular import lines_of, read_text
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
 from .faults import natural
-from .table import Row, Table, lines_of, read_text
+from .table import Row, Table
 
 SPLITS = 10
 STYLE_SIZES = (46, 20, 79, 33, 22)

@@ -20,7 +20,7 @@ from ..errors import DataError, ImageRejected, UsageError
 from ..images import SUFFIXES
 from ..safe_files import write_whole
 from ..sketching import HEIGHT, sketch
-from .table import read_text
+from ..tabular import read_text
 
 RECORD = "descry-sketches.json"
 VERSION = 1

@@ -10,25 +10,20 @@ import csv
 import dataclasses
 import io
 import json
-import math
-import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import DataError, nearest
 from ..safe_files import write_whole
+from ..tabular import csv_rows, given, json_lines, misspelt, name_of, path_of
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "?"
 """The split of a row that will be given one at import; no reader returns it."""
 ROLES = ("", "query")
 SEPARATOR = " | "
-NO_VALUE = ("nan", "null", "none", "<na>")
-"""What programs write where a value is missing."""
-MAX_CELL = 16 * 2**20
-"""Most characters of one CSV cell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,74 +69,23 @@ class Table:
 
 def read_table(path: Path, split: str = "") -> tuple[Row, ...]:
     """The rows of a .jsonl or .csv file. split: for rows that name none. Raises DataError with file and line."""
-    text = read_text(path)
+    records: Iterable[tuple[int, dict[str, Any]]]
     if path.suffix.lower() == ".csv":
-        records = _csv_records(path, text)
+        _, records = csv_rows(path)
     elif path.suffix.lower() in (".jsonl", ".ndjson"):
-        records = _json_records(path, text)
+        records = json_lines(path)
     else:
         raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
     rows = [row for line, record in records for row in rows_of(_with(record, split), f"{path.name}, line {line}")]
     if not rows:
         raise DataError(f"{path.name} holds no rows; write one line for each photograph and each sketch")
+    if split != UNSPLIT and any(row.split == UNSPLIT for row in rows):
+        raise DataError(f"{path.name}: rows without a split; give them one by descry data import with --test-share")
     return tuple(rows)
 
 
 def _with(record: dict[str, Any], split: str) -> dict[str, Any]:
     return record if record.get("split") or not split else record | {"split": split}
-
-
-def read_text(path: Path) -> str:
-    """A UTF-8 text file (a byte-order mark is dropped), or DataError that says what is wrong with it."""
-    try:
-        return path.read_bytes().decode("utf-8-sig")
-    except FileNotFoundError:
-        raise DataError(f"{path} is missing") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder; a file is needed there") from None
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
-        raise DataError(f"{path.name}, line {line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
-
-
-def _csv_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    held = csv.field_size_limit(MAX_CELL)
-    try:
-        reader = csv.DictReader(io.StringIO(text, newline=None), restkey="")
-        named, records = reader.fieldnames or (), [(reader.line_num, record) for record in reader]
-    except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
-    finally:
-        csv.field_size_limit(held)
-    sign = next((s for s in ";\t|" if len(named) == 1 and s in named[0]), "")
-    if sign:
-        raise DataError(f"{path.name}: its columns are separated by {sign!r}; save it with commas")
-    for number, record in records:
-        if "" in record or None in record.values():
-            raise DataError(f"{path.name}, line {number}: it has not the {len(named)} cells of the header")
-        yield number, dict(record)
-
-
-def lines_of(text: str) -> list[str]:
-    """The lines of a text file, ended by LF, CR LF or CR only: U+2028, U+0085 and their kin are part of a line."""
-    return re.split(r"\r\n|\r|\n", text)
-
-
-def _json_records(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(lines_of(text), 1):
-        if not line.strip():
-            continue
-        try:
-            record = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise DataError(f"{path.name}, line {number}: not JSON ({error.msg} at column {error.colno})") from None
-        except (ValueError, RecursionError) as error:
-            raise DataError(f"{path.name}, line {number}: not JSON that is read here ({error})") from None
-        if not isinstance(record, dict):
-            raise DataError(
-                f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}"
-            )
-        yield number, record
 
 
 def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
@@ -155,19 +99,24 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
         if record.get(name, "") == "":
             others = [k for k in record if k]
             raise DataError(f"{where}: there is no {name!r}; {nearest(name, others) if others else 'the row is empty'}")
+    wrong = misspelt(tuple(record), (*COLUMNS, "caption"))
+    if wrong:
+        raise DataError(f"{where}: {wrong}")
     split = str(record["split"]).strip().lower()
     if split not in (*SPLITS, UNSPLIT):
         raise DataError(f"{where}: split {record['split']!r} is unknown; {nearest(split, SPLITS)}")
-    role = _word(record.get("role"), f"{where}: role")
+    role = name_of(record.get("role"), f"{where}: role")
     if role not in ROLES:
         raise DataError(f"{where}: role {role!r} is unknown; it is 'query' or empty")
-    pid = _word(record["pid"], f"{where}: pid")
+    pid = name_of(record["pid"], f"{where}: pid")
     if not pid:
         raise DataError(f"{where}: pid {record['pid']!r} stands for a missing value; every row needs an identity")
-    fields = {name: _word(record.get(name), f"{where}: {name}") for name in ("camera", "track", "style")}
-    paths = {name: clean_path(_given(record.get(name)), where) for name in ("path", "sketch", "drawn_from")}
-    captions = _texts(record.get("captions") or record.get("caption") or (), f"{where}: captions")
-    back = _texts(record.get("back_translations") or (), f"{where}: back_translations")
+    fields = {name: name_of(record.get(name), f"{where}: {name}") for name in ("camera", "track", "style")}
+    paths = {name: clean_path(given(record.get(name)), where) for name in ("path", "sketch", "drawn_from")}
+    if given(record.get("captions")) and given(record.get("caption")):
+        raise DataError(f"{where}: it has 'caption' and 'captions'; give one of them")
+    captions = _texts(given(record.get("captions")) or given(record.get("caption")) or (), f"{where}: captions")
+    back = _texts(given(record.get("back_translations")) or (), f"{where}: back_translations")
     if back and len(back) != len(captions):
         raise DataError(
             f"{where}: {len(captions)} captions but {len(back)} back-translations; "
@@ -184,39 +133,20 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
     return [photo, Row(**common, **sketch)] if paths["sketch"] else [photo]
 
 
-def _given(value: Any) -> Any:
-    """A value, or "" where it is missing: null or not a number."""
-    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else value
-
-
-def _word(value: Any, what: str) -> str:
-    """A name as text, "" where it is missing. The number 7.0 is 7; DataError for a list, true, 7.5 or infinity."""
-    value = _given(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, (str, int)):
-        raise DataError(f"{what} must be text or a whole number; got {value!r:.80}")
-    try:
-        text = str(value).strip()
-    except ValueError:
-        raise DataError(f"{what} is a number of too many digits; write it as text") from None
-    return "" if text.lower() in NO_VALUE else text
-
-
-def clean_path(given: Any, where: str) -> str:
-    """A path below the root, with forward slashes; DataError for one that leaves it."""
-    if not isinstance(given, str):
-        raise DataError(f"{where}: a path must be text; got {type(given).__name__}")
-    path = PurePosixPath(given.strip().replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts or (given.strip()[1:2] == ":"):
-        raise DataError(f"{where}: {given!r} leaves the data set's folder; paths are relative to it")
+def clean_path(text: Any, where: str) -> str:
+    """A path below the root, with forward slashes; "" where it is missing. DataError for one that leaves the root."""
+    if not isinstance(text, str):
+        raise DataError(f"{where}: a path must be text; got {type(text).__name__}")
+    path = PurePosixPath(path_of(text))
+    if path.is_absolute() or ".." in path.parts or (text.strip()[1:2] == ":"):
+        raise DataError(f"{where}: {text!r} leaves the data set's folder; paths are relative to it")
     return "" if str(path) == "." else str(path)
 
 
-def _texts(given: Any, where: str) -> tuple[str, ...]:
-    texts = given.split(SEPARATOR) if isinstance(given, str) else given
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    texts = value.split(SEPARATOR) if isinstance(value, str) else value
     if not isinstance(texts, (list, tuple)) or any(not isinstance(t, str) for t in texts):
-        raise DataError(f"{where} must be a list of texts; got {given!r:.80}")
+        raise DataError(f"{where} must be a list of texts; got {value!r:.80}")
     if any(not t.strip() for t in texts):
         raise DataError(f"{where} hold an empty text; leave it out")
     return tuple(t.strip() for t in texts)

@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import DataError, ModelMissing, ModelRefused, UsageError
+from ..tabular import read_text
 from .reading import Frame, Source, library
 
 
@@ -448,9 +449,10 @@ def _is_number(text: str) -> bool:
 def _coco(path: str, names: Sequence[str]) -> list[list[float]]:
     """As `_mot`, from a COCO file of images, annotations and categories."""
     try:
-        with open(path, encoding="utf-8") as file:
-            data = json.load(file)
+        data = json.loads(read_text(Path(path)))
         people = {c["id"] for c in data.get("categories", []) if str(c["name"]).lower() in TransformersDetector.PERSON}
+        if data.get("categories") and not people:
+            raise DataError(f"{path}: no category of it is called {' or '.join(TransformersDetector.PERSON)}")
         order = {os.path.basename(name): i for i, name in enumerate(names)}
         numbers = {}
         for image in data["images"]:
@@ -459,6 +461,10 @@ def _coco(path: str, names: Sequence[str]) -> list[list[float]]:
             found = order.get(name) if order else int(digits[-1]) if digits else None
             if found is not None:
                 numbers[image["id"]] = found
+        images = {image["id"] for image in data["images"]}
+        lost = [a["image_id"] for a in data["annotations"] if a["image_id"] not in images]
+        if lost:
+            raise DataError(f"{path}: {len(lost)} boxes are of images that it does not list, first image {lost[0]!r}")
         return [
             [numbers[a["image_id"]], *map(float, a["bbox"]), float(a.get("score", 1.0)), int(a.get("track_id", -1))]
             for a in data["annotations"]

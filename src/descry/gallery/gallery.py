@@ -187,7 +187,8 @@ class Gallery:
             self.store.hold()
         work = plan(self.store, roots, exclude, shard, links)
         paths = [found.path for found in work.fresh]
-        notes = (full_frames(paths, roots), sources.unmatched(paths) if sources else "")
+        every = [*paths, *(found.path for found in work.same), *(path for path, _ in work.still)]
+        notes = (full_frames(paths, roots), sources.unmatched(every, whole=shard[1] == 1) if sources else "")
         unfit = "; ".join(filter(None, notes))
         if dry_run:
             changed = sum(1 for f in work.fresh if f.number)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError, nearest
 from ..escape import path_text
+from ..tabular import csv_rows, misspelt, name_of, path_of
 from ..times import parse_time
 
 FIELDS = ("camera", "time", "track")
@@ -44,8 +44,12 @@ class Sources:
                 raise UsageError(f"{name} is to come from a table, and none was named; add --table FILE.csv")
             if kind and kind not in KINDS[name]:
                 patterns[name] = _pattern(name, kind)
+        rows = read_table(self.table) if self.table else {}
+        for name in FIELDS:
+            if getattr(self, name) == "csv" and name not in next(iter(rows.values()), {name: ""}):
+                raise UsageError(f"{name} is to come from the table, and {self.table} has no column {name}")
         object.__setattr__(self, "patterns", patterns)
-        object.__setattr__(self, "rows", read_table(self.table) if self.table else {})
+        object.__setattr__(self, "rows", rows)
 
     @property
     def named(self) -> bool:
@@ -66,14 +70,46 @@ class Sources:
             out[name] = parse_time(text) if name == "time" else text.strip()
         return out
 
-    def unmatched(self, paths: Sequence[str]) -> str:
-        """One sentence for each regular expression that fits none of the paths; "" when there are none."""
-        said = [
-            f"--{name}-from {pattern.pattern!r} fits none of the {len(paths)} paths, such as {path_text(paths[0])}"
-            for name, pattern in self.patterns.items()
-            if paths and not any(map(pattern.search, paths))
-        ]
-        return "; ".join(said)
+    def unmatched(self, paths: Sequence[str], whole: bool = True) -> str:
+        """One sentence for each source that says nothing of these paths; "" when there is none.
+
+        paths: of all pictures in the folders. whole: False where they are only a part of them. Raises DataError for a
+        table of which no row names a picture, or of which a row names several.
+        """
+        said = [*self._unfit(paths), *(self._unread(paths, whole) if self.rows else ())]
+        return "; ".join(said) if paths else ""
+
+    def _unfit(self, paths: Sequence[str]) -> Iterator[str]:
+        """Of regular expressions that fit no path, or find what is no time."""
+        for name, pattern in self.patterns.items():
+            found = [text for path in paths if (text := self._from(name, path, 0, {}))]
+            if paths and not found:
+                first = path_text(paths[0])
+                yield f"--{name}-from {pattern.pattern!r} fits none of the {len(paths)} paths, such as {first}"
+            odd = [text for text in found if parse_time(text) is None] if name == "time" else []
+            if odd:
+                yield f"--time-from finds no time in {len(odd)} of {len(paths)} paths, such as {path_text(odd[0])!r}"
+
+    def _unread(self, paths: Sequence[str], whole: bool) -> Iterator[str]:
+        """Of rows of the table that name no picture."""
+        named: dict[str, str] = {}
+        for path in paths:
+            key = self._key(path)
+            if key and key in named:
+                raise DataError(
+                    f"{self.table}: {key} names {path_text(named[key])} and {path_text(path)}; write there as much of "
+                    "the path as tells them apart"
+                )
+            if key:
+                named[key] = path
+        left = [key for key in self.rows if key not in named]
+        if paths and not named and whole:
+            raise DataError(
+                f"{self.table}: none of its {len(self.rows)} rows names a picture in the folders, the first "
+                f"{path_text(left[0])}; a picture there is {path_text(paths[0])}"
+            )
+        if left and whole:
+            yield f"{self.table}: {len(left)} of {len(self.rows)} rows name no picture here, first {path_text(left[0])}"
 
     def _from(self, name: str, path: str, mtime: int, exif: Mapping[int, Any]) -> str:
         kind = getattr(self, name)
@@ -91,14 +127,18 @@ class Sources:
         return ""
 
     def _row(self, path: str) -> Mapping[str, str]:
-        if not self.rows:
-            return {}
+        key = self._key(path) if self.rows else ""
+        return self.rows[key] if key else {}
+
+    def _key(self, path: str) -> str:
+        """The table's name for a file: its path, or the longest end of it that stands there; "" for none."""
         parts = Path(path).parts
         for i in range(len(parts)):
-            found = self.rows.get("/".join(parts[i:]) if i else Path(path).as_posix())
-            if found:
-                return found
-        return {}
+            end = "/".join(parts[i:]) if i else Path(path).as_posix()
+            for key in (end, path_of(end)):
+                if key in self.rows:
+                    return key
+        return ""
 
 
 def _pattern(name: str, kind: str) -> re.Pattern[str]:
@@ -117,30 +157,30 @@ def _pattern(name: str, kind: str) -> re.Pattern[str]:
 
 
 def read_table(table: str) -> dict[str, dict[str, str]]:
-    """path → row of a CSV file; DataError when it has no column `path` or none of the fields."""
-    try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            names = [n.strip().lower() for n in reader.fieldnames or []]
-            if "path" not in names or not set(names) & set(FIELDS):
-                raise DataError(
-                    f"{table} has the columns {names}; needed are path and at least one of {', '.join(FIELDS)}"
-                )
-            reader.fieldnames = names
-            rows = {
-                Path(row["path"]).as_posix(): {k: row[k] or "" for k in FIELDS if k in row}
-                for row in reader
-                if row["path"]
-            }
-    except OSError as error:
-        raise DataError(f"{table} cannot be read: {error.strerror}; name a CSV file") from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{table} is no CSV file in UTF-8 ({error}); save it again as such") from None
-    for path, row in rows.items():
+    """path → row of a CSV file. Raises DataError when it has no column `path` or none of the fields, and for a path
+    that stands in it twice with other values, a time that is none, and whatever `tabular.csv_rows` refuses.
+    """
+    columns, lines = csv_rows(Path(table))
+    names = [name.lower() for name in columns]
+    wrong = misspelt(tuple(names), ("path", *FIELDS))
+    if wrong:
+        raise DataError(f"{table}: {wrong}")
+    if "path" not in names or not set(names) & set(FIELDS):
+        raise DataError(f"{table} has the columns {names}; needed are path and at least one of {', '.join(FIELDS)}")
+    rows: dict[str, dict[str, str]] = {}
+    for line, cells in lines:
+        cells = dict(zip(names, cells.values(), strict=True))
+        row = {k: name_of(cells[k], f"{table}, line {line}: {k}") for k in FIELDS if k in cells}
+        path = path_of(cells["path"])
+        if not path:
+            raise DataError(f"{table}, line {line}: there is no path; name the picture, or remove the line")
         if row.get("time") and parse_time(row["time"]) is None:
             raise DataError(
-                f"{table}: the time {row['time']!r} of {path} is not understood; write it as 2026-01-31T14:05:09"
+                f"{table}, line {line}: the time {row['time']!r} of {path} is not understood; write it as "
+                "2026-01-31T14:05:09"
             )
+        if rows.setdefault(path, row) != row:
+            raise DataError(f"{table}, line {line}: {path} stands in it twice with other values; remove one line")
     return rows
 
 

@@ -61,7 +61,7 @@ def vocabulary(path: str | Path | None = None) -> tuple[Question, ...]:
     """
     source = files(__package__).joinpath("attributes.json") if path is None else Path(path)
     try:
-        rows = json.loads(source.read_text("utf-8"))
+        rows = json.loads(source.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"the question table {source} cannot be read ({error}); it must be a JSON list of rows"
@@ -69,7 +69,9 @@ def vocabulary(path: str | Path | None = None) -> tuple[Question, ...]:
     out: dict[str, Question] = {}
     for i, row in enumerate(rows if isinstance(rows, list) else [rows]):
         missing = [
-            n for n in ("key", "question", "phrase") if not (isinstance(row, dict) and str(row.get(n, "")).strip())
+            n
+            for n in ("key", "question", "phrase")
+            if not (isinstance(row, dict) and isinstance(row.get(n), str) and row[n].strip())
         ]
         if missing:
             raise DataError(
@@ -77,7 +79,10 @@ def vocabulary(path: str | Path | None = None) -> tuple[Question, ...]:
             )
         if row["key"] in out:
             raise DataError(f"row {i} of {source} repeats the key {row['key']!r}; keys must differ")
-        optional = (row.get("group", ""), row.get("attribute", ""), tuple(row.get("values", ())))
+        values = row.get("values", [])
+        if not isinstance(values, list) or not all(isinstance(v, str) for v in values):
+            raise DataError(f"row {i} of {source}: values must be a list of texts; got {values!r:.80}")
+        optional = (row.get("group", ""), row.get("attribute", ""), tuple(values))
         out[row["key"]] = Question(row["key"], row["question"], row["phrase"], *optional)
     if not out:
         raise DataError(f"the question table {source} is empty; give at least one row")

@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DataError, UsageError, nearest
+from ..tabular import lines_of, read_text
 
 FORMAT = 1
 SCALES = ("smoke", "small", "full", "own")
@@ -77,7 +78,9 @@ def read(path: Path) -> list[Entry]:
     if not path.is_file():
         return []
     entries = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(lines_of(read_text(path)), 1):
+        if not line.strip():
+            continue
         try:
             held = json.loads(line)
             if held.pop("format") != FORMAT:

@@ -15,6 +15,7 @@ import numpy as np
 from ..errors import DataError
 from ..query import Query
 from ..records import Benchmark, Photo, Probe
+from ..tabular import csv_rows, misspelt, name_of
 
 COLUMNS = ("role", "pid", "text", "picture", "camera", "group", "ignore")
 
@@ -42,31 +43,32 @@ def read_order(path: str | Path) -> Benchmark:
     probes: list[Probe] = []
     photos: list[Photo] = []
     numbers: dict[str, int] = {}
-    try:
-        with open(path, newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DataError(f"{path} cannot be read as CSV: {error}") from None
-    for line, row in enumerate(rows, 2):
-        role, name = (row.get("role") or "").strip(), (row.get("pid") or "").strip()
+    names, rows = csv_rows(Path(path))
+    wrong = misspelt(tuple(names), COLUMNS)
+    if wrong:
+        raise DataError(f"{path}: {wrong}")
+    for line, row in rows:
+        role, name = row.get("role", "").strip(), name_of(row.get("pid"), f"{path}, line {line}: pid")
         if role not in ("query", "photo") or not name:
             raise DataError(
                 f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}"
             )
         pid = numbers.setdefault(name, len(numbers))
         if role == "photo":
-            photos.append(
-                Photo((row.get("picture") or "").strip() or f"photo {len(photos)}", pid, row.get("camera") or "")
-            )
+            camera = name_of(row.get("camera"), f"{path}, line {line}: camera")
+            photos.append(Photo(row.get("picture", "").strip() or f"photo {len(photos)}", pid, camera))
         else:
-            asked = Query(wanted=(row.get("text") or "").strip() or f"query {len(probes)}")
-            probes.append(Probe(asked, pid, _ignored(path, line, row.get("ignore") or ""), row.get("group") or ""))
+            asked = Query(wanted=row.get("text", "").strip() or f"query {len(probes)}")
+            probes.append(Probe(asked, pid, _ignored(path, line, row.get("ignore", "")), row.get("group", "")))
     for what, held in (("query", probes), ("photo", photos)):
         if not held:
             raise DataError(f"{path} holds no line with the role {what}")
     most = max((max(p.ignore, default=-1) for p in probes), default=-1)
     if most >= len(photos):
         raise DataError(f"{path}: photograph {most} is to be ignored, but there are only {len(photos)}, from 0")
+    shown = {photo.pid for photo in photos}
+    if not any(probe.pid in shown for probe in probes):
+        raise DataError(f"{path}: no query has the pid of a photograph; write the same identity the same way in both")
     return Benchmark(Path(path).stem, tuple(probes), tuple(photos))
 
 
