@@ -4,7 +4,7 @@ import { call } from "./api.js";
 import { dialog, el, icon, tool } from "./dom.js";
 import { T } from "./strings.js";
 
-const AROUND = 3; // seconds before the lead at which the player begins
+const AROUND = 3; // seconds before and after the lead that the player shows
 
 /** The name of a part of the query, as people say it. */
 export function partName({ kind, label }) {
@@ -19,7 +19,7 @@ export async function showLead(lead, desk) {
   const body = el("div", { class: "detail" });
   const box = dialog(T.detail(lead.rank), "wide", body);
   const large = el("img", { class: "large", src: `${desk.items}/${item.id}/image`, alt: T.tile(lead, ""), onerror: () => large.replaceWith(el("p", { class: "gone large" }, T.gone)) });
-  const facts = el("dl", {}, ...[[T.camera, item.camera], [T.time, item.time.replace("T", " ")], [T.track, item.track], [T.file, item.name]].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
+  const facts = el("dl", {}, ...[[T.camera, item.camera], [T.time, item.time.slice(0, 19).replace("T", " ")], [T.track, item.track], [T.file, item.name]].filter(([, v]) => v).flatMap(([k, v]) => [el("dt", {}, k), el("dd", {}, v)]));
   const marks = el("div", { class: "row" });
   const why = el("div", { class: "why" });
   const judged = el("div", { class: "judged-here", hidden: !desk.findings.kept.has(item.id) });
@@ -160,9 +160,14 @@ const signed = (x) => (x < 0 ? "−" : "+") + Math.abs(x).toFixed(2);
 function footage(about, item, desk) {
   const still = el("img", { class: "still", src: `${desk.items}/${item.id}/still`, alt: T.footage.still, loading: "lazy", onerror: () => still.replaceWith(el("p", { class: "gone" }, T.footage.gone)) });
   const place = el("div", { class: "footage" }, still);
-  const begin = Math.max(0, about.seconds - AROUND);
+  const [begin, end] = [Math.max(0, about.seconds - AROUND), about.seconds + AROUND].map((s) => s.toFixed(1));
+  const back = () => {
+    place.replaceChildren(still, el("p", { class: "note" }, T.footage.unplayable));
+    button.remove();
+  };
   const play = () => {
-    const video = el("video", { src: `${desk.items}/${item.id}/video#t=${begin.toFixed(1)}`, controls: true, autoplay: true, muted: true, onerror: () => (video.replaceWith(still), button.remove()) });
+    // a browser that knows the container and not the codec may load it without a picture
+    const video = el("video", { src: `${desk.items}/${item.id}/video#t=${begin},${end}`, controls: true, autoplay: true, muted: true, onerror: back, onloadedmetadata: () => video.videoWidth || back() });
     place.replaceChildren(video);
   };
   const button = el("button", { type: "button", onclick: play }, T.footage.play);

@@ -1,7 +1,9 @@
-// The centre: leads as a grid or a list. Only the tiles in view exist, so two thousand scroll like fifty.
+// The centre: leads as a grid or a list, and under it when each camera saw them. Only the tiles in view exist, so two
+// thousand scroll like fifty.
 
 import { el, icon, say } from "./dom.js";
-import { VERDICTS } from "./findings.js";
+import { setting } from "./keep.js";
+import { VERDICTS } from "./report.js";
 import { T } from "./strings.js";
 
 const GAP = 10;
@@ -248,4 +250,70 @@ function bars(lead, { parts, scale }) {
     bar.append(el("i", { class: `part p${i % 16} ${share < 0 ? "minus" : ""}`, style: { width }, title: `${parts[i]?.label}: ${share.toFixed(2)}` }));
   });
   return bar;
+}
+
+const SHOWN = 200; // leads in the timeline
+
+/** When each camera saw the leads: a row for a camera, a mark for a lead. One control a row, by pointer and by arrow keys. */
+export class Timeline {
+  /** open(lead): look at it closely. */
+  constructor(open) {
+    this.open = open;
+    this.leads = [];
+    this.span = el("span");
+    this.told = el("output", { class: "note" });
+    this.rows = el("div", { class: "rows" });
+    const summary = el("summary", { onclick: () => setting("timeline", !this.node.open) }, this.span, this.told);
+    this.node = el("details", { class: "timeline", hidden: true, open: setting("timeline") ?? (innerWidth >= 900 && innerHeight >= 700), ontoggle: () => this.draw() }, summary, this.rows);
+  }
+
+  /** leads: in the order of ranks. line: the score above which they stand out; as before when left out. */
+  show(leads, line = this.line) {
+    this.line = line;
+    this.leads = leads.slice(0, SHOWN).filter(({ item }) => item.time).map((lead) => ({ lead, at: Date.parse(`${lead.item.time}Z`) }));
+    this.node.hidden = !this.leads.length;
+    this.draw();
+  }
+
+  draw() {
+    this.told.textContent = "";
+    this.rows.replaceChildren();
+    if (!this.leads.length) return;
+    const inOrder = [...this.leads].sort((a, b) => a.at - b.at);
+    const [first, last] = [inOrder[0], inOrder.at(-1)];
+    this.span.textContent = T.timeline.title(this.leads.length, first.lead.item.time, last.lead.item.time);
+    if (!this.node.open) return;
+    const cameras = new Map();
+    for (const seen of inOrder) cameras.set(seen.lead.item.camera, [...(cameras.get(seen.lead.item.camera) ?? []), seen]);
+    const share = (at) => (last.at > first.at ? (at - first.at) / (last.at - first.at) : 0.5);
+    for (const name of [...cameras.keys()].sort()) this.rows.append(el("span", { title: name }, name || T.timeline.unknown), this.row(name, cameras.get(name), share));
+  }
+
+  row(name, seen, share) {
+    const marks = seen.map(({ lead, at }) => el("i", { class: lead.score >= this.line ? "above" : "", style: { "--at": String(share(at)), "z-index": String(SHOWN - lead.rank) } }));
+    let here = -1;
+    const choose = (k) => {
+      marks[here]?.classList.remove("here");
+      here = Math.max(0, Math.min(seen.length - 1, k));
+      marks[here].classList.add("here");
+      const words = T.timeline.lead(seen[here].lead);
+      track.setAttribute("aria-valuenow", String(here + 1));
+      track.setAttribute("aria-valuetext", words);
+      this.told.textContent = words;
+    };
+    const under = ({ clientX }) => {
+      const far = (i) => Math.abs(i.getBoundingClientRect().left - clientX);
+      return marks.reduce((best, mark, i) => (far(mark) < far(marks[best]) ? i : best), 0);
+    };
+    const press = (event) => {
+      const to = { ArrowLeft: here - 1, ArrowDown: here - 1, ArrowRight: here + 1, ArrowUp: here + 1, Home: 0, End: seen.length - 1 }[event.key];
+      if (to === undefined && event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (to === undefined) this.open(seen[here].lead);
+      else choose(to);
+    };
+    const track = el("div", { class: "track", role: "slider", tabIndex: 0, "aria-label": name || T.timeline.unknown, "aria-valuemin": "1", "aria-valuemax": String(seen.length), "aria-valuenow": "1", onfocus: () => choose(Math.max(0, here)), onkeydown: press, onpointermove: (event) => choose(under(event)), onclick: () => this.open(seen[here].lead) }, marks);
+    return track;
+  }
 }

@@ -4,14 +4,12 @@ import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
 import { partName, showCompare, showLead } from "./detail.js";
 import { el, icon, panel, say, tool } from "./dom.js";
-import { Findings } from "./findings.js";
-import { Grid } from "./grid.js";
+import { Grid, Timeline } from "./grid.js";
 import { Indexing } from "./indexing.js";
-import { enter, login, showHelp, tokenIn, tour } from "./guide.js";
+import { enter, listenToKeys, login, showHelp, tokenIn, tour } from "./guide.js";
 import { keep, recall, setting } from "./keep.js";
-import { listenToKeys } from "./keys.js";
 import { QueryPane } from "./query.js";
-import { finishPurge, past, showPurge, showReport } from "./report.js";
+import { Findings, finishPurge, past, showPurge, showReport } from "./report.js";
 import { T } from "./strings.js";
 
 class Page {
@@ -96,7 +94,8 @@ class Page {
     this.foot = el("div", { class: "pending", hidden: true });
     this.trayed = el("div", { class: "tray", hidden: true });
     this.grid.node.append(this.empty);
-    this.leadsPane = el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.toolbar, this.grid.node, el("div", { class: "below" }, this.trayed, this.foot));
+    this.timeline = new Timeline((lead) => showLead(lead, this.desk));
+    this.leadsPane = el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.toolbar, this.grid.node, el("div", { class: "below" }, this.timeline.node, this.trayed, this.foot));
     return this.leadsPane;
   }
 
@@ -288,6 +287,7 @@ class Page {
       this.grid.state = state;
       this.grid.refresh();
     }
+    this.timeline.show(this.leads, row.score);
   }
 
   async more() {
@@ -302,6 +302,7 @@ class Page {
       this.cursor = page.cursor;
       this.available = this.grid.state.available = page.cursor ? page.available : this.leads.length;
       this.grid.layout();
+      this.timeline.show(this.leads);
     } catch (problem) {
       say(problem.message, "warn");
     } finally {
@@ -421,6 +422,7 @@ class Page {
     this.context.tree(null);
     this.findings.load();
     this.grid.show(null);
+    this.timeline.show([]);
     for (const part of [this.banner, this.toolbar, this.asked]) part.hidden = true;
     this.note.textContent = "";
     this.buttons();

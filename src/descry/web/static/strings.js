@@ -300,6 +300,11 @@ export const T = {
   undoDelete: "Bring back",
   notAPicture: (name) => `${name} is not a picture; PNG, JPEG and WebP are read`,
   deleteRound: (n) => `Delete round ${n} and what was made from it`,
+  timeline: {
+    title: (n, first, last) => `${n === 1 ? "1 lead" : `${n} leads`} by camera, ${first.slice(0, 19).replace("T", " ")} – ${last.slice(first.slice(0, 10) === last.slice(0, 10) ? 11 : 0, 19).replace("T", " ")}`,
+    lead: ({ rank, item }) => `Lead ${rank}, ${item.camera || T.timeline.unknown}, ${item.time.slice(0, 19).replace("T", " ")}`,
+    unknown: "camera unknown",
+  },
   // detail, compare
   detail: (rank) => `Lead ${rank}`,
   camera: "Camera",
@@ -314,6 +319,7 @@ export const T = {
     clock: (doubt) => `Clock time: ${doubt}.`,
     still: "The whole frame; a red box is around the person.",
     play: "Play the seconds around it",
+    unplayable: "This browser cannot play that video.",
     gone: "The footage is not there any more.",
   },
   changed: "The file has changed since it was indexed.",
