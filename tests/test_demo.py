@@ -6,9 +6,10 @@ import socket
 import pytest
 
 from descry.audit import Audit
-from descry.checkpoint import DEMO, load_method, read_config
+from descry.checkpoint import load_method, read_config
 from descry.cli import main
 from descry.embed import load
+from descry.library import DEMO
 
 
 def test_it_is_small_and_whole():

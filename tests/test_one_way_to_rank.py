@@ -260,7 +260,7 @@ def test_a_negation_means_not_by_every_entry(
 
 
 def test_compose_keep_changes_only_the_composition(benches, root, tmp_path, capsys) -> None:
-    from descry.checkpoint import DEMO
+    from descry.library import DEMO
 
     shutil.copytree(DEMO, tmp_path / "run")
     before = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))

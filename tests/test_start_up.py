@@ -8,16 +8,18 @@ import pytest
 HEAVY = ("torch", "transformers", "PIL", "numpy")
 
 
-def loaded(*command: str) -> set[str]:
-    """The heavy packages that a command has imported by its end."""
+def loaded(*command: str, status: int | None = None) -> set[str]:
+    """The heavy packages that a command has imported by its end. status: what it must exit with."""
     script = (
-        "import sys\nfrom descry.cli import main\nmain(sys.argv[1:])\n"
-        f"print('LOADED', *[name for name in {HEAVY!r} if name in sys.modules])"
+        "import sys\nfrom descry.cli import main\nstatus = main(sys.argv[1:])\n"
+        f"print('LOADED', status, *[name for name in {HEAVY!r} if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
     last = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
     assert last, done.stderr
-    return set(last[0].split()[1:])
+    _, ended, *names = last[0].split()
+    assert status is None or int(ended) == status, done.stderr
+    return set(names)
 
 
 @pytest.mark.parametrize(
@@ -39,9 +41,36 @@ def test_arguments_are_checked_before_anything_heavy_is_loaded(command: tuple[st
     assert loaded(*command) == set()
 
 
-@pytest.mark.parametrize("command", [("inquiry", "list", "{gallery}"), ("gallery", "info", "{gallery}")])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("inquiry", "list", "{gallery}"),
+        ("inquiry", "show", "{gallery}"),
+        ("inquiry", "undo", "{gallery}"),
+        ("gallery", "info", "{gallery}"),
+        ("gallery", "list", "{gallery}"),
+        ("keep", "{gallery}"),
+        ("audit", "verify", "{gallery}"),
+        ("verify", "{gallery}"),
+    ],
+)
 def test_what_needs_no_model_loads_no_torch(command: tuple[str, ...], gallery_folder: str) -> None:
-    assert "torch" not in loaded(*(part.format(gallery=gallery_folder) for part in command))
+    assert "torch" not in loaded(*(part.format(gallery=gallery_folder) for part in command), status=0)
+
+
+def test_a_stored_round_is_shown_as_it_is_with_the_model(gallery_folder: str, capsys, monkeypatch) -> None:
+    """The same leads, tree, notes and words that the model does not know, whether or not it is loaded."""
+    from descry.cli import inquiry, main
+
+    assert main(["inquiry", "refine", gallery_folder, "inquiry", "red xyzzy"]) == 0
+    capsys.readouterr()
+    assert main(["inquiry", "show", gallery_folder]) == 0
+    quick = capsys.readouterr()
+    monkeypatch.setattr(inquiry, "_card", lambda gallery: None)
+    assert main(["inquiry", "show", gallery_folder]) == 0
+    assert capsys.readouterr() == quick
+    assert "xyzzy" in quick.err
+    assert "a toy, no evidence of anything" in quick.err
 
 
 def test_a_search_loads_torch_and_not_transformers(gallery_folder: str) -> None:
@@ -56,10 +85,13 @@ def gallery_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     from account import crop
     from conftest import write_run
     from descry.gallery import Gallery
+    from descry.query import Query
 
     root = tmp_path_factory.mktemp("start")
     for i in range(12):
         crop(root / "crops", i)
     with Gallery.create(root / "gallery", str(write_run(root / "run"))) as gallery:
         gallery.index(root / "crops")
+        gallery.inquiry().ask(Query(wanted="red top"))
+        gallery.inquiry().refine("no hat")
     return str(root / "gallery")

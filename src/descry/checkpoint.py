@@ -14,7 +14,6 @@ import dataclasses
 import hashlib
 import json
 import typing
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,30 +27,13 @@ from .adapters import merged_state
 from .clip import ClipSpec, check_fit, empty, hollow
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
-from .library import fetched
+from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
 from .safe_files import refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
-DEMO = Path(__file__).parent / "models" / "demo"
-SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def is_synthetic(source: str) -> bool:
-    """Whether a data set's `source` says that its people were drawn."""
-    return "synthetic people" in source.lower()
-
-
-def note_of(about: Mapping[str, Any]) -> str:
-    """What must be said beside a model's results; "" for nothing. about: of its configuration.
-
-    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
-    was trained on photographs.
-    """
-    note, source = str(about.get("note", "")), str(about.get("source", ""))
-    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
 
 
 def save_model(folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False) -> str:

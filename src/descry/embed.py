@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from . import images
-from .checkpoint import PRECISIONS, load_any, note_of
+from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
-from .library import DEVICES
+from .library import DEVICES, note_of
 from .ranking import Ranking
 from .sketching import Fitted, fit_to_ink, unfitted
 from .text import clean_caption

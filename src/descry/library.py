@@ -5,8 +5,19 @@ A fetched model is a run folder in `models_folder()`; nothing else is remembered
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .sketching import Fitted
+    from .text import Words
+
+DEMO = Path(__file__).parent / "models" / "demo"
+SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -35,3 +46,60 @@ def default_model() -> str:
     """What a new gallery takes when no model is named: the model fetched last, else "demo"."""
     runs = [config.parent for config in models_folder().glob("*/config.json")]
     return str(max(runs, key=lambda run: ((run / "config.json").stat().st_mtime, run.name))) if runs else "demo"
+
+
+def is_synthetic(source: str) -> bool:
+    """Whether a data set's `source` says that its people were drawn."""
+    return "synthetic people" in source.lower()
+
+
+def note_of(about: Mapping[str, Any]) -> str:
+    """What must be said beside a model's results; "" for nothing. about: of its configuration.
+
+    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
+    was trained on photographs.
+    """
+    note, source = str(about.get("note", "")), str(about.get("source", ""))
+    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
+
+
+class ModelCard:
+    """What the files of a run folder say of its model, read without its weights and without PyTorch.
+
+    It is enough to show again what was ranked earlier: its note, which words it knows, how it reads a sketch.
+    """
+
+    def __init__(self, folder: Path, config: dict[str, Any]):
+        from .ranking import Ranking
+
+        self.folder, self.config = folder, config
+        self.fingerprint = str(config.get("fingerprint", ""))
+        self.note = note_of(config.get("about", {}))
+        self.ranking = Ranking.from_config(config)
+
+    @classmethod
+    def of(cls, source: str) -> ModelCard | None:
+        """That of "demo", a run folder, or a model that was fetched; None for anything else."""
+        folder = DEMO if source == "demo" else Path(source)
+        folder = folder if folder.is_dir() else fetched(source) or folder
+        try:
+            config = json.loads((folder / "config.json").read_text("utf-8"))
+        except (OSError, ValueError):
+            return None
+        return cls(folder, config) if isinstance(config, dict) and "method" in config else None
+
+    @cached_property
+    def words(self) -> Words:
+        """Its vocabulary."""
+        from .text import Words
+
+        return Words.load(self.folder)
+
+    def fit_sketch(self, picture: Any) -> Fitted:
+        """As `Model.fit_sketch`."""
+        from . import images
+        from .sketching import fit_to_ink, unfitted
+
+        if self.config["config"].get("recipe", {}).get("fit_sketches", True):
+            return fit_to_ink(picture)
+        return unfitted(images.read(picture), "the model reads sketches as they are drawn")

@@ -13,14 +13,15 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
-from torch import Tensor
-from torch.nn import functional as F
 
 from .errors import ModelMissing, ModelRefused
+
+if TYPE_CHECKING:  # imported where ids are made: which words a model knows is said without it
+    import torch
+    from torch import Tensor
 
 PLACEHOLDER = "*"
 OPENAI_MERGES = 48_894
@@ -58,6 +59,8 @@ class Words:
 
     def ids(self, texts: Sequence[str]) -> Tensor:
         """Texts → (B, L) long, L the longest of them and at most `length`; the last token of a cut text is the end."""
+        import torch
+
         first = [self.start] if self.start >= 0 else []
         encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
         rows = [[*first, *e.ids[: self.room], self.end] for e in encoded]
@@ -80,6 +83,8 @@ class Words:
 
     def padded(self, ids: Tensor) -> Tensor:
         """(B, L) ids → (B, length): with all the padding that a text can have."""
+        from torch.nn import functional as F
+
         return F.pad(ids, (0, max(0, self.length - ids.shape[1])), value=self.pad)
 
     def cut(self, text: str) -> str:
@@ -266,6 +271,8 @@ def mask_tokens(ids: Tensor, words: Words, generator: torch.Generator, share: fl
     Each ordinary token is chosen with probability `share`; of the chosen, 80 % become the mask, 10 % a random token,
     10 % stay. A row in which none was chosen has its first word masked, whatever the draw. The input is left as it was.
     """
+    import torch
+
     kinds = (words.pad, words.start, words.end, words.mask)
     ordinary = ~torch.isin(ids, torch.tensor(kinds, device=ids.device)) & (ids != words.placeholder)
     draw = torch.rand(ids.shape, generator=generator, device=generator.device).to(ids.device)

@@ -2,7 +2,8 @@
 
 import json
 
-from descry.checkpoint import DEMO, read_config
+from descry.checkpoint import read_config
+from descry.library import DEMO
 from descry_lab import conversation
 
 

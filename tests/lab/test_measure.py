@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from descry.checkpoint import DEMO
 from descry.cli import main
 from descry.embed import load
 from descry.interact.questions import Asker, vocabulary
+from descry.library import DEMO
 from descry.query import Part, Query
 from descry.ranking import Ranking
 from descry.records import Benchmark, Photo, Probe

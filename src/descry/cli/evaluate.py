@@ -73,7 +73,7 @@ def evaluate(
         leaks: a list that descry data leaks wrote; results without its identities are given beside the others.
         image_size: height and width, for a plain CLIP; a run has its own.
     """
-    from ..checkpoint import DEMO
+    from ..library import DEMO
     from ..studies.results import remember, row_of
 
     machine.settle()

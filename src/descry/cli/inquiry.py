@@ -51,13 +51,15 @@ class Shown:
     json_: Json = False
 
     @contextmanager
-    def round(self, gallery: Path, name: str, fresh: bool = False) -> Iterator[Any]:
-        """The session to act on; the round that is then current is printed when the act succeeded."""
+    def round(self, gallery: Path, name: str, fresh: bool = False, stored: bool = False) -> Iterator[Any]:
+        """The session to act on; the round that is then current is printed when the act succeeded. stored: the act
+        ranks nothing, so no model is loaded where its files are enough to say what belongs beside the leads.
+        """
         if self.sheet:
             from .report import outside
 
             outside(self.sheet, gallery)
-        with opened(gallery, name, self.model, self.k, fresh) as session:
+        with opened(gallery, name, self.model, self.k, fresh, stored=stored) as session:
             yield session
             tell(session, self.json_, self.sheet)
 
@@ -171,20 +173,20 @@ def answer(
 
 def show(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Show the current round: its leads, and the tree of rounds."""
-    with show.round(gallery, name):
+    with show.round(gallery, name, stored=True):
         return 0
 
 
 def undo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go back to the round before."""
-    with show.round(gallery, name) as session:
+    with show.round(gallery, name, stored=True) as session:
         session.undo()
     return 0
 
 
 def redo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go forward again to the round that was undone."""
-    with show.round(gallery, name) as session:
+    with show.round(gallery, name, stored=True) as session:
         session.redo()
     return 0
 
@@ -202,7 +204,7 @@ def go(
     Args:
         round_: number of the round.
     """
-    with show.round(gallery, name) as session:
+    with show.round(gallery, name, stored=True) as session:
         session.go(round_)
     return 0
 
@@ -348,12 +350,20 @@ def delete(
 
 @contextmanager
 def opened(
-    path: Path, name: str, model: str = "", k: int = 20, fresh: bool = False, chat: bool = False
+    path: Path,
+    name: str,
+    model: str = "",
+    k: int = 20,
+    fresh: bool = False,
+    chat: bool = False,
+    stored: bool = False,
 ) -> Iterator[Any]:
-    """A session over a gallery's rows as they are now, with the named inquiry; UsageError when a fresh name is
-    taken. chat: rounds of a read-only gallery are kept in memory; otherwise making one raises ReadOnly."""
+    """A session over a gallery's rows as they are now, with the named inquiry; UsageError when a fresh name is taken.
+
+    chat: rounds of a read-only gallery are kept in memory; otherwise making one raises ReadOnly. stored: nothing is
+    going to be ranked.
+    """
     from ..gallery import Gallery
-    from ..gallery.searching import Rows
     from ..interact.rounds import Inquiry
     from ..interact.session import Session
     from ..interact.store import InquiryStore
@@ -365,11 +375,35 @@ def opened(
             if fresh and name in store.names():
                 raise UsageError(f"there is an inquiry {name!r} already; choose another name, or delete it first")
             found = Inquiry(name) if fresh else store.load(name)
-            session: Any = Session(Rows(gallery.store, gallery.snapshot()), gallery.model, found, store, k)
+            card = _card(gallery) if stored and not model else None
+            session: Any = Session(_space(gallery, card), card or gallery.model, found, store, k)
             session.gallery = gallery
             yield session
         finally:
             store.close()
+
+
+def _card(gallery: Any) -> Any:
+    """What the model's files say of it, where that is enough: no calibration has to be asked, and it is the very model
+    of the gallery, in a folder that the user named. None otherwise.
+    """
+    from ..interact import absence
+    from ..library import ModelCard
+    from ..roots import allowed
+
+    source = gallery.binding.source
+    if (gallery.path / absence.FILE).exists() or not (source == "demo" or allowed(source)):
+        return None
+    card = ModelCard.of(source)
+    return card if card and card.fingerprint == gallery.binding.fingerprint else None
+
+
+def _space(gallery: Any, card: Any) -> Any:
+    if card:
+        return None
+    from ..gallery.searching import Rows
+
+    return Rows(gallery.store, gallery.snapshot())
 
 
 def _query(
@@ -459,9 +493,13 @@ def _notes(session: Any) -> list[str]:
 
 
 def _notice(session: Any) -> str:
+    import numpy as np
+
     from ..interact import absence
 
     found, fault = absence.readable(session.gallery.path)
+    if not found and not fault:
+        return absence.notice(None, np.zeros(0))
     return f"uncalibrated: {fault}" if fault else str(session.notice(found))
 
 

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import note_of
 from ..errors import DataError
 from ..gallery.contract import Binding
+from ..library import note_of
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"

@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import note_of
 from ..errors import DataError
+from ..library import note_of
 
 INTENDED = (
     "Research on finding a person in a set of photographs from a sketch, from words, or from both.",

@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from ..checkpoint import is_synthetic
 from ..errors import DataError
 from ..evaluate import Evaluation
+from ..library import is_synthetic
 from ..metrics import Ranks, summarise
 from ..safe_files import write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures

@@ -19,11 +19,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import SYNTHETIC, is_synthetic, load_any, note_of, read_config
+from ..checkpoint import load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, random_clip, respecified
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
 from ..images import load
+from ..library import SYNTHETIC, is_synthetic, note_of
 from ..methods import check_backbone, method_class, preset
 from ..records import Dataset, Example, validate
 from ..text import Words, word_level
