@@ -1,4 +1,5 @@
-"""Files of our own in folders that may have come from others: never through a link, whole or not at all, private.
+"""Files of our own in folders that may have come from others: never through a link, whole or not at all, private. And
+the folders that this user named, the only ones from which pictures and models are opened because a gallery says so.
 
 A folder that was received is not one that was made: tar, zip, git and `cp -a` all carry symbolic links, and whoever
 writes through one writes into a stranger's file.
@@ -7,9 +8,11 @@ writes through one writes into a stranger's file.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import stat
 from collections.abc import Iterable
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -38,10 +41,14 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
         if kind == OTHERS and on_read_only_disk(folder):
             continue
         if kind:
-            raise UsageError(
-                f"{folder / entry.name} is {kind}; the files of a {what} are regular files of their owner. If you were "
-                f"given this folder, do not trust it: copy only its regular files, or ask for another copy"
-            )
+            raise _not_ours(folder / entry.name, kind, what)
+
+
+def _not_ours(path: Path, kind: str, what: str) -> UsageError:
+    return UsageError(
+        f"{path} is {kind}; the files of a {what} are regular files of their owner. If you were given this folder, do "
+        f"not trust it: copy only its regular files, or ask for another copy"
+    )
 
 
 def foreign(found: os.stat_result) -> str:
@@ -90,8 +97,9 @@ def read_own(path: str | Path, most: int) -> bytes:
 
 def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = PRIVATE) -> int:
     """A file descriptor of a regular file that is ours; UsageError for a link and whatever else it may be."""
-    path = Path(path)
-    refuse_links(path.parent, [_literal(path.name)], "folder like this one")
+    with suppress(FileNotFoundError):
+        if kind := foreign(os.lstat(path)):
+            raise _not_ours(Path(path), kind, "folder like this one")
     return os.open(path, flags | _NO_LINK, mode)
 
 
@@ -125,5 +133,44 @@ def child_environment() -> dict[str, str]:
     return kept | threads | {"PYTHONPATH": package}
 
 
-def _literal(name: str) -> str:
-    return "".join(f"[{c}]" if c in "*?[" else c for c in name)
+# ---------------------------------------------------------------------------------------------- folders that were named
+
+# A gallery that was received names paths, and whoever made it chose them. So what was given to `descry index`, `descry
+# gallery relocate` or `descry gallery allow` is noted for this user, a file each in DESCRY_ROOTS (descry/roots in the
+# user's data folder unless set), and a path of a gallery is followed only into these folders.
+
+_allowed: set[str] = set()
+
+
+def _note(root: str) -> Path:
+    """The file that notes a folder."""
+    named = os.environ.get("DESCRY_ROOTS")
+    data = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    folder = Path(named) if named else Path(data) / "descry" / "roots"
+    return folder / hashlib.sha256(os.fsencode(root)).hexdigest()
+
+
+def allow(folder: str | Path) -> None:
+    """Let galleries name what lies below a folder. Where this cannot be noted, it holds for this process."""
+    root = os.path.realpath(folder)
+    _allowed.add(root)
+    with suppress(OSError):
+        note = _note(root)
+        note.parent.mkdir(mode=FOLDER, parents=True, exist_ok=True)
+        write_private(note, os.fsencode(root))
+
+
+def allowed(path: str | Path) -> bool:
+    """Whether a file or folder really lies, all links followed, in a folder that was named."""
+    try:
+        place = os.path.realpath(path)
+    except (OSError, ValueError):
+        return False
+    while True:
+        if place in _allowed or os.path.isfile(_note(place)):
+            _allowed.add(place)
+            return True
+        above = os.path.dirname(place)
+        if above == place:
+            return False
+        place = above

@@ -10,9 +10,9 @@ from typing import Any
 
 import tyro
 
-from descry.cli import results
 from descry.cli.machine import Count, HowMany, Json, Machine, OnMachine
 from descry.cli.progress import progress
+from descry.cli.search import tell
 from descry.errors import UsageError
 
 FIRST = 3_000_000  # number of the first demo person: neither trained on nor in the benchmark
@@ -67,7 +67,7 @@ def demo(
         rows = [{"rank": j + 1, "path": found.paths[j], "score": float(found.scores[j])} for j in range(len(found))]
         print(json.dumps(about | {"results": rows, "note": model.note}, indent=1))
         return 0
-    results.tell(found, False)
+    tell(found, False)
     _say(f"the leads as a picture: {sheet}  ({time.monotonic() - begun:.0f} s in all; {model.note})")
     _say(
         "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from conftest import write_run
-from descry import Gallery, roots
+from descry import Gallery, safe_files
 from descry.cli import main
 from descry.footage import FootageError, Video, crop, origin_of
 from descry.footage.cropping import remove
@@ -109,11 +109,11 @@ def test_footage_that_this_user_never_named_is_not_opened(place, tmp_path, monke
     origin = origin_of(str(place / "crops" / first_row(place)["path"]))
     assert origin.media_type == "video/mp4"
     monkeypatch.setenv("DESCRY_ROOTS", str(tmp_path / "roots"))
-    monkeypatch.setattr(roots, "_allowed", set())
+    monkeypatch.setattr(safe_files, "_allowed", set())
     assert origin.media_type == ""
     with pytest.raises(FootageError, match="descry gallery allow FOLDER"):
         origin.still()
-    roots.allow(place)
+    safe_files.allow(place)
     assert origin.still().size == (320, 240)
 
 
@@ -227,7 +227,7 @@ def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path):
             try:
                 table.write_text(before.replace(str(place / "lobby.mp4"), str(tmp_path / "secret.mp4")))
                 assert client.get(f"{items}/video").status_code == 404
-                roots.allow(tmp_path)
+                safe_files.allow(tmp_path)
                 answer = client.get(f"{items}/video")
                 assert answer.status_code == 410
                 assert b"secret" not in answer.content

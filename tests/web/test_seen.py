@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import descry
-from descry import cli, roots
+from descry import cli, safe_files
 from descry.errors import ImageRejected, ModelRefused
 from descry.gallery import Gallery
 from descry.gallery.reading import as_indexed
@@ -61,7 +61,7 @@ def test_a_file_that_was_replaced_is_neither_shown_nor_certified(own, tmp_path, 
     assert client.get(f"/api/v1/inquiries/{inquiry}/findings").json()["findings"][0]["changed"] is True
     found = own.gallery.search("hat", k=72)
     rank = found.ids.index(lead) + 1
-    from descry.cli.results import copy_pictures
+    from descry.cli.search import copy_pictures
 
     copy_pictures(tmp_path / "copies", found)
     assert len(list((tmp_path / "copies").iterdir())) == 71
@@ -93,7 +93,7 @@ def test_a_row_that_names_a_file_elsewhere_shows_nothing(own, tmp_path, capsys, 
     with pytest.raises(ImageRejected) as caught:
         as_indexed(forged)
     assert caught.value.reason == "outside"
-    roots.allow(place)
+    safe_files.allow(place)
     if kind == "picture":
         assert as_indexed(forged) == data
 
@@ -101,15 +101,15 @@ def test_a_row_that_names_a_file_elsewhere_shows_nothing(own, tmp_path, capsys, 
 def test_a_picture_outside_is_shown_once_its_folder_is_allowed(tmp_path, monkeypatch, capsys) -> None:
     make_gallery(tmp_path).close()
     monkeypatch.setenv("DESCRY_ROOTS", str(tmp_path / "nothing named yet"))
-    monkeypatch.setattr(roots, "_allowed", set())
+    monkeypatch.setattr(safe_files, "_allowed", set())
     with Gallery.open(tmp_path / "gallery", toy_model()) as gallery:
         item = gallery.items([1])[0]
         with pytest.raises(ImageRejected, match="descry gallery allow"):
             as_indexed(item)
         assert cli.main(["gallery", "allow", str(Path(item.path).parent)]) == 0
-        monkeypatch.setattr(roots, "_allowed", set())
+        monkeypatch.setattr(safe_files, "_allowed", set())
         assert hashlib.sha256(as_indexed(item)).hexdigest() == item.sha256
-        assert not roots.allowed(tmp_path / "gallery")
+        assert not safe_files.allowed(tmp_path / "gallery")
     assert cli.main(["gallery", "allow", str(tmp_path / "absent")]) == 2
 
 
@@ -117,12 +117,12 @@ def test_a_model_that_only_a_gallery_names_is_not_opened(folder, tmp_path, monke
     run = tmp_path / "run"
     run.mkdir()
     monkeypatch.setattr("descry.embed.load", lambda *a, **k: pytest.fail("it was opened"))
-    monkeypatch.setattr(roots, "_allowed", set())
+    monkeypatch.setattr(safe_files, "_allowed", set())
     monkeypatch.setenv("DESCRY_ROOTS", str(tmp_path / "none"))
     with Gallery.open(folder, load=lambda source: pytest.fail("it was opened")) as gallery:
         from dataclasses import replace
 
-        gallery.store.binding = replace(gallery.binding, source=str(run))
+        gallery.binding = replace(gallery.binding, source=str(run))
         with pytest.raises(ModelRefused, match="--model"):
             _ = gallery.model
 

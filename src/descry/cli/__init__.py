@@ -159,7 +159,15 @@ def _run(args: list[str]) -> int:
     if verb not in VERBS:
         print(f"descry: {_unknown(noun, verb)}", file=sys.stderr)
         return 2
-    return _call(verb, _renamed(verb, args[len(verb.split()) :]))
+    import tyro
+
+    args = args[len(verb.split()) :]
+    args = _renamed(verb, args) if verb in RENAMED else args
+    try:
+        status = tyro.cli(function_of(verb), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 2
+    return status if isinstance(status, int) else 0
 
 
 def _unknown(noun: str, verb: str) -> str:
@@ -173,7 +181,7 @@ def _unknown(noun: str, verb: str) -> str:
 def _renamed(verb: str, args: list[str]) -> list[str]:
     """Arguments in today's order where an earlier one was given."""
     at = next((n for n, a in enumerate(args) if a.partition("=")[0] == "--gallery"), None)
-    if verb not in RENAMED or at is None:
+    if at is None:
         return args
     print(f"note: --gallery is going to be dropped; write descry {verb} {RENAMED[verb]}", file=sys.stderr)
     _, equals, value = args[at].partition("=")
@@ -186,20 +194,6 @@ def function_of(verb: str) -> Callable[..., int]:
     module, _, name = VERBS[verb][0].partition(":")
     function: Callable[..., int] = getattr(import_module(module if "." in module else f"{__name__}.{module}"), name)
     return function
-
-
-def _call(verb: str, args: list[str]) -> int:
-    import tyro
-
-    from .machine import checked
-
-    try:
-        status = tyro.cli(
-            checked(function_of(verb)), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,)
-        )
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 2
-    return status if isinstance(status, int) else 0
 
 
 def overview(noun: str = "") -> str:

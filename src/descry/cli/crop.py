@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..bounds import SIDE, Bound
-from . import results
+from ..escape import path_text
 from .index import stopping
 from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads
 from .progress import EVERY
@@ -96,11 +96,11 @@ def crop(
 def _tell(report: Any, as_json: bool) -> None:
     if as_json:
         about = {"out": report.out, "table": report.table, "tracks": report.tracks, "crops": report.crops}
-        rows = [asdict(s) | {"path": results.shown(s.path)} for s in report.sources]
+        rows = [asdict(s) | {"path": path_text(s.path)} for s in report.sources]
         print(json.dumps(about | {"interrupted": report.interrupted, "sources": rows}, indent=1))
         return
     for source in report.sources:
-        path = results.shown(source.path)
+        path = path_text(source.path)
         if source.skipped:
             print(f"skipped {path}: {source.skipped}", file=sys.stderr)
             continue

@@ -10,9 +10,8 @@ from pathlib import Path
 import tyro
 
 from ..errors import UsageError
-from ..escape import counted
+from ..escape import counted, path_text
 from ..times import moment
-from . import results
 from .machine import Flag, Item, Json
 
 
@@ -101,15 +100,13 @@ def list_(
         if skipped:
             for name, reason in opened.skipped():
                 print(
-                    json.dumps({"path": results.shown(name), "reason": reason})
-                    if json_
-                    else f"{results.shown(name)}\t{reason}"
+                    json.dumps({"path": path_text(name), "reason": reason}) if json_ else f"{path_text(name)}\t{reason}"
                 )
             return 0
         empty = True
         for item in opened.listed(filters):
             empty = False
-            row = {"id": item.id, "path": results.shown(item.path), "camera": item.camera}
+            row = {"id": item.id, "path": path_text(item.path), "camera": item.camera}
             row |= {"time": item.time.isoformat() if item.time else "", "track": item.track}
             print(json.dumps(row) if json_ else "\t".join(str(v) for v in row.values()))
         if empty:
@@ -144,13 +141,13 @@ def frame(
     origin = origin_of(found[0].path)
     if origin is None:
         raise DataError(
-            f"item {item} was not cut by descry crop: there is no crops.csv above {results.shown(found[0].path)}"
+            f"item {item} was not cut by descry crop: there is no crops.csv above {path_text(found[0].path)}"
         )
     try:
         origin.still().save(out, quality=90)
     except (OSError, ValueError) as error:
         raise UsageError(f"{out} cannot be written ({error}); name a .jpg or .png file") from None
-    about = {"item": item, "source": results.shown(origin.source), "frame": origin.frame, "seconds": origin.seconds}
+    about = {"item": item, "source": path_text(origin.source), "frame": origin.frame, "seconds": origin.seconds}
     about |= {"time": found[0].time.isoformat() if found[0].time else "", "clock": origin.clock}
     about |= {"camera": found[0].camera, "track": found[0].track, "box": origin.box, "still": str(out)}
     if json_:
@@ -231,12 +228,12 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
         folder: the folder that a received gallery may name.
         json_: print JSON.
     """
-    from .. import roots
+    from .. import safe_files
 
     if not folder.is_dir():
         raise UsageError(f"there is no folder {folder}; name the one that holds the pictures of the gallery")
-    roots.allow(folder)
-    place = results.shown(str(folder.resolve()))
+    safe_files.allow(folder)
+    place = path_text(str(folder.resolve()))
     print(json.dumps({"allowed": place}) if json_ else f"galleries may now show what lies below {place}")
     return 0
 

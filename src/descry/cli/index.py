@@ -17,7 +17,7 @@ import tyro
 
 from ..bounds import Bound
 from ..errors import DescryError, UsageError
-from . import results
+from ..escape import path_text
 from .machine import Flag, Json, Machine, OnMachine
 from .progress import progress
 
@@ -209,14 +209,14 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
             k: getattr(report, k)
             for k in ("added", "changed", "moved", "removed", "unchanged", "relabelled", "encoded", "seconds")
         }
-        skipped = [{"path": results.shown(path), "reason": reason} for path, reason in report.skipped]
+        skipped = [{"path": path_text(path), "reason": reason} for path, reason in report.skipped]
         values |= {"items": count, "skipped": skipped, "dry_run": report.dry, "warning": report.warning}
         print(json.dumps(values, indent=1))
         return
     if report.warning:
         print(f"note: {report.warning}", file=sys.stderr)
     for path, reason in report.skipped:
-        print(f"skipped {results.shown(path)}: {reason}", file=sys.stderr)
+        print(f"skipped {path_text(path)}: {reason}", file=sys.stderr)
     verb = "would be " if report.dry else ""
     if report.relabelled:
         print(f"camera, time or track read anew of {report.relabelled} items", file=sys.stderr)

@@ -461,9 +461,9 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
 
 def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
     """Print the round on show: tree, chips and leads; data to stdout, the rest to stderr."""
+    from ..escape import path_text as shown
     from ..gallery.results import contact_sheet
     from ..interact import rounds
-    from .results import shown
 
     found = Leads(session)
     if sheet:

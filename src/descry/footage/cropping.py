@@ -26,7 +26,7 @@ from typing import Any
 
 from PIL import Image
 
-from .. import roots
+from .. import safe_files
 from ..errors import DescryError, Locked, UsageError
 from ..lock import WriterLock
 from ..times import parse_time
@@ -190,7 +190,7 @@ def crop(
     work: list[_Work] = []
     names = place.names([s.path for s in opened if not isinstance(s, FootageError)])
     for path in paths:
-        roots.allow(path)  # a table of crops may name them from now on
+        safe_files.allow(path)  # a table of crops may name them from now on
     for found in opened:
         if isinstance(found, FootageError):
             path, _, reason = str(found).partition(": ")

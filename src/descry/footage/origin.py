@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from .. import roots
+from .. import safe_files
 from .cropping import COLUMNS, TABLE
 from .reading import FootageError, Frames, Video
 
@@ -53,13 +53,13 @@ class Origin:
     @property
     def media_type(self) -> str:
         """Of a video that browsers may play; "" for anything else, and for one that this user never named."""
-        there = os.path.isfile(self.source) and roots.allowed(self.source)
+        there = os.path.isfile(self.source) and safe_files.allowed(self.source)
         return PLAYABLE.get(Path(self.source).suffix.lower(), "") if there else ""
 
     def still(self) -> Image.Image:
         """The whole frame with the box drawn in it. Raises FootageError when the source cannot be read any more, or
         lies outside the folders that this user named."""
-        if not roots.allowed(self.source):
+        if not safe_files.allowed(self.source):
             raise FootageError(
                 f"{self.name}: the footage lies outside the folders that were cropped here; to show it: "
                 "descry gallery allow FOLDER"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import numpy as np
 from .. import images
 from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..query import Filters, Query
-from ..roots import allow, allowed
+from ..safe_files import allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import full_frames
 from .indexing import Indexer, IndexReport, Step
@@ -33,13 +33,22 @@ READ_ONLY = "no line was written to the account: the gallery is read-only"
 LOCALLY = "do it in the local gallery that it was migrated from"
 
 
-class Gallery:
+class Gallery(AbstractContextManager["Gallery"]):
     """A folder of vectors and what is known about the crops they came from. Use it in a `with` block, or call
     `close`.
+
+    Attributes:
+        path: its folder.
+        binding: the model and preprocessing that its vectors come from.
+        read_only: whether it can be searched, listed and verified, and nothing can be written: neither items, nor
+            inquiries, nor lines of the account.
     """
 
     def __init__(self, store: LocalStore, model: Any = None, load: Callable[[Any], Any] | None = None):
         self.store, self._load = store, load or _loaded
+        self._name, self.binding = str(getattr(store, "address", "") or store.folder), store.binding
+        self.path = Path(self._name)
+        self.read_only: bool = getattr(store, "read_only", False)
         self._model: Any = None
         self._opened: list[InquiryStore] = []
         self._unrecorded = 0
@@ -53,7 +62,6 @@ class Gallery:
         UsageError when the folder exists and is not empty.
         """
         loaded = _loaded(model)
-        _remember(binding_of(loaded))
         return cls(LocalStore.create(path, binding_of(loaded)), loaded)
 
     @classmethod
@@ -61,36 +69,18 @@ class Gallery:
         """An existing gallery. model: another way to the model it was made by, else IndexMismatch. load: how a model
         that is named is loaded, `descry.load` unless given.
         """
+        store: Any
         if str(path).startswith("milvus"):
             from .milvus import MilvusStore
 
-            return cls._of(MilvusStore(str(path)), model, load)
-        return cls._of(LocalStore(path), model, load)
-
-    @classmethod
-    def _of(cls, store: Any, model: Any, load: Callable[[Any], Any] | None) -> Gallery:
+            store = MilvusStore(str(path))
+        else:
+            store = LocalStore(path)
         try:
             return cls(store, model, load)
         except BaseException:
             store.close()
             raise
-
-    @property
-    def path(self) -> Path:
-        """Its folder."""
-        return self.store.folder
-
-    @property
-    def read_only(self) -> bool:
-        """Whether it can be searched, listed and verified, and nothing can be written: neither items, nor inquiries,
-        nor lines of the account.
-        """
-        return bool(getattr(self.store, "read_only", False))
-
-    @property
-    def binding(self) -> Binding:
-        """The model and preprocessing its vectors come from."""
-        return self.store.binding
 
     @property
     def model(self) -> Any:
@@ -107,13 +97,11 @@ class Gallery:
 
     def _bind(self, model: Any) -> None:
         loaded = self._load(model) if isinstance(model, (str, Path)) else model
-        self.binding.check(binding_of(loaded), self._name)
-        _remember(binding_of(loaded))
+        binding = binding_of(loaded)
+        self.binding.check(binding, self._name)
+        if os.path.isdir(binding.source):  # the user gave the model: it may be opened again by its path
+            allow(binding.source)
         self._model = loaded
-
-    @property
-    def _name(self) -> str:
-        return str(getattr(self.store, "address", "") or self.path)
 
     def _needs_local(self, verb: str, instead: str) -> None:
         """UsageError on a distributed store for what only the local one does."""
@@ -250,43 +238,31 @@ class Gallery:
             raise UsageError(
                 "a Query was given with sketch, photo, exclude or filters beside it; put them into the Query"
             )
-        if not record:
-            self._unrecorded += not self.read_only
-            return self._search(query, k, model, composition, least, snapshot, marked)
-        with self._failing("search"):
-            found = self._search(query, k, model, composition, least, snapshot, marked)
-        if self.read_only:
-            return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
-        self._record_search(found)
-        return found
-
-    def _search(
-        self,
-        query: Query,
-        k: int,
-        model: Any,
-        composition: Any,
-        least: float | str | None,
-        snapshot: Snapshot | None,
-        marked: Iterable[int],
-    ) -> Results:
         from ..ranking import ranking_of
         from ..search import checked_level, terms_of, understood
         from .searching import answer
 
-        if least is not None:
-            checked_level(least)
-        if model is not None:
-            self._bind(model)
-        query, ranking = understood(query), ranking_of(self.model).using(composition)
-        terms = terms_of(self.model, [query], ranking)[0] if asks(query) else []
-        if "scores" not in self.store.capabilities:
-            from . import remote
+        self._unrecorded += not record and not self.read_only
+        with self._failing("search") if record else nullcontext():
+            if least is not None:
+                checked_level(least)
+            if model is not None:
+                self._bind(model)
+            query, ranking = understood(query), ranking_of(self.model).using(composition)
+            parts = (*query.sketches, *query.photos, *query.wanted, *query.unwanted)
+            terms = terms_of(self.model, [query], ranking)[0] if any(p.on for p in parts) else []
+            if "scores" not in self.store.capabilities:
+                from . import remote
 
-            found = remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
-        else:
-            found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
-        return found if least is None else found.above(least)
+                found = remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
+            else:
+                found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
+            found = found if least is None else found.above(least)
+        if record and self.read_only:
+            return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
+        if record:
+            self._record_search(found)
+        return found
 
     def notice(self, query: Query, composition: Composition | str | None = None) -> str:
         """Whether the person of a query is probably not in this gallery, in words; "" for a gallery that was not
@@ -518,16 +494,8 @@ class Gallery:
         self._opened.clear()
         self.store.close()
 
-    def __enter__(self) -> Gallery:
-        return self
-
     def __exit__(self, *error: object) -> None:
         self.close()
-
-
-def asks(query: Query) -> bool:
-    """Whether any picture or phrase is on."""
-    return any(p.on for p in (*query.sketches, *query.photos, *query.wanted, *query.unwanted))
 
 
 def binding_of(model: Any) -> Binding:
@@ -547,9 +515,3 @@ def _loaded(model: Any) -> Any:
     from ..embed import load
 
     return load(model)
-
-
-def _remember(binding: Binding) -> None:
-    """The user gave the model: it may be opened again by its path."""
-    if os.path.isdir(binding.source):
-        allow(binding.source)

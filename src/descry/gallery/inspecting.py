@@ -24,8 +24,7 @@ from urllib.parse import quote
 
 from ..errors import UsageError
 from ..escape import counted, path_text, plain
-from ..roots import allowed
-from ..safe_files import foreign, read_own, write_private
+from ..safe_files import allowed, foreign, read_own, write_private
 from .database import NAME, SCHEMA
 from .local import CONFIG, FORMAT, OWN
 from .transactions import foreign_schema
