@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -32,6 +33,25 @@ def model():
     clip = random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=0)
     method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()
     return Model(method, {"fingerprint": "f" * 64}, "tiny", device="cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def written_once(tmp_path_factory):
+    """PyTorch's exporter takes seconds a module: each module is exported once and copied from then on."""
+    real, kept = export.write_onnx, tmp_path_factory.mktemp("onnx")
+
+    def write(module, sample, path):
+        name = kept / f"{type(module).__name__}-{'x'.join(map(str, np.shape(sample)[1:]))}.onnx"
+        if not name.exists():
+            real(module, sample, name)
+        shutil.copyfile(name, path)
+        return path
+
+    with pytest.MonkeyPatch.context() as patch:
+        for place in (export, routes):
+            if hasattr(place, "write_onnx"):
+                patch.setattr(place, "write_onnx", write)
+        yield
 
 
 def pixels(model, count=5):

@@ -16,26 +16,39 @@ STARTS = {
 }
 
 
-def policy(start: str, **environment: str) -> str:
-    """What OpenMP says of itself once PyTorch has loaded it."""
+WHEN_TORCH_COMES = """
+import os, sys
+
+class Seen:
+    def find_spec(self, name, path=None, target=None):
+        if name == "torch":
+            print(os.environ.get("OMP_WAIT_POLICY", "nothing"), flush=True)
+            os._exit(0)
+
+sys.meta_path.insert(0, Seen())
+"""
+
+
+def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
     env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")} | environment
-    said = subprocess.run(
-        [sys.executable, "-c", f"{start}\nimport torch"],
-        env=env | {"OMP_DISPLAY_ENV": "TRUE"},
-        capture_output=True,
-        text=True,
-        check=True,
-    ).stderr
-    lines = [line for line in said.splitlines() if "OMP_WAIT_POLICY" in line]
-    if not lines:
-        pytest.skip("this build of PyTorch has an OpenMP that does not describe itself")
-    return lines[-1].split("=")[1].strip().strip("'").lower()
+    return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
 
 @pytest.mark.parametrize("start", STARTS)
 def test_waiting_threads_sleep(start: str) -> None:
-    assert policy(STARTS[start]) == "passive"
+    """OpenMP reads the variable when PyTorch is first imported, so that is when it has to be set."""
+    said = run(f"{WHEN_TORCH_COMES}\n{STARTS[start]}\nimport torch").stdout
+    assert said.splitlines()[-1] == "passive"
 
 
 def test_the_user_may_say_otherwise() -> None:
-    assert policy("import descry", OMP_WAIT_POLICY="active") == "active"
+    said = run(f"{WHEN_TORCH_COMES}\nimport descry\nimport torch", OMP_WAIT_POLICY="active").stdout
+    assert said.splitlines()[-1] == "active"
+
+
+def test_openmp_itself_says_so() -> None:
+    told = run("import descry\nimport torch", OMP_DISPLAY_ENV="TRUE").stderr
+    lines = [line for line in told.splitlines() if "OMP_WAIT_POLICY" in line]
+    if not lines:
+        pytest.skip("this build of PyTorch has an OpenMP that does not describe itself")
+    assert lines[-1].split("=")[1].strip().strip("'").lower() == "passive"

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -297,16 +297,19 @@ class Reading(NamedTuple):
         negated: whether the sentence holds a negation or a contrast at all.
     """
 
-    phrases: list[Phrase]
-    unclear: list[str]
+    phrases: tuple[Phrase, ...]
+    unclear: tuple[str, ...]
     negated: bool
 
 
+@lru_cache(maxsize=4096)
 def read(sentence: str) -> Reading:
     """All phrases of a sentence, and what of it could not be decided.
 
-    >>> read("no hat, and the straps aren't alike")
-    Reading(phrases=[Phrase(text='hat', wanted=False, weight=1.0)], unclear=['the straps are not alike'], negated=True)
+    >>> read("no hat, and the straps aren't alike").phrases
+    (Phrase(text='hat', wanted=False, weight=1.0),)
+    >>> read("no hat, and the straps aren't alike").unclear
+    ('the straps are not alike',)
     """
     text = plain(sentence)
     unclear: list[str] = []
@@ -319,9 +322,9 @@ def read(sentence: str) -> Reading:
     out = [p._replace(text=_against(p, out[:i], out[i + 1 :])) for i, p in enumerate(out)]
     unclear += [p.text for p in out if set(p.text.split()) & _UNDECIDED]
     out = [p for p in out if not set(p.text.split()) & _UNDECIDED and set(p.text.split()) - words_of("universals")]
-    phrases = list({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
+    phrases = tuple({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
     negated = bool(_TURN.search(text) or unclear) or not all(p.wanted for p in phrases)
-    return Reading(phrases, list(dict.fromkeys(unclear)), negated)
+    return Reading(phrases, tuple(dict.fromkeys(unclear)), negated)
 
 
 def _decided(raw: str, unclear: list[str]) -> list[str]:

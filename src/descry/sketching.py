@@ -167,12 +167,14 @@ def _deep(ink: np.ndarray, reach: int) -> np.ndarray:
 
 
 def _near(ink: np.ndarray, reach: int) -> np.ndarray:
-    """Dilation: the pixels with ink within reach, in a square."""
-    for axis in (0, 1):
-        shape = [(reach + 1, reach) if k == axis else (0, 0) for k in (0, 1)]
-        total = np.cumsum(np.pad(ink, shape), axis=axis, dtype=np.int32)
-        span = ink.shape[axis]
-        ink = np.take(total, range(2 * reach + 1, 2 * reach + 1 + span), axis) > np.take(total, range(span), axis)
+    """Dilation: the pixels with ink within reach, in a square. Spans double until they are 2·reach + 1 pixels long."""
+    ink = np.pad(ink, reach)
+    for turned in (False, True):
+        rows, have = ink.T if turned else ink, 1
+        while have < 2 * reach + 1:
+            step = min(have, 2 * reach + 1 - have)
+            rows, have = rows[:-step] | rows[step:], have + step
+        ink = rows.T if turned else rows
     return ink
 
 

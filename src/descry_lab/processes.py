@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from collections.abc import Callable
 from datetime import timedelta
@@ -9,6 +10,8 @@ from typing import TypeVar
 
 import torch
 from torch import distributed
+
+from descry.train import part
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # of the processes that wait while the first one judges
@@ -19,6 +22,7 @@ def join() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(part)
 
 
 def first_process() -> bool:

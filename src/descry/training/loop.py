@@ -6,6 +6,7 @@ was killed and resumed ends with the same weights, bit for bit, as one that was 
 
 from __future__ import annotations
 
+import atexit
 import json
 import math
 import os
@@ -231,7 +232,15 @@ def _fabric(settings: Settings) -> Fabric:
         precision=PRECISION[_precision(settings)],  # type: ignore[arg-type]
     )  # fmt: skip
     fabric.launch()
+    if world > 1:
+        atexit.register(part)
     return fabric
+
+
+def part() -> None:
+    """Close this process's connections to the others; a process that ends with them open may be aborted."""
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
 
 
 def _precision(settings: Settings) -> str:

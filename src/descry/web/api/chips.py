@@ -22,7 +22,7 @@ def _read(desk: Desk, said: Words) -> Chips:
     new = chipping.parse(said.text, words)
     held = [chipping.Chip(p.text, p.wanted, p.weight, p.on) for p in said.held]
     clashes = [Conflict(old=out(c.old), new=out(c.new), why=c.why) for c in chipping.conflicts(held, new)]
-    return Chips(chips=[out(c) for c in new], conflicts=clashes, unclear=chipping.read(said.text).unclear)
+    return Chips(chips=[out(c) for c in new], conflicts=clashes, unclear=list(chipping.read(said.text).unclear))
 
 
 @router.post("")
