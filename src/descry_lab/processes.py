@@ -9,9 +9,8 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from torch import distributed
-
 from descry.train import part
+from torch import distributed
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # of the processes that wait while the first one judges
