@@ -32,12 +32,15 @@ class Formula:
 
     Attributes:
         version: changes whenever the same constants would rank differently. Rounds that were kept under version 1,
-            which weighed every phrase alike, or version 2, which weighed a stick figure like any sketch, are ranked
-            again as they were.
+            which weighed every phrase alike, version 2, which weighed a stick figure like any sketch, or version 3,
+            which did not count how many places a phrase costs, are ranked again as they were.
         evidence: strength f of a phrase that is scored by itself, in units of the base's spread.
         negation: strength n of a NOT phrase that the model reads well.
         unmeasured: strength of a NOT phrase whose answer curve was not measured.
         reach: by how many spreads of the base one phrase may set two items apart, whatever its weight; above 0.
+        fall_factor: one phrase puts no item from place r behind place fall_factor · r + fall_places, whatever it says
+            and however wrong it is; 1 or more.
+        fall_places: the bound's second number; so many places at the top are left as the phrase makes them.
         answer_yes: weight of a phrase that only answers a question with yes; less than one said unasked, because
             witnesses err more often where they did not choose to speak.
         answer_no: the same for no.
@@ -53,11 +56,13 @@ class Formula:
         fusion: "z" adds standardised similarities, "ranks" adds standardised reciprocal ranks 1 / (60 + rank).
     """
 
-    version: int = 3
+    version: int = 4
     evidence: float = 1.0
     negation: float = 4.0
     unmeasured: float = 0.5
     reach: float = 4.0
+    fall_factor: float = 3.0
+    fall_places: float = 40.0
     answer_yes: float = 0.5
     answer_no: float = 0.125
     like: float = 0.75
@@ -78,6 +83,12 @@ class Formula:
                 raise UsageError(f"{name}={value!r} was given in the formula; it must be a finite number, 0 or more")
         if not 0.0 < self.error < 0.5 or min(self.steepness, self.temperature, self.reach) <= 0:
             raise UsageError(f"error must lie in (0, 0.5), steepness, temperature, reach above 0; got {asdict(self)}")
+        if self.fall_factor < 1:
+            raise UsageError(f"fall_factor={self.fall_factor!r} was given in the formula; it must be 1 or more")
+
+    def worst_place(self, place: int) -> int:
+        """The last place to which one phrase can put an item that stood at a place (from 1) without it."""
+        return int(self.fall_factor * place + self.fall_places)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Formula:

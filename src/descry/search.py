@@ -18,9 +18,9 @@ gallery, z = (s - mean) / spread, filters or not. Then, with weights w >= 0:
                less its value at z = 0                         so that the average item gets nothing
 
 A NOT phrase is scored by itself and never given to the encoder as negated English, which CLIP reads as the thing
-itself. Evidence weighs in proportion to what the model can read (`Ranking.reading`), and one phrase sets no two items
-farther apart than `Formula.reach`, so that one wrong answer cannot bury a person: whoever stood `reach` or more behind
-stays behind. Scores are not probabilities.
+itself. Evidence weighs in proportion to what the model can read (`Ranking.reading`). One wrong answer cannot bury a
+person: phrases are added last, one after the other, and each puts no item from place r of the gallery behind place
+`Formula.worst_place(r)` (`Fall`), nor sets two items farther apart than `Formula.reach`. Scores are not probabilities.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
 
 SHAPES = {"linear": 1, "stick": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
 """How a term counts, and its sign. "linear" terms make the base; "stick" adds `Formula.stick` of a sketch to it."""
+PHRASE_SHAPES = ("evidence", "not")
 CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97
@@ -429,8 +430,62 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False, slots=True)
+class Fall:
+    """How low one phrase may put an item, by the score that the item had before it. The bound holds for any data.
+
+    Let S(q) be the score at place q once the phrase is added. An item that stood at place r keeps at least S(q), q =
+    worst_place(r) - r. Fewer than q items have more than that by themselves, and of those that are kept up likewise
+    only the r - 1 that stood before it are kept higher: it stands at worst_place(r) or before, equal scores aside. The
+    first `Formula.fall_places` places are as the phrase makes them. Between the places that are looked up the least
+    score is a straight line, and it falls no faster than the score before; both only tighten the bound.
+
+    Attributes:
+        before: (K,) rising scores before the phrase.
+        least: (K,) the least score that an item of each may have after it.
+    """
+
+    before: np.ndarray
+    least: np.ndarray
+
+    @classmethod
+    def of(cls, before: np.ndarray, part: np.ndarray, formula: Formula) -> Fall:
+        """The bound over a gallery with (N,) scores before the phrase, of what the phrase gives, (N,). Items of equal
+        score share their last place."""
+        rising, after = np.sort(before), np.sort(before + part)
+        n = len(rising)
+        looked_up = np.geomspace(1, n, 12 + 10 * n.bit_length()).astype(np.int64)
+        knots = np.unique(rising[n - np.append(looked_up, n)])
+        place = n - np.searchsorted(rising, knots, side="left")
+        place = np.append(place[1:], place[-1] - 0.5)  # what stands between two knots stands behind the upper one
+        worst = formula.fall_factor * place + formula.fall_places
+        own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
+        drop = np.minimum.accumulate((knots - after[n - own])[::-1])[::-1]
+        return cls(knots, knots - drop)
+
+    def held(self, before: np.ndarray, part: np.ndarray) -> np.ndarray:
+        """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
+        low = np.flatnonzero(before + part < self.least[-1])
+        if not len(low):
+            return part
+        out = part.copy()
+        out[low] = np.maximum(part[low], np.interp(before[low], self.before, self.least) - before[low])
+        return out
+
+
+def after_phrase(before: np.ndarray, part: np.ndarray, formula: Formula) -> np.ndarray:
+    """(N,) scores of a whole gallery after one more phrase gave it (N,) `weighed_evidence`, as `Fit` adds it."""
+    if formula.version < 4:
+        return before + part
+    return before + Fall.of(before, part, formula).held(before, part)
+
+
+@dataclass(frozen=True, eq=False, slots=True)
 class Fit:
-    """A formula fitted to a gallery: the terms with the mean and spread of each row. Made by `fit`."""
+    """A formula fitted to a gallery: the terms with the mean and spread of each row. Made by `fit`.
+
+    Attributes:
+        falls: row of a phrase → the bound on what it may take away.
+    """
 
     terms: tuple[Term, ...]
     formula: Formula
@@ -438,13 +493,22 @@ class Fit:
     spread: np.ndarray
     base_spread: float
     ladders: tuple[np.ndarray, ...] = field(default=())
+    falls: Mapping[int, Fall] = field(default_factory=dict)
 
     def scores(self, similarity: np.ndarray) -> np.ndarray:
         """(R, N) similarities of `stack(terms)` → (N,) float32 scores. The N may be any items of the gallery."""
-        total = np.zeros(similarity.shape[1], np.float32)
-        for row in range(len(self.terms)):
-            total += self._term(row, similarity[row])
-        return total
+        return self._parts(similarity)[1]
+
+    def _parts(self, similarity: np.ndarray) -> tuple[dict[int, np.ndarray], np.ndarray]:
+        """Row → what its term adds, phrases last, and the sum."""
+        total, parts = np.zeros(similarity.shape[1], np.float32), dict[int, np.ndarray]()
+        for row in _phrases_last(self.terms):
+            part = self._term(row, similarity[row])
+            if row in self.falls:
+                part = self.falls[row].held(total, part)
+            parts[row] = part
+            total += part
+        return parts, total
 
     def contributions(self, similarity: np.ndarray) -> tuple[list[tuple[str, str]], np.ndarray]:
         """(R, k) similarities → the (kind, label) of each part and (P, k) shares whose columns sum to the scores.
@@ -455,8 +519,9 @@ class Fit:
         names: list[tuple[str, str]] = []
         rows: list[np.ndarray] = []
         at = len(self.terms)
+        parts = self._parts(similarity)[0]
         for row, term in enumerate(self.terms):
-            whole = self._term(row, similarity[row])
+            whole = parts[row]
             if not term.parts or self.formula.fusion == "ranks":
                 names.append((term.kind, term.label))
                 rows.append(whole)
@@ -496,7 +561,7 @@ def weighed_evidence(z: np.ndarray, formula: Formula, yes: bool, curve: Curve | 
 
 
 def farthest(formula: Formula, yes: bool, curve: Curve | None, weight: float) -> float:
-    """By how many spreads `weighed_evidence` can set two items apart at most: the stated bound of one wrong answer."""
+    """By how many spreads `weighed_evidence` can set two items apart at most."""
     low, high = _ends(formula, yes, curve)
     return min(formula.reach, weight * (formula.evidence if yes else formula.negation) * (high - low))
 
@@ -536,10 +601,22 @@ def stack(terms: Sequence[Term]) -> np.ndarray:
     return np.stack(rows).astype(np.float32)
 
 
-def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> Fit:
-    """The formula fitted to a gallery. similarity: (R, N) of `stack(terms)` with every item that could be ranked.
+def _phrases_last(terms: Sequence[Term]) -> list[int]:
+    """The rows of terms in the order in which they are added up."""
+    return sorted(range(len(terms)), key=lambda row: terms[row].shape in PHRASE_SHAPES)
 
-    Raises UsageError when the rows do not fit the terms or a value is not finite.
+
+def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> Fit:
+    """The formula fitted to a gallery: `fit_scores` without the scores."""
+    return fit_scores(terms, similarity, formula)[0]
+
+
+def fit_scores(
+    terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA
+) -> tuple[Fit, np.ndarray]:
+    """The formula fitted to a gallery, and the (N,) float32 scores of its items.
+
+    similarity: (R, N) of `stack(terms)` with every item that could be ranked. Raises UsageError when the rows do not fit the terms or a value is not finite.
     """
     similarity = np.asarray(similarity)
     wanted = len(terms) + sum(len(t.parts) for t in terms)
@@ -559,7 +636,17 @@ def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMUL
     draft = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
     linear = [draft._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
     base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
-    return Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
+    fitted = Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
+    if formula.version < 4:
+        return fitted, fitted.scores(similarity)
+    falls, total = dict[int, Fall](), np.zeros(similarity.shape[1], np.float32)
+    for row in _phrases_last(fitted.terms):
+        part = fitted._term(row, similarity[row])
+        if fitted.terms[row].shape in PHRASE_SHAPES:
+            falls[row] = Fall.of(total, part, formula)
+            part = falls[row].held(total, part)
+        total += part
+    return replace(fitted, falls=falls), total
 
 
 def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) -> Sequence[Term]:
@@ -840,8 +927,7 @@ def rank(
         none = np.zeros(0, np.float32)
         return Leads(np.zeros(0, np.int64), none, (), np.zeros((0, 0)), none, 0, none, None, 0, True, note)
     similarity = _precise(space, vectors) if formula.fusion == "ranks" else space.scores(vectors)
-    fitted = fit(everyone, similarity, formula)
-    scores = fitted.scores(similarity)
+    fitted, scores = fit_scores(everyone, similarity, formula)
     near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
     few = top(scores, space.ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
     few = np.union1d(few, _undecided(fitted, scores, k, space.error, allowed))
@@ -896,7 +982,7 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
         similarity = np.concatenate(rows) @ vectors.T
         ends = np.cumsum([len(r) for r in rows])[:-1]
         for row, terms, block in zip(out[start : start + at_once], whole, np.split(similarity, ends), strict=True):
-            row[:] = fit(terms, block, formula).scores(block)
+            row[:] = fit_scores(terms, block, formula)[1]
     return out
 
 
@@ -907,7 +993,7 @@ def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: n
     strength |= {"evidence": f.evidence, "not": f.negation}
     for term, spread in zip(fitted.terms, fitted.spread[: len(fitted.terms)], strict=True):
         steep = 1.0
-        if term.shape in ("evidence", "not"):
+        if term.shape in PHRASE_SHAPES:
             steep = abs(term.curve[0]) if term.curve else f.steepness
         slope += (
             term.weight * term.strength * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)

@@ -19,7 +19,7 @@ from descry.language import added, parse
 from descry.metrics import Ranks
 from descry.ranking import COMPOSITIONS, Composition, Formula, ranking_of
 from descry.records import Benchmark
-from descry.search import Memo, Term, fit, phrase_term, phrase_vectors, stack
+from descry.search import Memo, Term, after_phrase, phrase_term, phrase_vectors, weighed_evidence
 from descry.studies.intervals import paired
 
 from .simulation import World, simulate
@@ -122,10 +122,15 @@ def negation(
             ("NOT", phrase_term(question.phrase, no, ranking, wanted=False)),
             ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
         ):
-            similarity = stack([term]) @ photos.vectors.T
-            shares[name] = _share(start + fit([term], similarity, ranking.formula).scores(similarity), has)
+            z = _standard(photos.vectors @ term.vector)
+            part = weighed_evidence(z, ranking.formula, term.shape == "evidence", term.curve, term.strength)
+            shares[name] = _share(np.stack([after_phrase(s, part, ranking.formula) for s in start]), has)
         rows.append({"key": question.key, "held by": float(has.mean()), **_intervals(shares)})
     return rows
+
+
+def _standard(similarity: np.ndarray) -> np.ndarray:
+    return np.asarray((similarity - similarity.mean()) / max(float(similarity.std()), 1e-6), np.float32)
 
 
 def _negated(phrase: str) -> str:

@@ -3,8 +3,8 @@
 An attribute that the model reads well is spoilt until present and absent people are told apart only so well (a stated
 AUROC): either its labels are exchanged at random, or noise is added to what the model sees. Its curve is measured
 on the spoilt validation people, and "no X" and "yes, X" are said of the test people, by the functions that a search
-uses. A true one should never worsen the median rank; a wrong one pushes nobody behind more than the items that stood no
-more than `search.farthest` below.
+uses. A true one should never worsen the median rank; a wrong one puts nobody from place r behind place
+`Formula.worst_place(r)`.
 
 Letters: A attributes, Q people looked for, N photographs of a gallery.
 """
@@ -22,9 +22,9 @@ from descry.evaluate import Embedded, scores_of
 from descry.interact.absence import auroc
 from descry.interact.logistic import regress
 from descry.interact.questions import Question
-from descry.ranking import Curve, Ranking, ranking_of
+from descry.ranking import Curve, Formula, Ranking, ranking_of
 from descry.records import Benchmark
-from descry.search import farthest, phrase_vectors, weighed_evidence
+from descry.search import after_phrase, phrase_vectors, weighed_evidence
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SPOILT = ("labels", "reading")
@@ -80,16 +80,16 @@ def misread(
     relevant = pids[:, None] == test.pids[None, :]
     own = np.array([np.flatnonzero(row)[0] for row in relevant])
     first = _ranks(start, relevant)
+    bound = np.array([ranking.formula.worst_place(place) for place in first.tolist()])
     for how in SPOILT:
         for target in aurocs:
             read = [_spoilt(known, test, a, target, how, rng) for a in range(len(test.z))]
             for measured in (True, False):
                 for answer, names in SAID.items():
-                    results = [
-                        _said(start, relevant, z, c if measured else None, answer, ranking, weight or weights[answer])
-                        for z, _, c in read
+                    said = [
+                        _said(z, c if measured else None, answer, ranking, weight or weights[answer]) for z, _, c in read
                     ]
-                    after, bound = (np.stack(column) for column in zip(*results, strict=True))
+                    after = np.stack([_ranks_after(start, part, relevant, ranking.formula) for part in said])
                     true = np.stack([facts[own] == (answer == "yes") for _, facts, _ in read])
                     for name, told in zip(names, (true, ~true), strict=True):
                         row = {"said": name, "spoilt": how, "AUROC": target, "measured": measured}
@@ -123,15 +123,16 @@ def misread_of(
     yield from misread(*readings, scores, pids, ranking_of(model), weight=weight, seed=seed)
 
 
-def _said(
-    start: np.ndarray, relevant: np.ndarray, z: np.ndarray, curve: Curve | None, answer: str, ranking: Ranking,
-    weight: float,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """(Q,) ranks after one answer, weighed as the ranking weighs a phrase with this curve; (Q,) the worst possible."""
+def _said(z: np.ndarray, curve: Curve | None, answer: str, ranking: Ranking, weight: float) -> np.ndarray:
+    """(N,) what one answer gives the photographs, weighed as the ranking weighs a phrase with this curve."""
     one = replace(ranking, curves={} if curve is None else {"it": curve}, prompts={})
     strength, used = one.reading("it", answer == "yes")
-    how = (one.formula, answer == "yes", used, weight * strength)
-    return _ranks(start + weighed_evidence(z, *how), relevant), _bound(start, relevant, farthest(*how))
+    return weighed_evidence(z, one.formula, answer == "yes", used, weight * strength)
+
+
+def _ranks_after(start: np.ndarray, part: np.ndarray, relevant: np.ndarray, formula: Formula) -> np.ndarray:
+    """(Q,) ranks after one answer."""
+    return _ranks(np.stack([after_phrase(scores, part, formula) for scores in start]), relevant)
 
 
 def _spoilt(
@@ -171,9 +172,9 @@ def _by_person(pids: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _row(
     first: np.ndarray, after: np.ndarray, told: np.ndarray, bound: np.ndarray, rng: np.random.Generator
 ) -> dict[str, Any]:
-    """first: (Q,). after, told, bound: (A, Q). Figures over the cases that `told` selects, people drawn together."""
+    """first, bound: (Q,). after, told: (A, Q). Figures over the cases that `told` selects, people drawn together."""
     before = np.broadcast_to(first, after.shape)
-    limit = bound[told]
+    limit = np.broadcast_to(bound, after.shape)[told]
     x, y = np.where(told, before, np.nan).T, np.where(told, after, np.nan).T
     draws = rng.integers(len(x), size=(400, len(x)))
     gaps = [np.nanmedian(y[d]) - np.nanmedian(x[d]) for d in draws]
@@ -193,12 +194,6 @@ def _ranks(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
     """(Q,) rank of the nearest photograph of the person, from 1; equal scores count for it."""
     best = np.where(relevant, scores, -np.inf).max(axis=1)
     return np.asarray((scores > best[:, None]).sum(axis=1) + 1)
-
-
-def _bound(scores: np.ndarray, relevant: np.ndarray, apart: float) -> np.ndarray:
-    """(Q,) the worst rank that one phrase can give: everything that stood no more than so far below goes ahead."""
-    best = np.where(relevant, scores, -np.inf).max(axis=1)
-    return np.asarray((scores > best[:, None] - apart - 1e-4).sum(axis=1))
 
 
 def _auroc(values: np.ndarray, facts: np.ndarray) -> float:

@@ -20,7 +20,7 @@ from descry.interact.logistic import regress
 from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior, read
 from descry.ranking import Ranking, ranking_of
 from descry.records import Benchmark
-from descry.search import choice_evidence, phrase_vectors, stack, terms_of, weighed_evidence
+from descry.search import after_phrase, choice_evidence, phrase_vectors, stack, terms_of, weighed_evidence
 
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 
@@ -129,7 +129,10 @@ class _Play:
 
     def __init__(self, world: World, habits: Habits, seed: int):
         self.world = world
-        self.scores = np.array(world.start, np.float32)
+        self.base = np.array(world.start, np.float32)
+        self.closest = np.zeros_like(self.base)
+        self.scores = self.base.copy()
+        self.parts: list[dict[str, tuple[str, np.ndarray]]] = [{} for _ in world.records]
         seeds = np.random.SeedSequence(seed).spawn(len(world.records) + 1)
         self.generator = np.random.default_rng(seeds[-1])
         self.witnesses = [
@@ -137,7 +140,7 @@ class _Play:
             for record, s in zip(world.records, seeds[:-1], strict=True)
         ]
         self.asked: list[dict[str, str]] = [{} for _ in world.records]
-        self.weight: list[dict[str, float]] = [{} for _ in world.records]
+        self.made: dict[tuple[str, int, float], np.ndarray] = {}
         self.index = {q.key: i for i, q in enumerate(world.questions)}
         self.ideal = world.contributions() if world.truth else {}
         formula = world.ranking.formula
@@ -191,7 +194,8 @@ class _Play:
             shown = np.argsort(-self.scores[i], kind="stable")[:SHOWN]
             taken = shown[witness.closest([world.shown_records[j] for j in shown])]
             choice = [(world.vectors[taken], world.vectors[shown])]
-            self.scores[i] += choice_evidence(world.vectors, choice, world.ranking.formula)
+            self.closest[i] += choice_evidence(world.vectors, choice, world.ranking.formula)
+            self._sum(i)
 
     def _closed(self, i: int) -> np.ndarray:
         closed = ~self.readable  # what the model cannot read is not asked
@@ -202,18 +206,29 @@ class _Play:
 
     def _add(self, i: int, a: int, answer: str, weight: float | None = None) -> None:
         key = self.world.questions[a].key
-        before = self.asked[i].get(key)
-        if before in ("yes", "no"):
-            self.scores[i] -= self._part(before, a, self.weight[i][key])
+        self.parts[i].pop(key, None)
         if answer != "unknown":
-            self.weight[i][key] = self.answered[answer] if weight is None else weight
-            self.scores[i] += self._part(answer, a, self.weight[i][key])
+            part = self._part(answer, a, self.answered[answer] if weight is None else weight)
+            self.parts[i][key] = (answer, part)
         self.asked[i][key] = answer
         self.answers[answer] += 1
+        self._sum(i)
+
+    def _sum(self, i: int) -> None:
+        """The scores of one probe: the base, what is wanted, what is not, "closest of these", as `search` adds them."""
+        total = self.base[i]
+        for answer in ("yes", "no"):
+            for part in [p for said, p in self.parts[i].values() if said == answer]:
+                total = total + part if self.ideal else after_phrase(total, part, self.world.ranking.formula)
+        self.scores[i] = total + self.closest[i]
 
     def _part(self, answer: str, a: int, weight: float) -> np.ndarray:
         """What one answer adds: of the true attributes where the world is the ideal, else as it is served."""
-        return weight * self.ideal[answer][a] if self.ideal else self.world.part(answer, a, weight)
+        if self.ideal:
+            return np.asarray(weight * self.ideal[answer][a])
+        if (answer, a, weight) not in self.made:
+            self.made[answer, a, weight] = self.world.part(answer, a, weight)
+        return self.made[answer, a, weight]
 
     def _contradict(self, i: int, witness: Witness) -> None:
         back = witness.takes_back(self.asked[i])

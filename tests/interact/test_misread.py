@@ -48,6 +48,64 @@ def test_an_answer_of_the_shipped_model_moves_nobody_by_more_than_a_spread() -> 
             assert farthest(f, wanted, curve, weight * strength) <= most
 
 
+def places(scores: np.ndarray) -> np.ndarray:
+    """(N,) place of each, from 1; items of equal score share their last place."""
+    return len(scores) - np.searchsorted(np.sort(scores), scores, side="left")
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    said=st.lists(PHRASES, min_size=1, max_size=4),
+    seed=st.integers(0, 99),
+    n=st.sampled_from((1, 2, 7, 120, 600)),
+    kind=st.sampled_from(("even", "ties", "far apart", "in two heaps", "nothing before")),
+    factor=st.sampled_from((1.0, 1.5, 4.0)),
+    spare=st.sampled_from((0.0, 3.0, 60.0)),
+)
+def test_one_phrase_puts_nobody_farther_back_than_the_stated_place(said, seed, n, kind, factor, spare) -> None:
+    """For any scores and any phrases: each moves an item from place r to `worst_place(r)` at most."""
+    formula = Formula(fall_factor=factor, fall_places=spare)
+    rng = np.random.default_rng(seed)
+    first = rng.normal(size=n)
+    shapes = {
+        "even": first, "ties": np.round(first), "far apart": np.exp(4 * first),
+        "in two heaps": first / 100 + (first > 0), "nothing before": np.zeros(n),
+    }  # fmt: skip
+    one = np.eye(1 + len(said), dtype=np.float32)
+    ranking = Ranking(formula=formula, curves={f"p{i}": c for i, (_, _, c) in enumerate(said) if c})
+    said = sorted(enumerate(said), key=lambda row: not row[1][0])
+    terms = [Term("sketch", "s", 1.0, one[0])]
+    terms += [phrase_term(f"p{i}", one[1 + i], ranking, wanted, weight) for i, (wanted, weight, _) in said]
+    similarity = np.stack([shapes[kind], *rng.normal(size=(len(said), n))]).astype(np.float32)
+    scores = fit(terms[:1], similarity[:1], formula).scores(similarity[:1])
+    for k in range(2, len(terms) + 1):
+        before, fitted = places(scores), fit(terms[:k], similarity[:k], formula)
+        scores = fitted.scores(similarity[:k])
+        ahead = (scores[None, :] > scores[:, None] + 1e-5).sum(axis=1)
+        assert (ahead < [formula.worst_place(int(r)) for r in before]).all()
+        shares = fitted.contributions(similarity[:k])[1]
+        np.testing.assert_allclose(shares.sum(axis=0), scores, atol=1e-4)
+        some = fitted.scores(similarity[:k, ::3])
+        np.testing.assert_array_equal(some, scores[::3], err_msg="an item's score does not depend on who is beside it")
+
+
+def test_a_wrong_not_read_well_costs_places_and_clears_the_first_page() -> None:
+    """What the bound is for: half of the gallery has a hat, and the witness says wrongly that he has none."""
+    rng = np.random.default_rng(0)
+    hat = rng.random(2000) < 0.5
+    similarity = np.stack([rng.normal(size=2000), hat + rng.normal(0, 0.05, 2000)]).astype(np.float32)
+    formula = Formula(fall_factor=4, fall_places=40)
+    ranking = Ranking(formula=formula, curves={"hat": (6.0, 0.0)})
+    terms = [Term("sketch", "s", 1.0, np.eye(2)[0]), phrase_term("hat", np.eye(2)[1], ranking, wanted=False)]
+    before = places(similarity[0])
+    after = places(fit(terms, similarity, ranking.formula).scores(similarity))
+    assert not hat[after <= formula.fall_places].any(), "nobody is let in among the first"
+    for near, far in ((1, 44), (10, 80), (50, 240)):
+        assert after[before == near] <= far == ranking.formula.worst_place(near)
+    old = fit(terms, similarity, Formula(version=3)).scores(similarity)
+    assert places(old)[hat & (before <= 50)].max() > 900, "version 3 put the same people behind half of the gallery"
+
+
 @settings(max_examples=60, deadline=None)
 @given(weight=st.floats(0, 2), seed=st.integers(0, 99))
 def test_a_phrase_that_cannot_be_read_moves_nobody(weight: float, seed: int) -> None:

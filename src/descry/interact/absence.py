@@ -27,7 +27,7 @@ from ..errors import DataError
 from ..query import Query
 from ..ranking import Ranking
 from ..safe_files import write_whole
-from ..search import Encoder, Memo, Space, Term, fit, stack, terms_of, understood
+from ..search import Encoder, Memo, Space, Term, fit_scores, stack, terms_of, understood
 from .logistic import logistic, regress
 
 FEATURES = (
@@ -75,7 +75,7 @@ def profile_of(terms: Sequence[Term], similarity: np.ndarray, ranking: Ranking) 
 
     terms: of the query (`wanted_only`). similarity: (R, N) of `search.stack(terms)` with every item of the gallery.
     """
-    return profile(fit(terms, similarity, ranking.formula).scores(similarity), similarity[0])
+    return profile(fit_scores(terms, similarity, ranking.formula)[1], similarity[0])
 
 
 @dataclass(frozen=True)
