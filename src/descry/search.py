@@ -611,12 +611,11 @@ def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMUL
     return fit_scores(terms, similarity, formula)[0]
 
 
-def fit_scores(
-    terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA
-) -> tuple[Fit, np.ndarray]:
+def fit_scores(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> tuple[Fit, np.ndarray]:
     """The formula fitted to a gallery, and the (N,) float32 scores of its items.
 
-    similarity: (R, N) of `stack(terms)` with every item that could be ranked. Raises UsageError when the rows do not fit the terms or a value is not finite.
+    similarity: (R, N) of `stack(terms)` with every item that could be ranked. Raises
+    UsageError when the rows do not fit the terms or a value is not finite.
     """
     similarity = np.asarray(similarity)
     wanted = len(terms) + sum(len(t.parts) for t in terms)

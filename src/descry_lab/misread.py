@@ -86,9 +86,8 @@ def misread(
             read = [_spoilt(known, test, a, target, how, rng) for a in range(len(test.z))]
             for measured in (True, False):
                 for answer, names in SAID.items():
-                    said = [
-                        _said(z, c if measured else None, answer, ranking, weight or weights[answer]) for z, _, c in read
-                    ]
+                    how_much = weight or weights[answer]
+                    said = [_said(z, c if measured else None, answer, ranking, how_much) for z, _, c in read]
                     after = np.stack([_ranks_after(start, part, relevant, ranking.formula) for part in said])
                     true = np.stack([facts[own] == (answer == "yes") for _, facts, _ in read])
                     for name, told in zip(names, (true, ~true), strict=True):
