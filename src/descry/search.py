@@ -474,9 +474,8 @@ class Fall:
 
 def after_phrase(before: np.ndarray, part: np.ndarray, formula: Formula) -> np.ndarray:
     """(N,) scores of a whole gallery after one more phrase gave it (N,) `weighed_evidence`, as `Fit` adds it."""
-    if formula.version < 4:
-        return before + part
-    return before + Fall.of(before, part, formula).held(before, part)
+    held = part if formula.version < 4 else Fall.of(before, part, formula).held(before, part)
+    return np.asarray(before + held)
 
 
 @dataclass(frozen=True, eq=False, slots=True)
