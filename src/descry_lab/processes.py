@@ -9,7 +9,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from descry.train import part
+from descry.training.loop import part
 from torch import distributed
 
 T = TypeVar("T")
