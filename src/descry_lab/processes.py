@@ -9,8 +9,9 @@ from datetime import timedelta
 from typing import TypeVar
 
 import torch
-from descry.training.loop import part
 from torch import distributed
+
+from descry.training.loop import part
 
 T = TypeVar("T")
 PATIENCE = timedelta(days=7)  # of the processes that wait while the first one judges
