@@ -389,7 +389,7 @@ def _card(gallery: Any) -> Any:
     """
     from ..interact import absence
     from ..library import ModelCard
-    from ..search import allowed
+    from ..safe_files import allowed
 
     source = gallery.binding.source
     if (gallery.path / absence.FILE).exists() or not (source == "demo" or allowed(source)):
