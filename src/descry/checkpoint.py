@@ -29,7 +29,7 @@ from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused
 from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
-from .safe_files import refuse_links, write_whole
+from .safe_files import json_of, read_json, refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
@@ -82,7 +82,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"
         )
     try:
-        config: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        config: dict[str, Any] = read_json(path)
     except ValueError as error:
         raise ModelRefused(f"{path} is damaged: {error}") from None
     if "format" in config and config["format"] != FORMAT:
@@ -165,7 +165,7 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise ModelMissing(f"there is nothing to resume: {path} does not exist; start without --resume")
     tensors = read_tensors(path)
     with safe_open(path, framework="pt") as file:
-        header = json.loads((file.metadata() or {}).get("descry", "{}"))
+        header = json_of((file.metadata() or {}).get("descry", "{}"))
     if header.get("format") != FORMAT:
         raise ModelRefused(f"{path} was not written by this version of descry; start without --resume")
     return tensors, header["position"]

@@ -5,7 +5,6 @@ What is read becomes a `Clip` through `with_weights`, which loads strictly. Pick
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from torch import Tensor
 
 from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, with_weights
 from .errors import ModelMissing, ModelRefused
+from .safe_files import read_json
 
 
 def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
@@ -26,7 +26,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
     """
     folder = find_clip(name, allow_download)
     try:
-        raw = json.loads((folder / "config.json").read_text("utf-8"))
+        raw = read_json(folder / "config.json")
         if not isinstance(raw, dict):
             raise TypeError("it holds no object")
         kind = raw.get("model_type", "clip")
@@ -237,7 +237,7 @@ def weight_files(folder: Path) -> list[Path]:
     if not index.is_file():
         return []
     try:
-        names = sorted(set(json.loads(index.read_text("utf-8"))["weight_map"].values()))
+        names = sorted(set(read_json(index)["weight_map"].values()))
         if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
             raise ValueError("it names no files beside it")
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
@@ -260,7 +260,7 @@ def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = N
     if file is None:
         return usual or CLIP_MEAN, usual or CLIP_STD
     try:
-        data = json.loads(file.read_text("utf-8"))
+        data = read_json(file)
         data = data.get("image_processor", data)
         if not isinstance(data, dict):
             raise TypeError("it holds no object")

@@ -33,7 +33,7 @@ class Part:
     on: bool = True
 
     def __post_init__(self) -> None:
-        if not 0.0 <= self.weight <= MAX_WEIGHT:
+        if not (isinstance(self.weight, (int, float)) and 0.0 <= self.weight <= MAX_WEIGHT):
             raise UsageError(
                 f"a weight of {self.weight} was given; allowed is 0 to {MAX_WEIGHT:g}; use on=False to leave a part out"
             )
@@ -63,6 +63,9 @@ def _parts(values: Any) -> tuple[Part, ...]:
     if isinstance(values, (str, bytes, Path, Part)) or not isinstance(values, Iterable) or hasattr(values, "size"):
         values = (values,)
     return tuple(v if isinstance(v, Part) else Part(v) for v in values)
+
+
+_PARTS = ("sketches", "photos", "wanted", "unwanted")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +148,8 @@ class Query:
         def phrases(name: str) -> tuple[Part, ...]:
             return tuple(Part(r["text"], r["weight"], r["on"]) for r in data.get(name, []))
 
+        if not all(isinstance(data.get(name, []), list) for name in (*_PARTS, "liked", "unliked", "closest")):
+            raise UsageError("a query was given whose parts or marks are no lists; make it with Query.to_json")
         f = data.get("filters") or {}
         when = {k: datetime.fromisoformat(f[k]) if f.get(k) else None for k in ("since", "until")}
         filters = Filters(tuple(f.get("cameras", ())), when["since"], when["until"], f.get("path", ""), f.get("marked"))

@@ -14,9 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from .errors import DataError
+from .safe_files import read_regular
 
 NO_VALUE = ("nan", "null", "none", "<na>")
 """What programs write where a value is missing."""
+TABLE_BYTES = 1 << 30
+"""Most bytes of a table or an annotation file."""
 MAX_CELL = 16 * 2**20
 """Most characters of one CSV cell."""
 
@@ -24,7 +27,7 @@ MAX_CELL = 16 * 2**20
 def read_text(path: Path) -> str:
     """A UTF-8 text file (a byte-order mark is dropped), or DataError that says what is wrong with it."""
     try:
-        return path.read_bytes().decode("utf-8-sig")
+        return read_regular(path, TABLE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} is missing; check the path") from None
     except IsADirectoryError:

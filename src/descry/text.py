@@ -8,8 +8,10 @@ loss that reads the padding on purpose asks for all of it (`Words.padded`).
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import re
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import ModelMissing, ModelRefused
+from .safe_files import read_json, read_regular
 
 if TYPE_CHECKING:  # imported where ids are made: which words a model knows is said without it
     import torch
@@ -25,6 +28,7 @@ if TYPE_CHECKING:  # imported where ids are made: which words a model knows is s
 
 PLACEHOLDER = "*"
 OPENAI_MERGES = 48_894
+MERGES_BYTES = 64 << 20
 _OPENAI_WORDS = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 
 
@@ -118,13 +122,13 @@ class Words:
             return openai_words(path)
         if (path / "words.json").is_file():
             try:
-                specials = Specials(**json.loads((path / "words.json").read_text("utf-8")))
+                specials = Specials(**read_json(path / "words.json"))
                 return cls(Tokenizer.from_str((path / "tokenizer.json").read_text("utf-8")), specials)
             except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
                 raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
         if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
             try:
-                vocabulary = json.loads((path / "vocab.json").read_text("utf-8"))
+                vocabulary = read_json(path / "vocab.json")
                 lines = (path / "merges.txt").read_text("utf-8").split("\n")
                 return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
             except ModelRefused:
@@ -144,7 +148,7 @@ class Words:
 def _transformers_words(path: Path) -> Words | None:
     """CLIP's vocabulary in a tokenizer.json, which is all that transformers writes since version 5; None for others."""
     try:
-        model = json.loads(path.read_text("utf-8"))["model"]
+        model = read_json(path)["model"]
         if model["type"] != "BPE" or model.get("end_of_word_suffix") != "</w>":
             return None
         merges = [tuple(pair.split()) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
@@ -161,9 +165,10 @@ def openai_words(path: str | Path) -> Words:
     """
     path = Path(path)
     try:
-        raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        raw = read_regular(path, MERGES_BYTES)
+        raw = _unpacked(raw) if path.suffix == ".gz" else raw
         lines = raw.decode("utf-8").split("\n")[1 : OPENAI_MERGES + 1]
-    except (OSError, EOFError, UnicodeDecodeError) as error:
+    except (OSError, EOFError, ValueError, zlib.error) as error:
         raise ModelRefused(f"{path} is not the merges file of OpenAI's CLIP: {error}") from None
     merges = [tuple(line.split()) for line in lines]
     if len(merges) != OPENAI_MERGES or any(len(m) != 2 for m in merges):
@@ -178,10 +183,19 @@ def openai_words(path: str | Path) -> Words:
     return _byte_pair({name: i for i, name in enumerate(names)}, merges)
 
 
+def _unpacked(data: bytes) -> bytes:
+    """A gzip file's content. OSError for more than `MERGES_BYTES` of it."""
+    with gzip.open(io.BytesIO(data)) as file:
+        raw = file.read(MERGES_BYTES + 1)
+    if len(raw) > MERGES_BYTES:
+        raise OSError(f"it unpacks to more than {MERGES_BYTES:,} bytes")
+    return raw
+
+
 def _sentence_pieces(folder: Path) -> Words:
     """The vocabulary of a SigLIP folder: tokenizer.json, ids and length by config.json. Texts have no start."""
     try:
-        text = json.loads((folder / "config.json").read_text("utf-8")).get("text_config", {})
+        text = read_json(folder / "config.json").get("text_config", {})
         tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text("utf-8"))
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
         raise ModelRefused(f"the vocabulary in {folder} cannot be read: {error}") from None

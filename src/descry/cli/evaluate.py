@@ -14,6 +14,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
+from ..safe_files import read_json
 from .machine import Machine, OnMachine, Size
 
 LEADS = ("R@1", "mAP")
@@ -177,7 +178,7 @@ def _model(
 def _selection(run: Path, about: Mapping[str, Any]) -> str:
     """By what the epoch was chosen, as the run folder says."""
     try:
-        return str(json.loads((run / "metrics.json").read_text(encoding="utf-8"))["selection"])
+        return str(read_json(run / "metrics.json")["selection"])
     except (OSError, ValueError, KeyError):
         return str(about.get("selection", "nothing was selected here"))
 

@@ -11,6 +11,7 @@ import tyro
 
 from ..bounds import Bound
 from ..errors import UsageError
+from ..safe_files import json_of
 from ..tabular import read_text
 from .machine import Flag, Json
 
@@ -75,7 +76,7 @@ def _pair(text: str) -> tuple[str, str]:
 def _read(name: str) -> dict[str, Any]:
     text = sys.stdin.read() if name == "-" else read_text(Path(name).expanduser())
     try:
-        found = json.loads(text)
+        found = json_of(text)
     except ValueError as error:
         raise UsageError(f'{name} is not JSON ({error}); write parts and values, such as {{"top": "jacket"}}') from None
     if not isinstance(found, dict):

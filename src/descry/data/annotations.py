@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError, nearest
+from ..safe_files import json_of
 from ..tabular import read_text
 from .table import SPLITS, Row, Table, clean_path
 
@@ -108,9 +109,11 @@ def _files(folder: Path, family: Family) -> dict[str, list[tuple[str, str]]]:
 def _rows(path: Path, split: str, family: Family, notes: list[str]) -> list[Row]:
     text = read_text(path)
     try:
-        records = json.loads(text)
+        records = json_of(text)
     except json.JSONDecodeError as error:
         raise DataError(f"{path.name}: not JSON ({error.msg} at line {error.lineno}, column {error.colno})") from None
+    except ValueError as error:
+        raise DataError(f"{path.name}: not JSON that is read here ({error})") from None
     if not isinstance(records, list):
         raise DataError(f"{path.name}: a list of annotations is needed; got {type(records).__name__}")
     if not records:

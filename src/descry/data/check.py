@@ -6,7 +6,6 @@ numbers, each with its source; where nobody published one, the number found is o
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
+from ..safe_files import json_of
 from ..tabular import read_text
 from . import module
 from .card import Expected
@@ -126,9 +126,9 @@ def miniature_marker(root: Path, name: str) -> dict[str, int]:
     if not file.is_file():
         return {}
     try:
-        marker = json.loads(read_text(file))
+        marker = json_of(read_text(file))
         held = {str(k): int(v) for k, v in marker["counts"].items()}
-    except (json.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError):
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise DataError(
             f"{MARKER} is damaged; write the miniature again: descry data miniature {name} {root}"
         ) from None

@@ -22,7 +22,7 @@ from PIL import Image
 from ..errors import DataError, ImageRejected
 from ..images import read
 from ..records import Benchmark
-from ..safe_files import write_whole
+from ..safe_files import json_of, write_whole
 from ..tabular import read_text
 from .files import in_chunks
 from .table import Table
@@ -72,7 +72,7 @@ class Leaks:
 def load_leaks(path: str | Path) -> Leaks:
     """The list that `Leaks.save` wrote. Raises DataError for anything else."""
     try:
-        held: Any = json.loads(read_text(Path(path)))
+        held: Any = json_of(read_text(Path(path)))
         if held["format"] != FORMAT:
             raise DataError(f"{path}: format {held['format']!r}; this version reads format {FORMAT}")
         pairs = tuple(Pair(**row) for row in held["pairs"])

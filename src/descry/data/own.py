@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DataError, UsageError
 from ..records import Dataset
-from ..safe_files import write_whole
+from ..safe_files import json_of, write_whole
 from ..tabular import read_text
 from .assemble import assemble
 from .card import Card
@@ -64,9 +64,11 @@ def describe(root: Path) -> dict[str, Any]:
     if not file.exists():
         return {}
     try:
-        about = json.loads(read_text(file))
+        about = json_of(read_text(file))
     except json.JSONDecodeError as error:
         raise DataError(f"{file.name}: not JSON ({error.msg} at line {error.lineno})") from None
+    except ValueError as error:
+        raise DataError(f"{file.name}: not JSON that is read here ({error})") from None
     if not isinstance(about, dict) or about.get("format") != FORMAT:
         held = about.get("format") if isinstance(about, dict) else type(about).__name__
         raise DataError(f"{file.name}: format {held!r}; this version reads format {FORMAT}")

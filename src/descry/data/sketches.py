@@ -18,7 +18,7 @@ from PIL import Image
 
 from ..errors import DataError, ImageRejected, UsageError
 from ..images import SUFFIXES
-from ..safe_files import write_whole
+from ..safe_files import json_of, write_whole
 from ..sketching import HEIGHT, sketch
 from ..tabular import read_text
 
@@ -95,8 +95,12 @@ def _record(target: Path, drawing: Drawing) -> None:
     file = target / RECORD
     wanted = asdict(drawing)
     if file.is_file():
-        held = json.loads(read_text(file))
+        try:
+            held = json_of(read_text(file))
+        except ValueError as error:
+            raise DataError(f"{file} is damaged ({error}); choose another folder with --sketches") from None
         if held != wanted:
+            held = held if isinstance(held, dict) else {}
             differing = ", ".join(f"{k} {held.get(k)!r}" for k, v in wanted.items() if held.get(k) != v)
             raise DataError(
                 f"{target} was drawn with {differing}; ask for the same, or choose another folder with --sketches"

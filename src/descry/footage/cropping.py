@@ -29,6 +29,7 @@ from PIL import Image
 from .. import safe_files
 from ..errors import DescryError, Locked, UsageError
 from ..lock import WriterLock
+from ..safe_files import read_json
 from ..times import parse_time
 from .detecting import Boxes, Detector, detector_of
 from .reading import FootageError, Frame, Source, sources_of
@@ -238,7 +239,7 @@ class _Place:
             raise UsageError(f"{out} holds something else than crops of descry; name another folder, or a new one")
         mine = asdict(settings)
         if known.exists():
-            theirs = json.loads(known.read_text("utf-8"))
+            theirs = read_json(known)
             differ = [k for k in mine if theirs.get(k) != mine[k] and k != "start"]
             if differ and not again:
                 said = ", ".join(f"{k} {theirs.get(k)!r}, now {mine[k]!r}" for k in differ)
@@ -251,7 +252,7 @@ class _Place:
         taken = {}
         for state in sorted(self.states.glob("*.json")):
             if state.name != "settings.json":
-                taken[state.stem] = json.loads(state.read_text("utf-8"))["path"]
+                taken[state.stem] = read_json(state)["path"]
         out = {}
         for path in paths:
             full = os.path.abspath(path)
@@ -356,7 +357,7 @@ class _Work:
         if not self.state.exists() or self.place.again:
             self.rows_file.unlink(missing_ok=True)
             return False
-        known = json.loads(self.state.read_text("utf-8"))
+        known = read_json(self.state)
         if known["stamp"] != self._stamp():
             self.report.notes.append("changed since it was cropped; its crops were made anew")
             self.rows_file.unlink(missing_ok=True)

@@ -6,7 +6,6 @@ the transformers library; `BoxTable` gives boxes that were found elsewhere.
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
@@ -18,6 +17,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import DataError, ModelMissing, ModelRefused, UsageError
+from ..safe_files import json_of
 from ..tabular import read_text
 from .reading import Frame, Source, library
 
@@ -449,7 +449,7 @@ def _is_number(text: str) -> bool:
 def _coco(path: str, names: Sequence[str]) -> list[list[float]]:
     """As `_mot`, from a COCO file of images, annotations and categories."""
     try:
-        data = json.loads(read_text(Path(path)))
+        data = json_of(read_text(Path(path)))
         people = {c["id"] for c in data.get("categories", []) if str(c["name"]).lower() in TransformersDetector.PERSON}
         if data.get("categories") and not people:
             raise DataError(f"{path}: no category of it is called {' or '.join(TransformersDetector.PERSON)}")

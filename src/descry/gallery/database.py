@@ -16,14 +16,15 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 from ..errors import IndexCorrupt, ReadOnly
-from ..safe_files import open_own, writable
+from ..safe_files import open_own, read_own, writable
 from . import files, vectors
 from .changes import Change, State
 from .contract import Item
-from .rows import PUBLIC, chunks, item_of, seal_of
+from .rows import PUBLIC, Connection, chunks, item_of, seal_of
 from .transactions import refuse_foreign_schema, transaction, translated
 
 NAME, HEAD = "gallery.db", "head"
@@ -64,6 +65,16 @@ PRAGMAS = (
 
 READING = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "temp_store=MEMORY")
 """The same where nothing may be written."""
+
+
+LEAST = 64
+"""Bytes that an item or a line of the account takes at least."""
+STEPS = 200_000
+"""After so many of its instructions SQLite lets Python look whether Ctrl-C was pressed."""
+
+
+def _go_on() -> None:
+    """Called by SQLite: an interruption that waits is raised here."""
 
 
 class Database:
@@ -130,9 +141,16 @@ class Database:
         """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
         place, pragmas = (self._address(), READING) if self.read_only else (str(self.path), PRAGMAS)
         made = sqlite3.connect(
-            place, timeout=patience, isolation_level=None, check_same_thread=False, uri=self.read_only
+            place,
+            timeout=patience,
+            isolation_level=None,
+            check_same_thread=False,
+            uri=self.read_only,
+            factory=Connection,
         )
+        made.corrupt = self.corrupt
         try:
+            made.set_progress_handler(_go_on, STEPS)
             for pragma in pragmas:
                 made.execute(f"PRAGMA {pragma}")
             refuse_foreign_schema(made, self.path, SCHEMA)
@@ -254,14 +272,14 @@ class Database:
     def _head(self) -> dict[str, object]:
         """The newest of the two notes that are whole."""
         try:
-            raw = (self.folder / HEAD).read_bytes()[: 2 * SLOT]
+            raw = read_own(self.folder / HEAD, 2 * SLOT)
         except FileNotFoundError:
             raise self.corrupt(f"the file {HEAD!r} beside it is missing") from None
         found = []
         for at in (0, SLOT):
             body, _, seal = raw[at : at + SLOT].rstrip().rpartition(b" ")
-            if f"{zlib.crc32(body):08x}".encode() == seal and body:
-                found.append(json.loads(body))
+            if f"{zlib.crc32(body):08x}".encode() == seal and body and (note := _note(body)):
+                found.append(note)
         if not found:
             raise self.corrupt(f"the file {HEAD!r} beside it is damaged")
         return dict(max(found, key=lambda note: note["commits"]))
@@ -273,6 +291,10 @@ class Database:
         now = {"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last}
         if state.commits < int(str(head["commits"])) or (state.commits == head["commits"] and now != head):
             raise self.corrupt(f"it stands at commit {state.commits}, though {head['commits']} were made")
+        log = self.path.with_name(f"{NAME}-wal")
+        held = self.path.stat().st_size + (log.stat().st_size if log.is_file() else 0)
+        if (state.count + state.lines) * LEAST > held:
+            raise self.corrupt(f"it says that it holds {state.count} items and {state.lines} lines, in {held:,} bytes")
         return state
 
     def scrub(self) -> None:
@@ -308,6 +330,17 @@ class Database:
                 for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
                     found[row[0]] = item_of(row)
         return [found[i] for i in map(int, ids) if i in found]
+
+
+def _note(body: bytes) -> dict[str, Any]:
+    """A note of `write_head`; {} for anything else that bears a checksum."""
+    try:
+        note = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    kinds = {"commits": int, "digest": int, "lines": int, "last": str}
+    whole = isinstance(note, dict) and {name: type(value) for name, value in note.items()} == kinds
+    return dict(note) if whole else {}
 
 
 class MemoryDatabase(Database):

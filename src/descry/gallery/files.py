@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import IndexCorrupt
-from ..safe_files import open_own
+from ..safe_files import json_of, open_own, read_own
 
+CONFIG_BYTES = 1 << 20
+"""Most bytes of a sealed JSON file."""
 os_write = os.write
 os_fsync = os.fsync
 
@@ -63,12 +65,15 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
 
 def read_sealed(path: Path) -> dict[str, Any]:
     """What `write_sealed` wrote; IndexCorrupt when a byte differs, FileNotFoundError when it is not there."""
-    raw = path.read_bytes()
+    raw = read_own(path, CONFIG_BYTES)
     try:
         body, seal = raw.decode("utf-8").rstrip("\n").rsplit("\ncrc32 ", 1)
         if not raw.endswith(b"\n") or f"{zlib.crc32(body.encode()):08x}" != seal:
             raise ValueError("the checksum differs")
-        return dict(json.loads(body))
+        value = json_of(body)
+        if not isinstance(value, dict):
+            raise ValueError("it holds no object")
+        return value
     except ValueError as error:
         raise IndexCorrupt(
             f"{path} is damaged ({error}); restore it from a copy, or index again into a new folder"

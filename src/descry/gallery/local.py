@@ -43,6 +43,8 @@ OWN = (
 )
 """Names of everything that descry keeps in a gallery's folder."""
 STEP = 500
+WIDEST = 8192
+"""Most numbers of a vector; the sums over all vectors take 8 D² bytes."""
 
 
 class LocalStore:
@@ -130,7 +132,9 @@ class LocalStore:
             fixed = self.database.in_change or self.read_only
             block = self.rows.mapped(connection, None if fixed else self._second)
             grown = old is not None and old.layout == state.layout
-            made = _grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
+            made = (
+                self._grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
+            )
         if len(made) != state.count:
             raise IndexCorrupt(
                 f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
@@ -145,15 +149,41 @@ class LocalStore:
 
     def _table(self, connection: sqlite3.Connection, state: State, block: np.ndarray) -> Snapshot:
         """The rows of the database's current state, read anew."""
-        found = connection.execute("SELECT row, id FROM items INDEXED BY items_row ORDER BY row")
-        table = np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
+        sql = "SELECT row, id FROM items INDEXED BY items_row ORDER BY row LIMIT ?"
+        table = self._pairs(connection, sql, state.count + 1)
         ids, places = table[:, 1].copy(), table[:, 0].copy()
-        if len(places) and (places[-1] >= len(block) or places[0] < 0):
+        if len(places) and (places.max() >= len(block) or places.min() < 0):
             raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
         if len(ids) == len(block) and bool((np.diff(ids) > 0).all()):
             return Snapshot(state.generation, state.layout, ids, (block,), None)
         order = np.argsort(ids, kind="stable")
+        if len(ids) and not (np.diff(ids[order]) > 0).all():
+            raise IndexCorrupt(f"{self.folder}: two rows bear one number; run descry verify")
         return Snapshot(state.generation, state.layout, ids[order], (block,), places[order])
+
+    def _grown(self, connection: sqlite3.Connection, old: Snapshot, state: State, block: np.ndarray) -> Snapshot:
+        """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
+        last = int(old.ids[-1]) if len(old) else 0
+        new = self._pairs(
+            connection, "SELECT id, row FROM items WHERE id > ? ORDER BY id LIMIT ?", last, state.count + 1
+        )
+        if len(new) and not 0 <= new[:, 1].min() <= new[:, 1].max() < len(block):
+            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
+        ids, rows = np.concatenate([old.ids, new[:, 0]]), None
+        if old.rows is not None or len(ids) != len(block):
+            before = np.arange(len(old)) if old.rows is None else old.rows
+            rows = np.concatenate([before, new[:, 1]])
+        return Snapshot(state.generation, old.layout, ids, (block,), rows)
+
+    def _pairs(self, connection: sqlite3.Connection, sql: str, *values: int) -> np.ndarray:
+        """(n, 2) int64 rows of two numbers, which are many: they are not looked at one by one."""
+        cursor = connection.cursor()
+        cursor.row_factory = None
+        try:
+            found = cursor.execute(sql, values)
+            return np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise self.database.corrupt(f"an item has no number or no row: {error}") from None
 
     def moments(self) -> Moments:
         """Sums over all vectors: the exact mean and spread of any query, without reading a vector."""
@@ -320,25 +350,13 @@ def checked_binding(folder: Path, config: dict[str, Any]) -> Binding:
     wrong = "binding" if not isinstance(given, dict) or set(given) != set(kinds) else ""
     if not wrong:
         wrong = next((name for name, kind in kinds.items() if type(given[name]) is not kind), "")
-    if not wrong and not (0 < given["dimension"] <= 65_536 and re.fullmatch(r"[0-9a-f]{0,64}", given["fingerprint"])):
+    if not wrong and not (0 < given["dimension"] <= WIDEST and re.fullmatch(r"[0-9a-f]{0,64}", given["fingerprint"])):
         wrong = "dimension or fingerprint"
     if not wrong and not (isinstance(made, str) and re.fullmatch(r"[0-9T:.+Z-]{10,40}", made)):
         wrong = "created"
     if wrong:
         raise IndexCorrupt(f"{folder / CONFIG} says something impossible about its {wrong}; do not trust this gallery")
     return Binding(**given)
-
-
-def _grown(connection: sqlite3.Connection, old: Snapshot, state: State, block: np.ndarray) -> Snapshot:
-    """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
-    last = int(old.ids[-1]) if len(old) else 0
-    found = connection.execute("SELECT id, row FROM items WHERE id > ? ORDER BY id", (last,))
-    new = np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
-    ids, rows = np.concatenate([old.ids, new[:, 0]]), None
-    if old.rows is not None or len(ids) != len(block):
-        before = np.arange(len(old)) if old.rows is None else old.rows
-        rows = np.concatenate([before, new[:, 1]])
-    return Snapshot(state.generation, old.layout, ids, (block,), rows)
 
 
 @contextmanager

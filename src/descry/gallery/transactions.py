@@ -30,9 +30,13 @@ def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[No
     try:
         yield
     except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":  # by Ctrl-C: nothing else interrupts a gallery's database
+            raise KeyboardInterrupt from None
         if "locked" in str(error):
             raise Locked(f"{path} is busy in another process; try again when it has ended") from None
-        if "malformed" in str(error) or getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":  # tables are missing
+        said = str(error)  # of tables that are missing, or a text that is no text
+        odd = "malformed" in said or said.startswith("Could not decode")
+        if odd or getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":
             raise damaged(str(error)) from None
         raise DescryError(
             f"{path}: {error}; what was committed before is kept. Free space, allow writing or mend the disk, then "

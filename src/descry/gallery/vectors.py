@@ -112,11 +112,14 @@ class Vectors:
     def extent(self, connection: sqlite3.Connection) -> Extent:
         """What is stored at the moment of the transaction. IndexCorrupt when its seal does not hold."""
         row = connection.execute("SELECT dimension, rows, version, erased, seal FROM vectors").fetchone()
-        if row is None or not all(isinstance(v, int) and 0 <= v < 1 << 62 for v in row):
+        if row is None:
             raise self._corrupt("the table vectors holds no extent")
         extent = Extent(*row[:4])
         if extent.seal != row[4] or extent.dimension != self.dimension:
             raise self._corrupt("the extent of its vectors does not bear its seal")
+        pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
+        if extent.rows * 2 * self.dimension > pages * size:
+            raise self._corrupt(f"it says that it holds {extent.rows} vectors, in {pages * size:,} bytes")
         return extent
 
     # ------------------------------------------------------------------ writing
@@ -169,7 +172,10 @@ class Vectors:
         """
         rows = np.array([row for (row,) in connection.execute("SELECT row FROM erased ORDER BY row")], np.int64)
         if len(rows):
-            self.cache.clean(self.extent(connection), rows)
+            extent = self.extent(connection)
+            if rows[-1] >= extent.rows:
+                raise self._corrupt(f"row {rows[-1]} of its vectors is said to be erased, and was not written")
+            self.cache.clean(extent, rows)
             connection.execute("DELETE FROM erased")
 
     def repack(self, connection: sqlite3.Connection, kept: np.ndarray) -> None:
@@ -266,10 +272,14 @@ class Vectors:
 
     def _loaded(self, connection: sqlite3.Connection, extent: Extent) -> np.ndarray:
         out = np.zeros((-(-extent.rows // ROWS) * ROWS, self.dimension), np.float16)
+        seen = 0
         for first, block in self.all(connection):
             if first + ROWS > len(out):
                 raise self._corrupt("it holds more blocks of vectors than were written")
             out[first : first + ROWS] = block
+            seen += ROWS
+        if seen != len(out):
+            raise self._corrupt("it holds fewer blocks of vectors than were written")
         return out[: extent.rows]
 
     def _checked(self, number: int, found: Sequence[object] | None) -> np.ndarray:
@@ -294,9 +304,10 @@ class Vectors:
 
     def _moments(self, connection: sqlite3.Connection) -> tuple[int, Moments]:
         """How many rows the stored sums cover, and the sums."""
+        rows = self.extent(connection).rows
         found = connection.execute("SELECT rows, count, crc, data FROM moments").fetchone()
         size, data = 8 * self.dimension * (self.dimension + 1), found and found[3]
-        if not isinstance(data, bytes) or len(data) != size or zlib.crc32(data) != found[2]:
+        if not isinstance(data, bytes) or len(data) != size or zlib.crc32(data) != found[2] or found[0] > rows:
             raise self._corrupt("its moments are not as they were written")
         values = np.frombuffer(data, np.float64)
         products = values[self.dimension :].reshape(self.dimension, self.dimension)
@@ -328,6 +339,9 @@ class Vectors:
                     faults.append(f"{CACHE} differs from block {number}; delete it, it is made again")
         if held:
             sums = _added(sums, np.concatenate(held), 1)
+        last = connection.execute("SELECT row FROM erased ORDER BY row DESC LIMIT 1").fetchone()
+        if last and last[0] >= extent.rows:
+            faults.append(f"row {last[0]} of its vectors is said to be erased, and was not written")
         if seen != -(-extent.rows // ROWS):
             faults.append(f"{seen} blocks of vectors where {-(-extent.rows // ROWS)} were written")
         try:

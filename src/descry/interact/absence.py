@@ -26,7 +26,7 @@ import numpy as np
 from ..errors import DataError
 from ..query import Query
 from ..ranking import Ranking
-from ..safe_files import write_whole
+from ..safe_files import JSON_BYTES, json_of, read_own, write_whole
 from ..search import Encoder, Memo, Space, Term, fit_scores, stack, terms_of, understood
 from .logistic import logistic, regress
 
@@ -317,7 +317,7 @@ def load(folder: str | Path) -> dict[str, Calibration]:
     if not path.exists():
         return {}
     try:
-        return {kind: from_json(data) for kind, data in json.loads(path.read_text("utf-8")).items()}
+        return {kind: from_json(data) for kind, data in json_of(read_own(path, JSON_BYTES)).items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(f"{path} cannot be read ({error}); delete it and run descry gallery calibrate again") from None
 

@@ -6,9 +6,11 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from ..safe_files import json_of
 from .account import ref_of
 from .findings import About
-from .store import InquiryStore
+from .rounds import visits, whole
+from .store import InquiryStore, pictures_of
 
 
 def abouts(store: InquiryStore) -> list[About]:
@@ -41,11 +43,10 @@ def rounds_with(store: InquiryStore, shas: Collection[str]) -> list[tuple[str, i
     with store._reading():
         for number, name in store._db.execute("SELECT id, name FROM inquiries ORDER BY id").fetchall():
             gone: set[int] = set()
-            for (data,) in store._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,)):
-                made = json.loads(data)
-                used = {row["sha256"] for row in (*made["query"]["sketches"], *made["query"]["photos"])}
-                if made["parent"] in gone or used & set(shas):
-                    gone.add(made["number"])
+            rows = store._db.execute("SELECT number, data FROM rounds WHERE inquiry = ? ORDER BY number", (number,))
+            for n, data in rows:
+                if parent_of(n, data) in gone or pictures_of(data) & set(shas):
+                    gone.add(n)
             found += [(name, n) for n in sorted(gone)]
     return found
 
@@ -65,14 +66,26 @@ def erase(
         store._sweep()
 
 
+def parent_of(number: int, data: str) -> int:
+    """The round from which a stored round was made; 0 where the row is damaged, which then has none."""
+    try:
+        parent = whole(json_of(data)["parent"])
+    except (KeyError, TypeError, ValueError):
+        return 0
+    return parent if parent < number else 0
+
+
 def _prune(store: InquiryStore, number: int, gone: set[int]) -> None:
     """Remove rounds of an inquiry; the head goes to the nearest round that stays."""
     db = store._db
-    rows = [json.loads(data) for (data,) in db.execute("SELECT data FROM rounds WHERE inquiry = ?", (number,))]
-    parents = {made["number"]: made["parent"] for made in rows}
+    rows = db.execute("SELECT number, data FROM rounds WHERE inquiry = ?", (number,))
+    parents = {n: parent_of(n, data) for n, data in rows}
     head, visited = db.execute("SELECT head, visited FROM inquiries WHERE id = ?", (number,)).fetchone()
     while head in gone:
         head = parents.get(head, 0)
-    kept = [(a, b) for a, b in json.loads(visited) if a not in gone and b not in gone]
+    try:
+        kept = [(a, b) for a, b in visits(json_of(visited)).items() if a not in gone and b not in gone]
+    except (TypeError, ValueError):
+        kept = []
     db.executemany("DELETE FROM rounds WHERE inquiry = ? AND number = ?", [(number, n) for n in gone])
     db.execute("UPDATE inquiries SET head = ?, visited = ? WHERE id = ?", (head, json.dumps(kept), number))

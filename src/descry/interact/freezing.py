@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+from ..errors import DataError, ImageRejected
 
 
 def frozen(picture: Any) -> tuple[str, bytes]:
@@ -25,10 +28,14 @@ def thawed(kind: str, data: bytes) -> Any:
     """What was frozen: the bytes of a file, a PIL image or an array. Raises ImageRejected."""
     if kind == "file":
         return bytes(data)
+    if kind not in ("image", "array"):
+        raise DataError(f"a kept picture is of the kind {kind[:40]!r}; this version knows file, image and array")
     import numpy as np
 
     from ..images import GALLERY, header
 
-    with header(data, GALLERY) as image:
+    with header(bytes(data), replace(GALLERY, formats=("PNG",))) as image:
+        if image.width * image.height > GALLERY.pixels or max(image.size) > GALLERY.side:
+            raise ImageRejected(f"a kept picture is {image.width}×{image.height} pixels", "too_many_pixels")
         image.load()
     return image if kind == "image" else np.asarray(image)

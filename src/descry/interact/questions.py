@@ -10,7 +10,6 @@ says already.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from ..drawing.vocabulary import COLOURS, NOUNS, PHRASES
 from ..errors import DataError
 from ..query import Query
 from ..ranking import Ranking, phrase_key, ranking_of
+from ..safe_files import json_of
 from ..search import Space, phrase_vectors
 from .logistic import logistic
 
@@ -61,7 +61,7 @@ def vocabulary(path: str | Path | None = None) -> tuple[Question, ...]:
     """
     source = files(__package__).joinpath("attributes.json") if path is None else Path(path)
     try:
-        rows = json.loads(source.read_text("utf-8-sig"))
+        rows = json_of(source.read_text("utf-8-sig"))
     except (OSError, ValueError) as error:
         raise DataError(
             f"the question table {source} cannot be read ({error}); it must be a JSON list of rows"

@@ -221,16 +221,44 @@ def to_json(round_: Round) -> dict[str, Any]:
 
 
 def from_json(data: dict[str, Any], picture: Any = None) -> Round:
-    """The round of `to_json`. picture: from a digest to the picture, as for `Query.from_json`."""
+    """The round of `to_json`. picture: from a digest to the picture, as for `Query.from_json`.
+
+    Raises ValueError, KeyError, TypeError or UsageError for what `to_json` does not write.
+    """
+    number, parent = whole(data["number"]), whole(data["parent"])
+    if not parent < number:
+        raise ValueError(f"round {number} is said to follow round {parent}")
+    asked = {text(key): text(answer) for key, answer in dict(data["asked"]).items()}
+    if unknown := set(asked.values()) - set(ANSWERS):
+        raise ValueError(f"{min(unknown)!r} is no answer")
     return Round(
-        number=data["number"],
-        parent=data["parent"],
+        number=number,
+        parent=parent,
         query=Query.from_json(data["query"], picture),
-        change=data["change"],
+        change=text(data["change"]),
         ranking=Ranking.from_json(data["composition"] | {"formula": data["formula"]}),
-        snapshot=data["snapshot"],
-        model=data["model"],
-        results=tuple((int(i), float(s)) for i, s in data["results"]),
-        choices=tuple((int(i), tuple(shown)) for i, shown in data["choices"]),
-        asked=data["asked"],
+        snapshot=text(data["snapshot"]),
+        model=text(data["model"]),
+        results=tuple((whole(i), float(s)) for i, s in data["results"]),
+        choices=tuple((whole(i), tuple(whole(j) for j in shown)) for i, shown in data["choices"]),
+        asked=asked,
     )
+
+
+def visits(data: Any) -> dict[int, int]:
+    """The pairs of numbers in which `Inquiry.visited` is kept. Raises ValueError or TypeError for anything else."""
+    return {whole(parent): whole(child) for parent, child in data}
+
+
+def whole(value: Any) -> int:
+    """A whole number from 0 that a database can hold. ValueError for anything else."""
+    if type(value) is not int or not 0 <= value < 1 << 62:
+        raise ValueError(f"{str(value)[:40]!r} is no number of a round or an item")
+    return value
+
+
+def text(value: Any) -> str:
+    """A text of at most a million characters. ValueError for anything else."""
+    if not isinstance(value, str) or len(value) > 1 << 20:
+        raise ValueError(f"{str(value)[:40]!r} is no text that belongs here")
+    return value

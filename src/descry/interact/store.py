@@ -25,12 +25,12 @@ from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
 from ..gallery.database import HEAD, Database
 from ..gallery.local import OWN
 from ..query import Query, digest
-from ..safe_files import refuse_links
+from ..safe_files import json_of, refuse_links
 from . import rounds
 from .account import ref_of, searched
 from .findings import MAX_FINDINGS, About, Finding, now
 from .freezing import frozen, thawed
-from .rounds import Inquiry, Round
+from .rounds import Inquiry, Round, text
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +113,12 @@ class InquiryStore:
             assert state is not None
             rows = self._db.execute("SELECT data FROM rounds WHERE inquiry = ? ORDER BY number", (number,))
             try:
-                made = [rounds.from_json(json.loads(data), self.picture) for (data,) in rows]
-            except (KeyError, TypeError, ValueError) as error:
+                made = [rounds.from_json(json_of(data), self.picture) for (data,) in rows]
+                found = Inquiry(name, made, state.head, state.last, rounds.visits(json_of(state.visited)))
+            except (KeyError, TypeError, ValueError, AttributeError, OverflowError, UsageError) as error:
                 raise DataError(
                     f"inquiry {name!r} in {self.path} is damaged ({error}); delete it or restore a copy"
                 ) from None
-        found = Inquiry(name, made, state.head, state.last, dict(json.loads(state.visited)))
         self._seen[found] = state
         return found
 
@@ -217,7 +217,10 @@ class InquiryStore:
             row = self._db.execute("SELECT kind, data FROM pictures WHERE sha256 = ?", (sha256,)).fetchone()
         if row is None:
             raise DataError(f"{self.path} lacks the picture {sha256[:12]}…; its inquiry cannot be opened")
-        return thawed(row[0], row[1])
+        made = thawed(row[0], row[1])
+        if digest(made) != sha256:
+            raise DataError(f"the picture {sha256[:12]}… in {self.path} is another one; its inquiry cannot be opened")
+        return made
 
     def _insert(self, inquiry: int, made: Round) -> None:
         self._keep(made.query)
@@ -230,10 +233,7 @@ class InquiryStore:
             self._db.execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (digest(part.value), kind, data))
 
     def _sweep(self) -> None:
-        used = set()
-        for (data,) in self._db.execute("SELECT data FROM rounds"):
-            query = json.loads(data)["query"]
-            used |= {row["sha256"] for row in (*query["sketches"], *query["photos"])}
+        used = {sha for (data,) in self._db.execute("SELECT data FROM rounds") for sha in pictures_of(data)}
         held = [name for (name,) in self._db.execute("SELECT sha256 FROM pictures")]
         self._db.executemany("DELETE FROM pictures WHERE sha256 = ?", [(name,) for name in held if name not in used])
 
@@ -271,6 +271,15 @@ class InquiryStore:
             hint = nearest(name, names) if names else "there is none yet; begin one with descry inquiry new"
             raise UsageError(f"there is no inquiry {name!r}; {hint}")
         return int(row[0]), bytes(row[1])
+
+
+def pictures_of(data: str) -> set[str]:
+    """The digests of the pictures that a stored round was asked with; none of one that is damaged."""
+    try:
+        query = json_of(data)["query"]
+        return {text(row["sha256"]) for row in (*query["sketches"], *query["photos"])}
+    except (KeyError, TypeError, ValueError):
+        return set()
 
 
 def new_key() -> bytes:

@@ -10,7 +10,6 @@ more. Copies, backups, footage and pictures of your own are not here.
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 from collections.abc import Collection
@@ -26,6 +25,7 @@ from ..gallery import Gallery
 from ..gallery.database import NAME, Database
 from ..interact import absence, erasing
 from ..interact.store import InquiryStore
+from ..safe_files import json_of
 from .planning import Plan, crops_of, plan
 
 __all__ = ["Done", "Plan", "everything", "finish", "items", "pending", "plan", "run"]
@@ -141,11 +141,23 @@ def finish(gallery: Gallery, store: InquiryStore) -> Done | None:
         if not held:
             gallery.store.release()
     account = Audit(gallery.store.database)
-    said: dict[str, Any] = next(
-        row for row in map(json.loads, reversed(account.read().splitlines())) if row["what"] == "purge"
-    )
-    counts = {name: int(said[name]) for name in ("items", "rounds", "findings", "days")}
-    return Done(len(said["inquiries"]), **counts, still_on_disk=0, head=f"{said['n']}:{said['hash']}")
+    said: dict[str, Any] = next(filter(None, map(_purged, reversed(account.read().splitlines()))), {})
+    counts = {name: int(said.get(name, 0)) for name in ("items", "rounds", "findings", "days")}
+    head = f"{said['n']}:{said['hash']}" if said else account.head()
+    return Done(len(said.get("inquiries", ())), **counts, still_on_disk=0, head=head)
+
+
+def _purged(line: bytes) -> dict[str, Any]:
+    """The facts of an account's line about a purge; {} for any other, and for one that descry did not write."""
+    try:
+        row = json_of(line)
+    except ValueError:
+        return {}
+    if not isinstance(row, dict) or row.get("what") != "purge" or not isinstance(row.get("inquiries"), list):
+        return {}
+    numbers = ("n", "items", "rounds", "findings", "days")
+    whole = all(type(row.get(name)) is int for name in numbers) and isinstance(row.get("hash"), str)
+    return row if whole else {}
 
 
 def _scrub(gallery: Gallery, items: bool = True) -> None:

@@ -6,7 +6,6 @@ the demo model. Figures of other weights than those of the gallery (by fingerpri
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from typing import Any
 from ..errors import DataError
 from ..gallery.contract import Binding
 from ..library import note_of
+from ..safe_files import read_json
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
@@ -75,7 +75,7 @@ def _rate(asked: str, figures: dict[str, Any], interval: Any) -> dict[str, Any]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        held = json.loads(path.read_text(encoding="utf-8"))
+        held = read_json(path)
     except (OSError, ValueError):
         return {}
     return held if isinstance(held, dict) else {}

@@ -6,7 +6,6 @@ With config.json, model.safetensors and the tokenizer beside it, such a folder i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError
 from ..library import note_of
+from ..safe_files import read_json
 
 INTENDED = (
     "Research on finding a person in a set of photographs from a sketch, from words, or from both.",
@@ -132,7 +132,7 @@ def _safe(value: Any) -> str:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        held: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        held: dict[str, Any] = read_json(path)
         return held
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; give the folder of a run") from None

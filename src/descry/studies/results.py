@@ -19,7 +19,7 @@ from ..errors import DataError
 from ..evaluate import Evaluation
 from ..library import is_synthetic
 from ..metrics import Ranks, summarise
-from ..safe_files import write_whole
+from ..safe_files import read_json, write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures
 from .ledger import Entry, append, hardware, now, own_commit
 
@@ -64,10 +64,10 @@ def read_results(path: str | Path) -> dict[str, Any]:
     """What `descry evaluate --json` printed or `--per-query` wrote. Raises DataError for anything else."""
     again = "make it with: descry evaluate RUN --data FOLDER --per-query FILE"
     try:
-        held: Any = json.loads(Path(path).read_text(encoding="utf-8"))
+        held: Any = read_json(path)
     except FileNotFoundError:
         raise DataError(f"there is no file {path}; {again}") from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}); {again}") from None
     if not isinstance(held, dict) or held.get("kind") != KIND:
         raise DataError(f"{path} is no results file; {again}")
@@ -91,7 +91,7 @@ def ranks_of(row: dict[str, Any], missing: str = "miss") -> tuple[Ranks, np.ndar
 def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], command: str, seconds: float) -> bool:
     """Add an evaluation to the ledger of its own run folder; False where there is none, or it cannot be written."""
     try:
-        held = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        held = read_json(run / "config.json")
         figures = {asked_of(r): {m: float(r[m]) for m in MEASURES} for r in rows}
         entry = Entry(
             table="evaluation",
@@ -123,7 +123,7 @@ def remember_training(run: Path, metrics: Mapping[str, Any], command: str) -> bo
     metrics: as `train` returns. Its figure is the mean R@1 by which the epoch was kept, where one was chosen.
     """
     try:
-        held = json.loads((run / "config.json").read_text(encoding="utf-8"))
+        held = read_json(run / "config.json")
         about, scores = metrics["about"], metrics["selection_scores"]
         entry = Entry(
             table="training",

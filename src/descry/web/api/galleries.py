@@ -48,7 +48,7 @@ def counted(desk: Desk) -> Facets:
             "SELECT camera, count(*) FROM items GROUP BY camera ORDER BY camera LIMIT 200"
         ).fetchall()
         days = connection.execute(
-            f"SELECT time / {DAY}, count(*) FROM items WHERE time IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 1000"
+            f"SELECT time / {DAY} AS time, count(*) FROM items WHERE time IS NOT NULL GROUP BY 1 ORDER BY 1 LIMIT 1000"
         ).fetchall()
         total = connection.execute("SELECT count(*) FROM items").fetchone()[0]
     named = [(str(from_microseconds(day * DAY))[:10], n) for day, n in days]
