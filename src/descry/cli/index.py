@@ -39,6 +39,7 @@ def index(
     strict: Flag = False,
     large: Flag = False,
     links: Flag = False,
+    leave_out_empty: Flag = False,
     quiet: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
@@ -63,6 +64,8 @@ def index(
         strict: exit with 3 when files were skipped.
         large: allow more than 5 million items.
         links: enter linked folders too.
+        leave_out_empty: leave out pictures that the model reads as a scene without people, and list them among the
+            skipped; for models of general pictures, refused by others.
         quiet: no progress.
         json_: print the report as JSON.
     """
@@ -92,6 +95,7 @@ def index(
                 dry_run=dry_run,
                 large=large,
                 links=links,
+                leave_out_empty=leave_out_empty,
                 progress=lambda s: tick(s.done, s.total, f"{s.skipped} skipped" if s.skipped else ""),
                 stop=stop,
             )

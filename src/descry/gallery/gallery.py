@@ -16,12 +16,12 @@ from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..query import Filters, Query
 from ..safe_files import allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
-from .guard import full_frames
+from .guard import EmptyScenes, full_frames
 from .indexing import Indexer, IndexReport, Step
 from .local import LocalStore
 from .results import Results, check_size
 from .sources import Sources
-from .walk import plan, roots_of
+from .walk import LASTING, NOBODY, plan, roots_of
 
 if TYPE_CHECKING:
     from ..interact.session import Session
@@ -123,6 +123,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         dry_run: bool = False,
         large: bool = False,
         links: bool = False,
+        leave_out_empty: bool = False,
         progress: Callable[[Step], None] | None = None,
         stop: Callable[[], bool] | None = None,
     ) -> IndexReport:
@@ -138,12 +139,14 @@ class Gallery(AbstractContextManager["Gallery"]):
         )
         if dry_run:
             return self._index(
-                folders, model, sources, exclude, limits, batch_size, shard, True, large, links, progress, stop
-            )
+                folders, model, sources, exclude, limits, batch_size, shard, True, large, links, leave_out_empty,
+                progress, stop,
+            )  # fmt: skip
         with self._failing("index"):
             return self._index(
-                folders, model, sources, exclude, limits, batch_size, shard, False, large, links, progress, stop
-            )
+                folders, model, sources, exclude, limits, batch_size, shard, False, large, links, leave_out_empty,
+                progress, stop,
+            )  # fmt: skip
 
     def _indexed(self, report: IndexReport) -> None:
         counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
@@ -161,6 +164,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         dry_run: bool,
         large: bool,
         links: bool,
+        leave_out_empty: bool,
         progress: Callable[[Step], None] | None,
         stop: Callable[[], bool] | None,
     ) -> IndexReport:
@@ -173,7 +177,8 @@ class Gallery(AbstractContextManager["Gallery"]):
             allow(root)
         if not dry_run:
             self.store.hold()
-        work = plan(self.store, roots, exclude, shard, links)
+        lasting = (*LASTING, NOBODY) if leave_out_empty else LASTING
+        work = plan(self.store, roots, exclude, shard, links, lasting)
         paths = [found.path for found in work.fresh]
         every = [*paths, *(found.path for found in work.same), *(path for path, _ in work.still)]
         notes = (full_frames(paths, roots), sources.unmatched(every, whole=shard[1] == 1) if sources else "")
@@ -196,7 +201,8 @@ class Gallery(AbstractContextManager["Gallery"]):
 
         model = self.model if work.fresh else None
         size = batch_size or (256 if _on_gpu(model) else 32)
-        indexer = Indexer(self.store, model, sources, limits, size, tell, stop, self._indexed)
+        empty = EmptyScenes(model) if leave_out_empty and model else None
+        indexer = Indexer(self.store, model, sources, limits, size, tell, stop, self._indexed, empty)
         return dataclasses.replace(indexer.run(work), warning=warning)
 
     # ------------------------------------------------------------------ searching

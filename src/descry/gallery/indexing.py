@@ -19,7 +19,7 @@ from .contract import Entry, changed
 from .local import LocalStore
 from .reading import Loaded, Reader
 from .sources import Sources
-from .walk import Plan
+from .walk import NOBODY, Found, Plan
 
 COMMIT_ITEMS, COMMIT_SECONDS, MOST_PENDING = 256, 2.0, 1024
 
@@ -72,7 +72,8 @@ class IndexReport:
 
 class Indexer:
     """One run over one plan. stop: asked between batches. progress: called about once per batch. done: called inside
-    the last transaction, with what the whole run did.
+    the last transaction, with what the whole run did. empty: which vectors, (N, D), are of pictures that show nobody;
+    those are left out and listed as skipped.
     """
 
     def __init__(
@@ -85,10 +86,12 @@ class Indexer:
         progress: Callable[[Step], None] | None = None,
         stop: Callable[[], bool] | None = None,
         done: Callable[[IndexReport], None] | None = None,
+        empty: Callable[[np.ndarray], np.ndarray] | None = None,
     ):
         self.store, self.model, self.limits, self.batch_size = store, model, limits, batch_size
         self.sources = sources or Sources()
         self.progress, self.stop, self.told = progress, stop or (lambda: False), done
+        self.empty, self.nobody = empty, set[bytes]()
         self.report = IndexReport()
         self.begun = self.committed = time.monotonic()
         self.known: dict[bytes, int] = {}
@@ -175,14 +178,7 @@ class Indexer:
     def _take(self, loaded: Loaded) -> None:
         found, entry = loaded.found, loaded.entry
         if entry is None:
-            self.report.skipped.append((found.path, f"{loaded.reason}: {loaded.detail}"))
-            self.batch.skipped.append(
-                (found.path, loaded.reason, loaded.detail, found.size, found.mtime, time.time_ns())
-            )
-            if found.number:  # it was readable once and is not any more: its old vector must not answer for it
-                self.batch.removed.append(found.number)
-                self.report.removed += 1
-            return
+            return self._skip(found, loaded.reason, loaded.detail)
         if found.number and self._is(found.number, entry.sha):
             self._update(found.number, entry)
             self.report.unchanged += 1
@@ -191,6 +187,13 @@ class Indexer:
             self.report.moved += 1
         else:
             self.pending.append(loaded)
+
+    def _skip(self, found: Found, reason: str, detail: str) -> None:
+        self.report.skipped.append((found.path, f"{reason}: {detail}"))
+        self.batch.skipped.append((found.path, reason, detail, found.size, found.mtime, time.time_ns()))
+        if found.number:  # it was readable once and is not any more: its old vector must not answer for it
+            self.batch.removed.append(found.number)
+            self.report.removed += 1
 
     def _is(self, number: int, sha: bytes) -> bool:
         items = self.store.items([number])
@@ -223,6 +226,8 @@ class Indexer:
             vectors = self.model.embed_pixels(np.stack([loaded.pixels for loaded in new.values()]))  # type: ignore[misc]
             self.report.encoding += time.monotonic() - begin
             self.report.encoded += len(new)
+            if self.empty:
+                self.nobody |= {sha for sha, nobody in zip(new, self.empty(vectors), strict=True) if nobody}
             self.fresh |= dict(zip(new, as_half(list(vectors), self.store.binding.dimension), strict=True))
         for loaded in self.pending:
             self._queue(loaded)
@@ -237,6 +242,8 @@ class Indexer:
     def _queue(self, loaded: Loaded) -> None:
         entry = loaded.entry
         assert entry is not None
+        if entry.sha in self.nobody:
+            return self._skip(loaded.found, NOBODY, "the model reads it as a scene without people")
         if entry.sha in self.fresh:
             vector = self.fresh[entry.sha]
         else:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 GRAIN = 2_000_000_000
 LASTING = ("corrupt", "too_small")
 """Reasons of a skip that last as long as the file is the same; others (rights, limits, formats) are tried again."""
+NOBODY = "nobody"
+"""Reason of a skip of pictures without people; it lasts as long as such pictures are to be left out."""
 OWN_FILES = ("gallery.json", "gallery.db")
 
 
@@ -168,11 +170,12 @@ def plan(
     exclude: Sequence[str] = (),
     shard: tuple[int, int] = (1, 1),
     links: bool = False,
+    lasting: Sequence[str] = LASTING,
 ) -> Plan:
     """Compare the folders with the store. DataError when a folder holds no picture file at all.
 
     shard: (i, n), only the i-th of n parts of the files, which may be none; items of the other parts stay as they are.
-    links: enter linked folders too.
+    links: enter linked folders too. lasting: reasons of skips that last as long as the file is the same.
 
     A file counts as unchanged when size and time are the same and the time is older than the moment it was read by more
     than the clock's grain; otherwise its content decides. Nothing below a folder that cannot be listed counts as gone.
@@ -193,7 +196,7 @@ def plan(
                 continue
             seen += 1
             if in_shard(entry.path, shard):
-                _sort(entry, known, skipped, out)
+                _sort(entry, known, skipped, out, lasting)
         if missed and missed[-1].path == root:
             if not any(inside(path, root) for path in known):
                 raise DataError(f"{root}: {missed[-1].detail}. Nothing was changed")
@@ -218,7 +221,11 @@ def _kept(path: str, folders: Sequence[str]) -> bool:
 
 
 def _sort(
-    entry: os.DirEntry[str], known: dict[str, tuple[Any, ...]], skipped: dict[str, tuple[Any, ...]], out: Plan
+    entry: os.DirEntry[str],
+    known: dict[str, tuple[Any, ...]],
+    skipped: dict[str, tuple[Any, ...]],
+    out: Plan,
+    lasting: Sequence[str],
 ) -> None:
     try:
         stat = entry.stat()
@@ -234,7 +241,7 @@ def _sort(
         if old:
             out.same.append(found)
             return
-        if row[0] in LASTING:
+        if row[0] in lasting:
             out.still.append((entry.path, str(row[0])))
             return
     out.fresh.append(found)

@@ -200,7 +200,7 @@ export const T = {
     skippedList: "Files that could not be read",
     reason: "Reason",
     detail: "What was found",
-    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", missing: "cannot be opened" },
+    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", nobody: "shows nobody", missing: "cannot be opened" },
   },
   // findings, report, purge
   findings: {
