@@ -195,6 +195,25 @@ def _market(out: Path, variant: str, cast: Cast) -> None:
         save(cast.photo(95 + nth, nth), out / f"bounding_box_test/0000_c{nth + 1}s1_00000{nth}_00.jpg")
 
 
+def _itcpr(out: Path, variant: str, cast: Cast) -> None:
+    queries: list[dict[str, Any]] = []
+    gallery: list[dict[str, Any]] = []
+    folders = {"Celeb-reID": "{0:03d}", "PRCC": "train/{0:03d}", "LAST": "{0:06d}"}
+    for nth, (source, folder) in enumerate(folders.items()):
+        for pid in range(1, 4):
+            who = 10 * nth + pid
+            named = {"datasets": source, "person_id": pid}
+            at = f"{source}/{folder.format(pid)}/{pid}_"
+            save(cast.photo(who, 0), out / f"{at}0.jpg")
+            queries.append({"file_path": f"{at}0.jpg", **named, "instance_id": who, "caption": cast.caption(who, 0)})
+            shown = [(1, who), (2, -1)] + [(3, who)] * (who == 1)  # one query has two targets
+            for camera, instance in shown:
+                save(cast.photo(who, camera), out / f"{at}{camera}.jpg")
+                gallery.append({"file_path": f"{at}{camera}.jpg", **named, "instance_id": instance})
+    _dump(out / "query.json", queries)
+    _dump(out / "gallery.json", gallery)
+
+
 def _own(out: Path, variant: str, cast: Cast) -> None:
     rows: list[Row] = []
     for split, pids in (("train", range(6)), ("val", range(6, 8)), ("test", range(8, 12))):
@@ -220,6 +239,7 @@ WRITERS: dict[str, Callable[[Path, str, Cast], None]] = {
     "market-sketch-1k": _market_sketch,
     "pku-sketch": _pku,
     "market-1501": _market,
+    "itcpr": _itcpr,
     "table": _own,
 }
 

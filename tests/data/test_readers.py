@@ -413,3 +413,68 @@ def test_what_cannot_be_held_out(drawn) -> None:
         read("icfg-pedes:hold_out=0.01", drawn("icfg-pedes", "hyphen"))
     with pytest.raises(UsageError, match="hold_out must be a number"):
         read("icfg-pedes:hold_out=few", drawn("icfg-pedes", "hyphen"))
+
+
+# ---------------------------------------------------------------- ITCPR
+
+
+def test_itcpr_looks_for_the_instance_and_not_the_person(drawn) -> None:
+    data = read("itcpr", drawn("itcpr", "json"))
+    assert data.train == ()
+    assert list(data.test) == ["photo+text", "photo", "text"]
+    bench = data.test["photo+text"]
+    found = [[p.path for p in bench.photos if p.pid == probe.pid] for probe in bench.probes]
+    assert [len(f) for f in found] == [2] + [1] * 8, "the first query has two targets"
+    asked = str(bench.probes[0].query.photos[0].value)
+    same = [p for p in bench.photos if p.path.startswith(asked[: -len("0.jpg")])]
+    assert [p.pid for p in same] == [bench.probes[0].pid, -1, bench.probes[0].pid], "another photograph of the person"
+    assert asked not in {p.path for p in bench.photos}
+    assert all(probe.ignore == () for b in data.test.values() for probe in b.probes)
+    assert Counter(p.group for p in bench.probes) == {"Celeb-reID": 3, "PRCC": 3, "LAST": 3}
+    for name, kind in (("photo", "photo"), ("text", "text")):
+        assert {p.query.kind for p in data.test[name].probes} == {kind}
+        assert [p.pid for p in data.test[name].probes] == [p.pid for p in bench.probes]
+
+
+def test_itcpr_ranks_a_reference_photograph_that_stands_in_the_gallery(copied) -> None:
+    root = copied("itcpr", "json")
+    query, gallery = (json.loads((root / f"{n}.json").read_text()) for n in ("query", "gallery"))
+    gallery.append({k: query[0][k] for k in ("file_path", "datasets", "person_id")} | {"instance_id": -1})
+    (root / "gallery.json").write_text(json.dumps(gallery))
+    bench = read("itcpr", root).test["photo"]
+    assert [p.pid for p in bench.photos if p.path == str(bench.probes[0].query.photos[0].value)] == [-1]
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("query", {"instance_id": -1}, "query.json, row 0: 'instance_id' is -1"),
+        ("query", {"caption": " "}, "query.json, row 0: 'caption' must be a text"),
+        ("gallery", {"instance_id": "1"}, "gallery.json, row 0: 'instance_id' must be a whole number"),
+        ("gallery", {"file_path": "../a.jpg"}, "leaves the data set's folder"),
+        ("gallery", {"person_id": None}, "'person_id' must be a whole number; got None"),
+    ],
+)
+def test_itcpr_annotations_that_cannot_be_read_say_where(copied, file, change, said) -> None:
+    root = copied("itcpr", "json")
+    rows = json.loads((root / f"{file}.json").read_text())
+    (root / f"{file}.json").write_text(json.dumps([rows[0] | change, *rows[1:]]))
+    with pytest.raises(DataError, match=said):
+        read("itcpr", root)
+    (root / f"{file}.json").write_text("{")
+    with pytest.raises(DataError, match=f"{file}.json is not JSON"):
+        read("itcpr", root)
+
+
+def test_the_figures_of_itcpr_are_those_of_evaluate(drawn, tmp_path, capsys) -> None:
+    from conftest import write_run
+    from descry.cli import main
+
+    run = str(write_run(tmp_path / "run"))
+    given = ["evaluate", run, "--data", "itcpr", "--data", str(drawn("itcpr", "json")), "--device", "cpu", "--json"]
+    assert main(given) == 0
+    rows = json.loads(capsys.readouterr().out)["results"]
+    assert [(r["benchmark"], r["composition"], r["probes"], r["photos"]) for r in rows] == [
+        ("photo+text", "late", 9, 19), ("photo", "", 9, 19), ("text", "", 9, 19)
+    ]  # fmt: skip
+    assert all(0 <= r["R@1"] <= r["R@10"] <= 100 for r in rows)

@@ -23,6 +23,7 @@ DATASETS: dict[str, str] = {
     "market-sketch-1k": "descry.data.market_sketch_1k",
     "pku-sketch": "descry.data.pku_sketch",
     "market-1501": "descry.data.market_1501",
+    "itcpr": "descry.data.itcpr",
     "table": "descry.data.own",
 }
 MARKERS = ("descry.json", "table.jsonl", "table.csv")

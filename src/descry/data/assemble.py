@@ -142,6 +142,24 @@ class Split:
         ]
         return self.benchmark(name, probes)
 
+    def asked_with(self, name: str, photo: bool = False, words: bool = False) -> dict[str, Benchmark]:
+        """One probe per photograph whose role is query and caption of it: with the photograph, the words, or both.
+        Nothing is ignored, as the words ask for another photograph.
+        """
+        probes = [
+            Probe(
+                Query(
+                    photos=(Part(self.table.where(r.path)),) if photo else (),
+                    wanted=(Part(caption),) if words else (),
+                ),
+                self.pids[r.pid],
+            )
+            for r in self.rows
+            if r.role == "query"
+            for caption in r.captions
+        ]
+        return self.benchmark(name, probes)
+
     def words_of_drawings(self, name: str = "text", pick: int = 0) -> dict[str, Benchmark]:
         """The sentence that goes with a person's sketches, alone, once per person."""
         first = {r.pid: r for r in reversed(self.drawings()) if len(r.captions) > pick}

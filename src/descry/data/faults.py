@@ -24,11 +24,11 @@ def faults(table: Table) -> list[str]:
     if not table.rows:
         return ["it holds no rows at all"]
     splits: dict[str, set[str]] = defaultdict(set)
-    owners: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    owners: dict[tuple[str, str], set[tuple[str, str]]] = defaultdict(set)
     for row in table.rows:
         splits[row.pid].add(row.split)
         file = row.path or row.sketch
-        owners[file].add((row.split, row.pid))
+        owners[file, row.role if table.instances else ""].add((row.split, row.pid))
     shared = {pid: s for pid, s in splits.items() if len(s) > 1 and pid not in DISTRACTORS}
     if shared:
         named = ", ".join(f"{pid} ({' and '.join(sorted(s))})" for pid, s in list(shared.items())[:3])
@@ -36,7 +36,7 @@ def faults(table: Table) -> list[str]:
         return out
     torn = {file: who for file, who in owners.items() if len(who) > 1}
     if torn:
-        file, who = next(iter(torn.items()))
+        (file, _), who = next(iter(torn.items()))
         out.append(
             f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
         )

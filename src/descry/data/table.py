@@ -54,13 +54,17 @@ LISTS = ("captions", "back_translations")
 
 @dataclass(frozen=True)
 class Table:
-    """A data set as rows whose paths begin at root. notes: what the reader assumed, for the record."""
+    """A data set as rows whose paths begin at root. notes: what the reader assumed, for the record.
+
+    instances: pid is what a query looks for, finer than a person, so that a photograph may ask for one and be another.
+    """
 
     name: str
     root: Path
     rows: tuple[Row, ...]
     variant: str = ""
     notes: tuple[str, ...] = ()
+    instances: bool = False
 
     def where(self, path: str) -> str:
         """The full path of a row's photograph or sketch."""
