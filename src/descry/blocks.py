@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -164,6 +165,33 @@ class MaskedWordHead(nn.Module):
         logits = self.words(self.norm(self.activation(self.dense(states)))).float()
         total = F.cross_entropy(logits, labels[masked], reduction="sum")
         return total / (masked.sum().clamp(min=1) if count is None else count)
+
+
+class Mapping(nn.Module):
+    """Φ, from an image feature (B, D), not scaled, to a pseudo-word (B, W) (InteractReID §III-C, Table IV).
+
+    layers −1: none; 0: linear; n ≥ 1: n × (linear, dropout, ReLU) of width `hidden`, then linear.
+    """
+
+    def __init__(self, dim: int, hidden: int, width: int, layers: int = 1, dropout: float = 0.1):
+        super().__init__()
+        if not -1 <= layers <= 3:
+            raise UsageError(f"{layers} mapping layers were asked for; allowed: -1 (none), 0 (linear), 1, 2, 3")
+        if layers == -1 and dim != width:
+            raise UsageError(
+                f"without a mapping the feature ({dim}) must be as wide as a word ({width}); use --set mapping_layers=0"
+            )
+        widths = [dim] + [hidden] * max(layers, 0)
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b), nn.Dropout(dropout), nn.ReLU()) for a, b in pairwise(widths)
+        )
+        self.fc_out = nn.Linear(widths[-1], width) if layers >= 0 else nn.Identity()
+
+    def forward(self, features: Tensor) -> Tensor:
+        for layer in self.layers:
+            features = layer(features)
+        value: Tensor = self.fc_out(features)
+        return value
 
 
 def cache_gradients(owner: Clip | nn.Module, rows: int, encoders: Sequence[str] = ENCODERS) -> Any:

@@ -88,7 +88,13 @@ def sdm(
         image_ids = _tensor(image_ids)
         same_image = (image_ids[:, None] == image_ids[None, :]).float()
         labels = same_image + factor * (labels - same_image)
-    logits = cosine_logits(a, b, temperature)
+    return matching(cosine_logits(a, b, temperature), labels, epsilon)
+
+
+def matching(logits: Tensor, labels: Tensor, epsilon: float = 1e-8) -> Tensor:
+    """KL(p ‖ q) in both directions, summed, of (B, B) logits, with q the symmetric (B, B) labels, each row divided by
+    its sum.
+    """
     q = (labels / labels.sum(dim=1, keepdim=True)).to(logits)
     return _kl_to_targets(logits, q, epsilon) + _kl_to_targets(logits.T, q, epsilon)
 

@@ -5,6 +5,7 @@
     python -m descry_lab TABLE --small            synthetic people, from the model that ships (demo, or --start RUN)
     python -m descry_lab TABLE --smoke            two steps a row on a handful of people; claims nothing
     python -m descry_lab small [--jobs 4]         every table on synthetic people; goes on where it stopped
+    python -m descry_lab across RUN… --data NAME ROOT…    runs on the test split of several data sets
     python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl
     python -m descry_lab conversation|demo-report|real-crops …      what docs/ says of the model that ships
     torchrun --nproc-per-node 4 -m descry_lab TABLE …    the same on several GPUs, and with --nnodes on several machines
@@ -30,7 +31,7 @@ from descry.errors import DescryError, UsageError
 from descry.methods import presets
 from descry.training.loop import PRECISION, Settings
 
-from . import processes, small, tables
+from . import later, processes, small, tables
 from .engine import Study, differences, note_tests, sweep
 from .scales import World, worlds
 from .studies import STUDIES, command_of, study_of
@@ -48,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return small.run(given[1:])
     if given[:1] == ["tables"]:
         return tables.main(given[1:])
+    if given[:1] == ["across"]:
+        return later.across(given[1:])
     if given and given[0] in PAGES:
         return int(import_module(PAGES[given[0]], __package__).main(given[1:]))
     if given[:1] == ["list"]:

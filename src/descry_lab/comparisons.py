@@ -132,7 +132,15 @@ def _stage2_rows() -> list[Cell]:
 
     def row(name: str, taught: str = "", **changes: Any) -> Cell:
         base = {"image_rate": 1.0, "mapping_rate": 1.0, "composed": 0.0}
-        return Cell(name, "interactreid", base | changes, "recommended", against=PLAIN, stages=(2,), taught=taught)
+        return Cell(
+            name,
+            "interactreid",
+            base | changes,
+            "recommended",
+            against=PLAIN,
+            stages=(2,),
+            taught=(taught,) if taught else (),
+        )
 
     printed = {k: getattr(interactreid.PRESETS["paper"], k) for k in TAKEN if not k.startswith("mapping_")}
     every: dict[str, Any] = {"direct": 1.0, "replay": 1.0, "composed": 1.0}

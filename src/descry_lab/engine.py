@@ -54,7 +54,7 @@ class Cell:
         adapt: what InteractReID's stage 1 is trained on, "" for nothing.
         against: the row that it extends or varies; "" for none.
         stages: of the method, which share the steps; () trains as the method's paper does.
-        taught: name of other people to learn from; "" for the study's own.
+        taught: names of other people to learn from, one for each of `stages`; () for the study's own.
         own_rates: below the paper's size, too, rates and schedule are the recipe's own.
         origin: name of another beginning than the study's.
     """
@@ -66,7 +66,7 @@ class Cell:
     adapt: str = "PEDES"
     against: str = ""
     stages: tuple[int, ...] = ()
-    taught: str = ""
+    taught: tuple[str, ...] = ()
     own_rates: bool = False
     origin: str = ""
 
@@ -113,7 +113,8 @@ def trainings(cell: Cell, seed: int, world: World, data: Dataset) -> list[Traini
 def stages_of(cell: Cell, world: World, data: Dataset) -> list[tuple[int, Dataset]]:
     """The stages of a cell and what each learns from."""
     if cell.stages:
-        return [(stage, world.adapt[cell.taught] if cell.taught else data) for stage in cell.stages]
+        sets = [world.adapt[name] for name in cell.taught] or [data] * len(cell.stages)
+        return list(zip(cell.stages, sets, strict=True))
     if not hasattr(preset(cell.method, cell.preset), "stage"):
         return [(1, data)]
     if cell.adapt and cell.adapt not in world.adapt:
@@ -127,7 +128,7 @@ def config_of(cell: Cell, stage: int, world: World, data: Dataset, epochs: int =
     """The values that a stage is trained by. Without a composed prompt InteractReID's stage 1 does not know Φ."""
     config = preset(cell.method, cell.preset, data.name.partition(":")[0]).with_stage(stage)
     held = asdict(changed(config, dict(world.taken) | dict(cell.changes), world.budget, epochs, cell.own_rates))
-    apart = stage == 1 and "mapping_layers" in held and not held["composed"]
+    apart = stage == 1 and "mapping_layers" in held and not held.get("composed", True)
     return {k: v for k, v in held.items() if not (apart and k.startswith("mapping_"))}
 
 

@@ -265,6 +265,25 @@ OWN: dict[str, Table] = {
             ours=True,
         ),
         Table(
+            "composed",
+            "A picture with words: rivals from one model, with one budget (R@1)",
+            (
+                *(
+                    Column(f"{both}, {how}", f"{both} {how}", "R@1")
+                    for both in ("photo+text", "sketch+text")
+                    for how in ("early", "late", "pseudo")
+                ),
+                Column("photo+text, k nearest tokens", "photo+text nearest", "R@1"),
+            ),
+            ours=True,
+        ),
+        Table(
+            "other-domains",
+            "Two populations: trained on one, judged on both",
+            tuple(Column(f"{m}, {p}", f"text, {p}", m) for p in ("here", "there") for m in ("R@1", "mAP")),
+            ours=True,
+        ),
+        Table(
             "demo-start",
             "Stage 0 from random weights, with one budget (validation)",
             (Column("training loss", "training", "loss"), Column("text R@1", "text", "R@1")),

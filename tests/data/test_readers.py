@@ -462,7 +462,7 @@ def test_itcpr_annotations_that_cannot_be_read_say_where(copied, file, change, s
     with pytest.raises(DataError, match=said):
         read("itcpr", root)
     (root / f"{file}.json").write_text("{")
-    with pytest.raises(DataError, match=f"{file}.json is not JSON"):
+    with pytest.raises(DataError, match=f"{file}.json: not JSON"):
         read("itcpr", root)
 
 

@@ -59,7 +59,7 @@ def train(
     A finished training is also written down in the ledger.jsonl of its run folder.
 
     Args:
-        method: interactreid, propot, vfe_tps, baseline, vit_bert, rde.
+        method: interactreid, propot, vfe_tps, baseline, vit_bert, rde, pic2word, word4per, fafa.
         data: a data set folder, or NAME and its folder.
         from_: what to start from: a run folder, demo, a CLIP folder or hub name, a file ViT-B-16.pt, or random.
         out: the run folder to write.

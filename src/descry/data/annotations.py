@@ -107,6 +107,11 @@ def _files(folder: Path, family: Family) -> dict[str, list[tuple[str, str]]]:
 
 
 def _rows(path: Path, split: str, family: Family, notes: list[str]) -> list[Row]:
+    return [_row(r, f"{path.name}, row {i}", split, family, notes) for i, r in enumerate(annotations_of(path))]
+
+
+def annotations_of(path: Path) -> list[Any]:
+    """The list of annotations in a JSON file, at least one. Raises DataError for anything else."""
     text = read_text(path)
     try:
         records = json_of(text)
@@ -118,7 +123,7 @@ def _rows(path: Path, split: str, family: Family, notes: list[str]) -> list[Row]
         raise DataError(f"{path.name}: a list of annotations is needed; got {type(records).__name__}")
     if not records:
         raise DataError(f"{path.name}: the list of annotations is empty")
-    return [_row(record, f"{path.name}, row {i}", split, family, notes) for i, record in enumerate(records)]
+    return records
 
 
 def _row(record: Any, where: str, split: str, family: Family, notes: list[str]) -> Row:

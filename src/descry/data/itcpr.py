@@ -7,16 +7,16 @@ the words say. Every other photograph is ranked, the query's person in other clo
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError, UsageError
 from ..records import Benchmark, Dataset
+from .annotations import annotations_of
 from .assemble import Split, assemble
 from .card import Card, Expected
-from .table import Row, Table, clean_path, read_text
+from .table import Row, Table, clean_path
 
 FILES = {"query": "query.json", "gallery": "gallery.json"}
 
@@ -48,7 +48,7 @@ def table(root: str | Path, variant: str | None = None) -> Table:
     if variant not in (None, *CARD.variants):
         raise UsageError(f"ITCPR has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
     root = _find_root(Path(root))
-    rows = [_row(root, kind, record, nth) for kind in FILES for nth, record in enumerate(_records(root, FILES[kind]))]
+    rows = [_row(kind, record, nth) for kind in FILES for nth, record in enumerate(annotations_of(root / FILES[kind]))]
     return Table("itcpr", root, tuple(rows), CARD.variants[0], instances=True)
 
 
@@ -81,17 +81,7 @@ def _find_root(root: Path) -> Path:
     return root
 
 
-def _records(root: Path, file: str) -> list[Any]:
-    try:
-        records = json.loads(read_text(root / file))
-    except ValueError as error:
-        raise DataError(f"itcpr: {file} is not JSON ({error})") from None
-    if not isinstance(records, list) or not records:
-        raise DataError(f"itcpr: {file} must be a list of annotations that is not empty; got {type(records).__name__}")
-    return records
-
-
-def _row(root: Path, kind: str, record: Any, nth: int) -> Row:
+def _row(kind: str, record: Any, nth: int) -> Row:
     where = f"itcpr: {FILES[kind]}, row {nth}"
     if not isinstance(record, dict):
         raise DataError(f"{where}: an object is needed; got {type(record).__name__}")

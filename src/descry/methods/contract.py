@@ -25,7 +25,7 @@ from ..augment import AUGMENTATIONS
 from ..bounds import COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..errors import UsageError, nearest
-from ..text import Words
+from ..text import PLACEHOLDER, Words
 
 Batch = dict[str, Tensor]
 """The rows of one step. B rows, images H × W, captions of L tokens, P patches of an image:
@@ -49,6 +49,9 @@ METHODS: dict[str, str] = {
     "baseline": "baselines:Baseline",
     "vit_bert": "vit_bert:VitBert",
     "rde": "rde:Rde",
+    "pic2word": "inversion:Pic2Word",
+    "word4per": "inversion:Word4Per",
+    "fafa": "fafa:Fafa",
 }
 
 
@@ -84,8 +87,9 @@ def preset(name: str, which: str, data: str = "") -> Any:
 
 
 def presets(name: str) -> dict[str, Any]:
-    """The presets of a method by name."""
-    found: dict[str, Any] = import_module(method_class(name).__module__).PRESETS
+    """The presets of a method by name: those of its class, or of its file."""
+    cls = method_class(name)
+    found: dict[str, Any] = cls.presets or import_module(cls.__module__).PRESETS
     return found
 
 
@@ -299,6 +303,8 @@ class Method(nn.Module):
     """Changes of the config that fit a toy CLIP (4 × 2 patches of 8 pixels, width 32), without dropout; for tests."""
     forms: ClassVar[Mapping[str, Mapping[str, Any]]] = {"": {}}
     """Forms of the method to be tested: changes of the config or the recipe, by a name; "" is the recommended one."""
+    presets: ClassVar[Mapping[str, Any]] = {}
+    """Its presets where one file holds several methods; {} takes PRESETS of the file."""
     memory: Memory | None = None
     """What it remembers between steps; None for nothing."""
 
@@ -367,6 +373,47 @@ class Method(nn.Module):
     def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
         """(B, width) words of pictures and B texts, "" for none → (B, D) of both as one query, unit length."""
         raise UsageError(f"{type(self).__name__} does not compose a picture and words; rank by both instead")
+
+
+class PseudoWords(Method):
+    """A method that turns a picture into a word of a prompt: T("a photo of * , and …") with Φ(V(picture)) for the star.
+
+    It has `mapping`, Φ, and its config `prompt`, with the place of the word, and `join`, which stands before the words
+    that follow.
+    """
+
+    mapping: nn.Module
+
+    def pseudo_text(self, features: Tensor) -> Tensor:
+        """T(prompt; Φ(feature)): (B, D) image features, not scaled → (B, D), not scaled."""
+        ids = self._prompt_ids(len(features), self.config.prompt, features.device)
+        return self.clip.text_features(ids, self.mapping(features))
+
+    def compose(self, pictures: Tensor, texts: list[str]) -> Tensor:
+        """Drawing (or photograph) and words as one query → (B, D), unit length.
+
+        pictures: (B, 3, H, W) in [0, 1]. texts: B feedback texts, "" for none. A placeholder sign in a text is dropped.
+        """
+        return self.compose_words(self.pseudo_words(pictures), texts)
+
+    def pseudo_words(self, pictures: Tensor) -> Tensor:
+        """Φ(V(picture)): (B, 3, H, W) in [0, 1] → (B, text width); kept between rounds: words alone cost no V."""
+        value: Tensor = self.mapping(self.clip.image_features(pictures))
+        return value
+
+    def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
+        """`compose` from pseudo-words that are at hand: (B, text width) and B texts → (B, D), unit length."""
+        prompts = [self.composed_prompt(text) for text in texts]
+        ids = self.words.ids(prompts).to(word.device)
+        return nn.functional.normalize(self.clip.text_features(ids, word), dim=-1)
+
+    def composed_prompt(self, text: str) -> str:
+        """The prompt in which `text` completes the pseudo-word."""
+        text = " ".join(text.replace(PLACEHOLDER, " ").split())
+        return f"{self.config.prompt}{self.config.join}{text}" if text else self.config.prompt
+
+    def _prompt_ids(self, rows: int, prompt: str, device: torch.device) -> Tensor:
+        return self.words.ids([prompt]).to(device).expand(rows, -1)
 
 
 def optimiser_groups(

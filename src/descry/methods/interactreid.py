@@ -11,19 +11,19 @@ s^v = V(S), s^w = Φ(s^v), s^t = T("a photo of s^w").
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
+from ..blocks import Mapping
 from ..bounds import POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..errors import UsageError
 from ..losses import info_nce, reverse_kl, soft_contrastive
-from ..text import PLACEHOLDER, Words
-from . import Batch, Method, MethodConfig, Progress, Recipe, decay_groups, gather
+from ..text import Words
+from . import Batch, MethodConfig, Progress, PseudoWords, Recipe, decay_groups, gather
 from .contract import RECIPE_BOUNDS, RECIPE_CHOICES, check_fields
 
 
@@ -157,34 +157,7 @@ PRESETS: dict[str, Config] = {
 }  # fmt: skip
 
 
-class Mapping(nn.Module):
-    """Φ, from an image feature (B, D), not scaled, to a pseudo-word (B, W) (§III-C, Table IV).
-
-    layers −1: none; 0: linear; n ≥ 1: n × (linear, dropout, ReLU) of width `hidden`, then linear.
-    """
-
-    def __init__(self, dim: int, hidden: int, width: int, layers: int = 1, dropout: float = 0.1):
-        super().__init__()
-        if not -1 <= layers <= 3:
-            raise UsageError(f"{layers} mapping layers were asked for; allowed: -1 (none), 0 (linear), 1, 2, 3")
-        if layers == -1 and dim != width:
-            raise UsageError(
-                f"without a mapping the feature ({dim}) must be as wide as a word ({width}); use --set mapping_layers=0"
-            )
-        widths = [dim] + [hidden] * max(layers, 0)
-        self.layers = nn.ModuleList(
-            nn.Sequential(nn.Linear(a, b), nn.Dropout(dropout), nn.ReLU()) for a, b in pairwise(widths)
-        )
-        self.fc_out = nn.Linear(widths[-1], width) if layers >= 0 else nn.Identity()
-
-    def forward(self, features: Tensor) -> Tensor:
-        for layer in self.layers:
-            features = layer(features)
-        value: Tensor = self.fc_out(features)
-        return value
-
-
-class InteractReID(Method):
+class InteractReID(PseudoWords):
     """V, T and Φ, with the losses of both stages and the three ways of asking."""
 
     inference_keys = ("clip.", "mapping.")
@@ -374,38 +347,12 @@ class InteractReID(Method):
         named = ((n, p) for n, p in self.named_parameters() if not n.startswith("anchor."))
         return decay_groups(named, c.recipe.weight_decay, scale)
 
-    # ------------------------------------------------------------------ inference (§III-D)
-
-    def pseudo_text(self, features: Tensor) -> Tensor:
-        """s^t: (B, D) image features, not scaled → T(p^w; Φ(feature)), (B, D), not scaled (§III-C)."""
-        ids = self._prompt_ids(len(features), self.config.prompt, features.device)
-        return self.clip.text_features(ids, self.mapping(features))
-
-    def compose(self, pictures: Tensor, texts: list[str]) -> Tensor:
-        """Drawing (or photograph) and words as one query: T({p^w; s^w; t^w}) → (B, D), unit length.
-
-        pictures: (B, 3, H, W) in [0, 1]. texts: B feedback texts, "" for none. A placeholder sign in a text is dropped.
-        """
-        return self.compose_words(self.pseudo_words(pictures), texts)
+    # ------------------------------------------------------------------ inference (§III-D): see PseudoWords
 
     def pseudo_words(self, pictures: Tensor) -> Tensor:
-        """s^w = Φ(V(S)): (B, 3, H, W) in [0, 1] → (B, text width); kept between rounds: words alone cost no V."""
+        """s^w = Φ(V(S)): (B, 3, H, W) in [0, 1] → (B, text width). Raises UsageError before stage 2."""
         if "sketch+text" not in self.answers:
             raise UsageError(
                 "this model has no pseudo-words: train stage 2 first (descry train interactreid --stage 2)"
             )
-        value: Tensor = self.mapping(self.clip.image_features(pictures))
-        return value
-
-    def compose_words(self, word: Tensor, texts: list[str]) -> Tensor:
-        """`compose` from pseudo-words that are at hand: (B, text width) and B texts → (B, D), unit length."""
-        prompts = [self.composed_prompt(text) for text in texts]
-        return F.normalize(self.clip.text_features(self.words.ids(prompts).to(word.device), word), dim=-1)
-
-    def composed_prompt(self, text: str) -> str:
-        """The prompt in which `text` completes the pseudo-word."""
-        text = " ".join(text.replace(PLACEHOLDER, " ").split())
-        return f"{self.config.prompt}{self.config.join}{text}" if text else self.config.prompt
-
-    def _prompt_ids(self, rows: int, prompt: str, device: torch.device) -> Tensor:
-        return self.words.ids([prompt]).to(device).expand(rows, -1)
+        return super().pseudo_words(pictures)

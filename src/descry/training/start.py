@@ -79,7 +79,7 @@ def start(
         raise UsageError(f"{out} already holds a training; add --resume to go on with it, or choose another --out")
     config = change(preset(name, which, data.name.partition(":")[0]).with_stage(stage))
     config.check()
-    clip, words, about, beside = _weights(origin, image_size, data, config, out, allow_download, seed)
+    clip, words, about, beside = _weights(name, origin, image_size, data, config, out, allow_download, seed)
     check_backbone(name, clip)
     method = method_class(name)(clip, words, config, data.identities)
     if beside and _shapes(_beside(method)) == _shapes(beside):
@@ -93,6 +93,7 @@ def start(
 
 
 def _weights(
+    name: str,
     origin: str,
     image_size: tuple[int, int] | None,
     data: Dataset,
@@ -101,7 +102,7 @@ def _weights(
     allow_download: bool,
     seed: int,
 ) -> tuple[Clip, Words, dict[str, Any], dict[str, Any]]:
-    """A CLIP, its vocabulary, what is known of it, and what a run searches with beside it."""
+    """A CLIP, its vocabulary, what is known of it, and what a run of the same method searches with beside it."""
     if origin == "random":
         words = word_level([*(e.caption for e in data.train), "a photo of * , and"])
         height, width = image_size or config.image_size
@@ -122,7 +123,7 @@ def _weights(
                 "another method, demo or random"
             )
         method.clip.thaw()  # weights alone are taken over; what is frozen and dropped is the new method's to say
-        beside = _beside(method)
+        beside = _beside(method) if saved["method"] == name else {}
         if saved["method"] == "zero_shot":  # CLIP as it was published: the method decides about its pixels
             clip = respecified(method.clip, image_size=image_size or config.image_size, **pixels)
         else:
