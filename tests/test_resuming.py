@@ -1,6 +1,6 @@
 """What a run remembers beside its weights: the optimiser's state, a memory of the epoch, the scale of its losses."""
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import pytest
 import torch
@@ -192,3 +192,64 @@ def test_what_was_prepared_is_not_prepared_again(toy, tmp_path, monkeypatch):
     resumed = made("propot", heads=2)
     train(resumed, "propot", "recommended", replace(toy, val={}), tmp_path / "run", replace(CPU, resume=True))
     assert same_weights(whole, resumed)
+
+
+ALLOWED = {
+    *("device", "precision", "save_every", "threads", "half", "resume", "checkpoint_gradients", "cache_gradients"),
+    "tensorboard",
+}
+"""Settings that change how a run is carried out and not what is learnt; they may be others when it goes on."""
+
+
+def test_every_setting_and_field_is_bound_or_known_to_change_nothing(toy):
+    method = made()
+    bound = training._bound("baseline", method, toy, CPU, 1)
+    assert {f.name for f in fields(Settings)} == ALLOWED | (set(bound) & {f.name for f in fields(Settings)})
+    assert set(bound["config"]) == {f.name for f in fields(method.config)}
+    assert set(bound["config"]["recipe"]) == {f.name for f in fields(method.config.recipe)}
+    assert set(bound["encoders"]) == {f.name for f in fields(method.clip.spec)}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda m, d: setattr(m, "words", m.words.of_length(20)), "vocabulary="),
+        (lambda m, d: setattr(m.clip, "spec", replace(m.clip.spec, mean=(0.1, 0.2, 0.3))), "encoders.mean="),
+        (lambda m, d: [replace(e, back_translation="b") for e in d.train], "back_translations="),
+        (lambda m, d: [replace(e, pid=1 - e.pid if e.pid < 2 else e.pid) for e in d.train], "data="),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_words_pixels_or_rows(toy, tmp_path, change, said):
+    begun(toy, tmp_path / "run")
+    method = made()
+    rows = change(method, toy)
+    data = replace(toy, train=tuple(rows)) if rows else toy
+    with pytest.raises(UsageError, match=f"begun with {said}"):
+        run(method, data, tmp_path / "run", replace(CPU, resume=True))
+
+
+def test_the_epoch_is_not_chosen_on_another_validation_set(toy, tmp_path):
+    first = training._bound("baseline", made(), replace(toy, val=toy.test), CPU, 1)
+    fewer = {k: replace(b, probes=b.probes[1:]) for k, b in toy.test.items()}
+    other = training._bound("baseline", made(), replace(toy, val=fewer), CPU, 1)
+    assert first["validation"] != other["validation"]
+    assert {k: v for k, v in first.items() if k != "validation"} == {
+        k: v for k, v in other.items() if k != "validation"
+    }
+
+
+@pytest.mark.parametrize(
+    ("saved", "precision", "says", "not_said"),
+    [
+        (False, "fp32", "nothing was saved", "--resume"),
+        (True, "fp32", "leads there again; train anew", "--resume"),
+        (True, "fp16", "--resume --precision fp32", "nothing"),
+    ],
+)
+def test_the_advice_after_a_loss_that_is_no_number_can_be_followed(tmp_path, saved, precision, says, not_said):
+    if saved:
+        (tmp_path / "training.safetensors").touch()
+    told = training._advice(tmp_path / "training.safetensors", precision, 1e30)
+    assert says in told
+    assert not_said not in told
+    assert "smaller learning rate than 1e+30" in told

@@ -149,7 +149,11 @@ def summarise(first: np.ndarray, ap: np.ndarray, inp: np.ndarray, photos: int, m
     """Ranks from the values per query. first: (Q,), 0 = none; ap, inp: (Q,), nan = none; photos: gallery size."""
     has = first > 0
     if not has.any():
-        raise UsageError("no query has a relevant photograph; check that probes and photographs share identities")
+        raise UsageError(
+            "no query has a relevant photograph: either probes and photographs share no identity, or all that show the "
+            "person are ignored, as those of the query's own camera and those a sketch was drawn from are; check pid, "
+            "camera and drawn_from"
+        )
     counted = len(first) if missing == "miss" else int(has.sum())
     depth = min(photos, 100)
     hits = np.bincount(np.minimum(first[has], depth + 1), minlength=depth + 2)[1 : depth + 1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import operator
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from .errors import ImageRejected, UsageError
+from .times import moment
 
 FORMAT = 1
 MAX_WEIGHT = 2.0
@@ -43,7 +45,8 @@ class Part:
 class Filters:
     """Which items may be ranked at all. Empty fields do not restrict.
 
-    cameras: names. since, until: inclusive, naive local time of the camera. path: a glob over the item's path.
+    cameras: names. since, until: inclusive, local time of the camera: a datetime, whose time zone is dropped, or a text
+    that `times.parse_time` reads; a day alone means all of it. path: a glob over the item's path.
     marked: True only marked items, False only unmarked ones.
     """
 
@@ -54,7 +57,18 @@ class Filters:
     marked: bool | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "cameras", tuple(self.cameras))
+        cameras = (self.cameras,) if isinstance(self.cameras, str) else tuple(self.cameras)
+        if any(not isinstance(name, str) or not name.strip() for name in cameras):
+            raise UsageError(f"cameras are names; got {cameras!r:.80}; leave the filter out to search all of them")
+        object.__setattr__(self, "cameras", cameras)
+        for name in ("since", "until"):
+            when = getattr(self, name)
+            if isinstance(when, str):
+                object.__setattr__(self, name, moment(when, name, end=name == "until"))
+            elif isinstance(when, datetime):
+                object.__setattr__(self, name, when.replace(tzinfo=None))  # the camera's own time, as parse_time
+            elif when is not None:
+                raise UsageError(f"{name} must be a datetime or a text such as 2026-01-31T14:05; got {when!r:.80}")
         if self.since and self.until and self.since > self.until:
             raise UsageError(f"the time range ends ({self.until}) before it begins ({self.since}); swap them")
 
@@ -66,6 +80,13 @@ def _parts(values: Any) -> tuple[Part, ...]:
 
 
 _PARTS = ("sketches", "photos", "wanted", "unwanted")
+
+
+def _id(value: Any, name: str) -> int:
+    """The id of an item as a plain whole number; UsageError for text, true, 1.5 or not a number."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise UsageError(f"{name} holds ids of items, which are whole numbers; got {value!r:.80}")
+    return operator.index(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +118,7 @@ class Query:
         for name in ("sketches", "photos", "wanted", "unwanted"):
             object.__setattr__(self, name, _parts(getattr(self, name)))
         for name in ("liked", "unliked", "closest"):
-            object.__setattr__(self, name, tuple(int(i) for i in getattr(self, name)))
+            object.__setattr__(self, name, tuple(_id(i, name) for i in getattr(self, name)))
         for part in (*self.wanted, *self.unwanted):
             if not isinstance(part.value, str) or not part.value.strip():
                 raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")

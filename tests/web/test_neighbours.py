@@ -289,3 +289,17 @@ def test_what_a_command_writes_is_the_owners_alone(folder, tmp_path, monkeypatch
     ]
     assert len(made) > 6
     assert not [p.name for p in made if p.stat().st_mode & 0o077]
+
+
+def test_who_sends_too_much_reads_why(live) -> None:
+    """A client that does not wait for "100 Continue" sends all of its body before it reads."""
+    size = live.desk.limits.upload_bytes + 3_000_000
+    head = (
+        f"POST /api/v1/assets HTTP/1.1\r\nHost: 127.0.0.1:{live.port}\r\nAuthorization: Bearer {live.token}\r\n"
+        f"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: {size}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", live.port), timeout=20) as line:
+        line.sendall(head.encode() + b"\0" * size)
+        answer = b"".join(iter(lambda: line.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 413"), answer[:80]
+    assert b"too_many_bytes" in answer

@@ -79,7 +79,7 @@ def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], li
     tracks: dict[str, list[int]] = defaultdict(list)
     for item in gallery.listed():
         if item.track:
-            tracks[f"{item.camera} {item.track}"].append(item.id)
+            tracks[f"{item.camera}\0{item.track}"].append(item.id)
     whole = sorted((name, ids) for name, ids in tracks.items() if len(ids) > 1)[:limit]
     if not whole:
         raise DataError(

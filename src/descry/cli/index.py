@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -178,8 +179,8 @@ def _load(name: str, machine: Machine, encoder: str = "torch", pictures: int = 0
 
 
 def _shard(text: str) -> tuple[int, int]:
-    part, slash, whole = text.partition("/")
-    if not (slash and part.isdigit() and whole.isdigit()):
+    part, _, whole = text.partition("/")
+    if not re.fullmatch(r"[0-9]{1,9}/[0-9]{1,9}", text):
         raise UsageError(f"--shard {text} was given; write it as 1/4 for the first of four parts")
     return int(part), int(whole)
 

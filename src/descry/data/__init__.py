@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
+from ..bounds import NOT_NEGATIVE, SHARE
 from ..errors import DataError, UsageError, nearest
 from ..records import Dataset
 from .noise import with_wrong_pairs
@@ -73,20 +75,25 @@ def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:
         key, equals, value = part.partition("=")
         if key not in kinds or not equals:
             raise UsageError(f"{name} takes no option {part!r}; {nearest(key, tuple(kinds))}, written key=value")
+        if key in options:
+            raise UsageError(f"{given}: {key} is given twice; leave one out")
         options[key] = _value(key, value, kinds[key])
     return name, options
 
 
 def _value(key: str, text: str, kind: str) -> Any:
     if kind == "int":
-        if not text.lstrip("-").isdigit():
-            raise UsageError(f"{key} must be a whole number; got {text!r}")
+        if not re.fullmatch(r"-?[0-9]{1,18}", text):
+            raise UsageError(f"{key} must be a whole number; got {text!r:.80}")
+        NOT_NEGATIVE.check(key, int(text))
         return int(text)
-    if kind == "float":
+    if kind == "float":  # a share, in every reader that takes one
         try:
-            return float(text)
+            value = float(text)
         except ValueError:
-            raise UsageError(f"{key} must be a number; got {text!r}") from None
+            raise UsageError(f"{key} must be a number; got {text!r:.80}") from None
+        SHARE.check(key, value)
+        return value
     if kind == "bool":
         if text not in ("true", "false"):
             raise UsageError(f"{key} must be true or false; got {text!r}")

@@ -73,7 +73,8 @@ def draw_sketches(
         _record(target, drawing)
         for path in _photographs(source):
             inside = path.relative_to(source)
-            if (target / inside).is_file():
+            drawn = target / inside
+            if drawn.is_file() and drawn.stat().st_mtime_ns >= path.stat().st_mtime_ns:
                 kept += 1
             else:
                 jobs.append((path, target / inside, inside.as_posix()))
@@ -89,6 +90,13 @@ def draw_sketches(
 
 def _photographs(folder: Path) -> Iterator[Path]:
     yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+
+
+KINDS = {
+    ".jpg": "JPEG", ".jpeg": "JPEG", ".jpe": "JPEG", ".jfif": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP",
+    ".tif": "TIFF", ".tiff": "TIFF", ".gif": "GIF", ".avif": "AVIF", ".heic": "HEIF", ".heif": "HEIF",
+}  # fmt: skip
+"""Suffix of a photograph → how its sketch, which has the same name, is written."""
 
 
 def _record(target: Path, drawing: Drawing) -> None:
@@ -128,7 +136,11 @@ def _one(job: tuple[Path, Path, str], drawing: Drawing) -> tuple[str, str]:
         return str(source), error.reason
     target.parent.mkdir(parents=True, exist_ok=True)
     partial_file = target.with_name(target.name + ".partial")
-    kind = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".bmp": "BMP", ".webp": "WEBP"}[target.suffix.lower()]
+    kind = KINDS[target.suffix.lower()]
+    if kind == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     Image.fromarray(pixels).convert("RGB").save(partial_file, kind, quality=92)
     partial_file.replace(target)
     return str(source), ""

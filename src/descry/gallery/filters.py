@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from ..errors import nearest
+from ..escape import counted
 from ..query import Filters
 from .contract import microseconds
 
@@ -50,6 +52,25 @@ def allowed_ids(
     if filters.marked is not None:
         ids = ids[np.isin(ids, marks) == filters.marked]
     return ids, True
+
+
+def untold(connection: sqlite3.Connection, filters: Filters) -> tuple[str, ...]:
+    """What filters say nothing about, a sentence each: cameras that no item has, items without a camera or a time."""
+    said = []
+    for camera in filters.cameras:
+        if not connection.execute("SELECT 1 FROM items WHERE camera = ? LIMIT 1", [camera]).fetchone():
+            rows = connection.execute("SELECT DISTINCT camera FROM items WHERE camera != '' LIMIT 50")
+            held = [row[0] for row in rows]
+            there = nearest(camera, held) if held else "cameras are read by descry index with --camera-from"
+            said.append(f"no item has the camera {camera!r}; {there}")
+    for name, asked, without in (
+        ("camera", bool(filters.cameras), "camera = ''"),
+        ("time", bool(filters.since or filters.until), "time IS NULL"),
+    ):
+        count = connection.execute(f"SELECT count(*) FROM items WHERE {without}").fetchone()[0] if asked else 0
+        if count:
+            said.append(f"{counted(count, 'item')} of unknown {name} {'is' if count == 1 else 'are'} not searched")
+    return tuple(said)
 
 
 def removed_by(connection: sqlite3.Connection, filters: Filters, marked: Iterable[int] = ()) -> dict[str, int]:

@@ -429,7 +429,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         from .groups import group
 
         items = self.items(ids)
-        tracks = np.array([f"{i.camera} {i.track}" if i.track else "" for i in items])
+        tracks = np.array([f"{i.camera}\0{i.track}" if i.track else "" for i in items])
         return [items[j].id for j in group(np.array([i.look for i in items], np.uint64), tracks, distance)]
 
     def erase(self) -> None:

@@ -12,7 +12,7 @@ from ..ranking import Formula
 from ..search import Heights, Term, positions, rank
 from . import scan
 from .contract import Snapshot
-from .filters import removed_by
+from .filters import removed_by, untold
 from .local import LocalStore
 from .results import Results
 
@@ -57,6 +57,7 @@ def answer(
         connection = stack.enter_context(store.database.reading())
         space = Rows(store, rows, marked)
         leads = rank(space, terms, query, k, formula)
+        note = "; ".join(filter(None, (note, *untold(connection, query.filters))))
         removed = {}
         if not leads.considered:
             marks = {*query.liked, *query.unliked, *query.closest, *space.marked}

@@ -7,6 +7,7 @@ was killed and resumed ends with the same weights, bit for bit, as one that was 
 from __future__ import annotations
 
 import atexit
+import hashlib
 import json
 import math
 import os
@@ -177,7 +178,7 @@ def train(
     def report(leave: int = 0) -> None:
         while len(waiting) > leave:
             done = waiting.pop(0)
-            losses = done.values()
+            losses = done.values(_advice(state, precision, rates(done.step)))
             log.write({"step": done.step, "epoch": done.epoch, "lr": rates(done.step)} | losses)
             left = (time.monotonic() - begun) / (done.step + 1 - log.start) * (total - done.step - 1)
             on_step(Step(done.step + 1, total, done.epoch, losses, left))
@@ -254,6 +255,8 @@ def _precision(settings: Settings) -> str:
 def _bound(name: str, method: Any, data: Dataset, settings: Settings, world: int) -> dict[str, Any]:
     """What the meaning of a saved state depends on: a run goes on only where all of it is the same."""
     config = asdict(method.config)
+    chosen_on = data.test if settings.select_on_test else data.val
+    spec = getattr(getattr(method, "clip", None), "spec", None)
     return {
         "method": name,
         "data": data.fingerprint(),
@@ -261,8 +264,26 @@ def _bound(name: str, method: Any, data: Dataset, settings: Settings, world: int
         "processes": world,
         "accumulate": settings.accumulate,
         "select_on_test": settings.select_on_test,
+        "validation": {name: bench.fingerprint() for name, bench in chosen_on.items()},
+        "back_translations": _digest([e.back_translation for e in data.train]),
+        "vocabulary": _digest([method.words.tokenizer.to_str(), asdict(method.words.specials)]),
+        "encoders": json.loads(json.dumps(spec.to_json())) if spec else {},
         "config": json.loads(json.dumps(config)),
     }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value).encode()).hexdigest()[:16]
+
+
+def _advice(state: Path, precision: str, rate: float) -> str:
+    """What to do after a loss that is not finite. rate: the learning rate of that step."""
+    anew = f"train anew into another --out with a smaller learning rate than {rate:g} (--lr)"
+    if not state.is_file():
+        return f"nothing was saved before it; {anew}"
+    if precision == "fp32":
+        return f"the state saved before it is kept, but leads there again; {anew}"
+    return f"the state saved before it is kept; go on from it in fp32 (--resume --precision fp32), or {anew}"
 
 
 class Reading:
@@ -279,17 +300,16 @@ class Reading:
             self.event = torch.cuda.Event()
             self.event.record()
 
-    def values(self) -> dict[str, float]:
-        """By name, waiting for them where they are still on their way. Raises TrainingStopped for one not finite."""
+    def values(self, advice: str = "") -> dict[str, float]:
+        """By name, waiting for them where they are still on their way. Raises TrainingStopped for one not finite, with
+        the advice.
+        """
         if self.event is not None:
             self.event.synchronize()
         shown = dict(zip(self.names, self.numbers.tolist(), strict=True))
         bad = [key for key, value in shown.items() if not math.isfinite(value)]
         if bad:
-            raise TrainingStopped(
-                f"the loss {bad[0]!r} became {shown[bad[0]]} at step {self.step}; the last saved state is kept. "
-                "Go on from it in fp32 (--resume --precision fp32), or train anew with a smaller learning rate (--lr)"
-            )
+            raise TrainingStopped(f"the loss {bad[0]!r} became {shown[bad[0]]} at step {self.step}; {advice}")
         return shown
 
 

@@ -15,6 +15,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from .limits import LIMITS, Limits
@@ -24,6 +25,8 @@ from .tokens import Tokens
 OPEN = ("/healthz", "/readyz", "/api/v1/login")
 SAFE = ("GET", "HEAD")
 HEADER_BYTES = 16_384
+DRAINED = 64_000_000
+"""Most bytes of a body that is too large and is still taken, and dropped, before it is refused."""
 STORED = "no-store"
 HEADERS = {
     "Content-Security-Policy": (
@@ -97,7 +100,23 @@ class Safety:
         except Refused as refused:
             late[:] = [refused]
         if late and not started:
-            await _refuse(out, late.pop(), number)
+            answer = late.pop()
+            if answer.status == 413 and "expect" not in headers:
+                await self.drained(receive, headers.get("content-length", ""))
+            await _refuse(out, answer, number)
+
+    async def drained(self, receive: Any, length: str) -> None:
+        """Take a body of a stated length that is too large, keeping nothing: who is still sending reads no answer."""
+        left = int(length) if length.isascii() and length.isdigit() and len(length) < 12 else 0
+        if left > DRAINED:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self.limits.request_seconds):
+                while left > 0:
+                    message = await receive()
+                    left -= max(1, len(message.get("body", b"")))
+                    if not message.get("more_body", False):
+                        return
 
     @property
     def cookie_name(self) -> str:

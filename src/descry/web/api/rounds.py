@@ -211,7 +211,7 @@ def _reach(desk: Desk, made: Round) -> int:
 def _groups(ids: list[int], whole: dict[int, Any]) -> dict[int, int]:
     here = [i for i in ids if i in whole]
     looks = np.array([whole[i].look for i in here], np.uint64)
-    tracks = np.array([f"{whole[i].camera} {whole[i].track}" if whole[i].track else "" for i in here])
+    tracks = np.array([f"{whole[i].camera}\0{whole[i].track}" if whole[i].track else "" for i in here])
     return {i: here[j] for i, j in zip(here, group(looks, tracks), strict=True)} if here else {}
 
 

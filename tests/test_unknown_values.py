@@ -1,0 +1,155 @@
+"""Unknown is not equal: ids, cameras, times and tracks are compared as what they are, and what is missing is said."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from descry.data import parse
+from descry.data.sketches import Drawing, draw_sketches
+from descry.errors import DescryError, UsageError
+from descry.gallery import Gallery
+from descry.gallery.sources import Sources
+from descry.images import SUFFIXES
+from descry.metrics import summarise
+from descry.query import Filters, Part, Query
+from gallery.plain_model import PlainModel, draw
+
+MARKS = ("liked", "unliked", "closest")
+
+
+@pytest.mark.parametrize("name", MARKS)
+@pytest.mark.parametrize("value", [True, 1.5, 1.0, float("nan"), "7", None, [1]])
+def test_an_id_that_is_no_whole_number_is_refused(name, value) -> None:
+    with pytest.raises(UsageError, match=f"{name} holds ids"):
+        Query(wanted="red", **{name: [value]})
+
+
+@given(st.lists(st.integers(-(2**63), 2**63 - 1)))
+def test_ids_come_back_as_they_were(ids) -> None:
+    query = Query(wanted="red", liked=ids, unliked=np.array(ids, np.int64), closest=tuple(ids))
+    assert query.liked == query.unliked == query.closest == tuple(ids)
+    again = Query.from_json(query.to_json())
+    assert (again.liked, again.unliked, again.closest) == (query.liked, query.unliked, query.closest)
+
+
+@given(st.datetimes(), st.datetimes(), st.text(max_size=5).filter(str.strip))
+def test_a_query_comes_back_as_it_was(since, until, camera) -> None:
+    since, until = sorted((since, until))
+    query = Query(wanted="red", filters=Filters((camera,), since, until, "cam*"))
+    assert Query.from_json(query.to_json()) == query
+
+
+@pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.1, 2.1, "1", None])
+def test_a_weight_that_is_none_is_refused(weight) -> None:
+    with pytest.raises(UsageError, match="weight"):
+        Part("red", weight)
+
+
+def test_filters_read_times_and_cameras_as_all_others_do() -> None:
+    assert Filters("north").cameras == ("north",)
+    read = Filters(since="20260131", until="2026-01-31")
+    assert (read.since, read.until) == (datetime(2026, 1, 31), datetime(2026, 1, 31, 23, 59, 59, 999999))
+    assert Filters(since=datetime(2026, 1, 31, 14, tzinfo=UTC)).since == datetime(2026, 1, 31, 14)
+    for wrong in (
+        {"since": "2026-W05"},
+        {"until": 1769868420},
+        {"cameras": [None]},
+        {"cameras": [""]},
+        {"cameras": [7]},
+    ):
+        with pytest.raises(UsageError):
+            Filters(**wrong)
+
+
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory):
+    """Two of three pictures have a camera and a time."""
+    root = tmp_path_factory.mktemp("seen")
+    for i, name in enumerate(("a.png", "b.png", "c.png")):
+        draw(root / "crops" / name, i)
+    (root / "t.csv").write_text("path,camera,time,track\na.png,north,2026-01-31,1\nb.png,north 1,2026-02-01,1\n")
+    with Gallery.create(root / "g", PlainModel()) as gallery:
+        gallery.index(root / "crops", sources=Sources(table=str(root / "t.csv")))
+        yield gallery
+
+
+@pytest.mark.parametrize(
+    ("filters", "shown", "says"),
+    [
+        (Filters(("north",)), 1, ["1 item of unknown camera is not searched"]),
+        (Filters(("north", "nroth")), 1, ["no item has the camera 'nroth'; did you mean 'north'?", "unknown camera"]),
+        (Filters(since="2026-02-01"), 1, ["1 item of unknown time is not searched"]),
+        (Filters(path="*.png"), 3, []),
+        (Filters(), 3, []),
+    ],
+)
+def test_what_a_filter_cannot_know_is_said(seen, filters, shown, says) -> None:
+    found = seen.search(Query(photos=np.zeros((32, 16, 3), np.uint8), filters=filters))
+    assert len(found) == shown
+    assert all(said in found.note for said in says)
+    assert bool(found.note) == bool(says)
+
+
+def test_a_track_belongs_to_its_camera(seen) -> None:
+    """Camera "north" with track "1 1" is not camera "north 1" with track "1"; nor is a missing track one of any."""
+    ids = seen.snapshot().ids.tolist()
+    items = {os.path.basename(i.path): i for i in seen.items(ids)}
+    assert items["a.png"].track == items["b.png"].track == "1"
+    assert seen.groups(ids, distance=0) == ids
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("split=²", "split=--5", "split=-1", "split=1.5", "split=" + "9" * 5000, "split=", "split", "split=1,split=2"),
+        *("hold_out=nan", "hold_out=inf", "hold_out=-0.1", "hold_out=1.5", "hold_out=x", "holdout=0.1"),
+        *("wrong_pairs=nan", "wrong_pairs=2", "wrong_pairs=-1", "wrong_pairs_seed=-1", "wrong_pairs_seed=²"),
+    ],
+)
+def test_an_option_of_a_data_set_is_a_number_within_its_bounds(text) -> None:
+    with pytest.raises(UsageError, match=text.partition("=")[0].replace("holdout", "hold_out")):
+        parse(f"pku-sketch:{text}")
+
+
+@given(st.text(max_size=12), st.sampled_from(["split", "hold_out", "wrong_pairs", "variant"]))
+def test_options_of_a_data_set_are_read_or_refused(text, key) -> None:
+    try:
+        _, options = parse(f"pku-sketch:{key}={text}")
+    except DescryError:
+        return
+    assert list(options) == [key]
+
+
+def test_no_relevant_photograph_names_all_that_may_be_the_cause() -> None:
+    with pytest.raises(UsageError, match="own camera"):
+        summarise(np.zeros(2, int), np.full(2, np.nan), np.full(2, np.nan), 3)
+
+
+def test_a_sketch_is_drawn_of_every_format_and_anew_of_another_photograph(tmp_path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    photos = tmp_path / "imgs"
+    photos.mkdir()
+    kinds = {".heic": "HEIF", ".heif": "HEIF", ".jpe": "JPEG", ".jfif": "JPEG"}
+    for suffix in SUFFIXES:
+        draw(tmp_path / "one.png", 3)
+        Image.open(tmp_path / "one.png").save(photos / f"p{suffix}", kinds.get(suffix))
+    drawn = draw_sketches(tmp_path, Drawing("edge", 0.0, 0.0, 0), threads=1)
+    assert (drawn.made, drawn.kept, drawn.skipped) == (len(SUFFIXES), 0, ())
+    for suffix in SUFFIXES:
+        with Image.open(tmp_path / "imgs-sketch" / f"p{suffix}") as made:
+            assert made.format == kinds.get(suffix, made.format)
+    assert draw_sketches(tmp_path, Drawing("edge", 0.0, 0.0, 0), threads=1).kept == len(SUFFIXES)
+    later = (tmp_path / "imgs-sketch" / "p.png").stat().st_mtime + 10
+    draw(photos / "p.png", 4)
+    os.utime(photos / "p.png", (later, later))
+    again = draw_sketches(tmp_path, Drawing("edge", 0.0, 0.0, 0), threads=1)
+    assert (again.made, again.kept) == (1, len(SUFFIXES) - 1)
