@@ -17,9 +17,9 @@ import pytest
 import account
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
 from descry import audit, purge, report
+from descry.audit import ref_of
 from descry.errors import DescryError, Locked, UsageError
 from descry.gallery import Gallery, files
-from descry.interact.account import ref_of
 from descry.interact.findings import Finding
 from descry.query import digest
 from gallery.plain_model import PlainModel

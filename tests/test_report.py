@@ -23,11 +23,10 @@ from PIL import Image
 
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
 from descry import report
-from descry.audit import Audit, commitment
+from descry.audit import Audit, canonical, commitment
 from descry.errors import DescryError, UsageError
 from descry.gallery import Gallery
 from descry.gallery.sources import Sources
-from descry.interact.account import canonical
 from descry.interact.findings import Finding
 from descry.interact.rounds import to_json
 from descry.report import table

@@ -14,7 +14,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from importlib.resources import files
 from typing import Any, NamedTuple
 
@@ -37,14 +37,10 @@ def words_of(*names: str) -> frozenset[str]:
     return frozenset(word for name in names for word in language()[name])
 
 
-def adjectives() -> frozenset[str]:
-    """Words that need a noun: colours, lengths, patterns, builds."""
-    return words_of("colours", "shades", "lengths", "patterns", "cuts", "builds")
-
-
-def nouns() -> frozenset[str]:
-    """Clothes, things and people."""
-    return words_of("things", "people")
+adjectives = partial(words_of, "colours", "shades", "lengths", "patterns", "cuts", "builds")
+"""Words that need a noun: colours, lengths, patterns, builds."""
+nouns = partial(words_of, "things", "people")
+"""Clothes, things and people."""
 
 
 _CARRY = re.compile(
@@ -300,6 +296,16 @@ class Reading(NamedTuple):
     phrases: tuple[Phrase, ...]
     unclear: tuple[str, ...]
     negated: bool
+
+
+_MAY_DENY = re.compile(
+    rf"{_TURN.pattern}|:|(?<![\w-])(?:gone|absent|removed|taken|nowhere|{'|'.join(sorted(_UNDECIDED))})(?![\w-])"
+)
+
+
+def may_deny(sentence: str) -> bool:
+    """False where no word of a sentence could make `read` find a negation or something unclear; much quicker."""
+    return _MAY_DENY.search(plain(sentence)) is not None
 
 
 @lru_cache(maxsize=4096)

@@ -33,7 +33,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from .errors import UsageError, nearest
-from .language import read
+from .language import may_deny, read
 from .query import Filters, Part, Query, digest
 from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
 
@@ -64,8 +64,7 @@ def understood(query: Query) -> Query:
     unwanted = list(query.unwanted)
     unclear: list[str] = []
     for part in query.wanted:
-        said = read(part.value)
-        if not said.negated:
+        if not may_deny(part.value) or not (said := read(part.value)).negated:
             wanted.append(part)
             continue
         unclear += said.unclear
@@ -73,7 +72,7 @@ def understood(query: Query) -> Query:
             found = Part(phrase.text, part.weight * phrase.weight, part.on)
             (wanted if phrase.wanted else unwanted).append(found)
     for part in query.unwanted:
-        phrases = read(part.value).phrases
+        phrases = read(part.value).phrases if may_deny(part.value) else []
         if phrases and not any(p.wanted for p in phrases):
             raise UsageError(
                 f"the NOT phrase {part.value!r} holds a negation itself; name the thing alone: {phrases[0].text!r}"
@@ -133,7 +132,11 @@ def fitting_notes(model: Any, query: Query, hint: str = "") -> list[str]:
 
 def told(asked: Query, query: Query) -> str:
     """How a query was understood, where that differs from what was asked; "" otherwise."""
-    unclear = [] if asked.verbatim else [repr(piece) for part in asked.wanted for piece in read(part.value).unclear]
+    unclear = (
+        []
+        if asked.verbatim
+        else [repr(piece) for part in asked.wanted if may_deny(part.value) for piece in read(part.value).unclear]
+    )
     said = [f"not understood and left out: {', '.join(unclear)}"] if unclear else []
     if [p.value for p in (*query.wanted, *query.unwanted)] != [p.value for p in (*asked.wanted, *asked.unwanted)]:
         phrases = [p.value for p in query.wanted] + [f"NOT {p.value}" for p in query.unwanted]

@@ -57,6 +57,8 @@ class Words:
         self.tokenizer.no_truncation()
         self.start, self.end, self.pad, self.mask = specials.start, specials.end, specials.pad, specials.mask
         self.placeholder, self.length = specials.placeholder, specials.length
+        self.room = self.length - (2 if self.start >= 0 else 1)
+        """Most tokens of a text beside its start and end."""
 
     def __len__(self) -> int:
         return self.tokenizer.get_vocab_size()
@@ -72,11 +74,6 @@ class Words:
         for i, row in enumerate(rows):
             out[i, : len(row)] = torch.tensor(row)
         return out
-
-    @property
-    def room(self) -> int:
-        """Most tokens of a text beside its start and end."""
-        return self.length - (2 if self.start >= 0 else 1)
 
     def of_length(self, length: int) -> Words:
         """The same vocabulary for an encoder that reads at most `length` tokens, start and end included."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from descry.language import parse, read
+from descry.language import may_deny, parse, read
 
 EXCEPTIONS = {
     "all in black except for white trainers": ["all in black", "white trainers"],
@@ -197,3 +199,35 @@ def test_what_cannot_be_decided_is_shown_and_not_guessed(text: str) -> None:
 def test_no_word_of_a_negation_reaches_the_encoder(text: str) -> None:
     for chip in parse(text):
         assert not re.search(r"\b(?:not?|can|does|do|without|except|nor|neither)\b", chip.text), chip
+
+
+_SAID = [
+    *("red", "jacket", "bag", "hat", "hair", "man", "and", "or", "but", "with", "a", "the", "his", ",", ".", ":", "?"),
+    *("no", "not", "without", "isn't", "cant", "w/o", "-bag", "none", "nothing", "never", "except", "other than"),
+    *("is", "was", "gone", "missing", "absent", "removed", "taken off", "nowhere to be seen", "visible", "seen"),
+    *(
+        "can",
+        "could",
+        "whether",
+        "if",
+        "do",
+        "does",
+        "unless",
+        "instead of",
+        "rather than",
+        "alike",
+        "only",
+        "anything",
+    ),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(_SAID), min_size=1, max_size=8).map(" ".join))
+def test_the_quick_look_for_a_negation_misses_none(sentence: str) -> None:
+    assert may_deny(sentence) or not read(sentence).negated
+
+
+def test_plain_words_need_no_second_reading() -> None:
+    assert not any(map(may_deny, ("red top", "a tall man in a blue jacket with a backpack", "white trainers")))
+    assert all(map(may_deny, ("no hat", "the hat is gone", "bag: none", "anything but red", "can he be seen")))

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 
 from descry import audit
-from descry.audit import commitment
+from descry.audit import canonical, commitment
 from descry.errors import DescryError, LimitExceeded, UsageError
 from descry.interact import findings
-from descry.interact.account import canonical
 from descry.interact.findings import Finding
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
@@ -130,7 +129,7 @@ def test_two_inquiries_have_two_keys(session, space, model, store) -> None:
     one, other = lines(store)
     for name in ("inquiry", "query", "pictures"):
         assert one[name] != other[name], "the same search tells nothing about the other one"
-    assert store.key_of_day() == store.key_of_day() != store.key("case 1")
+    assert store.audit.key_of_day() == store.audit.key_of_day() != store.key("case 1")
 
 
 def test_what_was_deleted_is_not_written_anew_by_one_who_still_holds_it(session, space, model, store, tmp_path) -> None:

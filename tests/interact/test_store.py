@@ -144,7 +144,7 @@ def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path) -
     for act in reads:
         act()  # whoever reads is not kept waiting by a writer
     writes = [lambda: session.refine("hat"), lambda: store.delete(NAME), lambda: store.keep_until(NAME, None)]
-    writes += [lambda: store.unfind(NAME, 1), store.database.scrub, store.key_of_day]
+    writes += [lambda: store.unfind(NAME, 1), store.database.scrub, store.audit.key_of_day]
     for act in writes:
         with pytest.raises(Locked) as refused:
             act()

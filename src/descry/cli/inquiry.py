@@ -301,9 +301,8 @@ def export(gallery: Gallery, name: Name = "inquiry", /, json_: Json = False) -> 
     Args:
         json_: accepted for scripts; the output is always JSON.
     """
-    from ..audit import commitment
+    from ..audit import commitment, ref_of
     from ..interact import rounds
-    from ..interact.account import ref_of
     from .report import kept
 
     with kept(gallery) as (_, store):

@@ -474,13 +474,12 @@ class Gallery(AbstractContextManager["Gallery"]):
         """A search outside any inquiry, committed to under the key of the day."""
         if "compact" not in self.store.capabilities:
             return
-        from ..interact.account import asked, ref_of
-        from ..interact.store import InquiryStore
+        from ..audit import Audit, asked, ref_of
 
         results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
         snapshot = f"{self.store.config['created']} {found.generation}"
         with self.store.database.writing():
-            key = InquiryStore(self.store.database).key_of_day()
+            key = Audit(self.store.database).key_of_day()
             facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
             self._record("search", inquiry="", day=ref_of(key), **facts)
 

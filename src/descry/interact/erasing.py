@@ -6,8 +6,8 @@ import json
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from ..audit import ref_of
 from ..safe_files import json_of
-from .account import ref_of
 from .findings import About
 from .rounds import visits, whole
 from .store import InquiryStore, pictures_of

@@ -12,7 +12,6 @@ were added or deleted since, and whoever stays long asks `changed` first and loa
 from __future__ import annotations
 
 import json
-import secrets
 import sqlite3
 from dataclasses import dataclass, replace
 from datetime import date
@@ -20,14 +19,13 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..audit import Audit
+from ..audit import Audit, asked, new_key, ref_of
 from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
 from ..gallery.database import HEAD, Database
 from ..gallery.local import OWN
 from ..query import Query, digest
 from ..safe_files import json_of, refuse_links
 from . import rounds
-from .account import ref_of, searched
 from .findings import MAX_FINDINGS, About, Finding, now
 from .freezing import frozen, thawed
 from .rounds import Inquiry, Round, text
@@ -101,7 +99,9 @@ class InquiryStore:
             if gone:
                 self._sweep()
             for made in fresh if self.database.kept else ():
-                self.audit.append("search", **searched(key, made))
+                where = {"inquiry": ref_of(key), "round": made.number, "parent": made.parent}
+                facts = asked(key, made.query, made.results, made.snapshot, made.model)
+                self.audit.append("search", **where, **facts)
         if gone:
             self.database.fold()
         self._seen[inquiry] = _State(ref_of(key), inquiry.head, inquiry.last, visited, frozenset(inquiry.rounds))
@@ -203,14 +203,6 @@ class InquiryStore:
         with self._reading():
             return self._row(name)[1]
 
-    def key_of_day(self) -> bytes:
-        """The key of today's searches (UTC) that belong to no inquiry."""
-        today = now()[:10]
-        with self._writing():
-            self._db.execute("INSERT OR IGNORE INTO days VALUES (?, ?)", (today, new_key()))
-            key = self._db.execute("SELECT key FROM days WHERE day = ?", (today,)).fetchone()[0]
-        return bytes(key)
-
     def picture(self, sha256: str) -> Any:
         """The picture of a digest: the bytes of a file, or a PIL image."""
         with self._reading():
@@ -280,15 +272,6 @@ def pictures_of(data: str) -> set[str]:
         return {text(row["sha256"]) for row in (*query["sketches"], *query["photos"])}
     except (KeyError, TypeError, ValueError):
         return set()
-
-
-def new_key() -> bytes:
-    """A key for one inquiry, or for the searches of one day that belong to none.
-
-    All that the account says of an inquiry is committed to under its key; when the key is gone, nothing can be read
-    from the account any more.
-    """
-    return secrets.token_bytes(32)
 
 
 def _gone(what: str) -> UsageError:

@@ -7,13 +7,13 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
+from ..audit import canonical
 from ..errors import ImageRejected
 from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item
 from ..gallery.overview import content_digest
 from ..gallery.reading import as_indexed
-from ..interact.account import canonical
 from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
 from ..interact.store import InquiryStore
