@@ -1,16 +1,19 @@
+import inspect
 import io
 import struct
 import zlib
+from typing import get_type_hints
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from descry import images
 from descry.augment import AUGMENTATIONS, augmentation, erase, flip, pad_crop, resized_crop, rotate
 from descry.clip import CLIP_MEAN, CLIP_STD
 from descry.errors import ImageRejected, UsageError
-from descry.images import GALLERY, Limits, load, read
+from descry.images import GALLERY, LARGEST, Limits, decodes, load, read
 
 
 def encoded(image, kind="PNG", **options):
@@ -165,3 +168,55 @@ def test_a_rectangle_that_does_not_fit_is_drawn_again():
     ours = (tall * wide / (384 * 128))[drawn]
     assert float(ours.mean()) == pytest.approx(np.mean(areas), rel=0.02)
     assert float((wide[drawn] >= 120).float().mean()) == pytest.approx(full / len(areas), abs=0.01)
+
+
+def test_the_grey_that_is_transparent_is_white_at_every_depth():
+    for dtype, kind in ((np.uint8, "L"), (np.uint16, "I;16")):
+        grey = np.full((16, 16), 100, dtype)
+        grey[:8] = 7
+        picture = Image.fromarray(grey)
+        assert picture.mode == kind
+        buffer = io.BytesIO()
+        picture.save(buffer, "PNG", transparency=7)
+        shown = np.asarray(read(buffer.getvalue()))
+        assert (shown[:8] == 255).all(), kind
+        assert (shown[8:] == (100 if dtype is np.uint8 else 0)).all(), "sixteen bits are scaled by their own range"
+
+
+SHAPES = [(10, 45_000), (39_999, 8), (7, 100), (8, 8), (20, 30)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_data_check_refuses_what_training_refuses(tmp_path, shape, kind):
+    """One limit for whoever reads pictures of this machine: check, training, --image, page, sheets and reports."""
+    path = tmp_path / f"a.{kind.lower()}"
+    Image.new("L", shape, 90).save(path, kind)
+    try:
+        load(path, (16, 8))
+        reason = ""
+    except ImageRejected as error:
+        reason = error.reason
+    assert decodes(path) == reason
+    assert bool(reason) == (max(shape) > LARGEST.side or min(shape) < LARGEST.least)
+
+
+def test_too_many_bytes_are_refused_by_both(tmp_path):
+    path = tmp_path / "a.jpg"
+    Image.new("L", (64, 64), 90).save(path)
+    with path.open("ab") as file:
+        file.truncate(LARGEST.bytes + 1)
+    with pytest.raises(ImageRejected, match="bytes"):
+        load(path, (16, 8))
+    assert decodes(path) == "too_many_bytes"
+
+
+def test_what_indexing_takes_when_asked_all_others_show():
+    from descry.bounds import Bound
+    from descry.cli.index import index
+    from descry.cli.machine import bounds_of
+
+    hint = get_type_hints(index, include_extras=True)["max_mp"]
+    assert bounds_of(hint) == [Bound(0, LARGEST.pixels / 1e6, above=True)]
+    for name in ("read", "load", "decodes", "header"):
+        assert inspect.signature(getattr(images, name)).parameters["limits"].default == LARGEST

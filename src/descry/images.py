@@ -17,7 +17,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,8 @@ class Limits:
 
 
 GALLERY = Limits(25_000_000, 40_000_000, 40_000, ("JPEG", "PNG", "WEBP", "BMP", "TIFF", "GIF", "AVIF", "HEIF"))
+LARGEST = replace(GALLERY, pixels=100_000_000)
+"""The most that any picture of this machine may be. Indexing takes less unless it is asked for more (--max-mp)."""
 UPLOAD = Limits(10_000_000, 16_000_000, 8_192, ("PNG", "JPEG", "WEBP"))
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif"),
@@ -227,7 +229,7 @@ def _bmp(data: bytes, found: Structure) -> None:
         found.slow = compression in (1, 2)
 
 
-def read(source: Any, limits: Limits = GALLERY, size: tuple[int, int] | None = None) -> Image.Image:
+def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = None) -> Image.Image:
     """A picture as an upright RGB image; of an animation the first frame, transparency on white, 16 bits scaled to 8.
 
     source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). size: (H, W) to which a
@@ -253,7 +255,7 @@ def _decoded(data: bytes, name: str, limits: Limits) -> Image.Image:
 
 
 @contextmanager
-def header(source: Any, limits: Limits = GALLERY) -> Iterator[Image.Image]:
+def header(source: Any, limits: Limits = LARGEST) -> Iterator[Image.Image]:
     """A picture that was opened for its size and EXIF, of which no pixel is decoded. Raises ImageRejected, also for a
     file whose metadata alone would be work."""
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
@@ -338,12 +340,12 @@ def resize(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     return np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def load(source: Any, size: tuple[int, int], limits: Limits = GALLERY) -> np.ndarray:
+def load(source: Any, size: tuple[int, int], limits: Limits = LARGEST) -> np.ndarray:
     """`read`, then `resize`: (3, H, W) uint8."""
     return resize(read(source, limits, size), size)
 
 
-def decodes(path: str | Path, limits: Limits = GALLERY) -> str:
+def decodes(path: str | Path, limits: Limits = LARGEST) -> str:
     """ "" for a picture that decodes to its end, else the reason of ImageRejected.
 
     A JPEG is decoded at an eighth of its size: every byte is still read, and it takes a third of the time.
@@ -410,9 +412,13 @@ def _check_header(image: Image.Image, name: str, limits: Limits) -> None:
 def _rgb(image: Image.Image) -> Image.Image:
     image = ImageOps.exif_transpose(image)
     if image.mode.startswith(("I", "F")):
-        values = np.asarray(image, np.float32)
-        top = 65535.0 if values.max(initial=0) > 255 else 255.0
-        image = Image.fromarray((values.clip(0, top) * (255.0 / top)).astype(np.uint8))
+        values, clear = np.asarray(image, np.float32), image.info.get("transparency")
+        deep = image.mode.startswith("I;16") or values.max(initial=0) > 255
+        top = 65535.0 if deep else 255.0
+        grey = (values.clip(0, top) * (255.0 / top)).astype(np.uint8)
+        if isinstance(clear, int):  # of 16 bits, one grey that means white paper
+            grey[values == clear] = 255
+        image = Image.fromarray(grey)
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)

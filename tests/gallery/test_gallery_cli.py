@@ -5,8 +5,11 @@ from __future__ import annotations
 import csv
 import json
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -262,3 +265,66 @@ def test_doctor_names_the_encoder_it_would_take(monkeypatch):
     assert found["encoder"].value.startswith("bf16, 4 pictures/s of the model demo")
     assert "[fast]" in found["encoder"].advice
     assert "encoder" not in {f.name for f in doctor.examine(quick=True)}
+
+
+def picture_of_every_format(folder: Path) -> dict[str, bool]:
+    """Twelve kinds of files: name → whether it is a picture that is read."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    kinds = {"a.jpg": "JPEG", "b.png": "PNG", "c.webp": "WEBP", "d.bmp": "BMP", "e.tif": "TIFF", "f.gif": "GIF"}
+    kinds |= {"g.avif": "AVIF", "h.heic": "HEIF"}
+    folder.mkdir(parents=True)
+    for number, (name, kind) in enumerate(kinds.items()):
+        pixels = np.random.default_rng(number).integers(0, 256, (64, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(folder / name, kind)
+    others = ("i.jp2", "j.svg", "k.mp4", "l")
+    for name in others:
+        (folder / name).write_bytes(b"something else")
+    return dict.fromkeys(kinds, True) | dict.fromkeys(others, False)
+
+
+UNPRIVILEGED = """
+import ctypes, os, shutil, sys
+crops, out, run = sys.argv[1:4]
+if os.geteuid() == 0:  # root may read every folder, unless it gives its capabilities away
+    libc, none = ctypes.CDLL(None, use_errno=True), (ctypes.c_uint32 * 6)()
+    assert libc.capset((ctypes.c_uint32 * 2)(0x20080522, 0), none) == 0, "capset"
+scandir, seen = os.scandir, []
+def vanishing(path):
+    if os.fspath(path).endswith("vanishing"):
+        seen.append(path)
+        if len(seen) == 2:  # the files have been counted; now the folder is listed to be read
+            os.scandir = scandir
+            shutil.rmtree(path)
+    return scandir(path)
+os.scandir = vanishing
+from descry.cli import main
+for mode in (0o700, 0, 0o700):
+    os.chmod(os.path.join(crops, "locked"), mode)
+    status = main(["index", crops, "--out", out, "--model", run, "--json", "--quiet", "--encoder", "torch"])
+    assert status == 0, status
+    print("----")
+"""
+
+
+def test_a_folder_of_everything_ends_with_every_file_accounted_for(run, tmp_path):
+    """One unreadable sub-folder, one that vanishes, twelve formats and a link, by the command itself."""
+    crops = tmp_path / "crops"
+    formats = picture_of_every_format(crops / "formats")
+    for i in range(3):
+        draw(crops / "locked" / f"x{i}.png", 100 + i)
+        draw(crops / "vanishing" / f"y{i}.png", 200 + i)
+        draw(tmp_path / "elsewhere" / f"z{i}.png", 300 + i)
+    (crops / "linked").symlink_to(tmp_path / "elsewhere")
+
+    command = [sys.executable, "-c", UNPRIVILEGED, str(crops), str(tmp_path / "g"), str(run)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [json.loads(text) for text in done.stdout.split("----\n") if text]
+    skipped = [sorted(f"{Path(s['path']).name} {s['reason'].split(':')[0]}" for s in t["skipped"]) for t in told]
+    counts = [(t["added"], t["unchanged"], t["removed"], t["items"]) for t in told]
+    pictures, others = sum(formats.values()), [f"{name} format" for name, read in formats.items() if not read]
+    always = [*others, "linked link"]
+    assert counts == [(pictures + 3, 0, 0, 11), (0, pictures, 0, 11), (0, 11, 0, 11)]
+    assert skipped == [sorted([*always, *more]) for more in (["vanishing missing"], ["locked missing"], [])]

@@ -33,7 +33,7 @@ def index(
     track_from: str = "",
     table: str = "",
     exclude: tuple[str, ...] = (),
-    max_mp: Annotated[float, Bound(0, 10_000, above=True)] = 40.0,
+    max_mp: Annotated[float, Bound(0, 100, above=True)] = 40.0,
     shard: str = "1/1",
     encoder: str = "auto",
     dry_run: Flag = False,
