@@ -7,6 +7,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 
 
 help:
 	@echo "make demo       make an environment, install descry, draw a gallery of synthetic people and search it"
+	@echo "                (VIDEO=1: from videos of them to leads)"
 	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
 	@echo "make docs       the documentation as a site in site/; a warning is an error"
@@ -16,8 +17,8 @@ help:
 	@echo "make clean      remove the environment, the site and what the demo wrote"
 
 demo:
-	@$(PYTHON) tools/environment.py web
-	@$(BIN)/descry demo
+	@$(PYTHON) tools/environment.py web $(if $(VIDEO),video)
+	@$(BIN)/descry demo $(if $(VIDEO),--video)
 
 test:
 	@$(PYTHON) tools/environment.py dev

@@ -10,10 +10,11 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Count, HowMany, Json, Machine, OnMachine
+from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine
 from descry.cli.progress import progress
 from descry.cli.search import tell
 from descry.errors import UsageError
+from descry.footage.origin import origin_of
 
 FIRST = 3_000_000  # number of the first demo person: neither trained on nor in the benchmark
 PERSON = 11  # whose sketch and sentence are asked with
@@ -24,6 +25,7 @@ def demo(
     /,
     identities: Count = 1000,
     k: HowMany = 10,
+    video: Flag = False,
     browser: bool = True,
     json_: Json = False,
     machine: OnMachine = Machine(),
@@ -37,28 +39,22 @@ def demo(
         out: folder for the pictures and the gallery.
         identities: how many people; each is photographed twice.
         k: how many leads to show.
+        video: begin with videos instead of photographs: at most 12 of the people pass three fixed cameras, are cut out,
+            and the first lead is shown in its frame. Needs the extra video.
         browser: go on to the page, with a guided tour.
         json_: print JSON.
     """
-    from .benchmark import MIXTURE
-    from .folder import write_people
-    from .read import read_people
-
     if identities <= PERSON:
         raise UsageError(f"{identities} people were asked for; the demo needs at least {PERSON + 1}")
     begun = time.monotonic()
     machine.settle()
-    _say(f"drawing {identities} synthetic people, two photographs each, into {out / 'people'}/")
-    with progress("drawing people", identities) as tick:
-        folder = write_people(
-            out / "people", identities, photos=2, sketches=1, captions=1, splits={"test": identities}, first=FIRST,
-            processes=machine.threads or None, progress=lambda done, total: tick(done, total), mixture=MIXTURE,
-        )  # fmt: skip
-    _say(f"indexing {folder / 'photos'}/ with the demo model into {out / 'gallery'}/")
-    probe = read_people(folder).test["sketch+text"].probes[PERSON]
-    found, model = _search(folder / "photos", out / "gallery", probe.query, k, machine)
-    sketch, words = str(probe.query.sketches[0].value), probe.query.wanted[0].value
-    _say(f'asking with the sketch {sketch} and the words "{words}"')
+    if video:
+        query, gallery, found, model = _from_video(out, min(identities, 12), k, machine)
+    else:
+        query, gallery, found, model = _from_photographs(out, identities, k, machine)
+    words = query.wanted[0].value
+    sketch = str(query.sketches[0].value) if query.sketches else ""
+    _say(f'asking with {f"the sketch {sketch} and " if sketch else ""}the words "{words}"')
     sheet = out / "leads.png"
     found.sheet(sheet)
     _say(f"contact sheet: {sheet}")
@@ -68,19 +64,60 @@ def demo(
         print(json.dumps(about | {"results": rows, "note": model.note}, indent=1))
         return 0
     tell(found, False)
+    if video:
+        frame = out / "frame.jpg"
+        origin = origin_of(found.paths[0])
+        assert origin is not None
+        origin.still().save(frame)
+        _say(f"the first lead in its footage: {origin.told}, {frame}")
     _say(f"the leads as a picture: {sheet}  ({time.monotonic() - begun:.0f} s in all; {model.note})")
     _say(
         "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"
         "     descry search my-gallery --sketch SKETCH.png --text 'a red jacket'"
     )
-    _say(
-        "from video (extra video):\n     descry people footage --videos 30 --identities 12\n"
-        "     descry crop footage --out crops"
-    )
+    if not video:
+        _say(f"from video to leads (extra video): descry demo {out} --video")
     if browser and sys.stdin.isatty() and sys.stdout.isatty():
-        return _page(out / "gallery", model, (sketch, words))
-    _say(f"the page, with this gallery: descry serve {out / 'gallery'}")
+        return _page(gallery, model, (sketch, words))
+    _say(f"the page, with this gallery: descry serve {gallery}")
     return 0
+
+
+def _from_photographs(out: Path, identities: int, k: int, machine: Machine) -> tuple[Any, Path, Any, Any]:
+    """Draw people, index their photographs and ask for one of them: query, gallery, leads, model."""
+    from .benchmark import MIXTURE
+    from .folder import write_people
+    from .read import read_people
+
+    _say(f"drawing {identities} synthetic people, two photographs each, into {out / 'people'}/")
+    with progress("drawing people", identities) as tick:
+        folder = write_people(
+            out / "people", identities, photos=2, sketches=1, captions=1, splits={"test": identities}, first=FIRST,
+            processes=machine.threads or None, progress=lambda done, total: tick(done, total), mixture=MIXTURE,
+        )  # fmt: skip
+    query = read_people(folder).test["sketch+text"].probes[PERSON].query
+    return query, out / "gallery", *_search(folder / "photos", out / "gallery", query, k, machine)
+
+
+def _from_video(out: Path, identities: int, k: int, machine: Machine) -> tuple[Any, Path, Any, Any]:
+    """Draw videos, cut the people out, index the crops and ask for one of them: query, gallery, leads, model."""
+    from descry import Query
+    from descry.footage import Settings, crop
+    from descry.gallery.sources import Sources
+
+    from .video import write_videos
+
+    videos, crops, gallery = (out / f"video-{name}" for name in ("recordings", "crops", "gallery"))
+    if not (videos / "passes.jsonl").exists():
+        _say(f"drawing videos of {identities} synthetic people under three cameras into {videos}/")
+        with progress("drawing frames") as tick:
+            write_videos(videos, identities, 30.0, first=FIRST, progress=lambda done, total: tick(done, total))
+    _say(f"cutting the people out of {videos}/ into {crops}/")
+    report = crop(videos, crops, Settings(time_from="([0-9]{8}_[0-9]{6})", camera_from="([a-z]+)_[0-9]{8}"))
+    _say(f"{report.tracks} tracks, {report.crops} crops")
+    first = json.loads((videos / "passes.jsonl").read_text("utf-8").splitlines()[0])
+    query, sources = Query(wanted=first["text"]), Sources(table=report.table, time="csv")
+    return query, gallery, *_search(crops, gallery, query, k, machine, sources)
 
 
 def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
@@ -94,15 +131,16 @@ def _page(gallery: Path, model: Any, example: tuple[str, str]) -> int:
     return 0
 
 
-def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine) -> tuple[Any, Any]:
+def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine, sources: Any = None) -> tuple[Any, Any]:
     from descry.gallery import Gallery
 
+    _say(f"indexing {photos}/ with the demo model into {out}/")
     model = machine.load("demo")
     made = (out / "gallery.json").exists()
     with Gallery.open(out, model) if made else Gallery.create(out, model) as gallery:
         with progress("indexing") as tick:
             size = machine.batch_size or 64
-            gallery.index((str(photos),), batch_size=size, progress=lambda s: tick(s.done, s.total))
+            gallery.index((str(photos),), sources=sources, batch_size=size, progress=lambda s: tick(s.done, s.total))
         found = gallery.search(query, k)
         return found, model
 

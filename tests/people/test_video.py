@@ -2,14 +2,17 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from descry.cli import main
 from descry.drawing.person import make_person
 from descry.errors import UsageError
+from descry_people.demo import FIRST
 from descry_people.scene import cameras
 from descry_people.video import RATE, Pass, draw_frames, write_videos
 
@@ -86,3 +89,23 @@ def test_the_command(tmp_path, capsys):
     assert len(told["videos"]) == 3
     assert main(["people", str(tmp_path / "w"), "--videos", "1"]) == 2
     assert "allowed is 5" in capsys.readouterr().err
+
+
+def test_the_demo_goes_from_videos_to_a_frame(folder, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("trackers")
+
+    def drawn(out, identities, seconds, first, progress):
+        assert (identities, seconds, first) == (12, 30.0, FIRST)
+        shutil.copytree(folder, out)
+
+    monkeypatch.setattr("descry_people.video.write_videos", drawn)
+    asked = ["demo", str(tmp_path / "demo"), "--video", "--no-browser", "--threads", "1", "--k", "3"]
+    for _ in range(2):  # it can be repeated
+        assert main(asked) == 0
+        told = capsys.readouterr()
+        first, *_ = told.out.splitlines()
+        assert "from entrance_" in first
+        assert "the first lead in its footage: entrance_" in told.err
+        assert "descry serve" in told.err
+    with Image.open(tmp_path / "demo" / "frame.jpg") as image:
+        assert image.size == (320, 180)
