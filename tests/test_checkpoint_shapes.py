@@ -14,8 +14,9 @@ from conftest import toy_words
 from descry.clip import random_clip
 from descry.clip_files import load_clip
 from descry.convert import convert, from_state, read_state
+from descry.embed import load
 from descry.errors import DescryError, ModelMissing, ModelRefused
-from descry.text import Words
+from descry.text import Words, word_level
 
 # name: width, patch, heads of the image encoder; width, heads of the text encoder; shared dimension (open_clip's table)
 SHAPES = {
@@ -217,6 +218,19 @@ def test_pixels_are_made_ready_as_the_folder_says(folder, clip, file):
     spec = load_clip(folder, size(clip)).spec
     assert spec.mean == pytest.approx((0.5, 0.4, 0.3))
     assert spec.std == pytest.approx((0.2, 0.25, 0.5))
+
+
+def test_what_is_asked_for_goes_before_what_a_folder_says(folder, clip, tmp_path):
+    names = [a + b for a in "abcdefgh" for b in "ijklmnop"]
+    word_level([" ".join(names[: WORDS - len(word_level([]))])]).save(folder)
+    bare = convert(folder, tmp_path / "bare", image_size=size(clip))
+    assert "CLIP's mean and deviation were taken" in bare.assumed[0]
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
+    assert convert(folder, tmp_path / "own", image_size=size(clip)).assumed == ()
+    convert(folder, tmp_path / "asked", image_size=size(clip), pixels="clip", activation="gelu")
+    specs = [load(tmp_path / name, device="cpu").clip.spec for name in ("own", "asked")]
+    assert [spec.mean[0] for spec in specs] == pytest.approx([0.5, 0.48145466])
+    assert specs[1].config["vision_config"]["hidden_act"] == "gelu"
 
 
 def test_scale_and_normalisation_are_read(folder, clip):

@@ -608,3 +608,74 @@ def test_a_hostile_file_ends_the_command_with_one_line(vocabulary, tmp_path, cap
     shown = capsys.readouterr().err.strip()
     assert "posix.system" in shown
     assert len(shown.splitlines()) == 1
+
+
+OPEN_CLIP = {
+    "model_cfg": {"vision_cfg": {"width": 32}, "text_cfg": {}, "quick_gelu": False},
+    "preprocess_cfg": {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.25, 0.5]},
+}
+
+
+def test_what_a_checkpoints_own_configuration_says_is_taken(words, vocabulary, tmp_path):
+    state = random_state(words)
+    write("open_clip", state, tmp_path / "open_clip_pytorch_model.bin")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(OPEN_CLIP))
+    done = run(tmp_path / "open_clip_pytorch_model.bin", tmp_path / "run", vocabulary)
+    assert done.assumed == ()
+    images, model = torch.rand(2, 3, *SIZE), load(tmp_path / "run", "cpu")
+    statistics = tuple(OPEN_CLIP["preprocess_cfg"]["mean"]), tuple(OPEN_CLIP["preprocess_cfg"]["std"])
+    assert (model.clip.spec.mean, model.clip.spec.std) == statistics
+    with torch.no_grad():
+        assert torch.allclose(
+            model.clip.image_tokens(images), image_reference(state, images, *statistics, gelu=True), atol=1e-5
+        )
+    toy_words().save(tmp_path)  # the folder as a hub serves it: configuration, weights and vocabulary
+    assert convert(tmp_path, tmp_path / "folder", image_size=SIZE).fingerprint == done.fingerprint
+    asked = run(
+        tmp_path / "open_clip_pytorch_model.bin", tmp_path / "asked", vocabulary, pixels="clip", activation="gelu"
+    )
+    assert load(tmp_path / "asked", "cpu").clip.spec.mean != statistics[0], "what is asked for goes first"
+    assert asked.assumed == ()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "{}", '{"model_cfg": {}}', '{"model_cfg": {"vision_cfg": {"width": 32, "head_width": 0}}}'),
+        '{"model_cfg": {"vision_cfg": {"width": 32, "head_width": 16}}}',
+        '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [0.5], "std": [0.5]}}',
+        '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [NaN, 0, 0], "std": [1, 1, 1]}}',
+        '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [0, 0, 0], "std": [1, 0, 1]}}',
+    ],
+)
+def test_a_configuration_that_cannot_be_is_refused(words, vocabulary, tmp_path, text):
+    write("open_clip", random_state(words), tmp_path / "w.pt")
+    (tmp_path / "open_clip_config.json").write_text(text)
+    with pytest.raises(ModelRefused, match=r"open_clip_config\.json"):
+        run(tmp_path / "w.pt", tmp_path / "run", vocabulary)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("layout", ["openai", "open_clip", "irra", "tbps"])
+def test_what_nothing_says_is_said(words, vocabulary, tmp_path, capsys, layout):
+    from descry.cli import main
+
+    write(layout, random_state(words), tmp_path / "w.pt")
+    size = ["--image-size", *map(str, SIZE)]
+    command = ["convert", str(tmp_path / "w.pt"), "--tokenizer", str(vocabulary), *size, "--out"]
+    assert main([*command, str(tmp_path / "a")]) == 0
+    told = capsys.readouterr().err
+    assert ("quick_gelu was taken" in told) == ("CLIP's mean and deviation were taken" in told) == ("open" in layout)
+    assert main([*command, str(tmp_path / "b"), "--activation", "gelu", "--pixels", "0.5,0.5,0.5,0.25,0.25,0.5"]) == 0
+    assert "note" not in capsys.readouterr().err
+    spec = load(tmp_path / "b", "cpu").clip.spec
+    assert (spec.mean, spec.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.5))
+
+
+@pytest.mark.parametrize(
+    "text", ["0.5", "0.5,0.5,0.5", "1,1,1,1,1,0", "1,1,1,1,1,nan", "inf,1,1,1,1,1", "imagnet", "1,1,1,1,1,-1", ",,,,,"]
+)
+def test_statistics_that_cannot_be_are_refused(words, vocabulary, tmp_path, text):
+    write("openai", random_state(words), tmp_path / "w.pt")
+    with pytest.raises(UsageError, match="six numbers"):
+        run(tmp_path / "w.pt", tmp_path / "run", vocabulary, pixels=text)

@@ -29,7 +29,7 @@ from torch import Tensor
 
 from . import pickles
 from .checkpoint import load_any, read_config, read_tensors, save_model
-from .clip import IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
+from .clip import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
 from .clip_files import PREPROCESSING, find_clip, from_openai, load_clip, weight_files
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .images import SUFFIXES, VIDEO_SUFFIXES
@@ -43,6 +43,16 @@ VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
 NOT_WEIGHTS = (".md", ".txt", ".json", ".jsonl", ".csv", ".py", ".html", ".pdf")
 ACTIVATIONS = ("quick_gelu", "gelu")
+PIXELS = {
+    "clip": (CLIP_MEAN, CLIP_STD), "imagenet": (IMAGENET_MEAN, IMAGENET_STD), "inception": ((0.5,) * 3, (0.5,) * 3),
+}  # fmt: skip
+"""Mean and deviation of the pixels by their usual names; inception is that of some models of open_clip."""
+OPEN_CLIP = "open_clip_config.json"
+OPEN_CLIP_WEIGHTS = (
+    "open_clip_model.safetensors",
+    "open_clip_pytorch_model.safetensors",
+    "open_clip_pytorch_model.bin",
+)
 SETTINGS = ("input_resolution", "context_length", "vocab_size", "logit_bias")
 HEADS = (
     *("classifier.", "mlm_head.", "cross_attn.", "cross_modal_transformer."),
@@ -53,13 +63,23 @@ HEADS = (
 
 @dataclass(frozen=True)
 class Converted:
-    """What was written. layout: as it was recognised. left_out: names of weights that inference does not need."""
+    """What was written.
+
+    Attributes:
+        out: the run folder.
+        layout: as it was recognised.
+        method: that reads it.
+        fingerprint: of the weights.
+        left_out: names of weights that inference does not need.
+        assumed: what neither the checkpoint nor a file beside it says, and how it was taken, a sentence each.
+    """
 
     out: Path
     layout: str
     method: str
     fingerprint: str
     left_out: tuple[str, ...]
+    assumed: tuple[str, ...] = ()
 
 
 def convert(
@@ -67,7 +87,7 @@ def convert(
     out: str | Path,
     tokenizer: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
-    activation: str = "quick_gelu",
+    activation: str = "",
     pixels: str = "",
     half: bool = False,
 ) -> Converted:
@@ -75,25 +95,37 @@ def convert(
 
     tokenizer: OpenAI's bpe_simple_vocab_16e6.txt.gz or a folder with a vocabulary; a transformers folder brings its
     own.
-    image_size: (H, W); needed where the position grid is not square. activation: "gelu" for those open_clip models that
-    were not trained with OpenAI's "quick_gelu"; the weights do not say. pixels: "clip" or "imagenet" statistics; left
-    out, those of the layout. half: store 16-bit weights. Raises ModelMissing, ModelRefused, UsageError.
+    image_size: (H, W); needed where the position grid is not square. activation: "quick_gelu" (OpenAI's) or "gelu"
+    (most of open_clip's). pixels: "clip", "imagenet" or "inception" statistics, or six numbers "R,G,B,R,G,B", mean and
+    deviation. What is left out is taken from config.json, the processor's file or open_clip_config.json beside the
+    weights, then from the layout; what is then still open is said in `Converted.assumed`. half: store 16-bit weights.
+    Raises ModelMissing, ModelRefused, UsageError.
     """
     source, out = Path(source), Path(out)
     if (out / "config.json").exists():
         raise UsageError(f"{out} already holds a run; choose another --out")
-    for name, given, allowed in (("activation", activation, ACTIVATIONS), ("pixels", pixels, ("", "clip", "imagenet"))):
-        if given not in allowed:
-            raise UsageError(f"{name}={given!r} was given; {nearest(given, [a for a in allowed if a])}")
+    if activation and activation not in ACTIVATIONS:
+        raise UsageError(f"activation={activation!r} was given; {nearest(activation, ACTIVATIONS)}")
+    statistics = _statistics(pixels) if pixels else None
     words = _words(source, tokenizer)
+    if source.is_dir() and not (source / "config.json").is_file():
+        source = next((source / name for name in OPEN_CLIP_WEIGHTS if (source / name).is_file()), source)
     if source.is_dir():
         clip, layout, mapping, left = _folder(source, image_size)
     else:
         clip, layout, mapping, left = from_state(read_state(source), image_size, source.name)
-    if activation != "quick_gelu" and not source.is_dir():
+    beside = _OpenClip.beside(source) if source.is_file() else None
+    if beside:
+        beside.check(clip)
+    activation = activation or (beside.activation if beside else "")
+    if activation:
         clip = _activated(clip, activation)
-    if pixels == "imagenet" or (not pixels and layout in ("TBPS-CLIP", "InteractReID")):
-        clip = respecified(clip, mean=IMAGENET_MEAN, std=IMAGENET_STD)
+    statistics = statistics or (beside.statistics if beside else None)
+    if not statistics and layout in ("TBPS-CLIP", "InteractReID"):
+        statistics = PIXELS["imagenet"]
+    if statistics:
+        clip = respecified(clip, mean=statistics[0], std=statistics[1])
+    assumed = _assumed(source, layout, activation, statistics)
     if len(words) != clip.vocabulary:
         raise ModelRefused(
             f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer"
@@ -109,7 +141,71 @@ def convert(
         "left_out": sorted({k.split(".")[0] for k in left}),
     }
     fingerprint = save_model(out, method, name, "released" if mapping else "recommended", about, half)
-    return Converted(out, layout, name, fingerprint, tuple(sorted(left)))
+    return Converted(out, layout, name, fingerprint, tuple(sorted(left)), assumed)
+
+
+def _statistics(text: str) -> tuple[Any, Any]:
+    """Mean and deviation of the pixels by name, or of six numbers."""
+    if text in PIXELS:
+        return PIXELS[text]
+    try:
+        numbers = tuple(float(x) for x in text.split(","))
+    except ValueError:
+        numbers = ()
+    if len(numbers) != 6 or not np.isfinite(numbers).all() or min(numbers[3:]) <= 0:
+        raise UsageError(
+            f"pixels={text!r} was given; {nearest(text, list(PIXELS))}, or six numbers R,G,B,R,G,B: the mean, then the "
+            "deviation, which is above 0"
+        )
+    return numbers[:3], numbers[3:]
+
+
+def _assumed(source: Path, layout: str, activation: str, statistics: Any) -> tuple[str, ...]:
+    """What nothing says of a checkpoint, and how it was taken."""
+    said = []
+    if layout in ("OpenAI", "open_clip") and not activation:
+        said.append(
+            "the weights do not say their activation; OpenAI's quick_gelu was taken. Most models of open_clip were "
+            f"trained with gelu: put their {OPEN_CLIP} beside the weights, or add --activation gelu"
+        )
+    silent = source.is_dir() and not any((source / name).is_file() for name in PREPROCESSING)
+    if not statistics and (silent or layout in ("OpenAI", "open_clip")):
+        said.append("nothing says how pixels are normalised; CLIP's mean and deviation were taken (see --pixels)")
+    return tuple(said)
+
+
+@dataclass(frozen=True)
+class _OpenClip:
+    """What open_clip_config.json says. statistics: mean and deviation of the pixels; None where it says nothing."""
+
+    path: Path
+    activation: str
+    statistics: tuple[Any, Any] | None
+    heads: int | None
+
+    @classmethod
+    def beside(cls, weights: Path) -> _OpenClip | None:
+        """The configuration beside a file of weights; None where there is none. ModelRefused for a damaged one."""
+        path = weights.with_name(OPEN_CLIP)
+        if not path.is_file():
+            return None
+        try:
+            data = json.loads(path.read_text("utf-8"))
+            model, prepared = data["model_cfg"], data.get("preprocess_cfg") or {}
+            statistics = None
+            if "mean" in prepared or "std" in prepared:
+                statistics = _statistics(",".join(str(float(x)) for x in (*prepared["mean"], *prepared["std"])))
+            vision = model["vision_cfg"]
+            heads = int(vision["width"]) // int(vision["head_width"]) if "head_width" in vision else None
+            return cls(path, "quick_gelu" if model.get("quick_gelu") else "gelu", statistics, heads)
+        except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, UsageError) as error:
+            raise ModelRefused(f"{path} is no configuration of open_clip: {error!r:.200}") from None
+
+    def check(self, clip: Clip) -> None:
+        """Raise ModelRefused where the number of heads is not the one that was read off the width."""
+        taken = clip.spec.config["vision_config"]["num_attention_heads"]
+        if self.heads and self.heads != taken:
+            raise ModelRefused(f"{self.path} gives {self.heads} heads, and {taken} were read off the width")
 
 
 # ---------------------------------------------------------------------- reading
@@ -374,6 +470,7 @@ class Fetched:
         layout: of the checkpoint it was made from.
         megabytes: of the weights.
         new: False where it was there already.
+        assumed: see `Converted`.
     """
 
     name: str
@@ -381,6 +478,7 @@ class Fetched:
     layout: str
     megabytes: float
     new: bool = True
+    assumed: tuple[str, ...] = ()
 
 
 def get_model(source: str, name: str = "", image_size: tuple[int, int] | None = None, offline: bool = False) -> Fetched:
@@ -409,7 +507,7 @@ def get_model(source: str, name: str = "", image_size: tuple[int, int] | None = 
             vocabulary = folder.with_name(VOCABULARY) if folder.is_file() else None
             if vocabulary is not None and not vocabulary.is_file():
                 raise ModelMissing(f"{vocabulary} does not exist; put OpenAI's vocabulary beside the checkpoint")
-            convert(folder, partial, vocabulary, image_size)
+            assumed = convert(folder, partial, vocabulary, image_size).assumed
             load_any(partial)
             partial.rename(out)
         finally:
@@ -418,12 +516,12 @@ def get_model(source: str, name: str = "", image_size: tuple[int, int] | None = 
     else:
         if image_size and read_config(out)["clip"].get("image_size") != list(image_size):
             raise UsageError(f"{name} is there already with another image size, in {out}; give another --name")
-        new = False
+        new, assumed = False, ()
     try:
         layout = str(read_config(out)["about"].get("layout", ""))
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ModelRefused(f"{out} is damaged ({error}); remove it and get the model again") from None
-    return Fetched(name, out, layout, round((out / "model.safetensors").stat().st_size / 1e6, 1), new)
+    return Fetched(name, out, layout, round((out / "model.safetensors").stat().st_size / 1e6, 1), new, assumed)
 
 
 def _bring(source: str) -> str:

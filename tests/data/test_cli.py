@@ -122,6 +122,12 @@ def test_stats_with_a_model_count_tokens_and_what_is_cut(drawn, capsys, monkeypa
     cut = sum(bool(words.cut(c)) for c in captions)
     assert sum(line["cut"] for line in json.loads(out)) == cut > 0
     assert {line["limit"] for line in json.loads(out)} == {20}
+    none = word_level(["rote Jacke"], length=20)
+    monkeypatch.setattr("descry.embed.load", lambda name: SimpleNamespace(words=none))
+    status, _, err = run(capsys, "stats", "cuhk-pedes", str(root), "--model", "some-run")
+    assert status == 0
+    assert "this model does not know" in err
+    assert "100 % of the texts hold one" in err
 
 
 def test_leaks_with_a_model_ask_its_embedding(copied, capsys, monkeypatch) -> None:

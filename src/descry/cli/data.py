@@ -257,10 +257,13 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
         json_: print JSON.
     """
     from ..data.captions import caption_statistics, commonest
+    from ..training.start import tell_unknown
 
     table = _table(name, root)
-    count, limit = _counter(model) if model else (None, 77)
+    count, limit, words = _counter(model) if model else (None, 77, None)
     lines = caption_statistics(table, count, limit)
+    if words is not None:
+        tell_unknown(words, (text for row in table.rows for text in (*row.captions, *row.back_translations)))
     if json_:
         print(json.dumps([asdict(line) for line in lines], indent=2))
         return 0
@@ -282,8 +285,8 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
     return 0
 
 
-def _counter(model: str) -> tuple[Any, int]:
-    """Captions → token counts (start and end included), and the limit, of a model's vocabulary."""
+def _counter(model: str) -> tuple[Any, int, Any]:
+    """Captions → token counts (start and end included), the limit, and a model's vocabulary itself."""
     from ..embed import load
 
     words = load(model).words
@@ -292,4 +295,4 @@ def _counter(model: str) -> tuple[Any, int]:
         encoded = words.tokenizer.encode_batch(list(captions), add_special_tokens=False)
         return [len(e.ids) + 2 for e in encoded]
 
-    return count, words.length
+    return count, words.length, words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import tyro
@@ -33,6 +34,8 @@ def get(
     from ..convert import get_model
 
     done = get_model(source, name, image_size, offline)
+    for said in done.assumed:
+        print(f"note: {said}", file=sys.stderr)
     if json_:
         print(json.dumps(asdict(done), default=str))
         return
@@ -46,7 +49,7 @@ def convert(
     out: Path,
     tokenizer: Path | None = None,
     image_size: Size | None = None,
-    activation: str = "quick_gelu",
+    activation: str = "",
     pixels: str = "",
     half: bool = False,
     json_: Json = False,
@@ -58,8 +61,9 @@ def convert(
         out: the run folder to write.
         tokenizer: bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder with a vocabulary.
         image_size: height and width; needed where the checkpoint's position grid is not square.
-        activation: quick_gelu (OpenAI), or gelu for open_clip models trained with it.
-        pixels: clip or imagenet statistics; left out, those of the checkpoint's kind.
+        activation: quick_gelu (OpenAI) or gelu (most of open_clip); left out, what the checkpoint's own files say.
+        pixels: clip, imagenet or inception statistics, or six numbers R,G,B,R,G,B for mean and deviation; left out,
+            what the checkpoint's own files say.
         half: store the weights in 16 bits.
         json_: print what was done as JSON.
     """
@@ -69,6 +73,8 @@ def convert(
     from ..convert import convert as run
 
     done = run(file, out, tokenizer, image_size, activation, pixels, half)
+    for said in done.assumed:
+        print(f"note: {said}", file=sys.stderr)
     if json_:
         print(json.dumps(asdict(done), default=str))
         return
