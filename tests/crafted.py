@@ -12,8 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from descry.gallery.database import HEAD, NAME, SLOT
-from descry.gallery.rows import ITEM, SKIP, seal_of
+from descry.gallery.database import HEAD, ITEM, NAME, SKIP, SLOT, seal_of
 
 STATE = "commits, generation, layout, next_id, count, digest, lines, last, purging"
 DEEP = "[" * 100_000 + "]" * 100_000

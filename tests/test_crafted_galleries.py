@@ -28,9 +28,7 @@ from descry import Gallery
 from descry.checkpoint import save_model
 from descry.cli import main
 from descry.embed import load
-from descry.gallery.changes import State
-from descry.gallery.database import SCHEMA
-from descry.gallery.rows import FORMS
+from descry.gallery.database import FORMS, SCHEMA, State
 from descry.methods.interactreid import PRESETS, InteractReID
 
 Change = Callable[[Path], None]

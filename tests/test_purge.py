@@ -16,10 +16,10 @@ import pytest
 
 import account
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
-from descry import audit, purge, report
+from descry import audit, purge, report, safe_files
 from descry.audit import ref_of
 from descry.errors import DescryError, Locked, UsageError
-from descry.gallery import Gallery, files
+from descry.gallery import Gallery
 from descry.interact.findings import Finding
 from descry.query import digest
 from gallery.plain_model import PlainModel
@@ -303,7 +303,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from descry import purge
-from descry.gallery import Gallery, files
+from descry import safe_files
+from descry.gallery import Gallery
 from descry.interact.store import InquiryStore
 folder, name, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
 gallery, store = Gallery.open(folder), InquiryStore(folder)
@@ -319,7 +320,7 @@ def first(real):
         step()
         return real(*args, **kwargs)
     return done
-files.os_write, files.os_fsync = first(os.write), first(os.fsync)
+safe_files.os_write, safe_files.os_fsync = first(os.write), first(os.fsync)
 os.replace, os.unlink = first(os.replace), first(os.unlink)
 Path.unlink = first(Path.unlink)
 gallery.store.database.connection().set_trace_callback(step)
@@ -431,4 +432,4 @@ def test_a_finding_can_be_made_again_after_a_purge(folder: Path) -> None:
         assert new != item, "numbers of purged items are not given again"
         store.find(NAME, Finding(new, "set aside"))
         assert [f.item for f in store.findings(NAME)][-1] == new
-        assert files.read_sealed(folder / "gallery.json")
+        assert safe_files.read_sealed(folder / "gallery.json")

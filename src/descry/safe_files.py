@@ -13,18 +13,23 @@ import json
 import math
 import os
 import stat
+import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError
+from .errors import IndexCorrupt, UsageError
 
 PRIVATE, FOLDER = 0o600, 0o700
 OTHERS = "a file of another user"
 JSON_BYTES = 256 << 20
 """Most bytes of a JSON file: a vocabulary has 3 MB, the annotations of the largest data set 40 MB."""
+os_write, os_fsync = os.write, os.fsync
+"""What writes of a gallery outside SQLite go through, so that a test can make the n-th one fail."""
+CONFIG_BYTES = 1 << 20
+"""Most bytes of a sealed JSON file."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
 
 
@@ -149,17 +154,67 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     partial.unlink(missing_ok=True)
-    with open(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE), "wb") as file:
-        file.write(data.encode("utf-8") if isinstance(data, str) else data)
-        file.flush()
-        os.fsync(file.fileno())
+    fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
+    try:
+        write_at(fd, 0, data.encode("utf-8") if isinstance(data, str) else data)
+        sync(fd)
+    finally:
+        os.close(fd)
     os.replace(partial, path)
+    sync_folder(path.parent)
 
 
 def write_private(path: str | Path, data: bytes | str) -> None:
     """A new file that its owner alone can read. Raises FileExistsError where anything has that name."""
     with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE), "wb") as file:
         file.write(data.encode("utf-8") if isinstance(data, str) else data)
+
+
+def write_at(fd: int, offset: int, data: Any) -> None:
+    """All of data at offset; OSError when the disk is full or broken."""
+    os.lseek(fd, offset, os.SEEK_SET)
+    view = memoryview(data).cast("B")
+    while view:
+        view = view[os_write(fd, view) :]
+
+
+def sync(fd: int) -> None:
+    """Wait until what was written is on the disk."""
+    os_fsync(fd)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make names created or replaced in a folder durable. Windows cannot, and does not need to."""
+    if os.name == "nt":
+        return
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os_fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def write_sealed(path: Path, value: dict[str, Any]) -> None:
+    """A JSON file that carries the checksum of its own content."""
+    body = json.dumps(value, indent=1, sort_keys=True)
+    write_whole(path, f"{body}\ncrc32 {zlib.crc32(body.encode()):08x}\n".encode())
+
+
+def read_sealed(path: Path) -> dict[str, Any]:
+    """What `write_sealed` wrote; IndexCorrupt when a byte differs, FileNotFoundError when it is not there."""
+    raw = read_own(path, CONFIG_BYTES)
+    try:
+        body, seal = raw.decode("utf-8").rstrip("\n").rsplit("\ncrc32 ", 1)
+        if not raw.endswith(b"\n") or f"{zlib.crc32(body.encode()):08x}" != seal:
+            raise ValueError("the checksum differs")
+        value = json_of(body)
+        if not isinstance(value, dict):
+            raise ValueError("it holds no object")
+        return value
+    except ValueError as error:
+        raise IndexCorrupt(
+            f"{path} is damaged ({error}); restore it from a copy, or index again into a new folder"
+        ) from None
 
 
 def child_environment() -> dict[str, str]:

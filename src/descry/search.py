@@ -922,7 +922,9 @@ def rank(
     vectors = stack(everyone)
     if not len(space.ids):
         raise UsageError("the gallery holds no items; index a folder first (descry index FOLDER --out GALLERY)")
-    allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
+    allowed = None
+    if query.filters != Filters():
+        allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
     considered = len(space.ids) if allowed is None else int(allowed.sum())
     if not considered:
         none = np.zeros(0, np.float32)

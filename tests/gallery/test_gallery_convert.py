@@ -132,7 +132,7 @@ def test_inspect_knows_the_files_of_format_1(old) -> None:
 
 def test_what_stands_in_the_log_alone_arrives(old, tmp_path) -> None:
     """A gallery whose writer was killed: the removal of item 5 is in the log."""
-    from descry.gallery.rows import seal_of
+    from descry.gallery.database import seal_of
 
     work = tmp_path / "work"
     work.mkdir()

@@ -24,8 +24,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from descry import safe_files
 from descry.errors import DescryError, IndexCorrupt
-from descry.gallery import Gallery, files, indexing
+from descry.gallery import Gallery, indexing
 from descry.gallery.local import LocalStore
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
@@ -183,8 +184,8 @@ def fail_from(n: int, monkeypatch) -> dict[str, int]:
 
         return call
 
-    monkeypatch.setattr(files, "os_write", guarded(os.write))
-    monkeypatch.setattr(files, "os_fsync", guarded(os.fsync))
+    monkeypatch.setattr(safe_files, "os_write", guarded(os.write))
+    monkeypatch.setattr(safe_files, "os_fsync", guarded(os.fsync))
     return calls
 
 

@@ -23,12 +23,11 @@ from typing import Any
 
 import numpy as np
 
+from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
 from ..safe_files import FOLDER, open_own, read_own, refuse_links
-from . import files
+from .database import SKIP, entry_of, foreign_schema, seal_of, translated
 from .local import CONFIG, OWN, LocalStore, checked_binding
-from .rows import SKIP, entry_of, seal_of
-from .transactions import foreign_schema, translated
 
 FORMAT = 1
 ITEMS, INQUIRIES, ACCOUNT, PURGE = "items.db", "inquiries.db", "audit.jsonl", "purge.json"
@@ -124,13 +123,13 @@ def convert(old: str | Path, new: str | Path, progress: Callable[[int, int], Non
         os.replace(partial / "new", new)  # a gallery appears whole, or not at all
     finally:
         shutil.rmtree(partial, ignore_errors=True)
-    files.sync_folder(new.resolve().parent)
+    safe_files.sync_folder(new.resolve().parent)
     return report
 
 
 def _config(old: Path) -> dict[str, Any]:
     try:
-        config = files.read_sealed(old / CONFIG)
+        config = safe_files.read_sealed(old / CONFIG)
     except (FileNotFoundError, NotADirectoryError):
         raise UsageError(f"{old} is no gallery: it holds no {CONFIG}; name the folder of a gallery") from None
     if config.get("format") != FORMAT:
@@ -152,7 +151,7 @@ def _copy(source: Path, target: Path) -> None:
     with open(source, "rb") as file, open(open_own(target), "wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()
-        files.sync(copy.fileno())
+        safe_files.sync(copy.fileno())
 
 
 def _corrupt(path: Path, what: str) -> IndexCorrupt:
@@ -211,7 +210,7 @@ def _items(
         raise _corrupt(path, "its state does not bear its seal")
     generation, _, next_id, total, digest = row[:-1]
     try:
-        head = files.read_sealed(old / "head")
+        head = safe_files.read_sealed(old / "head")
     except FileNotFoundError:
         raise _corrupt(path, "the file 'head' beside it is missing") from None
     if type(head.get("generation")) is not int or generation < head["generation"]:

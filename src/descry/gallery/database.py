@@ -3,29 +3,33 @@
 SQLite's own check finds few flipped bytes. So each row of items carries a seal (a 64-bit hash of its values), and the
 one row of `state` carries count and XOR of all seals: a changed, vanished or doubled row shows. A damaged log could
 quietly take the database back to an older commit; the file `head`, written after each commit, makes that show too.
+
+SQLite stores any type in any column, and whoever made a gallery can also have computed its seals. So every row that is
+read through a `Connection` is compared with `FORMS`, by the names of its columns.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from dataclasses import astuple, dataclass, field, replace
+from datetime import datetime, timedelta
+from hashlib import blake2b
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import IndexCorrupt, ReadOnly
-from ..safe_files import open_own, read_own, writable
-from . import files, vectors
-from .changes import Change, State
-from .contract import Item
-from .rows import PUBLIC, Connection, chunks, item_of, seal_of
-from .transactions import refuse_foreign_schema, transaction, translated
+from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly
+from ..safe_files import open_own, read_own, sync, writable, write_at
+from . import vectors
+from .contract import EPOCH, Entry, Item, from_microseconds, microseconds
 
 NAME, HEAD = "gallery.db", "head"
 SLOT = 512
@@ -77,6 +81,318 @@ def _go_on() -> None:
     """Called by SQLite: an interruption that waits is raised here."""
 
 
+CHUNK = 500
+ITEM = "id, path, sha, size, mtime, checked, camera, track, time, look, row, crc"
+SKIP = "path, reason, detail, size, mtime, checked"
+PUBLIC = "id, path, sha, size, mtime, camera, track, time, look"
+ENTRY = "id, path, sha, size, mtime, checked, camera, track, time, look"
+
+
+# --------------------------------------------------------------------------------------------- what may stand in a row
+
+
+_Form = Callable[[Any], bool]
+_FIRST, _LAST = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max))
+_DATE = re.compile(r"[0-9T:.+Z-]{0,40}")
+_HEX = re.compile(r"([0-9a-f]{64})?")
+
+
+def _whole(value: Any) -> bool:
+    return type(value) is int
+
+
+def _count(value: Any) -> bool:
+    return type(value) is int and 0 <= value < 1 << 62
+
+
+def _text(most: int) -> _Form:
+    return lambda value: type(value) is str and len(value) <= most
+
+
+def _like(pattern: re.Pattern[str]) -> _Form:
+    return lambda value: type(value) is str and pattern.fullmatch(value) is not None
+
+
+def _path(value: Any) -> bool:
+    return type(value) is bytes and 0 < len(value) <= 1 << 16 and 0 not in value
+
+
+def _time(value: Any) -> bool:
+    return value is None or (type(value) is int and _FIRST <= value <= _LAST)
+
+
+_COUNTS = (
+    *("id", "row", "rows", "number", "inquiry", "item", "round", "head", "size", "checked", "commits", "generation"),
+    *("layout", "next_id", "count", "lines", "purging", "dimension", "version", "erased", "count(*)", "parts"),
+)
+FORMS: dict[str, _Form] = dict.fromkeys(_COUNTS, _count) | {
+    **dict.fromkeys(("mtime", "look", "digest", "seal"), _whole),
+    **dict.fromkeys(("time", "min(time)", "max(time)"), _time),
+    **dict.fromkeys(("begun", "touched", "keep_until", "day", "at"), _like(_DATE)),
+    **dict.fromkeys(("camera", "track", "reason", "kind", "verdict"), _text(1 << 16)),
+    **dict.fromkeys(("name", "detail", "note"), _text(1 << 20)),
+    **dict.fromkeys(("min(path)", "max(path)"), lambda value: value is None or _path(value)),
+    "path": _path,
+    "sha": lambda value: type(value) is bytes and len(value) == 32,
+    "sha256": _like(_HEX),
+    "key": lambda value: type(value) is bytes and len(value) == 32,
+    "line": lambda value: type(value) is bytes and len(value) <= 1 << 24,
+    "visited": _text(1 << 24),
+    "data": lambda value: type(value) in (str, bytes),
+    "crc": lambda value: value is None or _whole(value),  # None: of a block without one, which is then refused
+    "last": lambda value: _count(value) or (type(value) is str and _HEX.fullmatch(value) is not None),
+}
+"""Name of a column → whether a value may stand there: type, range and form."""
+
+
+class Cursor(sqlite3.Cursor):
+    """Gives only rows whose values are of the form of their columns. Raises IndexCorrupt."""
+
+    told: Any = None
+    forms: Sequence[_Form | None] = ()
+
+
+def _checked(cursor: Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
+    if cursor.told is not cursor.description:
+        cursor.told = cursor.description
+        cursor.forms = [FORMS.get(column[0]) for column in cursor.description]
+    for form, value in zip(cursor.forms, row, strict=True):
+        if form is not None and not form(value):
+            name = cursor.description[row.index(value)][0]
+            said = repr(value)[:60]
+            raise cursor.connection.corrupt(f"the column {name!r} holds {said}")  # type: ignore[attr-defined]
+    return row
+
+
+class Connection(sqlite3.Connection):
+    """A connection to a gallery's database whose rows are compared with `FORMS`."""
+
+    corrupt: Callable[[str], IndexCorrupt]
+    """Makes the error for a value that cannot be meant."""
+
+    def cursor(self, factory: Any = Cursor) -> Any:
+        """A cursor that checks."""
+        made = super().cursor(factory)
+        made.row_factory = _checked
+        return made
+
+    def execute(self, *args: Any) -> Any:
+        """A statement through such a cursor."""
+        return self.cursor().execute(*args)
+
+
+# ----------------------------------------------------------------------------------------------------- rows and values
+
+
+def seal_of(*values: Any) -> int:
+    """A signed 64-bit hash of a row's values."""
+    return int.from_bytes(blake2b(repr(values).encode(), digest_size=8).digest(), "little", signed=True)
+
+
+def columns(entry: Entry) -> tuple[Any, ...]:
+    """An entry's columns, path to look."""
+    look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
+    when = microseconds(entry.time)
+    return (
+        os.fsencode(entry.path), entry.sha, entry.size, entry.mtime, entry.checked, entry.camera, entry.track, when,
+        look
+    )  # fmt: skip
+
+
+def item_of(row: tuple[Any, ...]) -> Item:
+    """A row of the public columns as an Item."""
+    number, path, sha, size, mtime, camera, track, time, look = row
+    return Item(
+        number, os.fsdecode(path), sha.hex(), size, mtime, camera, track, from_microseconds(time), look % (1 << 64)
+    )
+
+
+def entry_of(row: tuple[Any, ...]) -> tuple[int, Entry]:
+    """A row of the columns of ENTRY: its id, and what was stored."""
+    number, path, sha, size, mtime, checked, camera, track, time, look = row
+    when = from_microseconds(time)
+    return number, Entry(os.fsdecode(path), sha, size, mtime, camera, track, when, look % (1 << 64), checked)
+
+
+# --------------------------------------------------------------------------------------- the writes of one transaction
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Where the gallery stands.
+
+    Attributes:
+        commits: number of transactions so far, of any kind.
+        generation: number of those that changed items.
+        layout: grows when a stored row dies or moves.
+        next_id: of the next item; no id is used twice.
+        count: number of items.
+        digest: XOR of the seals of all items and skipped files.
+        lines: number of lines in the account.
+        last: hash of the last one, "" before the first.
+        purging: 1 while removed bytes may still be in the files although a purge was asked for.
+    """
+
+    commits: int = 0
+    generation: int = 0
+    layout: int = 0
+    next_id: int = 1
+    count: int = 0
+    digest: int = 0
+    lines: int = 0
+    last: str = ""
+    purging: int = 0
+
+
+@dataclass
+class Change:
+    """The writes of one transaction; keeps count and digest in step with the rows.
+
+    Attributes:
+        connection: inside the transaction.
+        state: as it is with these writes.
+        generation: of the gallery, once an item was changed.
+        dead: rows whose item went; the store erases them before the transaction ends.
+    """
+
+    connection: sqlite3.Connection
+    state: State
+    generation: int
+    dead: list[int] = field(default_factory=list)
+
+    def _digest(self, seal: int, count: int = 0, layout: int = 0) -> None:
+        s = self.state
+        self.state = replace(
+            s,
+            generation=self.generation,
+            digest=s.digest ^ seal,
+            count=s.count + count,
+            layout=s.layout + layout,
+        )
+
+    def note(self, **fields: int | str) -> None:
+        """Set fields of the state that are not about items."""
+        self.state = replace(self.state, **fields)  # type: ignore[arg-type]
+
+    def insert(self, entry: Entry, row: int, crc: int) -> int:
+        """A new item whose vector is a row, or the item of that path with the new vector; its id."""
+        path = os.fsencode(entry.path)
+        old = self.connection.execute("SELECT id, seal, row FROM items WHERE path = ?", (path,)).fetchone()
+        if old:
+            self.connection.execute("DELETE FROM items WHERE id = ?", (old[0],))
+            self._digest(old[1], count=-1, layout=1)
+            self.dead.append(old[2])
+            number = old[0]
+        else:
+            number = self.state.next_id
+            self.state = replace(self.state, next_id=number + 1)
+        self._put((number, *columns(entry), row, crc))
+        self.unskip(entry.path)
+        return int(number)
+
+    def _put(self, row: tuple[Any, ...]) -> None:
+        seal = seal_of(*row)
+        self.connection.execute(f"INSERT INTO items VALUES ({','.join('?' * 13)})", (*row, seal))
+        self._digest(seal, count=1)
+
+    def update(self, number: int, entry: Entry) -> None:
+        """Other path or metadata for the same vector."""
+        place = self._take(number)
+        self._put((number, *columns(entry), *place))
+        self.unskip(entry.path)
+
+    def move(self, row: int, to: int) -> None:
+        """The vector of the item at a row stands at another row now."""
+        values = self.connection.execute(f"SELECT {ITEM}, seal FROM items WHERE row = ?", (row,)).fetchone()
+        seal = seal_of(*values[:10], to, values[11])
+        self.connection.execute("UPDATE items SET row=?, seal=? WHERE id=?", (to, seal, values[0]))
+        self._digest(values[-1] ^ seal, layout=1)
+
+    def remove(self, number: int) -> bool:
+        """Forget an item; whether it was there."""
+        found = self._take(number, layout=1)
+        if found is not None:
+            self.dead.append(found[0])
+        return found is not None
+
+    def _take(self, number: int, layout: int = 0) -> Any:
+        row = self.connection.execute("SELECT row, crc, seal FROM items WHERE id = ?", (number,)).fetchone()
+        if row is None:
+            return None
+        self.connection.execute("DELETE FROM items WHERE id = ?", (number,))
+        self._digest(row[2], count=-1, layout=layout)
+        return row[:2]
+
+    def skip(self, path: str, reason: str, detail: str, size: int, mtime: int, checked: int) -> None:
+        """Remember that a file was not read, and why."""
+        self.unskip(path)
+        row = (os.fsencode(path), reason, detail, size, mtime, checked)
+        seal = seal_of(*row)
+        self.connection.execute("INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, seal))
+        self._digest(seal)
+
+    def unskip(self, path: str) -> None:
+        """Forget that a file was skipped."""
+        key = (os.fsencode(path),)
+        old = self.connection.execute("SELECT seal FROM skipped WHERE path = ?", key).fetchone()
+        if old:
+            self.connection.execute("DELETE FROM skipped WHERE path = ?", key)
+            self._digest(old[0])
+
+
+# ------------------------------------------------------------------------------------------------------------ the file
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
+    """All statements inside become durable together, or none of them. begin: "BEGIN IMMEDIATE" to write."""
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # SQLite has taken it back by itself when the disk is full
+            connection.execute("ROLLBACK")
+        raise
+
+
+@contextmanager
+def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[None]:
+    """Raises Locked while another process holds the file, what `damaged` makes of SQLite's words when its bytes are not
+    what they should be, and DescryError for a full or unwilling disk."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        if str(error) == "interrupted":  # by Ctrl-C: nothing else interrupts a gallery's database
+            raise KeyboardInterrupt from None
+        if "locked" in str(error):
+            raise Locked(f"{path} is busy in another process; try again when it has ended") from None
+        said = str(error)  # of tables that are missing, or a text that is no text
+        odd = "malformed" in said or said.startswith("Could not decode")
+        if odd or getattr(error, "sqlite_errorname", "") == "SQLITE_ERROR":
+            raise damaged(str(error)) from None
+        raise DescryError(
+            f"{path}: {error}; what was committed before is kept. Free space, allow writing or mend the disk, then "
+            "repeat"
+        ) from None
+    except sqlite3.ProgrammingError:
+        raise  # closed, or another thread's: a mistake in the program, not in the file
+    except sqlite3.DatabaseError as error:
+        raise damaged(str(error)) from None
+
+
+def foreign_schema(connection: sqlite3.Connection, schema: str) -> Iterator[str]:
+    """What a database holds beside the tables of a schema, which must be word for word ours: triggers, views, others.
+
+    SQLite's own tables and indexes are compared as well: names that begin with `sqlite` can be given to anything.
+    """
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master")
+    with closing(sqlite3.connect(":memory:")) as own:
+        own.executescript(schema)
+        known = set(own.execute("SELECT type, name, sql FROM sqlite_master"))
+    return (f"{kind} {name!r}" for kind, name, sql in rows if (kind, name, sql) not in known)
+
+
 class Database:
     """One file, many reading threads (a connection each), one writing thread at a time.
 
@@ -103,17 +419,17 @@ class Database:
 
     def _create(self) -> None:
         os.close(open_own(self.path))
-        with self._translated():
+        with translated(self.path, self.corrupt):
             connection = self.connection()
             with transaction(connection, "BEGIN IMMEDIATE"):
                 if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                     for statement in SCHEMA.split(";"):
                         connection.execute(statement)
-                    row = State().values()
+                    row = astuple(State())
                     marks = ",".join("?" * (len(row) + 1))
                     connection.execute(f"INSERT INTO state VALUES (1, {marks})", (*row, seal_of(*row)))
             with transaction(connection, "BEGIN IMMEDIATE"):
-                if self._stored() == State():  # whoever goes on finds the head
+                if self.state() == State():  # whoever goes on finds the head
                     self.write_head(State())
 
     def connection(self) -> sqlite3.Connection:
@@ -153,7 +469,8 @@ class Database:
             made.set_progress_handler(_go_on, STEPS)
             for pragma in pragmas:
                 made.execute(f"PRAGMA {pragma}")
-            refuse_foreign_schema(made, self.path, SCHEMA)
+            if foreign := next(foreign_schema(made, SCHEMA), ""):
+                raise IndexCorrupt(f"{self.path} holds what descry did not make: {foreign}; do not trust this gallery")
         except sqlite3.OperationalError:
             made.close()
             if self.read_only and not self.folded:
@@ -188,9 +505,6 @@ class Database:
             self._open.clear()
         self._local = threading.local()
 
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(self.path, self.corrupt)
-
     def corrupt(self, what: str) -> IndexCorrupt:
         """The error for a file that is not as it was written."""
         return IndexCorrupt(
@@ -202,7 +516,7 @@ class Database:
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """One unchanging view of all tables. May be nested, also in `writing`."""
-        with self._translated():
+        with translated(self.path, self.corrupt):
             connection = self.connection()
             if connection.in_transaction:
                 yield connection
@@ -218,18 +532,18 @@ class Database:
             yield outer
             return
         self.refuse_read_only()
-        with self._translated(), self._writer:
+        with translated(self.path, self.corrupt), self._writer:
             connection = self.connection()
             try:
                 with transaction(connection, "BEGIN IMMEDIATE"):
-                    before = self._stored()
-                    change = self._local.change = Change(connection, before)
+                    before = self.state()
+                    change = self._local.change = Change(connection, before, before.generation + 1)
                     yield change
                     if self.vectors and change.dead:
                         self.vectors.erase(connection, change.dead)
                     after = replace(change.state, commits=before.commits + 1)
                     names = ", ".join(f"{name}=?" for name in State.__slots__)
-                    connection.execute(f"UPDATE state SET {names}, seal=?", (*after.values(), seal_of(*after.values())))
+                    connection.execute(f"UPDATE state SET {names}, seal=?", (*astuple(after), seal_of(*astuple(after))))
             except BaseException:
                 if self.vectors:
                     self.vectors.taken_back()
@@ -249,9 +563,8 @@ class Database:
     def state(self) -> State:
         """The current state, with this thread's own changes; IndexCorrupt when its seal does not hold."""
         change: Change | None = getattr(self._local, "change", None)
-        return self._stored() if change is None else change.state
-
-    def _stored(self) -> State:
+        if change is not None:
+            return change.state
         with self.reading() as connection:
             row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:
@@ -264,8 +577,8 @@ class Database:
         data = f"{body} {zlib.crc32(body.encode()):08x}\n".encode().ljust(SLOT, b" ")
         fd = open_own(self.folder / HEAD)
         try:
-            files.write_at(fd, SLOT * (state.commits % 2), data)
-            files.sync(fd)
+            write_at(fd, SLOT * (state.commits % 2), data)
+            sync(fd)
         finally:
             os.close(fd)
 
@@ -282,12 +595,12 @@ class Database:
                 found.append(note)
         if not found:
             raise self.corrupt(f"the file {HEAD!r} beside it is damaged")
-        return dict(max(found, key=lambda note: note["commits"]))
+        return dict(max(found, key=itemgetter("commits")))
 
     def check_head(self) -> State:
         """The state; IndexCorrupt when commits that once were acknowledged are gone."""
         head = self._head()
-        state = self._stored()
+        state = self.state()
         now = {"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last}
         if state.commits < int(str(head["commits"])) or (state.commits == head["commits"] and now != head):
             raise self.corrupt(f"it stands at commit {state.commits}, though {head['commits']} were made")
@@ -299,7 +612,7 @@ class Database:
 
     def scrub(self) -> None:
         """Write every page anew that may hold what was removed, and empty the log, unless somebody reads it."""
-        with self._translated():
+        with translated(self.path, self.corrupt):
             connection = self.connection()
             connection.execute("VACUUM")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -325,7 +638,8 @@ class Database:
         """Items in the order of ids; unknown ones left out."""
         found: dict[int, Item] = {}
         with self.reading() as connection:
-            for part in chunks(ids):
+            for i in range(0, len(ids), CHUNK):
+                part = list(map(int, ids[i : i + CHUNK]))
                 marks = ",".join("?" * len(part))
                 for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
                     found[row[0]] = item_of(row)

@@ -25,9 +25,8 @@ from urllib.parse import quote
 from ..errors import UsageError
 from ..escape import counted, path_text, plain
 from ..safe_files import allowed, foreign, read_own, write_private
-from .database import NAME, SCHEMA
+from .database import NAME, SCHEMA, foreign_schema
 from .local import CONFIG, FORMAT, OWN
-from .transactions import foreign_schema
 
 FILES, FOREIGN, ROOTS = 200, 20, 10
 """The most files, foreign parts of the schema, and folders of pictures that are told."""

@@ -22,16 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from .. import __version__, lock
+from .. import __version__, lock, safe_files
 from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from . import files
 from .batch import Batch, as_half
-from .changes import Change, State
 from .contract import Binding, Entry, Fault, Item, Snapshot
-from .database import HEAD, NAME, Database
+from .database import HEAD, NAME, Change, Database, State
 from .filters import allowed_ids
 from .vectors import CACHE, Moments, Vectors
 
@@ -58,6 +56,8 @@ class LocalStore:
         self.config = self._read_config()
         self.binding = checked_binding(self.folder, self.config)
         self.database = Database(self.folder)
+        self.read_only = self.database.read_only
+        """Whether nothing may be written to it."""
         self.rows = self.database.vectors = Vectors(self.folder, self.binding.dimension)
         self._lock: WriterLock | None = None
         self._last: Snapshot | None = None
@@ -82,12 +82,12 @@ class LocalStore:
                 "vectors": "float16",
                 "binding": asdict(binding),
             }
-            files.write_sealed(folder / CONFIG, config)
+            safe_files.write_sealed(folder / CONFIG, config)
         return cls(folder)
 
     def _read_config(self) -> dict[str, Any]:
         try:
-            config = files.read_sealed(self.folder / CONFIG)
+            config = safe_files.read_sealed(self.folder / CONFIG)
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"{self.folder} is no gallery: it holds no {CONFIG}; make one with descry index DIR --out {self.folder}"
@@ -101,11 +101,6 @@ class LocalStore:
         return config
 
     # ------------------------------------------------------------------ reading
-
-    @property
-    def read_only(self) -> bool:
-        """Whether nothing may be written to it."""
-        return self.database.read_only
 
     def count(self) -> int:
         """Number of items."""

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
-from . import files
 from .batch import Batch
 from .contract import Entry
+from .database import ENTRY, entry_of
 from .local import LocalStore
-from .rows import ENTRY, entry_of
 
 STEP = 4096
 
@@ -47,7 +47,7 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
-        files.sync_folder(place.resolve().parent)
+        safe_files.sync_folder(place.resolve().parent)
         return count
     finally:
         for store in stores:

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import UsageError
-from .changes import Change
 from .contract import Entry, changed
-from .rows import ENTRY, SKIP, entry_of
+from .database import ENTRY, SKIP, Change, entry_of
 
 if TYPE_CHECKING:
     from .local import LocalStore

@@ -57,7 +57,8 @@ def answer(
         connection = stack.enter_context(store.database.reading())
         space = Rows(store, rows, marked)
         leads = rank(space, terms, query, k, formula)
-        note = "; ".join(filter(None, (note, *untold(connection, query.filters))))
+        if query.filters != Filters():
+            note = "; ".join(filter(None, (note, *untold(connection, query.filters))))
         removed = {}
         if not leads.considered:
             marks = {*query.liked, *query.unliked, *query.closest, *space.marked}

@@ -25,9 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
+from .. import safe_files
 from ..errors import IndexCorrupt
 from ..safe_files import open_own
-from . import files
 
 ROWS = 64
 FOLD = 4096
@@ -420,8 +420,8 @@ class Cache:
         for first, block in blocks(start):
             part = block[max(start - first, 0) : extent.rows - first]
             if len(part):
-                files.write_at(fd, HEADER + max(start, first) * 2 * self.dimension, part)
-        files.write_at(fd, 0, _header(extent))
+                safe_files.write_at(fd, HEADER + max(start, first) * 2 * self.dimension, part)
+        safe_files.write_at(fd, 0, _header(extent))
 
     @contextmanager
     def _anew(self) -> Iterator[int]:
@@ -438,12 +438,12 @@ class Cache:
         try:
             if not extent.rows:
                 with self._anew() as fd:
-                    files.write_at(fd, 0, _header(extent))
+                    safe_files.write_at(fd, 0, _header(extent))
             with open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
                 held = self._extent(file.fileno())
                 there = self._written[1] if self._written else held
                 if held and there and _same(held, extent) and there.rows == extent.rows:
-                    files.write_at(file.fileno(), HEADER + extent.rows * 2 * self.dimension, rows)
+                    safe_files.write_at(file.fileno(), HEADER + extent.rows * 2 * self.dimension, rows)
                     self._written = held, replace(held, rows=extent.rows + len(rows))
         except OSError:
             self._written = None  # a full disk costs the copy, not the commit
@@ -454,7 +454,7 @@ class Cache:
         if written is not None:
             with suppress(OSError), open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
                 if self._extent(file.fileno()) == written[0]:
-                    files.write_at(file.fileno(), 0, _header(written[1]))
+                    safe_files.write_at(file.fileno(), 0, _header(written[1]))
 
     def leave(self) -> None:
         """The rows written since the last commit never count."""
@@ -475,8 +475,8 @@ class Cache:
                 os.ftruncate(fd, HEADER + held.rows * 2 * self.dimension)
                 nothing = bytes(2 * self.dimension)
                 for row in rows[rows < held.rows]:
-                    files.write_at(fd, HEADER + int(row) * 2 * self.dimension, nothing)
-                files.write_at(fd, 0, _header(replace(held, erased=extent.erased)))
+                    safe_files.write_at(fd, HEADER + int(row) * 2 * self.dimension, nothing)
+                safe_files.write_at(fd, 0, _header(replace(held, erased=extent.erased)))
 
     def drop(self) -> None:
         """Remove the file."""

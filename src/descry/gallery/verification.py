@@ -11,8 +11,7 @@ import numpy as np
 
 from ..errors import DescryError
 from .contract import Fault
-from .database import NAME
-from .rows import ITEM, SKIP, seal_of
+from .database import ITEM, NAME, SKIP, seal_of
 from .vectors import ROWS
 
 if TYPE_CHECKING:
