@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from copy import deepcopy
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -611,6 +612,28 @@ def respecified(clip: Clip, **changes: Any) -> Clip:
     """
     spec = replace(clip.spec, **changes)
     return clip if spec == clip.spec else with_weights(spec, clip.model.state_dict(), "the model", clip.grid)
+
+
+def longer(clip: Clip, length: int, kept: int = 20) -> Clip:
+    """The same weights for texts of up to `length` tokens: the first `kept` positions stay, those behind them are
+    stretched by linear interpolation (Long-CLIP, Zhang et al., ECCV 2024). To be trained before it reads longer texts
+    well. 0 leaves it as it is.
+
+    Raises UsageError for a SigLIP, which reads a text at its last position, and for fewer tokens than it has.
+    """
+    if length in (0, clip.length):
+        return clip
+    if clip.kind != "clip":
+        raise UsageError(f"text_length={length} was given; a {clip.kind} reads at its last position: leave it out")
+    if length < clip.length:
+        raise UsageError(f"text_length={length} was given; allowed: 0, or more than the {clip.length} that it reads")
+    config = deepcopy(clip.spec.config)
+    config["text_config"]["max_position_embeddings"] = length
+    state, key = clip.model.state_dict(), "text_model.embeddings.position_embedding.weight"
+    first, rest = state[key][:kept], state[key][kept:]
+    rest = F.interpolate(rest.T[None], size=length - kept, mode="linear", align_corners=True)[0].T
+    table = torch.cat([first, rest]).contiguous()
+    return with_weights(replace(clip.spec, config=config), state | {key: table}, "the model", clip.grid)
 
 
 def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:

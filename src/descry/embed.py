@@ -92,6 +92,8 @@ class Model:
         self.device = choose_device(device, precision)
         self.method = method.to(self.device)
         self.clip, self.words = method.clip, method.words
+        if getattr(method.config.recipe, "long_queries", "cut") == "windows":
+            self.words = self.words.in_windows()
         self.config = MappingProxyType(dict(config))
         self.ranking = Ranking.from_config(config)
         self.name, self.folder = name, folder
@@ -146,12 +148,17 @@ class Model:
         return self._computed(self.method.encode_image, self._images(pixels))
 
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
-        """Texts → (N, D) float32 unit rows; what lies beyond the encoder's limit is not read (see `words.cut`)."""
+        """Texts → (N, D) float32 unit rows. Of a text beyond the encoder's limit the end is not read (`words.cut`), or
+        it is read in windows, as the model's recipe says (`long_queries`).
+        """
+        if self.words.reads_whole:
+            texts, whose, weights = self._windows(texts)
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
             ids = self.words.ids(self._read(texts[i : i + batch_size]))
             rows.append(self._computed(self.method.encode_text, ids.to(self.device)))
-        return np.concatenate(rows)
+        vectors = np.concatenate(rows)
+        return _means(vectors, whose, weights) if self.words.reads_whole else vectors
 
     def encode_image(self, picture: Any) -> np.ndarray:
         """One picture (path, PIL image or array) → (D,) float32 of unit length; several in a list → (N, D)."""
@@ -180,18 +187,35 @@ class Model:
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""
+        if self.words.reads_whole:
+            texts, whose, weights = self._windows(texts, self.prompt_tokens)
+            words = words[whose]
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
             part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
             rows.append(self._computed(self.method.compose_words, part, self._read(texts[i : i + batch_size])))
-        return np.concatenate(rows)
+        vectors = np.concatenate(rows)
+        return _means(vectors, whose, weights) if self.words.reads_whole else vectors
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt in which words complete a picture; they take room from the words."""
+        config = self.method.config
+        return self.words.count(config.prompt + config.join) if hasattr(config, "join") else 0
 
     # ------------------------------------------------------------------ machinery
+
+    def _windows(self, texts: Sequence[str], taken: int = 0) -> tuple[list[str], np.ndarray, np.ndarray]:
+        """The windows (P) in which texts are read, whose each is (P,), and how many tokens it has (P,)."""
+        split = [self.words.windows(text, taken) for text in texts]
+        parts = [part for windows in split for part in windows]
+        whose = np.repeat(np.arange(len(texts)), [len(windows) for windows in split])
+        return parts, whose, np.array([max(1, self.words.count(part)) for part in parts], np.float32)
 
     def _read(self, texts: Sequence[str]) -> list[str]:
         """The texts as the method reads them: cleaned where its recipe says so."""
         clean = self.method.config.recipe.clean_queries
-        return [clean_caption(t) for t in texts] if clean else list(texts)
+        return [clean_caption(t, self.words.length) for t in texts] if clean else list(texts)
 
     def _decoded(self, pictures: Sequence[Any], batch_size: int) -> Iterator[np.ndarray]:
         with ThreadPoolExecutor(min(8, max(1, torch.get_num_threads()))) as pool:
@@ -207,3 +231,13 @@ class Model:
         half = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "fp32")
         with torch.inference_mode(), half:
             return function(*values).float().cpu().numpy()
+
+
+def _means(vectors: np.ndarray, whose: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """(P, D) unit rows → the weighted mean of each owner's, scaled to unit length again."""
+    if not len(vectors) or len(vectors) == whose[-1] + 1:
+        return vectors
+    out = np.zeros((whose[-1] + 1, vectors.shape[1]), np.float32)
+    np.add.at(out, whose, vectors * weights[:, None])
+    scaled: np.ndarray = out / np.linalg.norm(out, axis=1, keepdims=True)
+    return scaled

@@ -109,8 +109,9 @@ def unread(model: Any, query: Query) -> list[str]:
         asked = {word for part in parts for word in re.findall(r"\w+", part.value.lower())}
         if asked <= {word.lower() for word in unknown} and not (query.sketches or query.photos):
             raise UsageError(f"{said[-1]}; use other words, or a model with a larger vocabulary (descry model get)")
+    taken = getattr(model, "prompt_tokens", 0) if query.sketches or query.photos else 0
     for part in parts:
-        if cut := words.cut(part.value):
+        if cut := words.cut(part.value, taken):
             said.append(f"the text is too long; not read: {cut!r}")
     ranking = ranking_of(model)
     idle = [p.value for p in parts if ranking.curve(p.value) and not ranking.reads(p.value)]

@@ -13,6 +13,7 @@ import json
 import re
 import zlib
 from collections.abc import Iterable, Sequence
+from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,7 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer, specials: Specials):
         self.tokenizer, self.specials = tokenizer, specials
+        self.reads_whole = False  # whether long texts are read in windows, so that nothing of them is cut
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
         self.start, self.end, self.pad, self.mask = specials.start, specials.end, specials.pad, specials.mask
@@ -79,8 +81,8 @@ class Words:
         """The same vocabulary for an encoder that reads at most `length` tokens, start and end included."""
         if length == self.length:
             return self
-        copy = Tokenizer.from_str(self.tokenizer.to_str())
-        return Words(copy, replace(self.specials, length=length))
+        own = Tokenizer.from_str(self.tokenizer.to_str())
+        return Words(own, replace(self.specials, length=length))
 
     def padded(self, ids: Tensor) -> Tensor:
         """(B, L) ids → (B, length): with all the padding that a text can have."""
@@ -88,12 +90,43 @@ class Words:
 
         return F.pad(ids, (0, max(0, self.length - ids.shape[1])), value=self.pad)
 
-    def cut(self, text: str) -> str:
-        """What of a text lies beyond the limit and is not read; "" when all of it is."""
+    def in_windows(self) -> Words:
+        """The same vocabulary of a model that reads long texts in windows: nothing is cut."""
+        other = copy(self)
+        other.reads_whole = True
+        return other
+
+    def count(self, text: str) -> int:
+        """Tokens of a text, without start and end."""
+        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+
+    def cut(self, text: str, taken: int = 0) -> str:
+        """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
+        it.
+        """
         encoded = self.tokenizer.encode(text, add_special_tokens=False)
-        if len(encoded.ids) <= self.room:
+        room = max(1, self.room - taken)
+        if self.reads_whole or len(encoded.ids) <= room:
             return ""
-        return text[encoded.offsets[self.room][0] :]
+        return text[encoded.offsets[room][0] :]
+
+    def windows(self, text: str, taken: int = 0) -> list[str]:
+        """A text in parts that are each read whole, in order; itself where it is. taken: tokens of a prompt around a
+        part.
+
+        A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
+        """
+        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        room, parts, first = max(1, self.room - taken), list[str](), 0
+        starts = [a for a, _ in encoded.offsets]
+        while len(starts) - first > room:
+            last = first + room  # the first token that does not fit
+            signs = [i for i in range(first + room // 2, last) if text[starts[i] : starts[i] + 1] in tuple(".,;:!?")]
+            words = [i for i in range(first + 1, last + 1) if text[: starts[i]][-1:].isspace()]
+            last = signs[-1] + 1 if signs else words[-1] if words else last
+            parts.append(text[starts[first] : starts[last]].strip())
+            first = last
+        return [*parts, text[starts[first] :].strip() if parts else text]
 
     def unknown(self, text: str) -> list[str]:
         """The words of a text that this vocabulary has never seen, in order, each once."""

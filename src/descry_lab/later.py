@@ -1,9 +1,10 @@
 """Studies of what the field has learnt since the three papers, on synthetic people: wrong pairs, a picture with words,
-other domains.
+other domains, long texts.
 
     python -m descry_lab wrong-pairs --small
     python -m descry_lab composed --small
     python -m descry_lab other-domains --small
+    python -m descry_lab long-texts --small
     python -m descry_lab across RUN [RUN …] --data NAME ROOT [--data NAME ROOT …]     runs that are there, on real sets
 
 `across` is the protocol for real data: every run is judged on the test split of every data set, so that what a model
@@ -23,18 +24,21 @@ import torch
 from descry import images
 from descry.data import read
 from descry.data.noise import with_wrong_pairs
+from descry.drawing.person import Person
 from descry.embed import load
 from descry.errors import UsageError, nearest
 from descry.evaluate import evaluate_all, judged
 from descry.library import is_synthetic
-from descry.methods import rde
+from descry.methods import preset, rde
 from descry.methods.fafa import nearest_tokens
+from descry.query import Query
 from descry.records import Dataset, validate
 from descry.studies.results import row_of
 from descry.training.loop import Settings
 from descry_people.benchmark import MIXTURE
 from descry_people.folder import write_people
-from descry_people.read import read_people
+from descry_people.read import read_people, read_records
+from descry_people.sentences import describe
 
 from .engine import Cell, Figures, Study
 from .scales import START, Budget, World, united, untrained
@@ -135,6 +139,7 @@ def _pixels(paths: Sequence[str], size: tuple[int, int]) -> torch.Tensor:
 # ------------------------------------------------------------------ other domains
 
 ELSEWHERE = {"smoke": Budget((32, 16), 12, 0, 8, 2, 6), "small": Budget((96, 48), 600, 0, 500, 4, 64)}
+_PLAIN = {"loss": "info_nce", "identity": False, "mask_captions": False}
 PLACES = ("here", "there")
 """Two populations: other people, other cameras, another manner of drawing."""
 
@@ -154,7 +159,6 @@ def other_domains(scale: str, work: Path, origin: str, settings: Settings) -> Wo
 
 def _other_domains_rows() -> tuple[Cell, ...]:
     """One set, the other, and first the one and then the other, with as many steps in all."""
-    plain = {"loss": "info_nce", "identity": False, "mask_captions": False}
     taught: dict[str, tuple[str, ...]] = {
         "trained here": ("here",),
         "trained there": ("there",),
@@ -162,11 +166,59 @@ def _other_domains_rows() -> tuple[Cell, ...]:
     }
     return tuple(
         Cell(
-            row, "baseline", plain, "recommended", taught=sets, stages=(1,) * len(sets),
+            row, "baseline", _PLAIN, "recommended", taught=sets, stages=(1,) * len(sets),
             against="trained there" if len(sets) > 1 else "",
         )
         for row, sets in taught.items()
     )  # fmt: skip
+
+
+# ------------------------------------------------------------------ long texts
+
+TOLD_LONG = {"smoke": Budget((32, 16), 12, 0, 8, 1, 6), "small": Budget((96, 48), 400, 0, 500, 3, 64)}
+SENTENCES, POSITIONS = 10, 200
+"""Sentences of a long text, vague and partial ones in turn, and positions of an encoder that reads it whole."""
+
+
+def long_texts(scale: str, work: Path, origin: str, settings: Settings) -> World:
+    """People who are told of in ten sentences, each of which names a part of what is worn: more than a CLIP reads."""
+    budget, root = TOLD_LONG[scale], work / scale / "long-texts"
+    data = _people(root, scale, budget.people, budget.asked, world=1)
+    taught, sought = (read_records(root / name) for name in ("people", "asked"))
+    train = tuple(replace(e, caption=_story(taught[e.pid], e.image_id)) for e in data.train)
+    bench = data.test["text"]
+    probes = tuple(
+        replace(p, query=Query(wanted=_story(sought[p.pid], 0)), group="", attributes={}) for p in bench.probes
+    )
+    data = replace(data, train=train, test={"text": replace(bench, probes=probes)})
+    return World(scale, _start(root, scale, origin, data), (data,), {}, work, settings, own=budget)
+
+
+def _story(person: Person, nth: int) -> str:
+    """Several sentences about one person."""
+    told = ("vague", "partial") * (SENTENCES // 2)
+    return " ".join(describe(person, 100 * nth + k, how, 0.0).text for k, how in enumerate(told))
+
+
+def _long_text_rows() -> tuple[Cell, ...]:
+    """The model as it is by three policies, then two that are trained on long captions."""
+    plain, tuned = preset("zero_shot", "recommended").recipe, preset("baseline", "recommended").recipe
+    more = {"text_length": POSITIONS}
+
+    def as_it_is(row: str, **recipe: Any) -> Cell:
+        return Cell(row, "zero_shot", {"recipe": replace(plain, **recipe)}, "recommended", stages=(1,))
+
+    def trained(row: str, **recipe: Any) -> Cell:
+        return Cell(row, "baseline", _PLAIN | {"recipe": replace(tuned, **recipe)}, "recommended", stages=(1,))
+
+    return (
+        as_it_is("cut"),
+        as_it_is("windows", long_queries="windows"),
+        as_it_is("more positions, not trained", **more),
+        trained("trained on long texts, cut"),
+        trained("trained on long texts, windows", long_queries="windows"),
+        trained("trained on long texts, more positions", **more),
+    )
 
 
 def across(argv: Sequence[str]) -> int:
@@ -238,5 +290,12 @@ LATER_STUDIES = (
         "what is learnt on one population is worth less on the other; figures in docs/results.md",
         (FIRST, *_other_domains_rows()),
         world=other_domains,
+    ),
+    Study(
+        "long-texts",
+        "",
+        "a text beyond the limit is cut, read in windows, or read by more positions; figures in docs/results.md",
+        _long_text_rows(),
+        world=long_texts,
     ),
 )

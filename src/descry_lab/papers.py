@@ -284,6 +284,12 @@ OWN: dict[str, Table] = {
             ours=True,
         ),
         Table(
+            "long-texts",
+            "Texts beyond what the encoder reads: what becomes of their end",
+            tuple(Column(f"text {m}", "text", m) for m in ("R@1", "R@5", "R@10", "mAP")),
+            ours=True,
+        ),
+        Table(
             "demo-start",
             "Stage 0 from random weights, with one budget (validation)",
             (Column("training loss", "training", "loss"), Column("text R@1", "text", "R@1")),

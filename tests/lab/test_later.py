@@ -67,6 +67,17 @@ def test_pre_training_and_fine_tuning_are_two_trainings_on_two_populations(work)
     assert alone.epochs == first.epochs + second.epochs, "as many steps in all"
 
 
+def test_long_texts_are_longer_than_the_encoder_reads(work):
+    world = later.long_texts("smoke", work, "", CPU)
+    words = load("demo", "cpu").words
+    told = [p.query.wanted[0].value for p in world.data[0].test["text"].probes]
+    told += [e.caption for e in world.data[0].train]
+    assert min(map(words.count, told)) > words.room
+    assert max(map(words.count, told)) <= later.POSITIONS
+    recipes = {c.row: c.changes["recipe"] for c in study_of("long-texts").cells}
+    assert (recipes["windows"].long_queries, recipes["more positions, not trained"].text_length) == ("windows", 200)
+
+
 def test_the_score_of_fafa_is_measured_beside_what_is_served(work, tmp_path):
     world = later.composed("smoke", work, "", CPU)
     words, cls = toy_words(), method_class("fafa")

@@ -113,6 +113,7 @@ SCHEDULES = ("iteration", "epoch")
 OPTIMISERS = ("adamw", "adam", "muon")
 SAMPLERS = ("random", "identity", "pairs")
 SELECTIONS = ("val", "last")
+LONG_QUERIES = ("cut", "windows")
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,10 @@ class Recipe:
         mask_text: probability that a word is masked.
         clean_captions: lower case and no punctuation, in training.
         clean_queries: the same for every text that the trained model reads: in validation, evaluation and search.
+        long_queries: a text that is longer than the encoder reads, in validation, evaluation and search: "cut" leaves
+            its end out and says so, "windows" reads it in parts and takes the mean of their vectors.
+        text_length: most tokens that the encoder reads, start and end included; more than it has stretches its
+            positions before training (`descry.clip.longer`). 0 leaves it as it is.
         fit_sketches: crop sketches to their ink and fit them (`descry.sketching.fit_to_ink`), in training and in all
             that the trained model reads.
         drop_last: leave out the last, incomplete batch of an epoch.
@@ -172,6 +177,8 @@ class Recipe:
     mask_text: float = 0.0
     clean_captions: bool = True
     clean_queries: bool = False
+    long_queries: str = "cut"
+    text_length: int = 0
     fit_sketches: bool = True
     drop_last: bool = True
     sampler: str = "random"
@@ -201,7 +208,7 @@ RECIPE_BOUNDS: dict[str, Bound] = {
 }  # fmt: skip
 RECIPE_CHOICES: dict[str, tuple[str, ...]] = {
     "optimiser": OPTIMISERS, "schedule": SCHEDULES, "sampler": SAMPLERS, "selection": SELECTIONS,
-    "adapter": ADAPTERS,
+    "adapter": ADAPTERS, "long_queries": LONG_QUERIES,
     "augment": tuple(AUGMENTATIONS),
 }  # fmt: skip
 

@@ -177,7 +177,7 @@ class Batches:
         for row, draw in zip(rows, draws, strict=True):
             back = draw.random() < self.recipe.back_translation and row.back_translation
             text = row.back_translation if back else row.caption
-            texts.append(clean_caption(text) if self.recipe.clean_captions else text)
+            texts.append(clean_caption(text, self.words.length) if self.recipe.clean_captions else text)
         ids = self.words.ids(texts)
         if not self.recipe.mask_text:
             return {"text": ids}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from ..checkpoint import load_any, read_config
-from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, random_clip, respecified
+from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respecified
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
 from ..images import load
@@ -81,6 +81,8 @@ def start(
     config.check()
     clip, words, about, beside = _weights(name, origin, image_size, data, config, out, allow_download, seed)
     check_backbone(name, clip)
+    clip = longer(clip, config.recipe.text_length)
+    words = words.of_length(clip.length)
     method = method_class(name)(clip, words, config, data.identities)
     if beside and _shapes(_beside(method)) == _shapes(beside):
         method.load_state_dict(beside, strict=False)
