@@ -13,6 +13,8 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
+import os
 import typing
 from pathlib import Path
 from typing import Any
@@ -21,18 +23,30 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 
 from . import __version__
 from .adapters import merged_state
 from .clip import ClipSpec, check_fit, empty, hollow
 from .clip_files import load_clip
-from .errors import ModelMissing, ModelRefused
+from .errors import ModelMissing, ModelRefused, UsageError
 from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
 from .safe_files import json_of, read_json, refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
+CONFIG_BYTES = 64 << 20
+KINDS = {
+    **dict.fromkeys(("method", "preset", "fingerprint"), str),
+    **dict.fromkeys(("config", "clip", "about", "composition"), dict),
+}
+"""What stands in a run's config.json."""
+LARGEST = 1e9
+"""No number of a method's config is larger."""
+MAKERS = frozenset(("empty", "zeros", "ones", "randn", "rand", "full", "arange", "linspace", "eye", "tensor"))
+SPARE, MODULES = 64 << 20, 50_000
+"""Numbers beside those of the weights, and tensors, that a model may ask for while it is made."""
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -82,9 +96,17 @@ def read_config(folder: Path) -> dict[str, Any]:
             f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"
         )
     try:
-        config: dict[str, Any] = read_json(path)
-    except ValueError as error:
-        raise ModelRefused(f"{path} is damaged: {error}") from None
+        config: dict[str, Any] = read_json(path, CONFIG_BYTES)
+        if not isinstance(config, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        raise ModelRefused(f"{path} is damaged: {_line(error)}") from None
+    wrong = next((k for k, kind in KINDS.items() if k in config and not isinstance(config[k], kind)), "")
+    lacking = next((k for k in ("config", "clip") if k not in config), "")
+    if lacking and "method" in config:
+        raise ModelRefused(f"{path} says nothing of its {lacking}; fetch or train the model again")
+    if wrong and "method" in config:
+        raise ModelRefused(f"{path} says {wrong} = {str(config[wrong])[:40]!r}, which cannot be meant; fetch it again")
     if "format" in config and config["format"] != FORMAT:
         raise ModelRefused(f"{path} has format {config['format']}; this version of descry reads format {FORMAT}")
     return config
@@ -100,14 +122,18 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     file = folder / "model.safetensors"
     if not file.is_file():
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
+    held = _weights_in(file)
     raw = file.read_bytes()
     if verify and fingerprint(config, raw) != config.get("fingerprint"):
         raise ModelRefused(
             f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again"
         )
-    method = empty_method(folder, config, identities, bool(identities))
-    if any(not k.startswith(method.inference_keys) for k in method.state_dict()):  # it has weights that are not saved
-        method = empty_method(folder, config, identities)
+    with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
+        method = empty_method(folder, config, identities, bool(identities))
+        if any(
+            not k.startswith(method.inference_keys) for k in method.state_dict()
+        ):  # it has weights that are not saved
+            method = empty_method(folder, config, identities)
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
     keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
@@ -116,21 +142,64 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     return method.eval(), config
 
 
+def _weights_in(file: Path) -> int:
+    """How many numbers a safetensors file holds, by its header. ModelRefused for what is none or does not fit here."""
+    try:
+        if not file.is_file():
+            raise OSError("it is no regular file")
+        with safe_open(file, framework="pt") as opened:
+            names = list(opened.keys())
+            held = sum(int(math.prod(opened.get_slice(name).get_shape())) for name in names)
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise ModelRefused(f"{file} cannot be read as safetensors: {_line(error)}") from None
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 40
+    if 4 * held > memory or file.stat().st_size > memory:
+        raise ModelRefused(
+            f"{file} holds {held:,} weights in {file.stat().st_size:,} bytes, more than the memory of this machine; "
+            "use a smaller model"
+        )
+    return held
+
+
+class _Budget(TorchFunctionMode):
+    """Inside, only so many numbers are made room for, and only so many times: ModelRefused beyond."""
+
+    def __init__(self, numbers: int, refusal: str):
+        super().__init__()
+        self.left, self.calls, self.refusal = numbers, MODULES, refusal
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(function, "__name__", "") in MAKERS:
+            size = args[0] if args and isinstance(args[0], (tuple, list)) else args
+            self.left -= math.prod(abs(n) for n in size if isinstance(n, int))
+            self.calls -= 1
+            if self.left < 0 or self.calls < 0:
+                raise ModelRefused(f"{self.refusal}; fetch or train it again")
+        return function(*args, **(kwargs or {}))
+
+
 def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, drawn: bool = True) -> Method:
     """The method of a run's config.json with fresh weights. drawn: also those of its Clip; else that has none yet."""
-    cls = method_class(config["method"])
-    made = config_from_json(type(presets(config["method"])["recommended"]), config["config"])
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        clip = (empty if drawn else hollow)(ClipSpec.from_json(config["clip"]))
-        value: Method = cls(clip, Words.load(folder), made, identities)
-        return value
+    try:
+        cls = method_class(config["method"])
+        made = config_from_json(type(presets(config["method"])["recommended"]), config["config"])
+        spec, words = ClipSpec.from_json(config["clip"]), Words.load(folder)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            value: Method = cls((empty if drawn else hollow)(spec), words, made, identities)
+            return value
+    except (UsageError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
+        raise ModelRefused(
+            f"{folder / 'config.json'} describes no model that can be made: {_line(error)}; fetch or train it again"
+        ) from None
 
 
 def config_from_json(cls: type, data: dict[str, Any]) -> Any:
     """A (nested) config dataclass from its plain values; ModelRefused for a field it does not know or lacks."""
     hints = typing.get_type_hints(cls)
     values = {}
+    if not isinstance(data, dict):
+        raise ModelRefused(f"the run's config holds {str(data)[:40]!r} where a table of values belongs")
     for key, value in data.items():
         if key not in hints:
             raise ModelRefused(
@@ -139,10 +208,38 @@ def config_from_json(cls: type, data: dict[str, Any]) -> Any:
         if dataclasses.is_dataclass(hints[key]) and isinstance(value, dict):
             value = config_from_json(typing.cast(type, hints[key]), value)
         values[key] = tuple(value) if isinstance(value, list) else value
+        if not _fits(values[key], hints[key]):
+            raise ModelRefused(f"the run's config says {key} = {str(value)[:40]!r}, which is no {_named(hints[key])}")
     try:
         return cls(**values)
     except TypeError as error:
         raise ModelRefused(f"the run's config does not fit this version: {error}") from None
+
+
+def _fits(value: Any, hint: Any) -> bool:
+    """Whether a value of JSON can stand for a field of this type; True for types that are not looked at."""
+    if hint is float:
+        return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST
+    if hint is int:
+        return type(value) is int and abs(value) <= LARGEST
+    if hint in (bool, str):
+        return type(value) is hint
+    if dataclasses.is_dataclass(hint):
+        return isinstance(value, typing.cast(type, hint))
+    inner = typing.get_args(hint)
+    if typing.get_origin(hint) is tuple and inner:
+        whole = isinstance(value, tuple) and (inner[-1] is Ellipsis or len(value) == len(inner))
+        return whole and all(_fits(one, inner[0]) for one in value)
+    return True
+
+
+def _named(hint: Any) -> str:
+    return {int: "whole number", float: "number", bool: "true or false", str: "text"}.get(hint, "such value")
+
+
+def _line(error: BaseException) -> str:
+    """What an error says, on one line."""
+    return " ".join(str(error).split())[:300] or type(error).__name__
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

@@ -31,6 +31,10 @@ IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 SHORT = 64  # tokens of an image up to which plain attention trains faster on a processor than the fused kernel
 OPENAI_PLACEHOLDER = 265  # "*" in the vocabulary of OpenAI's CLIP
+CODE = ("attn_implementation", "attn_implementation_internal", "auto_map", "trust_remote_code")
+"""Values by which the transformers library finds code to run."""
+DEEPEST, LARGEST = 256, 1 << 24
+"""Most layers of an encoder, and the largest of all other numbers of a configuration."""
 SHARPEST = math.log(100)  # logit_scale of the lowest τ, 0.01; OpenAI's CLIP ended its training there
 
 
@@ -58,9 +62,44 @@ class ClipSpec:
         """The spec of `to_json`; ModelRefused when a field is missing or unknown."""
         values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
         try:
-            return cls(**values)
+            made = cls(**values)
         except TypeError as error:
             raise ModelRefused(f"the configuration of a CLIP does not fit this version: {error}") from None
+        refuse_absurd(made.config)
+        if made.config.get("model_type", "clip") == "clip":
+            clip_config(made.config)
+        faults = [
+            name
+            for name, count, least, most in (("image_size", 2, 8, 4096), ("mean", 3, -1e3, 1e3), ("std", 3, 1e-3, 1e3))
+            if not _numbers(getattr(made, name), count, least, most, whole=name == "image_size")
+        ]
+        faults += [name for name in ("end", "placeholder") if not _numbers((getattr(made, name),), 1, 0, 1 << 24, True)]
+        if faults:
+            raise ModelRefused(
+                f"the configuration of a CLIP says {faults[0]} = {str(getattr(made, faults[0]))[:60]}, which cannot be "
+                "meant"
+            )
+        return made
+
+
+def _numbers(value: Any, count: int, least: float, most: float, whole: bool) -> bool:
+    kinds = (int,) if whole else (int, float)
+    fits = isinstance(value, tuple) and len(value) == count
+    return fits and all(type(x) in kinds and least <= x <= most for x in value)
+
+
+def refuse_absurd(config: Any) -> None:
+    """ModelRefused for a configuration that is no table, names code to be run, or a size that no model has."""
+    if not isinstance(config, Mapping):
+        raise ModelRefused(f"the configuration of a CLIP is {str(config)[:40]!r}; it must be a table of values")
+    for name, value in config.items():
+        if str(name).lstrip("_") in CODE:
+            raise ModelRefused(f"the configuration of a CLIP has {name!r}, which names code; remove it")
+        most = DEEPEST if "layers" in str(name) else LARGEST
+        if type(value) in (int, float) and not abs(value) <= most:
+            raise ModelRefused(f"the configuration of a CLIP says {name} = {value!r}; at most {most:,} is read")
+        if isinstance(value, Mapping):
+            refuse_absurd(value)
 
 
 _SIDE = {"hidden_act": "quick_gelu", "layer_norm_eps": 1e-5}
@@ -648,8 +687,8 @@ def check_fit(module: nn.Module, state: dict[str, Tensor], source: str) -> None:
         elif state[k].is_floating_point() and not bool(torch.isfinite(state[k]).all()):
             faults.append(f"not finite: {k}")
     if faults:
-        shown = "\n  ".join(sorted(faults)[:12]) + (f"\n  … and {len(faults) - 12} more" if len(faults) > 12 else "")
-        raise ModelRefused(f"{source} does not fit this model ({len(faults)} weights):\n  {shown}")
+        shown = "; ".join(sorted(faults)[:12]) + (f"; and {len(faults) - 12} more" if len(faults) > 12 else "")
+        raise ModelRefused(f"{source} does not fit this model ({len(faults)} weights): {shown}")
 
 
 def resize_positions(table: Tensor, grid: tuple[int, int], old: tuple[int, int] | None = None) -> Tensor:

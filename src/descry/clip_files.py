@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, with_weights
+from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, refuse_absurd, with_weights
 from .errors import ModelMissing, ModelRefused
 from .safe_files import read_json
 
@@ -29,6 +29,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
         raw = read_json(folder / "config.json")
         if not isinstance(raw, dict):
             raise TypeError("it holds no object")
+        refuse_absurd(raw)
         kind = raw.get("model_type", "clip")
         if kind in ("siglip", "siglip2"):
             return _siglip(folder, raw, image_size)

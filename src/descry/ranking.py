@@ -22,6 +22,10 @@ SERVED = "served"
 """The name of the composition that a model serves, beside the names of COMPOSITIONS."""
 
 
+STEEPEST = 1e4
+"""The largest constant and the steepest curve: with larger ones scores would lose their last digits."""
+
+
 def _number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -79,8 +83,10 @@ class Formula:
         if self.fusion not in ("z", "ranks"):
             raise UsageError(f"fusion={self.fusion!r} was given; {nearest(self.fusion, ['z', 'ranks'])}")
         for name, value in asdict(self).items():
-            if name != "fusion" and not (_number(value) and value >= 0):
-                raise UsageError(f"{name}={value!r} was given in the formula; it must be a finite number, 0 or more")
+            if name != "fusion" and not (_number(value) and 0 <= value <= STEEPEST):
+                raise UsageError(
+                    f"{name}={value!r} was given in the formula; it must be a number from 0 to {STEEPEST:g}"
+                )
         if not 0.0 < self.error < 0.5 or min(self.steepness, self.temperature, self.reach) <= 0:
             raise UsageError(f"error must lie in (0, 0.5), steepness, temperature, reach above 0; got {asdict(self)}")
         if self.fall_factor < 1:
@@ -198,8 +204,10 @@ class Ranking:
         prompts = {str(phrase): _prompts(phrase, texts) for phrase, texts in self.prompts.items()}
         object.__setattr__(self, "curves", MappingProxyType(curves))
         object.__setattr__(self, "prompts", MappingProxyType(prompts))
-        if not (_number(self.sharpness) and self.sharpness > 0):
-            raise UsageError(f"a sharpness of {self.sharpness!r} was given; it must be a number above 0")
+        if not (_number(self.sharpness) and 0 < self.sharpness <= STEEPEST):
+            raise UsageError(
+                f"a sharpness of {self.sharpness!r} was given; above 0 and at most {STEEPEST:g} is allowed"
+            )
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Ranking:
@@ -356,8 +364,11 @@ def ranking_of(model: Any) -> Ranking:
 
 
 def _curve(phrase: str, curve: Any) -> Curve:
-    if not (isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(_number, curve))):
-        raise UsageError(f"the answer curve of {phrase!r} is {curve!r}; it must be two numbers, slope and offset")
+    whole = isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(_number, curve))
+    if not whole or max(map(abs, curve)) > STEEPEST:
+        raise UsageError(
+            f"the answer curve of {phrase!r} is {curve!r}; it must be two numbers up to {STEEPEST:g}, slope and offset"
+        )
     return float(curve[0]), float(curve[1])
 
 

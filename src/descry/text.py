@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import ModelMissing, ModelRefused
-from .safe_files import read_json, read_regular
+from .safe_files import json_of, read_json, read_regular
 
 if TYPE_CHECKING:  # imported where ids are made: which words a model knows is said without it
     import torch
@@ -152,14 +152,13 @@ class Words:
             return openai_words(path)
         if (path / "words.json").is_file():
             try:
-                specials = Specials(**read_json(path / "words.json"))
-                return cls(Tokenizer.from_str((path / "tokenizer.json").read_text("utf-8")), specials)
+                return _checked(_tokenizer(path / "tokenizer.json"), read_json(path / "words.json"))
             except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
                 raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
         if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
             try:
                 vocabulary = read_json(path / "vocab.json")
-                lines = (path / "merges.txt").read_text("utf-8").split("\n")
+                lines = read_regular(path / "merges.txt", MERGES_BYTES).decode("utf-8").split("\n")
                 return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
             except ModelRefused:
                 raise
@@ -173,6 +172,43 @@ class Words:
             f"{path} holds no vocabulary; expected tokenizer.json (with words.json or alone), or vocab.json with "
             "merges.txt, or the file bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP"
         )
+
+
+_NESTED = re.compile(r"[*+}]\)*\)[*+{]")
+"""An expression that repeats what repeats already, which can take for ever."""
+
+
+def _tokenizer(path: Path) -> Tokenizer:
+    """A tokenizer.json of others. Raises ValueError, or the bare Exception of the tokenizers library."""
+    text = read_regular(path, MERGES_BYTES).decode("utf-8")
+    todo: list[Any] = [json_of(text)]
+    while todo:
+        value = todo.pop()
+        if isinstance(value, dict):
+            if _NESTED.search(str(value.get("Regex", ""))):
+                raise ValueError(f"its expression {value['Regex'][:40]!r} repeats what repeats")
+            todo += [one for one in value.values() if isinstance(one, (dict, list))]
+        elif isinstance(value, list) and len(value) < 1000:
+            todo += [one for one in value if isinstance(one, (dict, list))]
+    try:
+        return Tokenizer.from_str(text)
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise ValueError(f"the tokenizers library broke off: {str(error)[:100]}") from None
+
+
+def _checked(tokenizer: Tokenizer, ids: Any) -> Words:
+    """A vocabulary whose tokens with a meaning of their own are among its tokens. ValueError or TypeError else."""
+    specials = Specials(**ids)
+    size, numbers = tokenizer.get_vocab_size(), asdict(specials)
+    length, free = numbers.pop("length"), ("start", "unknown")
+    for name, number in numbers.items():
+        if type(number) is not int or not (-1 if name in free else 0) <= number < size:
+            raise ValueError(f"words.json says {name} = {str(number)[:40]!r}, and the vocabulary has {size} tokens")
+    if type(length) is not int or not 2 <= length <= 1 << 16:
+        raise ValueError(f"words.json says length = {str(length)[:40]!r}; 2 to {1 << 16} is read")
+    return Words(tokenizer, specials)
 
 
 def _transformers_words(path: Path) -> Words | None:
@@ -226,7 +262,7 @@ def _sentence_pieces(folder: Path) -> Words:
     """The vocabulary of a SigLIP folder: tokenizer.json, ids and length by config.json. Texts have no start."""
     try:
         text = read_json(folder / "config.json").get("text_config", {})
-        tokenizer = Tokenizer.from_str((folder / "tokenizer.json").read_text("utf-8"))
+        tokenizer = _tokenizer(folder / "tokenizer.json")
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
         raise ModelRefused(f"the vocabulary in {folder} cannot be read: {error}") from None
     found = {name: tokenizer.token_to_id(name) for name in ("</s>", "<eos>", "<pad>", "<unk>", "<mask>", "▁*", "*")}

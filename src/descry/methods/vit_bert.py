@@ -20,6 +20,7 @@ from transformers import BertConfig, BertModel, ViTConfig, ViTModel
 from ..clip import Clip, resize_positions
 from ..errors import ModelMissing, ModelRefused
 from ..losses import sdm
+from ..safe_files import read_regular
 from ..text import Specials, Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere, vfe_tps
 
@@ -74,7 +75,7 @@ def bert_words(folder: str | Path) -> Words:
         raise ModelMissing(
             f"{folder} holds no tokenizer.json; give a BERT in the transformers format with its fast tokenizer"
         )
-    tokenizer = Tokenizer.from_str(path.read_text("utf-8"))
+    tokenizer = Tokenizer.from_str(read_regular(path, 64 << 20).decode("utf-8"))
     names = {"start": "[CLS]", "end": "[SEP]", "pad": "[PAD]", "mask": "[MASK]", "placeholder": "*", "unknown": "[UNK]"}
     ids = {key: tokenizer.token_to_id(token) for key, token in names.items()}
     lacking = [names[key] for key, value in ids.items() if value is None]

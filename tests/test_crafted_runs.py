@@ -1,0 +1,217 @@
+"""Run folders that somebody crafted: each is refused in one line, before it costs memory or time."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save
+
+from conftest import toy_clip, toy_words
+from crafted import DEEP, instead, sparse
+from descry.checkpoint import fingerprint, save_model
+from descry.cli import main
+from descry.methods.interactreid import PRESETS, InteractReID
+
+Change = Callable[[Path], None]
+WEIGHTS, CONFIG = "model.safetensors", "config.json"
+
+
+def sealed(folder: Path) -> None:
+    """The right fingerprint, which anybody can compute."""
+    path = folder / CONFIG
+    config = json.loads(path.read_text())
+    config["fingerprint"] = fingerprint(config, (folder / WEIGHTS).read_bytes())
+    path.write_text(json.dumps(config))
+
+
+def config(change: Callable[[dict[str, Any]], Any]) -> Change:
+    """config.json with other values, or another text."""
+
+    def changed(folder: Path) -> None:
+        path = folder / CONFIG
+        body = json.loads(path.read_text())
+        text = change(body)
+        path.write_text(text if isinstance(text, str) else json.dumps(body))
+        if not isinstance(text, str) and {"method", "config", "clip"} <= set(body):
+            sealed(folder)
+
+    return changed
+
+
+def clip(**values: Any) -> Change:
+    """Other sizes of both encoders."""
+
+    def change(body: dict[str, Any]) -> None:
+        for side in ("vision_config", "text_config"):
+            body["clip"]["config"][side].update({k: v for k, v in values.items() if k in body["clip"]["config"][side]})
+
+    return config(change)
+
+
+def weights(change: Callable[[dict[str, torch.Tensor]], Any]) -> Change:
+    """Other weights, with their fingerprint."""
+
+    def changed(folder: Path) -> None:
+        state = load_file(folder / WEIGHTS)
+        change(state)
+        (folder / WEIGHTS).write_bytes(save(state))
+        sealed(folder)
+
+    return changed
+
+
+def raw(header: Any, data: bytes = b"", length: int | None = None) -> Change:
+    """A file of weights with this header."""
+
+    def changed(folder: Path) -> None:
+        text = header.encode() if isinstance(header, str) else json.dumps(header).encode()
+        length_ = len(text) if length is None else length
+        (folder / WEIGHTS).write_bytes(struct.pack("<Q", length_) + text + data)
+        sealed(folder)
+
+    return changed
+
+
+def words(**values: Any) -> Change:
+    """Other numbers of the tokens with a meaning of their own."""
+
+    def changed(folder: Path) -> None:
+        path = folder / "words.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return changed
+
+
+def tokens(change: Callable[[dict[str, Any]], Any]) -> Change:
+    """Another tokenizer."""
+
+    def changed(folder: Path) -> None:
+        path = folder / "tokenizer.json"
+        body = json.loads(path.read_text())
+        text = change(body)
+        path.write_text(text if isinstance(text, str) else json.dumps(body))
+
+    return changed
+
+
+def first(state: dict[str, torch.Tensor]) -> str:
+    return next(k for k in sorted(state) if state[k].ndim == 2)
+
+
+def split(pattern: str) -> dict[str, Any]:
+    """Words are taken apart by this expression."""
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Removed", "invert": False}
+
+
+def recipe(body: dict[str, Any]) -> dict[str, Any]:
+    """The first recipe of the method's config."""
+    return next(value for value in body["config"].values() if isinstance(value, dict) and "lr" in value)
+
+
+F32 = {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}
+CASES: dict[str, Change] = {
+    "config is no JSON": config(lambda c: "{"),
+    "config is nested deeply": config(lambda c: DEEP),
+    "config is a list": config(lambda c: "[1]"),
+    "config says NaN": config(lambda c: '{"method": "interactreid", "config": NaN}'),
+    "config of a terabyte": instead(CONFIG, sparse),
+    "config is a pipe": instead(CONFIG, os.mkfifo),
+    "config is a folder": instead(CONFIG, Path.mkdir),
+    "another format": config(lambda c: c.update(format="9" * 1000)),
+    "method is a path": config(lambda c: c.update(method="../../evil")),
+    "method is a number": config(lambda c: c.update(method=7)),
+    "config of the method is a list": config(lambda c: c.update(config=[1])),
+    "a field nobody knows": config(lambda c: c["config"].update(run="rm")),
+    "a field is text": config(lambda c: c["config"].update(mapping_hidden="12")),
+    "a field is negative": config(lambda c: c["config"].update(mapping_hidden=-12)),
+    "a layer of a billion": config(lambda c: c["config"].update(mapping_hidden=900_000_000)),
+    "a recipe without a rate": config(lambda c: recipe(c).update(lr=None)),
+    "a recipe of text": config(lambda c: recipe(c).update(lr="fast")),
+    "no shape": config(lambda c: c.pop("clip") and None),
+    "a shape of text": config(lambda c: c.update(clip="large")),
+    "a million layers": clip(num_hidden_layers=10**6),
+    "layers are text": clip(num_hidden_layers="two"),
+    "width of ten million": clip(hidden_size=10**7),
+    "width of a trillion": clip(hidden_size=10**12),
+    "inner width of ten million": clip(intermediate_size=10**7),
+    "a vocabulary of a trillion": clip(vocab_size=10**12),
+    "texts of ten million": clip(max_position_embeddings=10**7),
+    "heads that divide nothing": clip(num_attention_heads=7),
+    "an activation that is none": clip(hidden_act="__import__('os').system('touch marker')"),
+    "code for attention": config(lambda c: c["clip"]["config"].update(_attn_implementation="someone/kernel")),
+    "pictures of a billion pixels": config(lambda c: c["clip"].update(image_size=[10**9, 10**9])),
+    "pictures of text": config(lambda c: c["clip"].update(image_size="large")),
+    "a deviation of zero": config(lambda c: c["clip"].update(std=[0, 0, 0])),
+    "a mean of text": config(lambda c: c["clip"].update(mean="grey")),
+    "curves without end": config(lambda c: c.update(composition={"curves": {"red": [1e308, 1e308]}})),
+    "curves of text": config(lambda c: c.update(composition={"curves": {"red": "steep"}})),
+    "a formula of infinity": config(lambda c: c.update(composition={"formula": {"version": 3, "reach": 1e308}})),
+    "a composition nobody knows": config(lambda c: c.update(composition={"default": "magic"})),
+    "prompts that are no lists": config(lambda c: c.update(composition={"prompts": {"red": 7}})),
+    "another fingerprint": config(lambda c: json.dumps(c | {"fingerprint": "0" * 64})),
+    "weights are gone": lambda folder: (folder / WEIGHTS).unlink(),
+    "weights are a pipe": instead(WEIGHTS, os.mkfifo),
+    "weights are empty": instead(WEIGHTS, lambda path: path.write_bytes(b"")),
+    "weights of a terabyte": instead(WEIGHTS, sparse),
+    "a header beyond the file": raw("{}", length=1 << 62),
+    "a header nested deeply": raw(DEEP),
+    "a header that is a list": raw([1]),
+    "a tensor of four terabytes": raw({"a": F32}),
+    "a tensor of a negative size": raw({"a": F32 | {"shape": [-1]}}, bytes(4)),
+    "tensors over one another": raw({n: F32 | {"shape": [1], "data_offsets": [0, 4]} for n in "ab"}, bytes(4)),
+    "a weight is missing": weights(lambda s: s.pop(first(s))),
+    "a weight too many": weights(lambda s: s.update(more=torch.zeros(3))),
+    "a weight of another shape": weights(lambda s: s.update({first(s): torch.zeros(2, 3)})),
+    "weights are not finite": weights(lambda s: s[first(s)].fill_(float("nan"))),
+    "vocabulary is gone": lambda folder: (folder / "tokenizer.json").unlink(),
+    "vocabulary is no JSON": tokens(lambda t: "{"),
+    "vocabulary is nested deeply": tokens(lambda t: DEEP),
+    "vocabulary without a model": tokens(lambda t: t.pop("model") and None),
+    "an expression without end": tokens(
+        lambda t: t.update(
+            pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Removed", "invert": False}
+        )
+    ),
+    "an expression that is none": tokens(
+        lambda t: t.update(
+            pre_tokenizer={"type": "Split", "pattern": {"Regex": "(["}, "behavior": "Removed", "invert": False}
+        )
+    ),
+    "a token beyond the vocabulary": words(end=10**6),
+    "a token of text": words(end="last"),
+    "texts of a trillion tokens": words(length=10**12),
+    "tokens are a list": instead("words.json", lambda path: path.write_text("[1, 2]")),
+}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    vocabulary = toy_words()
+    made = replace(PRESETS["released"], stage=2, mapping_hidden=12)
+    save_model(folder, InteractReID(toy_clip(vocabulary), vocabulary, made, 3).eval(), "interactreid", "released", {})
+    assert main(["model", "info", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_crafted_run_folder_is_refused_in_one_line(run, tmp_path, capsys, monkeypatch, case) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(run, tmp_path / "run")
+    CASES[case](tmp_path / "run")
+    capsys.readouterr()
+    assert main(["model", "info", str(tmp_path / "run")]) in (1, 2, 4), case
+    err = capsys.readouterr().err
+    assert len(err.strip().splitlines()) == 1, err
+    assert "unexpected" not in err.split(":")[1], err
+    assert len(err) < 2000
+    assert not (tmp_path / "marker").exists()
