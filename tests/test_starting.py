@@ -111,7 +111,7 @@ def test_a_run_without_a_clip_is_refused_as_a_start(toy, tmp_path):
 
 def test_the_note_is_of_what_this_model_learnt_from() -> None:
     """A start that saw only synthetic people is named apart, and not said of a model trained on photographs."""
-    from descry.library import SYNTHETIC, note_of
+    from descry.ranking import SYNTHETIC, note_of
 
     drawn = {"note": SYNTHETIC, "source": "big: generator 1; synthetic people - no evidence of accuracy"}
     assert note_of(drawn) == SYNTHETIC

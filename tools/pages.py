@@ -13,7 +13,6 @@ import argparse
 import json
 import logging
 import re
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -89,20 +88,30 @@ def notebook(path: Path) -> str:
 
 def commands() -> str:
     """The page of all commands, made from their parsers."""
-    from descry.cli import VERBS, function_of
+    from descry.cli import EXITS, GLOBAL, SHORT, VERBS
 
-    lines = ["# Commands", "", "Made from the command line itself: `descry VERB --help` says the same.", ""]
+    short = {long: letter for letter, long in SHORT.items()}
+    lines = ["# Commands", "", "This page is generated from the command line; `descry VERB --help` says the same.", ""]
+    lines += ["Every command also takes these options:", "", "| | |", "|---|---|"]
+    lines += [f"| {f'`{short[o]}` ' if o in short else ''}`{o}` | {text} |" for o, text in GLOBAL.items()]
+    lines += ["", "and exits with one of these statuses:", "", "| status | meaning |", "|---|---|"]
+    lines += [f"| {number} | {text} |" for number, text in EXITS.items()]
+    lines += ["", "`NO_COLOR=1` turns colours off. Completion of commands and options in a shell:", ""]
+    lines += [
+        "| shell | line to add to its start-up file |",
+        "|---|---|",
+        '| bash | `eval "$(descry --completion bash)"` |',
+    ]
+    lines += ['| zsh | `eval "$(descry --completion zsh)"` |', "| fish | `descry --completion fish \\| source` |", ""]
     for verb, (_, said) in VERBS.items():
-        lines += [f"## descry {verb}", "", *_command(verb, function_of(verb), said)]
+        lines += [f"## descry {verb}", "", *_command(verb, said)]
     return "\n".join(lines) + "\n"
 
 
-def _command(verb: str, function: Any, said: str) -> Iterator[str]:
-    import tyro
+def _command(verb: str, said: str) -> Iterator[str]:
+    from descry.cli import parser_of
 
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(function, prog=f"descry {verb}", config=(tyro.conf.UseAppendAction,))
+    parser = parser_of(verb)
     yield from (_escaped(parser.description or said).strip(), "")
     yield from ("| | takes | |", "|---|---|---|")
     for action in parser._actions:

@@ -21,8 +21,8 @@ from torch import Tensor
 from . import images
 from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
-from .library import DEVICES, note_of
-from .ranking import Ranking
+from .library import DEVICES
+from .ranking import Ranking, note_of
 from .sketching import Fitted, fit_to_ink, unfitted
 from .text import clean_caption
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +16,6 @@ if TYPE_CHECKING:
     from .text import Words
 
 DEMO = Path(__file__).parent / "models" / "demo"
-SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
 
 DEVICES = ("auto", "cpu", "cuda", "mps")
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
@@ -48,21 +46,6 @@ def default_model() -> str:
     return str(max(runs, key=lambda run: ((run / "config.json").stat().st_mtime, run.name))) if runs else "demo"
 
 
-def is_synthetic(source: str) -> bool:
-    """Whether a data set's `source` says that its people were drawn."""
-    return "synthetic people" in source.lower()
-
-
-def note_of(about: Mapping[str, Any]) -> str:
-    """What must be said beside a model's results; "" for nothing. about: of its configuration.
-
-    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
-    was trained on photographs.
-    """
-    note, source = str(about.get("note", "")), str(about.get("source", ""))
-    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
-
-
 class ModelCard:
     """What the files of a run folder say of its model, read without its weights and without PyTorch.
 
@@ -70,7 +53,7 @@ class ModelCard:
     """
 
     def __init__(self, folder: Path, config: dict[str, Any]):
-        from .ranking import Ranking
+        from .ranking import Ranking, note_of
 
         self.folder, self.config = folder, config
         self.fingerprint = str(config.get("fingerprint", ""))

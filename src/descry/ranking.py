@@ -16,6 +16,7 @@ from typing import Any
 from .errors import ModelRefused, UsageError, nearest
 from .language import words_of
 
+SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
 COMPOSITIONS = ("early", "late", "sum", "slerp", "ranks", "early+late", "pseudo")
 PHRASES = ("one", "each", "both")
 SERVED = "served"
@@ -355,6 +356,21 @@ def _singular(word: str) -> str:
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word[: -len(ending)] + instead
     return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "sui" else word
+
+
+def is_synthetic(source: str) -> bool:
+    """Whether a data set's `source` says that its people were drawn."""
+    return "synthetic people" in source.lower()
+
+
+def note_of(about: Mapping[str, Any]) -> str:
+    """What must be said beside a model's results; "" for nothing. about: of its configuration.
+
+    The note is the model's own: one taken over from a start that saw only synthetic people is not said of a model that
+    was trained on photographs.
+    """
+    note, source = str(about.get("note", "")), str(about.get("source", ""))
+    return "" if is_synthetic(note) and source and not is_synthetic(source) else note
 
 
 def ranking_of(model: Any) -> Ranking:

@@ -37,7 +37,6 @@ def people(
     train: Path | None = None,
     videos: Annotated[float, Bound(0, 86_400)] = 0.0,
     json_: Json = False,
-    quiet: bool = False,
 ) -> int:
     """Write a data set of synthetic people, or the frozen benchmark, and say where it is. A run that was stopped goes
     on where it was.
@@ -64,17 +63,16 @@ def people(
         videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people
             walk, with their boxes and tracks.
         json_: print JSON.
-        quiet: no progress.
     """
     if videos:
-        return _videos(out, videos, identities, seed, world, first, json_, quiet)
+        return _videos(out, videos, identities, seed, world, first, json_)
     if benchmark != "none":
-        return _benchmark(out, benchmark, benchmark_version, oracle, train, processes, json_, quiet)
+        return _benchmark(out, benchmark, benchmark_version, oracle, train, processes, json_)
     from .folder import write_people
 
     held_out = {"val": identities // 10 if val is None else val, "test": identities // 10 if test is None else test}
     splits = {"train": identities - sum(held_out.values()), **held_out}
-    with progress("drawing people", identities, quiet or json_) as tick:
+    with progress("drawing people", identities, json_) as tick:
         write_people(
             out,
             identities,
@@ -97,12 +95,10 @@ def people(
     return 0
 
 
-def _videos(
-    out: Path, seconds: float, identities: int, seed: int, world: int, first: int, json_: bool, quiet: bool
-) -> int:
+def _videos(out: Path, seconds: float, identities: int, seed: int, world: int, first: int, json_: bool) -> int:
     from .video import write_videos
 
-    with progress("drawing frames", None, quiet or json_) as tick:
+    with progress("drawing frames", None, json_) as tick:
         folder = write_videos(out, identities, seconds, seed=seed, world=world, first=first, progress=tick)
     names = sorted(path.name for path in folder.glob("*.mp4"))
     if json_:
@@ -121,7 +117,6 @@ def _benchmark(
     train: Path | None,
     processes: int | None,
     json_: bool,
-    quiet: bool,
 ) -> int:
     from descry.errors import UsageError
 
@@ -131,7 +126,7 @@ def _benchmark(
     if oracle and version != BENCHMARK_VERSION:
         raise UsageError(f"--oracle measures benchmark version {BENCHMARK_VERSION}; version {version} was asked for")
     count = PARTS[part][1]
-    with progress("drawing the benchmark", count, quiet or json_) as tick:
+    with progress("drawing the benchmark", count, json_) as tick:
         folder = write_part(out, part, processes=processes, progress=tick, version=version)
     check(folder, part, version=version)
     table = {}

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-import tyro
-
-from descry.cli import VERBS, function_of
+from descry.cli import GLOBAL, SHORT, VERBS, parser_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md"]
@@ -52,12 +50,7 @@ def named(page: Path) -> list[str]:
 @cache
 def options(verb: str) -> frozenset[str]:
     """Every option of a command."""
-    import warnings
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        parser = tyro.extras.get_parser(function_of(verb))
-    return frozenset(x for action in parser._actions for x in action.option_strings)
+    return frozenset(x for action in parser_of(verb)._actions for x in action.option_strings) | {*GLOBAL, *SHORT}
 
 
 def fault(command: str) -> str:

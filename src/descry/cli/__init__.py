@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import io
 import os
+import shutil
 import sys
+import textwrap
+import time
 from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr
 from importlib import import_module
+from typing import Any
 
 from .. import __version__
 from ..errors import DescryError, install_hint, nearest
@@ -99,33 +104,69 @@ RENAMED = {"finding": "GALLERY NAME", "report": "GALLERY NAME", "keep": "GALLERY
 HELP = ("-h", "--help")
 
 
-EXITS = """exit status: 0 done, 1 failed, 2 wrong usage, 3 files were skipped (--strict), 4 model refused,
-             5 gallery damaged or made by another model, 6 another process is writing, 130 interrupted"""
+EXITS = {
+    0: "done",
+    1: "failed",
+    2: "wrong usage",
+    3: "files were skipped (--strict)",
+    4: "model refused",
+    5: "gallery damaged or made by another model",
+    6: "another process is writing",
+    130: "interrupted",
+}
+"""The exit statuses of every command; `errors` says which error has which."""
+GLOBAL = {
+    "--quiet": "print nothing but the result, unless the command fails",
+    "--verbose": "say at the end how much time and memory it took",
+    "--traceback": "show where an unexpected error came from",
+}
+"""Options that every command takes, anywhere on the line."""
+SHORT = {"-q": "--quiet", "-v": "--verbose"}
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command and return its exit status (see EXITS). --traceback anywhere shows where an error came from."""
+    """Run one command and return its exit status (see EXITS). Options of GLOBAL may stand anywhere before `--`."""
     args = list(sys.argv[1:] if argv is None else argv)
-    trace = "--traceback" in args
-    args = [a for a in args if a != "--traceback"]
+    end = args.index("--") if "--" in args else len(args)
+    given = {SHORT.get(a, a) for a in args[:end]} & {*GLOBAL}
+    args = [a for a in args[:end] if SHORT.get(a, a) not in GLOBAL] + args[end:]
+    held = io.StringIO() if "--quiet" in given else None
+    begun, stderr, status = time.perf_counter(), sys.stderr, 1
     before = os.umask(0o077)  # all that is written is about people: others of this machine read none of it
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # redirected output may not be able to hold every name
             stream.reconfigure(errors="backslashreplace")
     try:
-        return _run(args)
+        with redirect_stderr(held) if held else nullcontext():
+            status = _run(args)
     except BrokenPipeError:
-        return 0
+        status = 0
     except KeyboardInterrupt:
         print("descry: interrupted; what was committed is kept", file=sys.stderr)
-        return 130
+        status = 130
     except Exception as error:
-        if trace:
+        if "--traceback" in given:
             raise
         print(f"descry: {_said(error)}", file=sys.stderr)
-        return error.exit_status if isinstance(error, DescryError) else 1
+        status = error.exit_status if isinstance(error, DescryError) else 1
     finally:
         os.umask(before)
+        if held and status:
+            stderr.write(held.getvalue())
+    if "--verbose" in given:
+        print(_cost(time.perf_counter() - begun), file=stderr)
+    return status
+
+
+def _cost(seconds: float) -> str:
+    """What the process took so far, for --verbose."""
+    said = f"{seconds:.1f} s, {time.process_time():.1f} CPU seconds"
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows
+        return said
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    return f"{said}, at most {most / 1e6:.0f} MB of memory"
 
 
 def _said(error: Exception) -> str:
@@ -146,6 +187,11 @@ def _run(args: list[str]) -> int:
     if not args or args[0] in HELP:
         print(overview())
         return 0 if args else 2
+    if args[0] in ("--completion", "--complete"):
+        from . import completion
+
+        print(completion.script("".join(args[1:2])) if args[0] == "--completion" else completion.offered())
+        return 0
     if args[0] in ("--version", "-V", "version"):
         print(f"descry {__version__}")
         return 0
@@ -161,10 +207,19 @@ def _run(args: list[str]) -> int:
         return 2
     import tyro
 
+    from .machine import checked
+
+    if os.environ.get("NO_COLOR"):
+        tyro._experimental_options["ansi_codes"] = False
     args = args[len(verb.split()) :]
     args = _renamed(verb, args) if verb in RENAMED else args
+    function = function_of(verb)
+    if not args or {*args} & {*HELP}:  # a search that goes right need not know what its arguments are called
+        from .arguments import named
+
+        named(function)
     try:
-        status = tyro.cli(function_of(verb), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
+        status = tyro.cli(checked(function), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else 2
     return status if isinstance(status, int) else 0
@@ -196,15 +251,49 @@ def function_of(verb: str) -> Callable[..., int]:
     return function
 
 
+def parser_of(verb: str) -> Any:
+    """The parser of a verb, for what tells of its options."""
+    import warnings
+
+    import tyro
+
+    from .arguments import named
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return tyro.extras.get_parser(
+            named(function_of(verb)), prog=f"descry {verb}", config=(tyro.conf.UseAppendAction,)
+        )
+
+
 def overview(noun: str = "") -> str:
-    """The commands in groups, a line each; only those of a noun when one is given."""
-    width = max(map(len, VERBS))
-    lines = ["descry: find a person from a sketch, words, or both. Results are leads, never identifications.", ""]
-    lines += ["usage: descry VERB …      descry VERB --help explains one", ""]
-    for group, verbs in GROUPS.items():
-        shown = [f"  {verb:<{width}}  {text}" for verb, (_, text) in verbs.items() if verb in NOUNS.get(noun, verbs)]
-        lines += [f"{group}:", *shown, ""] if shown else []
-    return "\n".join([*lines, EXITS])
+    """The commands in groups, a line each; only those of a noun when one is given. As wide as the terminal."""
+    columns = max(40, shutil.get_terminal_size((100, 24)).columns)
+    about = "descry: find a person from a sketch, words, or both. Results are leads, never identifications."
+    lines = [*textwrap.wrap(about, columns), "", "usage: descry VERB …", "       descry VERB --help explains one", ""]
+    options = {o: text for o, text in GLOBAL.items() if o not in SHORT.values()}
+    options = {f"{short}, {o}": GLOBAL[o] for short, o in SHORT.items()} | options
+    options["--completion SHELL"] = "print what makes bash, zsh or fish complete descry"
+    rows = {
+        g: {v: text for v, (_, text) in verbs.items() if v in NOUNS.get(noun, verbs)} for g, verbs in GROUPS.items()
+    }
+    rows |= {"with every command": options, "exit status": {str(n): text for n, text in EXITS.items()}}
+    width = max(len(name) for group in rows.values() for name in group)
+    for group, shown in rows.items():
+        lines += [f"{group}:", *_beside(shown, columns, width), ""] if shown else []
+    return "\n".join(lines[:-1])
+
+
+def _beside(rows: dict[str, str], columns: int, width: int) -> list[str]:
+    """Names with what is said of them beside them, or below them where the terminal is narrow."""
+    lines = []
+    for name, text in rows.items():
+        if columns < width + 34:
+            lines += [f"  {name}", *textwrap.wrap(text, columns, initial_indent="      ", subsequent_indent="      ")]
+        else:
+            rest = " " * (width + 4)
+            lines += textwrap.wrap(text, columns, initial_indent=f"  {name:<{width}}  ", subsequent_indent=rest)
+    return lines
 
 
 def entry() -> None:

@@ -38,7 +38,6 @@ def crop(
     jobs: Threads = 0,
     again: Flag = False,
     strict: Flag = False,
-    quiet: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
@@ -63,7 +62,6 @@ def crop(
         jobs: sources at once; left out, one per core, at most 4.
         again: make the crops of these sources anew.
         strict: exit with 3 when a source was skipped.
-        quiet: no progress.
         json_: print the report as JSON.
     """
     from ..footage import Settings
@@ -72,7 +70,7 @@ def crop(
     settings = Settings(
         rate, keep, least, lost, detector, sure, rotate, frame_rate, start, time_from, camera_from
     )  # fmt: skip
-    with stopping() as stop, _progress(quiet or json_) as tick:
+    with stopping() as stop, _progress(json_) as tick:
         report = cut(
             sources,
             out,

@@ -19,9 +19,7 @@ Name = tyro.conf.Positional[str]
 Folder = tyro.conf.Positional[Path]
 
 
-def check(
-    name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4, json_: Json = False, quiet: bool = False
-) -> int:
+def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4, json_: Json = False) -> int:
     """Say whether a data set is whole: folders, pictures, identities shared by splits, counts against the published.
 
     Args:
@@ -30,14 +28,13 @@ def check(
         pixels: decode every picture; --no-pixels only looks whether it is there.
         threads: how many pictures are decoded at once.
         json_: print JSON.
-        quiet: no progress.
     """
     from ..data import parse
     from ..data.check import as_json
     from ..data.check import check as run
 
     which, options = parse(name, "table")
-    with progress("decoding", quiet=quiet or json_) as tick:
+    with progress("decoding", quiet=json_) as tick:
         report = run(which, root, pixels=pixels, threads=threads, progress=tick, **options)
     if json_:
         print(json.dumps(as_json(report), indent=2))

@@ -41,7 +41,6 @@ def index(
     large: Flag = False,
     links: Flag = False,
     leave_out_empty: Flag = False,
-    quiet: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
@@ -67,7 +66,6 @@ def index(
         links: enter linked folders too.
         leave_out_empty: leave out pictures that the model reads as a scene without people, and list them among the
             skipped; for models of general pictures, refused by others.
-        quiet: no progress.
         json_: print the report as JSON.
     """
     from .. import images
@@ -85,7 +83,7 @@ def index(
     ):
         if gallery.model.note:
             print(f"note: {gallery.model.note}", file=sys.stderr)
-        with progress("indexing", quiet=quiet) as tick:
+        with progress("indexing") as tick:
             report = gallery.index(
                 folders,
                 sources=sources,

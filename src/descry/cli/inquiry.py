@@ -21,12 +21,12 @@ from .report import refuse_address
 
 __all__ = ["calibrate", "chat"]
 
-Gallery = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="GALLERY", help="a folder made by descry index.")]
-Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME", help="name of the inquiry.")]
+Gallery = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
+Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
 Words = Annotated[
     tuple[str, ...],
     tyro.conf.Positional,
-    tyro.conf.arg(metavar="WORDS", help='words, such as "red jacket, no backpack".'),
+    tyro.conf.arg(help='words, such as "red jacket, no backpack".'),
 ]
 Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option; may be repeated.")]
 Not = Annotated[

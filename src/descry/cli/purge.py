@@ -18,6 +18,7 @@ from .report import kept
 
 def purge(
     gallery: tyro.conf.Positional[Path],
+    names: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
     inquiry: tuple[str, ...] = (),
     item: tuple[Item, ...] = (),
@@ -36,7 +37,8 @@ def purge(
 
     Args:
         gallery: a folder made by descry index.
-        inquiry: name of an inquiry; may be repeated, like item.
+        names: names of inquiries.
+        inquiry: the same as an option; may be repeated, like item.
         item: id of an item; rounds of other inquiries that were asked with its picture go with it.
         before: a day, as 2027-01-31: inquiries last worked on before it, items whose camera time lies before it.
         expired: inquiries whose last day to be kept (descry keep) is over.
@@ -48,6 +50,7 @@ def purge(
 
     from .. import purge as removing
 
+    inquiry = names + inquiry
     with kept(gallery) as (opened, store):
         if not (inquiry or item or before or expired) and removing.pending(opened.path):
             return _tell(removing.finish(opened, store), gallery, json_)

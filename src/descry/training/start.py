@@ -24,8 +24,8 @@ from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respe
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
 from ..images import load
-from ..library import SYNTHETIC, is_synthetic, note_of
 from ..methods import check_backbone, method_class, preset
+from ..ranking import SYNTHETIC, is_synthetic, note_of
 from ..records import Dataset, Example, validate
 from ..text import Words, word_level
 
