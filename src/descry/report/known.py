@@ -12,12 +12,8 @@ from typing import Any
 
 from ..errors import DataError
 from ..gallery.contract import Binding
-<<<<<<< HEAD
-from ..library import note_of
-from ..safe_files import read_json
-=======
 from ..ranking import note_of
->>>>>>> 1ef1c04 (The command line: quiet, verbose, NO_COLOR, completion, narrow windows, names of arguments, one table of exit statuses; bounds are checked again)
+from ..safe_files import read_json
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"

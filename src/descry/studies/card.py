@@ -12,12 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
-<<<<<<< HEAD
-from ..library import note_of
-from ..safe_files import read_json
-=======
 from ..ranking import note_of
->>>>>>> 1ef1c04 (The command line: quiet, verbose, NO_COLOR, completion, narrow windows, names of arguments, one table of exit statuses; bounds are checked again)
+from ..safe_files import read_json
 
 INTENDED = (
     "Research on finding a person in a set of photographs from a sketch, from words, or from both.",

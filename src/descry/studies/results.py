@@ -18,12 +18,8 @@ import numpy as np
 from ..errors import DataError
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
-<<<<<<< HEAD
-from ..safe_files import read_json, write_whole
-=======
 from ..ranking import is_synthetic
-from ..safe_files import write_whole
->>>>>>> 1ef1c04 (The command line: quiet, verbose, NO_COLOR, completion, narrow windows, names of arguments, one table of exit statuses; bounds are checked again)
+from ..safe_files import read_json, write_whole
 from .intervals import DRAWS, MEASURES, intervals, measures
 from .ledger import Entry, append, hardware, now, own_commit
 
