@@ -5,11 +5,12 @@ A fetched model is a run folder in `models_folder()`; nothing else is remembered
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from .safe_files import read_json
 
 if TYPE_CHECKING:
     from .sketching import Fitted
@@ -66,7 +67,7 @@ class ModelCard:
         folder = DEMO if source == "demo" else Path(source)
         folder = folder if folder.is_dir() else fetched(source) or folder
         try:
-            config = json.loads((folder / "config.json").read_text("utf-8"))
+            config = read_json(folder / "config.json")
         except (OSError, ValueError):
             return None
         return cls(folder, config) if isinstance(config, dict) and "method" in config else None

@@ -28,10 +28,10 @@ from descry.drawing.person import Person
 from descry.embed import load
 from descry.errors import UsageError, nearest
 from descry.evaluate import evaluate_all, judged
-from descry.library import is_synthetic
 from descry.methods import preset, rde
 from descry.methods.fafa import nearest_tokens
 from descry.query import Query
+from descry.ranking import is_synthetic
 from descry.records import Dataset, validate
 from descry.studies.results import row_of
 from descry.training.loop import Settings

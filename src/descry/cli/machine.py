@@ -32,22 +32,22 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> int:
-        given = inspect.signature(function).bind(*args, **options).arguments
-        _check(get_type_hints(function, include_extras=True), given)
+        groups: list[tuple[Any, Mapping[str, Any]]] = [
+            (function, inspect.signature(function).bind(*args, **options).arguments)
+        ]
+        for kind, given in groups:
+            hints = get_type_hints(kind, include_extras=True)
+            for name, value in given.items():
+                if is_dataclass(value):
+                    groups.append((type(value), vars(value)))
+                for bound in bounds_of(hints[name]):
+                    option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
+                    for number in value if isinstance(value, tuple) else (value,):
+                        if isinstance(number, (int, float)) and not isinstance(number, bool):
+                            bound.check(option, number)
         return function(*args, **options)
 
     return call
-
-
-def _check(hints: Mapping[str, Any], given: Mapping[str, Any]) -> None:
-    for name, value in given.items():
-        if is_dataclass(value):
-            _check(get_type_hints(type(value), include_extras=True), vars(value))
-        for bound in bounds_of(hints[name]):
-            option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
-            for number in value if isinstance(value, tuple) else (value,):
-                if isinstance(number, (int, float)) and not isinstance(number, bool):
-                    bound.check(option, number)
 
 
 def bounds_of(hint: Any) -> list[Bound]:
