@@ -501,3 +501,20 @@ def test_two_nodes_have_the_losses_of_one_process(tmp_path):
     assert [x.get("step") for x in one] == [x.get("step") for x in two] == [0, 1, 2, 3, None]
     for a, b in zip(one[:4], two[:4], strict=True):
         assert a == pytest.approx(b, abs=1e-5)
+
+
+def test_a_run_that_composes_serves_the_best_composition_on_validation(toy, tmp_path):
+    """`early` is only the default; what validation people say is written down, and `evaluate` serves it."""
+    both = toy.test["sketch+text"]
+    data = replace(toy, val={"sketch+text": both})
+    method = toy_method(stage=2)
+    _, metrics = run(data, tmp_path / "run", method=method)
+    scores = metrics["composition R@1"]
+    assert list(scores) == ["early", "late", "early+late"]
+    model = load(str(tmp_path / "run"), device="cpu")
+    assert model.ranking.composition.how == metrics["composition"]
+    assert model.config["composition"]["chosen_on"] == both.fingerprint()[:16]
+    found = {how: evaluate(model, both, how).ranks for how in scores}
+    assert {how: round(r.r1, 2) for how, r in found.items()} == scores
+    assert evaluate(model, both).ranks.map == max(r.map for r in found.values())
+    assert "composition" not in run(replace(toy, val={}), tmp_path / "other", method=toy_method(stage=2))[1]

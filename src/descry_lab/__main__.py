@@ -7,7 +7,7 @@
     python -m descry_lab small [--jobs 4]         every table on synthetic people; goes on where it stopped
     python -m descry_lab across RUN… --data NAME ROOT…    runs on the test split of several data sets
     python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl
-    python -m descry_lab conversation|demo-report|real-crops …      what docs/ says of the model that ships
+    python -m descry_lab conversation|weights|demo-report|real-crops …      what docs/ says of the model that ships
     torchrun --nproc-per-node 4 -m descry_lab TABLE …    the same on several GPUs, and with --nnodes on several machines
 
 --preset names the method's preset of every row that is not a rival's: paper (the default), released or recommended.
@@ -37,7 +37,12 @@ from .scales import World, worlds
 from .studies import STUDIES, command_of, study_of
 from .tables import SYNTHETIC, table_of
 
-PAGES = {"conversation": ".conversation", "demo-report": ".demo_report", "real-crops": ".real_crops"}
+PAGES = {
+    "conversation": ".conversation",
+    "weights": ".weights",
+    "demo-report": ".demo_report",
+    "real-crops": ".real_crops",
+}
 """Measurements of the model that ships, each with a page of docs/."""
 PRESETS = ("paper", "released", "recommended")
 

@@ -312,7 +312,8 @@ def absence_table(found: dict[str, Any]) -> str:
         )
     first = next(iter(found["absence"].values()))
     low, high = first["interval of 5 %"]
-    note = f"Calibrated on {first['calibrated on']:,} other people; all galleries here hold 500 people."
+    count = first["calibrated on"]
+    note = f"Calibrated on {count:,} other people (`--calibration {count}`); all galleries here hold 500 people."
     note += f" With so many probes, and so many that set the threshold, 5 % has the interval {low:.1f} to {high:.1f} %."
     note += "".join(f" Not calibrated: {row['refused']}." for row in found["absence"].values() if "refused" in row)
     return "\n".join(lines) + f"\n\n{note}"
@@ -341,6 +342,7 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--data", type=Path, help="folder of the frozen benchmark; without, nothing is measured")
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--calibration", type=int, default=PARTS["calibration"][1], help="people who set thresholds")
     parser.add_argument("--only", nargs="+", default=[], help="only these steps, such as absence")
     parser.add_argument("--keep", action="store_true", help="keep the model's composition and constants; do not choose")
     parser.add_argument("--page", action="store_true", help="write the tables of docs/conversation.md from OUT")
@@ -356,7 +358,8 @@ def measure(args: argparse.Namespace) -> None:
     """Choose on validation people unless the choice is kept, then every step on test people."""
     start, model = time.time(), load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    val, test, known = (Part(model, args.data, n, PARTS[n][1]) for n in ("val", "test", "calibration"))
+    sizes = {"val": PARTS["val"][1], "test": PARTS["test"][1], "calibration": args.calibration}
+    val, test, known = (Part(model, args.data, name, size) for name, size in sizes.items())
     result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
     if not args.keep:
         result["validation"] = choose(model, val)

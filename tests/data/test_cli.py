@@ -88,6 +88,23 @@ def test_import(copied, capsys, tmp_path) -> None:
     assert out.startswith("mine: 6 train ids, 12 train photos")
 
 
+def test_import_names_the_columns_that_it_does_not_read(copied, capsys, tmp_path) -> None:
+    """A column "description" is no caption; left without a word, the set would have no sentences."""
+    root = copied("table", "jsonl")
+    lines = (root / "table.jsonl").read_text("utf-8").splitlines()
+    rows = [json.loads(line) | {"description": "a red coat", "empty": ""} for line in lines]
+    (root / "table.jsonl").unlink()
+    (tmp_path / "t.jsonl").write_text("\n".join(map(json.dumps, rows)), "utf-8")
+    status, _, err = run(capsys, "import", str(tmp_path / "t.jsonl"), str(root))
+    assert status == 0
+    assert "'description'" in err
+    assert "'captions'" in err
+    assert "empty" not in err
+    (root / "table.jsonl").unlink()
+    (tmp_path / "t.jsonl").write_text("\n".join(lines), "utf-8")
+    assert run(capsys, "import", str(tmp_path / "t.jsonl"), str(root))[::2] == (0, "")
+
+
 def test_sketch(copied, capsys) -> None:
     pytest.importorskip("scipy", reason="scipy (extra 'data') is not installed")
     root = copied("icfg-pedes", "hyphen")

@@ -118,6 +118,20 @@ def test_each_action_is_a_verb_of_its_own(place, capsys, monkeypatch) -> None:
     assert run(capsys, "inquiry", "delete", gallery, "verbs")[0] == 0
 
 
+def test_an_old_round_shows_as_many_leads_as_are_asked_for(place, capsys, tmp_path) -> None:
+    root, sketch = place
+    at = (root / "gallery", "short")
+    assert run(capsys, "inquiry", "new", *at, "--sketch", sketch, "-k", 5, "--json")[0] == 0
+    told = {k: json.loads(run(capsys, "inquiry", "show", *at, *k, "--json")[1]) for k in ((), ("-k", 3), ("-k", 12))}
+    kept, fewer, more = (row["results"] for row in told.values())
+    assert (len(kept), len(fewer), len(more)) == (5, 3, 12)
+    assert kept[:3] == fewer
+    assert [i for i, _ in more[:5]] == [i for i, _ in kept]
+    assert len(told["-k", 12]["paths"]) == 12
+    out = run(capsys, "inquiry", "go", *at, "--round", 1, "-k", 8, "--sheet", tmp_path / "sheet.png")[1]
+    assert len(out.splitlines()) == 8
+
+
 @pytest.mark.parametrize(
     ("args", "says"),
     [

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from ..bounds import COUNT
 from ..errors import UsageError, nearest
 from ..escape import counted
 from .absence import calibrate
 from .chat import chat
-from .machine import Count, Flag, HowMany, Item, Json
+from .machine import Count, Flag, Item, Json
 from .report import refuse_address
 
 __all__ = ["calibrate", "chat"]
@@ -39,13 +40,13 @@ class Shown:
     """How the round is shown.
 
     Args:
-        k: how many leads to show.
+        k: how many leads to show; left out, 20 in a new round and as many as were found in an old one.
         model: where the gallery's model now lies, if it was moved.
         sheet: also write a contact sheet to this picture.
         json_: print JSON.
     """
 
-    k: HowMany = 20
+    k: Annotated[int | None, COUNT, tyro.conf.arg(aliases=["-k"])] = None
     model: str = ""
     sheet: Path | None = None
     json_: Json = False
@@ -59,9 +60,9 @@ class Shown:
             from .report import outside
 
             outside(self.sheet, gallery)
-        with opened(gallery, name, self.model, self.k, fresh, stored=stored) as session:
+        with opened(gallery, name, self.model, self.k or 20, fresh, stored=stored and not self.k) as session:
             yield session
-            tell(session, self.json_, self.sheet)
+            tell(session, self.json_, self.sheet, self.k)
 
 
 Show = Annotated[Shown, tyro.conf.arg(name="")]
@@ -458,25 +459,25 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
     session.ask(chips.added(session.query, new, old), ", ".join(map(str, new)))
 
 
-def tell(session: Any, as_json: bool, sheet: Path | None = None) -> None:
-    """Print the round on show: tree, chips and leads; data to stdout, the rest to stderr."""
+def tell(session: Any, as_json: bool, sheet: Path | None = None, k: int | None = None) -> None:
+    """Print the round on show: tree, chips and leads; data to stdout, the rest to stderr. k: as in `Leads`."""
     from ..escape import path_text as shown
     from ..gallery.results import contact_sheet
     from ..interact import rounds
 
-    found = Leads(session)
+    found = Leads(session, k)
     if sheet:
         contact_sheet(found.leads, sheet)
         print(f"contact sheet: {sheet}", file=sys.stderr)
     current = session.inquiry.current
     if as_json:
-        told = rounds.to_json(current) | {"paths": [shown(p) for p in found.paths]}
+        told = rounds.to_json(current) | {"results": found.results, "paths": [shown(p) for p in found.paths]}
         print(json.dumps(told | {"note": "; ".join(_notes(session)), "absence": _notice(session)}, indent=1))
         return
     for depth, step in session.inquiry.shown():
         here = "→" if step.number == current.number else " "
         print(f"{here} {'  ' * depth}{step.number}. {step.change}", file=sys.stderr)
-    for rank, (item, score, path) in enumerate(zip(current.ids, found.scores, found.paths, strict=True), 1):
+    for rank, (item, score, path) in enumerate(zip(found.ids, found.scores, found.paths, strict=True), 1):
         mark = "♥" if item in current.query.liked else " "
         print(f"{rank:>4} {mark} {score:8.3f}  id {item:<8} {shown(path)}")
     for note in _notes(session):
@@ -503,16 +504,25 @@ def _notice(session: Any) -> str:
 
 
 class Leads:
-    """The leads on show with the gallery's items."""
+    """The leads on show with the gallery's items.
 
-    def __init__(self, session: Any):
+    k: how many; those that the round did not keep are found by ranking it again. None for what it kept.
+    """
+
+    def __init__(self, session: Any, k: int | None = None):
         current = session.inquiry.current
         if current is None:
             raise UsageError("the inquiry has no round; begin another one with descry inquiry new")
-        found = {item.id: item for item in session.gallery.items(current.ids)}
-        self.leads = [(found[i], score) for i, score in current.results if i in found]
-        self.paths = [found[i].path if i in found else "(removed from the gallery)" for i in current.ids]
-        self.scores = [s for _, s in current.results]
+        results = current.results[:k]
+        if k and k > len(results):
+            again = session.rank(current, k)
+            results = tuple(zip(again.ids.tolist(), again.scores.tolist(), strict=True))
+        self.results = [[i, score] for i, score in results]
+        self.ids = [i for i, _ in results]
+        found = {item.id: item for item in session.gallery.items(self.ids)}
+        self.leads = [(found[i], score) for i, score in results if i in found]
+        self.paths = [found[i].path if i in found else "(removed from the gallery)" for i in self.ids]
+        self.scores = [score for _, score in results]
 
     def __len__(self) -> int:
         return len(self.leads)

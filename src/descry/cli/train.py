@@ -139,6 +139,9 @@ def train(
         chosen = f"epoch {metrics['kept_epoch']} of {metrics['epochs']} kept, selected on {metrics['selection']}"
         given = " --data ".join(data)
         print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {given}")
+        if "composition" in metrics:
+            scores = ", ".join(f"{how} {r1}" for how, r1 in metrics["composition R@1"].items())
+            print(f"sketch and words are joined by {metrics['composition']}, chosen on validation (R@1: {scores})")
         print(f"then: descry model measure {out} --data {given}  (which words it reads, how it ranks and asks)")
     return 0
 

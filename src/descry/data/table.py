@@ -73,19 +73,28 @@ class Table:
 
 def read_table(path: Path, split: str = "") -> tuple[Row, ...]:
     """The rows of a .jsonl or .csv file. split: for rows that name none. Raises DataError with file and line."""
-    records: Iterable[tuple[int, dict[str, Any]]]
-    if path.suffix.lower() == ".csv":
-        _, records = csv_rows(path)
-    elif path.suffix.lower() in (".jsonl", ".ndjson"):
-        records = json_lines(path)
-    else:
-        raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
-    rows = [row for line, record in records for row in rows_of(_with(record, split), f"{path.name}, line {line}")]
+    rows = [
+        row for line, record in _records(path) for row in rows_of(_with(record, split), f"{path.name}, line {line}")
+    ]
     if not rows:
         raise DataError(f"{path.name} holds no rows; write one line for each photograph and each sketch")
     if split != UNSPLIT and any(row.split == UNSPLIT for row in rows):
         raise DataError(f"{path.name}: rows without a split; give them one by descry data import with --test-share")
     return tuple(rows)
+
+
+def unread_columns(path: Path) -> list[str]:
+    """The columns of a table that hold something and are not read, in the order in which they appear."""
+    held = (name for _, record in _records(path) for name, value in record.items() if name and given(value))
+    return [name for name in dict.fromkeys(held) if name not in (*COLUMNS, "caption")]
+
+
+def _records(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
+    if path.suffix.lower() == ".csv":
+        return csv_rows(path)[1]
+    if path.suffix.lower() in (".jsonl", ".ndjson"):
+        return json_lines(path)
+    raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
 
 
 def _with(record: dict[str, Any], split: str) -> dict[str, Any]:

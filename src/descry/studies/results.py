@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..errors import DataError
 from ..evaluate import Evaluation
@@ -107,7 +108,7 @@ def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], c
             config={"fingerprint": about["fingerprint"]},
             synthetic="synthetic" in about["note"] or is_synthetic(about.get("source", "")),
             commit=own_commit(),
-            hardware=hardware(),
+            hardware=hardware(torch.get_num_threads()),
             seconds=round(seconds, 1),
             at=now(),
         )

@@ -24,13 +24,15 @@ from torch import Tensor
 
 from ..adapters import attach
 from ..blocks import cache_gradients_of
-from ..checkpoint import save_model
-from ..embed import Model, choose_device
+from ..checkpoint import read_config, save_model
+from ..embed import Model, choose_device, load
 from ..errors import TrainingStopped, UsageError
-from ..evaluate import evaluate
+from ..evaluate import Embedded, evaluate
 from ..methods import Batch, Progress, Recipe
+from ..ranking import Composition
 from ..records import Dataset
 from ..safe_files import write_whole
+from ..search import Memo
 from .batches import Batches, mix
 from .optimisers import learning_rates, optimiser_of
 from .state import Kept, Log, load_state, provenance, save_state
@@ -399,5 +401,28 @@ def _finish(
         "about": about,
     }
     if fabric.is_global_zero:
+        metrics |= _compose(out, data, settings)
         write_whole(out / "metrics.json", json.dumps(metrics, indent=1) + "\n")
     return metrics
+
+
+COMPOSED = tuple(Composition(how) for how in ("early", "late", "early+late"))
+"""What is compared at the end of a training; `descry model compose` compares more, with other shares."""
+
+
+def _compose(out: Path, data: Dataset, settings: Settings) -> dict[str, Any]:
+    """Have the run serve the best way of joining sketch and words on validation people: R@1 of each, by name.
+
+    Nothing where the method does not join them in a prompt, or no validation benchmark asks with both. The mean
+    average precision decides.
+    """
+    bench, model = data.val.get("sketch+text"), load(str(out), device=settings.device)
+    if bench is None or "sketch+text" not in model.answers:
+        return {}
+    photos, memo = Embedded.of(model, bench), Memo(limit=1 << 20)
+    found = {c: evaluate(model, bench, c, photos, memo=memo).ranks for c in COMPOSED}
+    best = max(found, key=lambda c: found[c].map)
+    chosen = {"chosen_on": bench.fingerprint()[:16], "R@1": round(found[best].r1, 2)}
+    config = model.ranking.using(best).saved(read_config(out), **chosen)
+    write_whole(out / "config.json", json.dumps(config, indent=1) + "\n")
+    return {"composition": best.how, "composition R@1": {c.how: round(r.r1, 2) for c, r in found.items()}}

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,7 @@ def start(
     check_backbone(name, clip)
     clip = longer(clip, config.recipe.text_length)
     words = words.of_length(clip.length)
+    config = replace(config, image_size=clip.image_size)
     method = method_class(name)(clip, words, config, data.identities)
     if beside and _shapes(_beside(method)) == _shapes(beside):
         method.load_state_dict(beside, strict=False)
