@@ -12,7 +12,7 @@ import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
 from backbones import write_backbone
-from conftest import quick, toy_clip, toy_words
+from conftest import quick, toy_clip, toy_words, write_run
 from descry.checkpoint import load_method, save_model
 from descry.clip import longer
 from descry.clip_files import load_clip
@@ -143,8 +143,9 @@ def test_training_stretches_the_positions_that_it_is_asked_for(tmp_path):
     from descry_people.miniature import write_miniature
 
     data = str(write_miniature("table", tmp_path / "data"))
-    given = ["train", "baseline", "--data", data, "--from", "demo", "--out", str(tmp_path / "run"), "--epochs", "1"]
-    given += ["--batch-size", "12", "--device", "cpu", "--threads", "1", "--set", "text_length=100"]
+    given = ["train", "baseline", "--data", data, "--from", str(write_run(tmp_path / "start")), "--epochs", "1"]
+    given += ["--out", str(tmp_path / "run"), "--batch-size", "12", "--device", "cpu", "--threads", "1"]
+    given += ["--image-size", "32", "16", "--set", "text_length=100"]
     assert main(given) == 0
     model = load(tmp_path / "run", "cpu")
     assert model.clip.length == model.words.length == 100

@@ -131,7 +131,7 @@ def test_two_processes_make_every_table(tmp_path):
     assert done.stdout.count(": it runs") == rows, "every row once: the first process alone speaks"
 
 
-OURS = ("comparison", "demo-stage2")  # no papers' tables, and slow
+OURS = ("comparison", "demo-stage2", "composed")  # no papers' tables, and slow
 
 
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.long] * (n in OURS)) for n in STUDIES])

@@ -3,7 +3,8 @@
 A method is one file in its paper's order, with
 
 * a frozen dataclass `Config(MethodConfig)`, whose fields are documented one by one,
-* `PRESETS`, from the names "paper", "released" (only where code was released) and "recommended" to a Config,
+* `PRESETS`, from the names "paper", "released" (only where code was released) and "recommended" to a Config (or
+  `presets` of the class, where a file holds two methods that share all but their settings),
 * a subclass of `Method`, which overrides what it needs below,
 
 and one line in METHODS. Tests of steps, gradients, processes, optimisers and cost take every method of
