@@ -214,9 +214,8 @@ def test_too_many_bytes_are_refused_by_both(tmp_path):
 def test_what_indexing_takes_when_asked_all_others_show():
     from descry.bounds import Bound
     from descry.cli.index import index
-    from descry.cli.machine import bounds_of
 
     hint = get_type_hints(index, include_extras=True)["max_mp"]
-    assert bounds_of(hint) == [Bound(0, LARGEST.pixels / 1e6, above=True)]
+    assert hint.__metadata__ == (Bound(0, LARGEST.pixels / 1e6, above=True),)
     for name in ("read", "load", "decodes", "header"):
         assert inspect.signature(getattr(images, name)).parameters["limits"].default == LARGEST

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from descry.bounds import Bound
 from descry.cli import VERBS, function_of, main
-from descry.cli.machine import bounds_of, checked
+from descry.cli.machine import checked
 from descry.cli.train import Changes, change
 from descry.errors import UsageError
 from descry.methods import METHODS, presets
@@ -26,6 +26,12 @@ def leaves(hint: Any) -> set[Any]:
         return leaves(get_args(hint)[0])
     parts = get_args(hint)
     return set().union(*map(leaves, parts)) if parts else {hint}
+
+
+def bounds_of(hint: Any) -> list[Bound]:
+    """The bounds that stand anywhere in a hint."""
+    found = [x for x in getattr(hint, "__metadata__", ()) if isinstance(x, Bound)]
+    return found + [bound for part in get_args(hint) if not isinstance(part, Bound) for bound in bounds_of(part)]
 
 
 def numbers() -> list[tuple[str, str, Any]]:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from descry.bounds import MOST_THREADS, Bound
-from descry.cli.machine import Count, Json, Natural, Seed
+from descry.cli.machine import Count, Json, Natural, Seed, refuse_unread
 from descry.cli.progress import progress
 
 Folder = tyro.conf.Positional[Path]
@@ -65,9 +65,16 @@ def people(
         json_: print JSON.
     """
     if videos:
+        unread = "photos sketches captions val test width height processes benchmark benchmark_version oracle train"
+        refuse_unread(people, locals(), unread, "--videos draws nothing but videos")
         return _videos(out, videos, identities, seed, world, first, json_)
     if benchmark != "none":
+        unread = "identities photos sketches captions seed world val test width height first"
+        refuse_unread(people, locals(), unread, "the --benchmark is frozen, with people of its own")
+        if not oracle:
+            refuse_unread(people, locals(), "train", "only --oracle reads it")
         return _benchmark(out, benchmark, benchmark_version, oracle, train, processes, json_)
+    refuse_unread(people, locals(), "benchmark_version oracle train", "it is read with --benchmark only")
     from .folder import write_people
 
     held_out = {"val": identities // 10 if val is None else val, "test": identities // 10 if test is None else test}

@@ -16,7 +16,7 @@ import tyro
 from ..bounds import SIDE, Bound
 from ..escape import path_text
 from .index import stopping
-from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads
+from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads, refuse_unread
 from .progress import EVERY
 
 
@@ -67,6 +67,8 @@ def crop(
     from ..footage import Settings
     from ..footage import crop as cut
 
+    if start:
+        refuse_unread(crop, locals(), "time_from", "--start says the clock time")
     settings = Settings(
         rate, keep, least, lost, detector, sure, rotate, frame_rate, start, time_from, camera_from
     )  # fmt: skip

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..bounds import Bound
-from .machine import Json, Part, Seed, Share, Threads
+from .machine import Json, Part, Seed, Share, Threads, refuse_unread
 from .progress import progress
 
 Name = tyro.conf.Positional[str]
@@ -66,6 +66,8 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
     from ..data import DATASETS, module
     from ..data.card import as_markdown
 
+    if json_:
+        refuse_unread(list_, locals(), "markdown", "--json prints JSON")
     cards = [module(name).CARD for name in DATASETS]
     if json_:
         print(json.dumps([asdict(c) for c in cards], indent=2))
@@ -153,6 +155,8 @@ def leaks(
     """
     from ..data.leaks import find_leaks
 
+    if not model:
+        refuse_unread(leaks, locals(), "least_cosine", "only a --model gives cosines")
     one, other = _table(a, a_root), _table(b, b_root)
     embed = _embedding(model) if model else None
     with progress("hashing", quiet=json_) as tick:

@@ -15,7 +15,7 @@ import tyro
 
 from ..errors import UsageError, nearest
 from ..safe_files import read_json
-from .machine import Machine, OnMachine, Size
+from .machine import Machine, OnMachine, Size, refuse_unread
 
 LEADS = ("R@1", "mAP")
 
@@ -83,10 +83,14 @@ def evaluate(
         raise UsageError(f"say what {run} is evaluated on: --data FOLDER, or --data NAME --data FOLDER")
     benchmarks, about = _benchmarks(data, split, benchmark)
     if foreign.write_order:
+        refuse_unread(evaluate, locals(), "run leaks image_size output", "--write-order ranks nothing")
+        if foreign.scores:
+            raise UsageError("--scores and --write-order were given; write the order first, then rank the scores")
         return _write_order(benchmarks, foreign.write_order)
     if foreign.scores:
         if run:
             raise UsageError(f"{run} and --scores were given; a result is of a model or of a score matrix")
+        refuse_unread(evaluate, locals(), "leaks image_size", "--scores embeds no picture")
         evaluations, about = _foreign(benchmarks, foreign.scores, about)
     elif run:
         evaluations, about = _model(run, benchmarks, about, leaks, image_size, machine)
@@ -109,6 +113,8 @@ def _benchmarks(data: tuple[str, ...], split: str, only: str) -> tuple[dict[str,
             raise UsageError("give --data FOLDER, or --data NAME --data FOLDER; or --benchmark FILE.csv with --scores")
         from ..studies.matrices import read_order
 
+        if split != "test":
+            raise UsageError(f"--split {split} was given, and {only} says itself what is ranked; leave it out")
         bench = read_order(only)
         return {bench.name: bench}, {"data": bench.name, "split": "as the file says"}
     dataset = read_data(data)

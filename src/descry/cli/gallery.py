@@ -12,7 +12,7 @@ import tyro
 from ..errors import UsageError
 from ..escape import counted, path_text
 from ..times import moment
-from .machine import Flag, Item, Json
+from .machine import Flag, Item, Json, refuse_unread
 
 
 def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
@@ -184,7 +184,10 @@ def delete(
     from ..gallery import Gallery
     from ..query import Filters
 
+    if not everything:
+        refuse_unread(delete, locals(), "confirm", "only --everything asks for it")
     if everything:
+        refuse_unread(delete, locals(), "item path until", "--everything removes the whole gallery")
         name = _name_of(gallery)
         if confirm != name:
             raise UsageError(f"to remove the whole gallery repeat its name: --confirm {name}")

@@ -56,6 +56,25 @@ def bounds_of(hint: Any) -> list[Bound]:
     return found + [bound for part in get_args(hint) for bound in bounds_of(part)]
 
 
+def refuse_unread(command: Callable[..., Any], given: Mapping[str, Any], names: str, why: str) -> None:
+    """UsageError for an option that was given and would not be read beside another.
+
+    Args:
+        command: whose options they are.
+        given: values by name, as `locals()` has them at the command's beginning.
+        names: of the parameters that are not read, with spaces between.
+        why: the half sentence that says so.
+    """
+    parameters = inspect.signature(command).parameters
+    for name in names.split():
+        pairs = {name: (given[name], parameters[name].default)}
+        if is_dataclass(given[name]):  # a group of options
+            pairs = {n: (value, getattr(parameters[name].default, n)) for n, value in vars(given[name]).items()}
+        for option, (value, default) in pairs.items():
+            if value != default:
+                raise UsageError(f"--{option.strip('_').replace('_', '-')} was given, and {why}; leave it out")
+
+
 @dataclass(frozen=True)
 class Machine:
     """How a command uses this machine.

@@ -12,7 +12,7 @@ import tyro
 
 from ..escape import counted
 from ..times import day
-from .machine import Flag, Item, Json
+from .machine import Flag, Item, Json, refuse_unread
 from .report import kept
 
 
@@ -53,6 +53,7 @@ def purge(
     inquiry = names + inquiry
     with kept(gallery) as (opened, store):
         if not (inquiry or item or before or expired) and removing.pending(opened.path):
+            refuse_unread(purge, locals(), "dry_run keep_crops", "a purge that was interrupted can only be finished")
             return _tell(removing.finish(opened, store), gallery, json_)
         until = day(before, "--before") if before else None
         today = datetime.now(UTC).date() if expired else None

@@ -16,7 +16,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..safe_files import write_whole
 from ..times import day
-from .machine import Flag, Item, Json
+from .machine import Flag, Item, Json, refuse_unread
 
 
 def report(
@@ -43,6 +43,8 @@ def report(
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:
         raise UsageError(f"-o {out} was given; {nearest(kind, writing.FORMATS)} (the end of the name says which)")
+    if kind != "html":
+        refuse_unread(report, locals(), "blur_others", f"a .{kind} file holds no pictures")
     check_place(out, gallery)
     with kept(gallery) as (opened, store):
         made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
@@ -78,7 +80,9 @@ def finding(
     """
     from ..interact.findings import Finding
 
-    if not item and (remove or note):
+    if remove:
+        refuse_unread(finding, locals(), "verdict note", "--remove takes the finding away")
+    if not item and (remove or note or verdict != "worth following"):
         raise UsageError("no item was named; give --item with an id, as search and inquiry show them")
     with kept(gallery) as (opened, store):
         if item and remove:

@@ -12,7 +12,7 @@ import tyro
 from ..escape import counted, path_text, plain
 from ..safe_files import write_whole
 from ..times import moment
-from .machine import Flag, HowMany, Item, Json, Machine, OnMachine
+from .machine import Flag, HowMany, Item, Json, Machine, OnMachine, refuse_unread
 from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
@@ -85,6 +85,10 @@ def search(
             outside(out, Path(gallery))
     if sheet:
         check_picture(sheet)
+    if not sketch:
+        refuse_unread(search, locals(), "as_drawn", "there is no --sketch")
+    if not words and not text:
+        refuse_unread(search, locals(), "verbatim", "there are no words")
     machine.settle()
     first = moment(since, "--since") if since else None
     filters = Filters(camera, first, moment(until, "--until", end=True) if until else None, path)

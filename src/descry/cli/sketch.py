@@ -13,7 +13,7 @@ from ..bounds import Bound
 from ..errors import UsageError
 from ..safe_files import json_of
 from ..tabular import read_text
-from .machine import Flag, Json
+from .machine import Flag, Json, refuse_unread
 
 
 def compose(
@@ -42,9 +42,12 @@ def compose(
     from ..drawing.composing import PARTS, UNKNOWN, compose_sketch
 
     if list_:
+        refuse_unread(compose, locals(), "record set_ out width height", "--list draws nothing")
         rows = {part: [*values, UNKNOWN] for part, values in PARTS.items()}
         print(json.dumps(rows, indent=2) if json_ else "\n".join(f"{p:<16} {', '.join(v)}" for p, v in rows.items()))
         return 0
+    if not out:
+        refuse_unread(compose, locals(), "width height", "without --out no picture is written")
     if out and out.suffix.lower() != ".png":
         raise UsageError(f"--out {out} was given; the picture is a PNG file, such as {out.with_suffix('.png')}")
     asked = (_read(record) if record else {}) | dict(map(_pair, set_))

@@ -167,6 +167,8 @@ def change(changes: Changes, machine: Machine) -> Any:
             if not sign or (name not in known and name not in recipe_known):
                 raise UsageError(f"--set {text}: expected FIELD=VALUE; {nearest(name, [*known, *recipe_known])}")
             owner = config if name in known else config.recipe
+            if name in (others if name in known else recipe):
+                raise UsageError(f"--set {text}: {name} is given twice; leave one out")
             (others if name in known else recipe)[name] = _typed(owner, name, value)
         config = replace(config, **others) if others else config
         return config.with_recipe(replace(config.recipe, **recipe)) if recipe else config

@@ -10,8 +10,15 @@ from typing import Annotated, Any
 import tyro
 
 from descry.bounds import Bound
-from descry.cli.machine import Count, Machine, Natural, OnMachine
+from descry.cli.machine import Count, Machine, Natural, OnMachine, refuse_unread
 from descry.errors import DataError, UsageError, nearest
+
+_PEOPLE = ("map", "map-pca", "silhouette", "masks", "prototypes")
+READ = {
+    "data": ("grid", *_PEOPLE), "benchmark": ("cmc", "bars", "grid", "masks"), "table": ("ablation",),
+    "measure": ("bars", "ablation", "rounds"), "probes": ("grid",), "people": _PEOPLE, "most": ("grid",),
+}  # fmt: skip
+"""Option → the figures that read it."""
 
 
 def plot(
@@ -67,6 +74,8 @@ def plot(
     }
     if kind not in kinds:
         raise UsageError(f"there is no figure {kind!r}; {nearest(kind, list(kinds))}")
+    unread = " ".join(name for name, figures in READ.items() if kind not in figures)
+    refuse_unread(plot, locals(), unread, f"{kind} does not read it")
     if not sources:
         raise UsageError(f"{kind} needs what is drawn: result files, run folders or models")
     print(kinds[kind]())

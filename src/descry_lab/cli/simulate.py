@@ -71,7 +71,9 @@ def simulate(
     whole = (data / "people.jsonl").exists()
     people = read_people(data) if whole else benchmark(data, part=part, identities=PARTS[part][1])
     known = read_records(data) if whole else records_of(data, part=part, identities=PARTS[part][1])
-    benches = getattr(people, held_in(part)) or people.test or people.val
+    benches = getattr(people, held_in(part))
+    if "sketch" not in benches:
+        raise UsageError(f"{data} has no {held_in(part)} people with sketches; choose another --part")
     loaded = load(model)
     print(f"embedding {len(benches['sketch'].photos)} photographs", file=sys.stderr)
     table = vocabulary(questions)
