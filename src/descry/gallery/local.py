@@ -64,25 +64,31 @@ class LocalStore:
 
     @classmethod
     def create(cls, folder: str | Path, binding: Binding) -> LocalStore:
-        """A new, empty store. UsageError when the folder holds anything already."""
+        """A new, empty store. UsageError when the folder holds anything already but a creation that was interrupted."""
         folder = Path(folder)
-        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        if folder.exists() and not (folder.is_dir() and _unfinished(folder)):
             raise UsageError(f"{folder} exists and is not empty; name a new folder for the gallery")
         with _disk(folder):
             folder.mkdir(FOLDER, parents=True, exist_ok=True)
-            database = Database(folder, create=True)
-            with database.writing() as change:
-                Vectors(folder, binding.dimension).create(change.connection)
-            database.close()
-            made = datetime.now(UTC).isoformat(timespec="seconds")
-            config = {
-                "format": FORMAT,
-                "descry": __version__,
-                "created": made,
-                "vectors": "float16",
-                "binding": asdict(binding),
-            }
-            safe_files.write_sealed(folder / CONFIG, config)
+            held = WriterLock(folder)
+            try:
+                for path in [p for p in folder.iterdir() if p.name != lock.NAME]:
+                    path.unlink()
+                database = Database(folder, create=True)
+                with database.writing() as change:
+                    Vectors(folder, binding.dimension).create(change.connection)
+                database.close()
+                made = datetime.now(UTC).isoformat(timespec="seconds")
+                config = {
+                    "format": FORMAT,
+                    "descry": __version__,
+                    "created": made,
+                    "vectors": "float16",
+                    "binding": asdict(binding),
+                }
+                safe_files.write_sealed(folder / CONFIG, config)  # last: without it the folder is no gallery
+            finally:
+                held.release()
         return cls(folder)
 
     def _read_config(self) -> dict[str, Any]:
@@ -352,6 +358,25 @@ def checked_binding(folder: Path, config: dict[str, Any]) -> Binding:
     if wrong:
         raise IndexCorrupt(f"{folder / CONFIG} says something impossible about its {wrong}; do not trust this gallery")
     return Binding(**given)
+
+
+def _unfinished(folder: Path) -> bool:
+    """Whether a folder is empty, or holds only what an interrupted `create` left: a database without a commit."""
+    names = {path.name for path in folder.iterdir()}
+    refuse_links(folder, OWN, "gallery")
+    made = (NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, lock.NAME, f"{CONFIG}.partial")
+    if names - set(made):
+        return False
+    if HEAD not in names:  # it is written with the first commit
+        return True
+    try:
+        database = Database(folder)
+    except DescryError:
+        return False
+    try:
+        return database.state().commits <= 1
+    finally:
+        database.close()
 
 
 @contextmanager

@@ -421,6 +421,11 @@ class Cache:
             part = block[max(start - first, 0) : extent.rows - first]
             if len(part):
                 safe_files.write_at(fd, HEADER + max(start, first) * 2 * self.dimension, part)
+        self._head(fd, extent)
+
+    def _head(self, fd: int, extent: Extent) -> None:
+        """Say which rows the file holds, after they are on the disk: a header may outlive a power cut, and rows not."""
+        safe_files.sync(fd)
         safe_files.write_at(fd, 0, _header(extent))
 
     @contextmanager
@@ -454,7 +459,7 @@ class Cache:
         if written is not None:
             with suppress(OSError), open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
                 if self._extent(file.fileno()) == written[0]:
-                    safe_files.write_at(file.fileno(), 0, _header(written[1]))
+                    self._head(file.fileno(), written[1])
 
     def leave(self) -> None:
         """The rows written since the last commit never count."""
@@ -476,7 +481,7 @@ class Cache:
                 nothing = bytes(2 * self.dimension)
                 for row in rows[rows < held.rows]:
                     safe_files.write_at(fd, HEADER + int(row) * 2 * self.dimension, nothing)
-                safe_files.write_at(fd, 0, _header(replace(held, erased=extent.erased)))
+                self._head(fd, replace(held, erased=extent.erased))
 
     def drop(self) -> None:
         """Remove the file."""
