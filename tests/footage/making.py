@@ -77,3 +77,19 @@ def write_video(
             container.mux(stream.encode(picture))
         container.mux(stream.encode())
     return path
+
+
+def bad_files(folder: Path) -> None:
+    """Files of which nothing can be read: empty.mp4, noise.mp4, cut.mp4 (without its index), sound.mp4, codec.mp4."""
+    (folder / "empty.mp4").write_bytes(b"")
+    (folder / "noise.mp4").write_bytes(np.random.default_rng(0).bytes(5000))
+    good = write_video(folder / "cut.mp4", walks(2, 10, []))
+    good.write_bytes(good.read_bytes()[:2000])
+    with av.open(str(folder / "sound.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=16000, layout="mono")
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        sound.rate, sound.pts = 16000, 0
+        container.mux(stream.encode(sound))
+        container.mux(stream.encode())
+    known = write_video(folder / "codec.mp4", walks(1, 10, []), codec="libx264")
+    known.write_bytes(known.read_bytes().replace(b"avc1", b"zz9q"))

@@ -15,7 +15,7 @@ from descry.errors import UsageError
 from descry.footage import Boxes, Settings, crop
 from descry.footage.tracking import Crop, Passes, Track
 
-from .making import SIZE, TALL, TOPS, WIDE, room, walks, write_video
+from .making import SIZE, TALL, TOPS, WIDE, bad_files, room, walks, write_video
 from .test_detecting import frames_of, overlap
 
 pytest.importorskip("av")
@@ -179,6 +179,46 @@ def test_bad_sources_cost_a_line_each_and_the_rest_goes_on(tmp_path, capsys):
     told = json.loads(capsys.readouterr().out)
     assert [bool(s["skipped"]) for s in told["sources"]].count(True) == 2
     assert told["tracks"] == 2
+
+
+def test_every_kind_of_bad_input_costs_its_line_and_the_rest_goes_on(tmp_path, capsys):
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    bad_files(footage)
+    write_video(footage / "good.mp4", walks(6, 10, [(1, 4, 0)]))
+    half = write_video(footage / "half.mkv", walks(10, 10, [(1, 4, 1)]))
+    half.write_bytes(half.read_bytes()[: half.stat().st_size * 6 // 10])
+    times = [10.0 * i + (32400 if i >= 20 else 0) for i in range(40)]
+    write_video(footage / "gap.mkv", [room((64, 48))] * 40, times=times)
+    out = tmp_path / "out"
+    assert main(["crop", str(footage), "--out", str(out), "--quiet", "--jobs", "1"]) == 0
+    told = capsys.readouterr()
+    lines = told.err.splitlines()
+    said = {
+        name: [line for line in lines if f"/{name}: " in line] for name in sorted(p.name for p in footage.iterdir())
+    }
+    assert {name: len(found) for name, found in said.items()} == {
+        "codec.mp4": 1, "cut.mp4": 1, "empty.mp4": 1, "gap.mkv": 1, "good.mp4": 0, "half.mkv": 1, "noise.mp4": 1,
+        "sound.mp4": 1,
+    }  # fmt: skip
+    assert len(lines) == 7, "and nothing else, such as FFmpeg's own lines"
+    for name, words in {
+        "codec.mp4": "codec is unknown", "cut.mp4": "repair it", "empty.mp4": "0 bytes", "noise.mp4": "not readable",
+        "sound.mp4": "no video stream (only audio)", "gap.mkv": "gap of 32410 s", "half.mkv": "ends at",
+    }.items():  # fmt: skip
+        assert words in said[name][0]
+    assert "5 sources skipped" in told.out
+    assert {row["camera"] for row in rows_of(out)} == {"good", "half"}
+
+
+def test_a_wrong_rotation_is_overruled(tmp_path):
+    """A file that says it lies on its side and does not: nobody is found until --rotate says so."""
+    source = write_video(tmp_path / "a.mp4", [np.rot90(f).copy() for f in walks(6, 10, [(1, 4, 0)])])
+    assert crop(source, tmp_path / "wrong").tracks == 0
+    report = crop(source, tmp_path / "right", Settings(rotate=270))
+    assert report.tracks == 1
+    (row, *_) = rows_of(tmp_path / "right")
+    assert float(row["height"]) > 2 * float(row["width"])
 
 
 def test_boxes_from_elsewhere_and_their_tracks(tmp_path):
