@@ -13,7 +13,7 @@ help:
 	@echo "make docs       the documentation as a site in site/; a warning is an error"
 	@echo "make small      every table on synthetic people, from START (demo); goes on where it stopped"
 	@echo "make tables     write the tables of docs/ from results/ledger.jsonl"
-	@echo "make lint       style, types, and the layers of docs/architecture.md"
+	@echo "make lint       style of Python, JavaScript and CSS, types, and the layers of docs/architecture.md"
 	@echo "make clean      remove the environment, the site and what the demo wrote"
 
 demo:
@@ -33,12 +33,17 @@ test-long:
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and not browser"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and browser"
 
-lint:
+lint: node_modules/.bin/biome
+	@node_modules/.bin/biome ci --log-level=warn
 	@$(PYTHON) tools/environment.py dev
 	@$(BIN)/ruff check src tests tools benchmarks recipes
 	@$(BIN)/ruff format --check src tests tools benchmarks recipes
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
+
+node_modules/.bin/biome: package.json
+	@command -v npm >/dev/null || { echo "npm is missing, which brings the linter of JavaScript and CSS. On Debian and Ubuntu: sudo apt install npm"; exit 1; }
+	@npm install --silent --no-audit --no-fund --no-package-lock && touch $@
 
 docs:
 	@$(PYTHON) tools/environment.py dev

@@ -90,7 +90,21 @@ class Client:
         value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/answers", {"key": key, "answer": said})
         return value
 
+    def example(self, item: int) -> dict[str, Any]:
+        """A round with the picture of an item added, as a photograph of somebody who looks alike."""
+        inquiry = self._begun()
+        body = self._held(inquiry)
+        asset = self._call("POST", f"{self._item(item)}/asset")["id"]
+        body["photos"] = [*body.get("photos", ()), {"asset": asset, "weight": 1.0, "on": True}]
+        value: dict[str, Any] = self._call("POST", f"/inquiries/{inquiry}/rounds", body)
+        return value
+
     # ------------------------------------------------------------------ looking
+
+    def round(self, number: int) -> dict[str, Any]:
+        """A round that was made, with its best leads."""
+        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}")
+        return value
 
     def leads(self, number: int, count: int = 50) -> list[dict[str, Any]]:
         """The best leads of a round, from the rows it was ranked among."""
@@ -142,6 +156,11 @@ class Client:
         value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"round": number})
         return value
 
+    def delete_round(self, number: int) -> dict[str, Any]:
+        """Take a round, with all made from it, out of the inquiry; what is left of it."""
+        value: dict[str, Any] = self._call("DELETE", f"/inquiries/{self._begun()}/rounds/{number}")
+        return value
+
     def absence(self) -> str:
         """What may be said about whether the person is in this gallery at all."""
         return str(self._call("GET", f"/inquiries/{self._begun()}/absence")["text"])
@@ -151,11 +170,55 @@ class Client:
         found: dict[str, Any] = self._call("GET", "/galleries")["galleries"][0]
         return found
 
+    def facets(self) -> dict[str, Any]:
+        """Cameras and days, with the number of items of each."""
+        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/facets")
+        return value
+
+    def about(self) -> dict[str, Any]:
+        """The version, the limits of a query, and whether the gallery is a demo."""
+        value: dict[str, Any] = self._call("GET", "/about")
+        return value
+
+    def items(self, after: int = 0, count: int = 50) -> list[dict[str, Any]]:
+        """Items by rising id, from the one after `after` on; at most 200."""
+        path = f"/galleries/{self._gallery()}/items?cursor={after or ''}&limit={count}"
+        return list(self._call("GET", path)["items"])
+
+    def item(self, number: int) -> dict[str, Any]:
+        """One item: camera, time, track, whether its file is there, and the footage that it was cut from."""
+        value: dict[str, Any] = self._call("GET", self._item(number))
+        return value
+
+    def near(self, number: int, count: int = 4) -> dict[str, Any]:
+        """What the same camera saw just before and after an item, and the rest of its track."""
+        value: dict[str, Any] = self._call("GET", f"{self._item(number)}/near?count={count}")
+        return value
+
+    def picture(self, number: int, height: int = 0) -> bytes:
+        """The crop as JPEG; height: in pixels, or the next size that is kept; 0 for the whole crop."""
+        data: bytes = self._call("GET", self._item(number) + (f"/thumb?h={height}" if height else "/image"))
+        return data
+
+    def frame(self, number: int) -> bytes:
+        """The whole frame that an item was cut from, with its box, as JPEG."""
+        data: bytes = self._call("GET", f"{self._item(number)}/still")
+        return data
+
+    def video(self, number: int) -> bytes:
+        """The video that an item was cut from, where browsers may play it; `item` says at which second."""
+        data: bytes = self._call("GET", f"{self._item(number)}/video")
+        return data
+
+    def inquiries(self) -> list[dict[str, Any]]:
+        """All inquiries of the gallery, the oldest first."""
+        return list(self._call("GET", "/inquiries")["inquiries"])
+
     def open(self, name: str) -> dict[str, Any]:
         """Go on with an inquiry that exists. Raises UsageError for an unknown name."""
         from .errors import nearest
 
-        known = {row["name"]: row["id"] for row in self._call("GET", "/inquiries")["inquiries"]}
+        known = {row["name"]: row["id"] for row in self.inquiries()}
         if name not in known:
             raise UsageError(f"there is no inquiry {name!r}; {nearest(name, list(known))}")
         self.name, self.inquiry = name, known[name]
@@ -195,9 +258,24 @@ class Client:
         data: bytes = self._call("POST", f"/inquiries/{self._begun()}/reports", body)
         return data
 
+    def contents(self) -> dict[str, Any]:
+        """What a report of the inquiry would hold; no line is written."""
+        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/report")["report"]
+        return value
+
     def keep_until(self, day: str | None) -> dict[str, Any]:
         """Set the last day the inquiry is kept, as 2027-01-31; None for no day."""
         value: dict[str, Any] = self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
+        return value
+
+    def would_purge(self) -> dict[str, Any]:
+        """What a purge of the inquiry would remove for good."""
+        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/purge")
+        return value
+
+    def purge_pending(self, finish: bool = False) -> dict[str, Any]:
+        """Whether a purge was interrupted. finish: go on with it."""
+        value: dict[str, Any] = self._call("POST" if finish else "GET", "/purge")
         return value
 
     def purge(self) -> dict[str, Any]:
@@ -217,6 +295,16 @@ class Client:
         """Folders that a server allows to be indexed, or what lies in one of them."""
         value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
         return value
+
+    def preview(self, folder: str, **mapping: Any) -> dict[str, Any]:
+        """How some of the files of a folder would be read. mapping: as of `index`."""
+        body = {"folder": folder, "mapping": mapping}
+        value: dict[str, Any] = self._call("POST", f"/galleries/{self._gallery()}/index-preview", body)
+        return value
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """Index jobs of this server."""
+        return list(self._call("GET", "/index-jobs")["jobs"])
 
     def index(self, folder: str, dry: bool = False, **mapping: Any) -> dict[str, Any]:
         """Begin to index a folder of `folders`, by its id; the job. mapping: camera, time, track, pattern, table."""
@@ -258,6 +346,9 @@ class Client:
 
     def _gallery(self) -> str:
         return str(self.gallery()["id"])
+
+    def _item(self, number: int) -> str:
+        return f"/galleries/{self._gallery()}/items/{number}"
 
     def _begun(self) -> str:
         if not self.inquiry:

@@ -500,7 +500,7 @@ def test_the_page_is_small():
     from descry.web.app import STATIC
 
     files = [p for p in Path(STATIC).iterdir() if p.suffix in (".js", ".css")]
-    assert sum(len(gzip.compress(p.read_bytes())) for p in files) <= 100_000
+    assert sum(len(gzip.compress(p.read_bytes())) for p in files) <= 60 * 1024
 
 
 def test_large_photographs_are_made_smaller_and_told_from_sketches(page, tmp_path):

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import inspect
+import io
 import json
+import re
 import socket
 import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
+from PIL import Image
 
 from descry.client import Client, ServerRefused
-from descry.errors import UsageError
+from descry.errors import DescryError, UsageError
 from descry.gallery import Gallery
 from descry.query import Filters, Part, Query
 from descry.web.app import create_app
@@ -127,3 +133,74 @@ def test_both_give_the_same_leads(folder: Path) -> None:
         over_http = [lead["item"]["id"] for lead in client.ask(query)["results"]["leads"]]
     with Gallery.open(folder, toy_model()) as gallery:
         assert list(gallery.search(query, k=50).ids) == over_http
+
+
+def test_looking_at_items(client: Client) -> None:
+    assert [item["id"] for item in client.items(after=2, count=3)] == [3, 4, 5]
+    assert client.item(1)["footage"] is None
+    assert {"before", "after", "track"} == set(client.near(1, 2))
+    with Image.open(io.BytesIO(client.picture(1))) as whole, Image.open(io.BytesIO(client.picture(1, 96))) as small:
+        assert (whole.format, small.format) == ("JPEG", "JPEG")
+        assert small.height <= whole.height
+    for refused in (client.frame, client.video):
+        with pytest.raises(ServerRefused, match="was not cut from footage") as caught:
+            refused(1)
+        assert caught.value.status == 404
+    assert [camera["count"] for camera in client.facets()["cameras"]] == [24, 24, 24]
+    assert client.about()["limits"]
+    first = client.ask(Query(wanted="red jacket"))
+    assert client.round(1)["results"] == first["results"]
+    second = client.example(5)
+    assert len(second["query"]["photos"]) == 1
+    assert [p["text"] for p in second["query"]["wanted"]] == ["red jacket"]
+    assert [step["number"] for step in client.delete_round(2)["rounds"]] == [1]
+    assert [row["name"] for row in client.inquiries()] == ["inquiry"]
+    assert client.contents()["rounds"][0]["number"] == 1
+    assert client.would_purge()["rounds"] == 1
+    assert client.purge_pending() == {"pending": False}
+    assert client.jobs() == []
+
+
+def test_the_client_can_ask_whatever_the_page_asks(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every method is called once, answered or refused; what the API offers beyond that has a reason."""
+    needs = {
+        "query": Query(wanted="red jacket"), "known": {}, "item": 1, "number": 1, "name": "inquiry", "text": "hat",
+        "picture": png(1), "verdict": "set aside", "key": "x", "said": "yes", "folder": "0" * 24, "day": None,
+    }  # fmt: skip
+    asked: set[tuple[str, str]] = set()
+    with Client(folder, toy_model()) as client:
+        send = client._link.send
+
+        def noted(method: str, path: str, *more: Any) -> Any:
+            asked.add((method, path.partition("?")[0]))
+            return send(method, path, *more)
+
+        monkeypatch.setattr(client._link, "send", noted)
+        client.ask(needs["query"])
+        methods = {n: m for n, m in inspect.getmembers(client, inspect.ismethod) if n[0] != "_"}
+        methods["purge"] = methods.pop("purge")  # last
+        for name, method in methods.items():
+            if name == "close":
+                continue
+            parameters = inspect.signature(method).parameters
+            kinds = {"job": [("0" * 16, s) for s in ("", "running", "stopped")], "purge_pending": [(False,), (True,)]}
+            kinds |= {"picture": [(1,), (1, 96)]}
+            plain = tuple(needs[p] for p, v in parameters.items() if v.default is v.empty and v.kind != v.VAR_KEYWORD)
+            for values in kinds.get(name, [plain]):
+                with contextlib.suppress(DescryError):
+                    method(*values)
+        offered = client._link.app.app.openapi()["paths"]
+    missing = set()
+    for path, methods in offered.items():
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + "$")
+        for method in methods:
+            if not any(m.lower() == method and pattern.match(f"/api/v1{p}") for m, p in asked):
+                missing.add((method.upper(), path.removeprefix("/api/v1")))
+    assert missing == {
+        ("GET", "/healthz"), ("GET", "/readyz"), ("GET", "/metrics"),  # for whoever runs a server
+        ("POST", "/login"), ("POST", "/logout"), ("GET", "/index-jobs/{job}/events"),  # of a browser; see `job`
+        ("GET", "/assets/{asset}"),  # what was uploaded
+        ("GET", "/galleries/{gallery}"),  # see `gallery`
+        ("GET", "/figure"),  # the vocabulary, which is descry.drawing's
+        ("PUT", "/inquiries/{inquiry}/marks/{item}"), ("DELETE", "/inquiries/{inquiry}/marks/{item}"),  # see `mark`
+    }  # fmt: skip

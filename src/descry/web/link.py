@@ -28,11 +28,11 @@ def _form(data: bytes) -> tuple[bytes, str]:
     return head.encode() + data + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
 
 
-def _said(status: int, kind: str, data: bytes) -> Any:
-    """What an answer holds: values of JSON, or the bytes of a file (an attachment says so itself)."""
+def _said(status: int, kind: str, attached: str, data: bytes) -> Any:
+    """What an answer holds: values of JSON, or the bytes of a file (an attachment, or of a type that is not JSON)."""
     if status == 204 or not data:
         return None
-    if kind.startswith("attachment"):
+    if attached.startswith("attachment") or "json" not in kind:
         return data
     said = json.loads(data)
     if status >= 400:
@@ -86,7 +86,8 @@ class Http:
         if 300 <= answer.status < 400:
             raise ServerRefused(f"http://{self.host} sends elsewhere; that is not descry serve", "server_gone", 0)
         self.cookie = (answer.headers.get("Set-Cookie") or self.cookie).partition(";")[0]
-        return _said(answer.status, answer.headers.get("Content-Disposition", ""), body)
+        told = answer.headers
+        return _said(answer.status, told.get("Content-Type", ""), told.get("Content-Disposition", ""), body)
 
     def upload(self, data: bytes) -> Any:
         """Send a picture; its asset."""
@@ -115,15 +116,15 @@ class Here:
 
     def send(self, method: str, path: str, data: bytes | None, kind: str) -> Any:
         """One request below /api/v1; what was answered. Raises ServerRefused."""
-        status, kind, body = self.loop.run_until_complete(self._ask(method, path, data or b"", kind))
+        status, kinds, body = self.loop.run_until_complete(self._ask(method, path, data or b"", kind))
         if status == 429:
             import time
 
             time.sleep(1)  # the pace is that of a person at a page; a script waits
             return self.send(method, path, data, kind)
-        return _said(status, kind, body)
+        return _said(status, *kinds, body)
 
-    async def _ask(self, method: str, path: str, data: bytes, kind: str) -> tuple[int, str, bytes]:
+    async def _ask(self, method: str, path: str, data: bytes, kind: str) -> tuple[int, tuple[str, str], bytes]:
         where, _, query = path.partition("?")
         headers = {"host": "here", "authorization": f"Bearer {self.tokens.make()}", "content-type": kind}
         scope = {
@@ -141,8 +142,9 @@ class Here:
             said.append(message)
 
         await self.app(scope, receive, send)
-        attached = dict(said[0]["headers"]).get(b"content-disposition", b"").decode()
-        return said[0]["status"], attached, b"".join(m.get("body", b"") for m in said[1:])
+        told = {k.lower(): v.decode() for k, v in said[0]["headers"]}
+        kinds = told.get(b"content-type", ""), told.get(b"content-disposition", "")
+        return said[0]["status"], kinds, b"".join(m.get("body", b"") for m in said[1:])
 
     def upload(self, data: bytes) -> Any:
         """Send a picture; its asset."""

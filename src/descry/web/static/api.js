@@ -70,7 +70,7 @@ export async function alive() {
         return listeners.back();
       }
     } catch {
-      continue;
+      // not yet
     }
   }
 }

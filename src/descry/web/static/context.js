@@ -9,7 +9,14 @@ export class ContextPane {
     Object.assign(this, { facets, filtered, go, drop, thumb });
     this.filters = none();
     this.history = el("ol", { class: "history", role: "list" });
-    this.node = el("section", { id: "context", "aria-label": T.context, class: "pane" }, el("h2", {}, T.filters), (this.formed = this.form()), el("h2", {}, T.history), this.history);
+    this.node = el(
+      "section",
+      { id: "context", "aria-label": T.context, class: "pane" },
+      el("h2", {}, T.filters),
+      (this.formed = this.form()),
+      el("h2", {}, T.history),
+      this.history,
+    );
     this.tree(null);
   }
 
@@ -21,16 +28,36 @@ export class ContextPane {
       const box = el("input", { type: "checkbox", value: name, onchange: () => this.read() });
       return el("label", { class: "check" }, box, el("span", { class: "name" }, name), el("span", { class: "count" }, count.toLocaleString("en")));
     });
-    const when = (label) => el("input", { type: "datetime-local", "aria-label": label, min: low ? `${low}T00:00` : "", max: high ? `${high}T23:59` : "", onchange: () => this.read() });
+    const when = (label) =>
+      el("input", {
+        type: "datetime-local",
+        "aria-label": label,
+        min: low ? `${low}T00:00` : "",
+        max: high ? `${high}T23:59` : "",
+        onchange: () => this.read(),
+      });
     this.since = when(T.since);
     this.until = when(T.until);
-    this.marked = el("select", { "aria-label": T.marks, onchange: () => this.read() },
-      ...[["", T.markedAll], ["yes", T.markedOnly], ["no", T.unmarkedOnly]].map(([value, label]) => el("option", { value }, label)));
+    this.marked = el(
+      "select",
+      { "aria-label": T.marks, onchange: () => this.read() },
+      ...[
+        ["", T.markedAll],
+        ["yes", T.markedOnly],
+        ["no", T.unmarkedOnly],
+      ].map(([value, label]) => el("option", { value }, label)),
+    );
     this.reset = el("button", { type: "button", class: "plain", onclick: () => this.set(none(), true) }, T.clearFilters);
-    return el("div", { class: "filters" },
+    return el(
+      "div",
+      { class: "filters" },
       cameras.length ? el("fieldset", {}, el("legend", {}, T.cameras), el("div", { class: "cameras" }, this.boxes)) : null,
-      days.length ? el("div", { class: "times" }, el("label", {}, el("span", {}, T.since), this.since), el("label", {}, el("span", {}, T.until), this.until)) : null,
-      el("label", { class: "pair" }, el("span", {}, T.marks), this.marked), this.reset);
+      days.length
+        ? el("div", { class: "times" }, el("label", {}, el("span", {}, T.since), this.since), el("label", {}, el("span", {}, T.until), this.until))
+        : null,
+      el("label", { class: "pair" }, el("span", {}, T.marks), this.marked),
+      this.reset,
+    );
   }
 
   /** The gallery holds something else now: other cameras, other days, the same filters. */
@@ -43,7 +70,10 @@ export class ContextPane {
   }
 
   read() {
-    const cameras = this.boxes.map((b) => b.querySelector("input")).filter((i) => i.checked).map((i) => i.value);
+    const cameras = this.boxes
+      .map((b) => b.querySelector("input"))
+      .filter((i) => i.checked)
+      .map((i) => i.value);
     const marked = { "": null, yes: true, no: false }[this.marked.value];
     this.filters = { cameras, since: this.since.value || null, until: this.until.value || null, marked };
     this.buttons();
@@ -86,9 +116,20 @@ export class ContextPane {
     const here = step.number === head;
     const pictures = step.first.map((id) => el("img", { src: this.thumb(id, 96), alt: "", loading: "lazy" }));
     const fresh = step.parent && step.difference.new ? el("span", { class: "fresh" }, T.fresh(step.difference.new)) : null;
-    const show = el("button", { type: "button", class: "step", "aria-current": here ? "step" : undefined, onclick: () => this.go(step.number) },
-      el("span", { class: "number" }, String(step.number)), el("span", { class: "strip" }, pictures), el("span", { class: "what" }, step.change), fresh);
-    return el("li", { class: here ? "here" : "", style: { "--depth": String(Math.min(step.depth, 6)) } }, show, tool("close", T.deleteRound(step.number), () => this.drop(step.number)));
+    const show = el(
+      "button",
+      { type: "button", class: "step", "aria-current": here ? "step" : undefined, onclick: () => this.go(step.number) },
+      el("span", { class: "number" }, String(step.number)),
+      el("span", { class: "strip" }, pictures),
+      el("span", { class: "what" }, step.change),
+      fresh,
+    );
+    return el(
+      "li",
+      { class: here ? "here" : "", style: { "--depth": String(Math.min(step.depth, 6)) } },
+      show,
+      tool("close", T.deleteRound(step.number), () => this.drop(step.number)),
+    );
   }
 }
 

@@ -6,14 +6,36 @@ import { T } from "./strings.js";
 
 /** Where a click on the board finds a part: [part, left, top, right, bottom] on 512 × 1024; the first that holds it. */
 const PLACES = [
-  ["glasses", 212, 100, 300, 126], ["beard", 226, 140, 286, 176], ["headwear", 186, 30, 326, 76], ["hair", 186, 76, 326, 176],
-  ["neckwear", 216, 176, 296, 216], ["bag", 0, 470, 160, 1024], ["carried", 352, 470, 512, 1024], ["over", 100, 200, 190, 520],
-  ["over", 322, 200, 412, 520], ["top", 190, 200, 322, 520], ["shoes", 160, 910, 352, 1024], ["bottom", 160, 520, 352, 910],
+  ["glasses", 212, 100, 300, 126],
+  ["beard", 226, 140, 286, 176],
+  ["headwear", 186, 30, 326, 76],
+  ["hair", 186, 76, 326, 176],
+  ["neckwear", 216, 176, 296, 216],
+  ["bag", 0, 470, 160, 1024],
+  ["carried", 352, 470, 512, 1024],
+  ["over", 100, 200, 190, 520],
+  ["over", 322, 200, 412, 520],
+  ["top", 190, 200, 322, 520],
+  ["shoes", 160, 910, 352, 1024],
+  ["bottom", 160, 520, 352, 910],
 ];
 const BENEATH = ["bare legs", "leggings"]; // what can be seen beneath a dress
 const COLOURS = {
-  black: "#1c1c1c", white: "#ffffff", grey: "#8d8d8d", red: "#c62f2f", blue: "#2f6fd0", "dark blue": "#1f2f66", "light blue": "#9cc8ee", green: "#2f8a4a",
-  yellow: "#f2d340", orange: "#ec8b2b", pink: "#eda1bf", purple: "#7d4aa5", brown: "#7a5230", beige: "#dcc9a3", blond: "#e5cd84",
+  black: "#1c1c1c",
+  white: "#ffffff",
+  grey: "#8d8d8d",
+  red: "#c62f2f",
+  blue: "#2f6fd0",
+  "dark blue": "#1f2f66",
+  "light blue": "#9cc8ee",
+  green: "#2f8a4a",
+  yellow: "#f2d340",
+  orange: "#ec8b2b",
+  pink: "#eda1bf",
+  purple: "#7d4aa5",
+  brown: "#7a5230",
+  beige: "#dcc9a3",
+  blond: "#e5cd84",
 };
 
 export class Figure {
@@ -53,10 +75,29 @@ export class Figure {
     const colours = attribute.name.endsWith(".colour");
     const [part, what] = attribute.name.split(".");
     const label = T.figure.labels[what ?? (part in T.figure.whole ? part : "kind")] ?? part;
-    const button = (value, label) => el("button", { type: "button", class: colours && value ? "swatch" : "", "data-attribute": attribute.name, "data-value": value, "aria-pressed": "false", title: label, "aria-label": colours && value ? label : undefined, style: colours && value ? { "--swatch": COLOURS[value] ?? "transparent" } : {},
-      onclick: () => this.choose(attribute.name, value) }, colours && value ? null : label);
-    return el("div", { class: "choices", role: "group", "aria-label": label }, el("span", { class: "note" }, label), button("", T.figure.unknown),
-      ...attribute.values.map((value) => button(value, T.figure.values[value] ?? value)));
+    const button = (value, label) =>
+      el(
+        "button",
+        {
+          type: "button",
+          class: colours && value ? "swatch" : "",
+          "data-attribute": attribute.name,
+          "data-value": value,
+          "aria-pressed": "false",
+          title: label,
+          "aria-label": colours && value ? label : undefined,
+          style: colours && value ? { "--swatch": COLOURS[value] ?? "transparent" } : {},
+          onclick: () => this.choose(attribute.name, value),
+        },
+        colours && value ? null : label,
+      );
+    return el(
+      "div",
+      { class: "choices", role: "group", "aria-label": label },
+      el("span", { class: "note" }, label),
+      button("", T.figure.unknown),
+      ...attribute.values.map((value) => button(value, T.figure.values[value] ?? value)),
+    );
   }
 
   stepped(event, box) {
@@ -123,7 +164,8 @@ export class Figure {
       const said = part.attributes.map((a) => known[a.name]).filter((v) => v && v !== "plain");
       part.value.textContent = said.map((v) => T.figure.values[v] ?? v).join(", ") || "?";
       part.button.classList.toggle("known", said.length > 0);
-      for (const button of part.panel.querySelectorAll("[data-attribute]")) button.setAttribute("aria-pressed", String((known[button.dataset.attribute] ?? "") === button.dataset.value));
+      for (const button of part.panel.querySelectorAll("[data-attribute]"))
+        button.setAttribute("aria-pressed", String((known[button.dataset.attribute] ?? "") === button.dataset.value));
     }
   }
 }

@@ -84,30 +84,65 @@ export class Indexing {
     if (!here && !folders.length) return el("section", { class: "places" }, el("p", {}, T.index.noFolders), el("p", {}, el("code", {}, T.index.allow)));
     const last = (place) => place.name.split("/").at(-1);
     const crumb = (place) => el("button", { type: "button", class: "plain crumb", onclick: () => this.choose(place.id) }, last(place));
-    const way = el("nav", { class: "row crumbs", "aria-label": T.index.way }, el("button", { type: "button", class: "plain crumb", onclick: () => this.choose() }, T.index.roots),
-      above.map((place) => [el("span", { "aria-hidden": "true" }, "/"), crumb(place)]).flat(), here ? [el("span", { "aria-hidden": "true" }, "/"), el("b", {}, last(here))] : []);
-    const entries = folders.map((place) => el("li", {}, el("button", { type: "button", class: "entry", onclick: () => this.choose(place.id) }, icon("folder"), el("span", {}, last(place)))));
+    const way = el(
+      "nav",
+      { class: "row crumbs", "aria-label": T.index.way },
+      el("button", { type: "button", class: "plain crumb", onclick: () => this.choose() }, T.index.roots),
+      above.flatMap((place) => [el("span", { "aria-hidden": "true" }, "/"), crumb(place)]),
+      here ? [el("span", { "aria-hidden": "true" }, "/"), el("b", {}, last(here))] : [],
+    );
+    const entries = folders.map((place) =>
+      el("li", {}, el("button", { type: "button", class: "entry", onclick: () => this.choose(place.id) }, icon("folder"), el("span", {}, last(place)))),
+    );
     const note = [here && T.index.pictures(pictures, folders.length), left_out && T.index.leftOut(left_out)].filter(Boolean).join(" ");
-    return el("section", { class: "places" }, el("h3", {}, T.index.folder), way, folders.length ? el("ul", { class: "entries", role: "list" }, entries) : null, el("p", { class: "note" }, here ? note : T.index.chooseRoot));
+    return el(
+      "section",
+      { class: "places" },
+      el("h3", {}, T.index.folder),
+      way,
+      folders.length ? el("ul", { class: "entries", role: "list" }, entries) : null,
+      el("p", { class: "note" }, here ? note : T.index.chooseRoot),
+    );
   }
 
   reading() {
     const kind = (field) => {
-      const choice = el("select", { onchange: () => ((this.mapping[field] = choice.value), this.look()) }, KINDS[field].map((k) => el("option", { value: k, selected: this.mapping[field] === k }, T.index.kinds[k])));
+      const choice = el(
+        "select",
+        { onchange: () => ((this.mapping[field] = choice.value), this.look()) },
+        KINDS[field].map((k) => el("option", { value: k, selected: this.mapping[field] === k }, T.index.kinds[k])),
+      );
       return el("label", { class: "stack" }, el("span", {}, T.index.fields[field]), choice);
     };
-    this.pattern = el("input", { type: "text", value: this.mapping.pattern, placeholder: "{camera}/{time}_*", spellcheck: false, autocomplete: "off", maxLength: 200, oninput: () => ((this.mapping.pattern = this.pattern.value), this.later()) });
+    this.pattern = el("input", {
+      type: "text",
+      value: this.mapping.pattern,
+      placeholder: "{camera}/{time}_*",
+      spellcheck: false,
+      autocomplete: "off",
+      maxLength: 200,
+      oninput: () => ((this.mapping.pattern = this.pattern.value), this.later()),
+    });
     this.patterned = el("label", { class: "stack wide" }, el("span", {}, T.index.pattern), this.pattern, el("span", { class: "note" }, T.index.patternHelp));
     this.table = el("select", { onchange: () => ((this.mapping.table = this.table.value || null), this.look()) });
     this.tabled = el("label", { class: "stack wide" }, el("span", {}, T.index.table), this.table, el("span", { class: "note" }, T.index.tableHelp));
     this.seen = el("div", { class: "seen", "aria-live": "polite" });
-    return el("section", {}, el("h3", {}, T.index.reading), el("div", { class: "fields" }, kind("camera"), kind("time"), kind("track"), this.patterned, this.tabled), this.seen);
+    return el(
+      "section",
+      {},
+      el("h3", {}, T.index.reading),
+      el("div", { class: "fields" }, kind("camera"), kind("time"), kind("track"), this.patterned, this.tabled),
+      this.seen,
+    );
   }
 
   tables() {
     const known = new Map([...(this.known ?? []), ...this.listing.tables.map((t) => [t.id, t.name])]);
     this.known = known;
-    this.table.replaceChildren(el("option", { value: "" }, known.size ? T.index.chooseTable : T.index.noTable), ...[...known].map(([id, name]) => el("option", { value: id, selected: id === this.mapping.table }, name)));
+    this.table.replaceChildren(
+      el("option", { value: "" }, known.size ? T.index.chooseTable : T.index.noTable),
+      ...[...known].map(([id, name]) => el("option", { value: id, selected: id === this.mapping.table }, name)),
+    );
   }
 
   foot() {
@@ -152,7 +187,14 @@ export class Indexing {
     const cell = (text) => el("td", { class: text ? "" : "unknown" }, text.replace("T", " ") || T.index.unknown);
     const head = [T.file, T.camera, T.time, T.track].map((name) => el("th", { scope: "col" }, name));
     const lines = rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.path), cell(row.camera), cell(row.time), cell(row.track)));
-    return [el("p", { class: "note" }, T.index.sample(rows.length, looked_at)), el("div", { class: "scrolls", tabIndex: 0, role: "region", "aria-label": T.index.preview }, el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines)))];
+    return [
+      el("p", { class: "note" }, T.index.sample(rows.length, looked_at)),
+      el(
+        "div",
+        { class: "scrolls", tabIndex: 0, role: "region", "aria-label": T.index.preview },
+        el("table", {}, el("thead", {}, el("tr", {}, head)), el("tbody", {}, lines)),
+      ),
+    ];
   }
 
   // ---------------------------------------------------------------- a job
@@ -171,7 +213,16 @@ export class Indexing {
     this.stop?.();
     this.told(job);
     const path = `/index-jobs/${job.id}`;
-    this.stop = follow(`${path}/events`, "job", (now) => this.told(now), () => call("GET", path).then((now) => this.told(now), () => this.lost()));
+    this.stop = follow(
+      `${path}/events`,
+      "job",
+      (now) => this.told(now),
+      () =>
+        call("GET", path).then(
+          (now) => this.told(now),
+          () => this.lost(),
+        ),
+    );
   }
 
   /** The server was started anew: what was indexed is there, and the job is not. */
@@ -225,14 +276,30 @@ export class Indexing {
     const bar = el("progress", { "aria-label": T.index.progress });
     const line = el("p", { class: "line" });
     const state = el("p", { class: "note" });
-    const pause = el("button", { type: "button", onclick: () => this.wish("PUT", "/state", { state: ["paused", "pausing"].includes(this.job.state) ? "running" : "paused" }) });
+    const pause = el("button", {
+      type: "button",
+      onclick: () => this.wish("PUT", "/state", { state: ["paused", "pausing"].includes(this.job.state) ? "running" : "paused" }),
+    });
     const stop = el("button", { type: "button", onclick: () => this.wish("DELETE", "") }, T.index.stop);
     const open = el("button", { type: "button", class: "primary", onclick: () => (this.close(), this.search()) }, T.index.open);
     const another = el("button", { type: "button", onclick: () => ((this.job = this.panel = null), this.choose()) }, T.index.another);
     const really = el("button", { type: "button", class: "primary", onclick: () => this.begin(false) }, T.index.go);
     const counts = el("dl", { class: "counts" });
     const left = el("div", {});
-    this.body.replaceChildren(el("section", { class: "job" }, title, el("p", { class: "place" }, this.job.folder), bar, line, state, counts, el("div", { class: "row" }, pause, stop, really, another, open)), left);
+    this.body.replaceChildren(
+      el(
+        "section",
+        { class: "job" },
+        title,
+        el("p", { class: "place" }, this.job.folder),
+        bar,
+        line,
+        state,
+        counts,
+        el("div", { class: "row" }, pause, stop, really, another, open),
+      ),
+      left,
+    );
     let listed = "";
     this.panel = () => {
       const { job } = this;
@@ -253,7 +320,8 @@ export class Indexing {
       open.hidden = job.state !== "done" || job.dry;
       another.hidden = !ended;
       really.hidden = !(job.dry && job.state === "done" && this.listing?.here);
-      if (ended || job.state === "paused") counts.replaceChildren(...T.index.counted(job).map(([name, n]) => el("div", {}, el("dt", {}, name), el("dd", {}, n.toLocaleString("en")))));
+      if (ended || job.state === "paused")
+        counts.replaceChildren(...T.index.counted(job).map(([name, n]) => el("div", {}, el("dt", {}, name), el("dd", {}, n.toLocaleString("en")))));
       const due = `${job.state} ${job.counts.skipped}`;
       if ((ended || job.state === "paused") && job.counts.skipped && !job.dry && listed !== due) {
         listed = due;
@@ -270,12 +338,31 @@ export class Indexing {
   async listSkipped(where, cursor = "0") {
     try {
       const found = await call("GET", `${this.at}/skipped?cursor=${cursor}`);
-      const lines = found.rows.map((row) => el("tr", {}, el("th", { scope: "row" }, row.path), el("td", {}, T.index.reasons[row.reason] ?? row.reason), el("td", { class: "note" }, row.detail)));
+      const lines = found.rows.map((row) =>
+        el("tr", {}, el("th", { scope: "row" }, row.path), el("td", {}, T.index.reasons[row.reason] ?? row.reason), el("td", { class: "note" }, row.detail)),
+      );
       const more = found.cursor ? el("button", { type: "button", onclick: () => (more.remove(), this.listSkipped(where, found.cursor)) }, T.index.more) : null;
       if (cursor === "0") {
         const reasons = Object.entries(found.reasons).map(([reason, n]) => `${T.index.reasons[reason] ?? reason}: ${n.toLocaleString("en")}`);
-        const table = el("table", {}, el("thead", {}, el("tr", {}, [T.file, T.index.reason, T.index.detail].map((name) => el("th", { scope: "col" }, name)))), el("tbody", {}));
-        where.replaceChildren(el("h3", {}, T.index.skipped(found.total)), found.total ? el("p", { class: "note" }, reasons.join(" · ")) : "", found.total ? el("div", { class: "scrolls skips", tabIndex: 0, role: "region", "aria-label": T.index.skippedList }, table) : "");
+        const table = el(
+          "table",
+          {},
+          el(
+            "thead",
+            {},
+            el(
+              "tr",
+              {},
+              [T.file, T.index.reason, T.index.detail].map((name) => el("th", { scope: "col" }, name)),
+            ),
+          ),
+          el("tbody", {}),
+        );
+        where.replaceChildren(
+          el("h3", {}, T.index.skipped(found.total)),
+          found.total ? el("p", { class: "note" }, reasons.join(" · ")) : "",
+          found.total ? el("div", { class: "scrolls skips", tabIndex: 0, role: "region", "aria-label": T.index.skippedList }, table) : "",
+        );
       }
       where.querySelector("tbody")?.append(...lines);
       if (more) where.append(more);

@@ -2,12 +2,11 @@
 
 import { alive, call, listen } from "./api.js";
 import { ContextPane } from "./context.js";
-import { partName, showCompare, showLead } from "./detail.js";
 import { el, icon, panel, say, tool } from "./dom.js";
-import { Grid, Timeline } from "./grid.js";
-import { Indexing } from "./indexing.js";
 import { enter, listenToKeys, login, showHelp, tokenIn, tour } from "./guide.js";
+import { Indexing } from "./indexing.js";
 import { keep, recall, setting } from "./keep.js";
+import { Grid, partName, showCompare, showLead, Timeline } from "./leads.js";
 import { QueryPane } from "./query.js";
 import { Findings, finishPurge, past, showPurge, showReport } from "./report.js";
 import { T } from "./strings.js";
@@ -26,18 +25,53 @@ class Page {
     this.query = new QueryPane({ search: (how) => this.search(how), limits: about.limits, answers: gallery.answers });
     this.query.onrender = () => this.buttons();
     this.query.marks = () => ({ inquiry: this.inquiry?.id, round: this.round?.number, pending: [...this.pending] });
-    this.context = new ContextPane({ facets, thumb: this.thumb, go: (n) => this.head({ round: n }), drop: (n) => this.prune(n), filtered: () => this.round && this.search({}) });
+    this.context = new ContextPane({
+      facets,
+      thumb: this.thumb,
+      go: (n) => this.head({ round: n }),
+      drop: (n) => this.prune(n),
+      filtered: () => this.round && this.search({}),
+    });
     this.findings = new Findings({ page: this, thumb: this.thumb, told: (id) => this.grid.marked(id) });
     this.context.node.querySelector(".history").previousElementSibling.before(this.findings.node);
-    this.grid = new Grid({ finding: (lead) => this.judge(lead), verdict: (id) => this.findings.kept.get(id)?.verdict, thumb: this.thumb, open: (lead) => showLead(lead, this.desk), mark: (id, mark) => this.mark(id, mark), closest: (lead) => this.closest(lead), compare: (lead) => this.compare(lead), compared: (id) => this.tray.some((l) => l.item.id === id), fits: (id) => this.fitsOf(id), more: () => this.more() });
+    this.grid = new Grid({
+      finding: (lead) => this.judge(lead),
+      verdict: (id) => this.findings.kept.get(id)?.verdict,
+      thumb: this.thumb,
+      open: (lead) => showLead(lead, this.desk),
+      mark: (id, mark) => this.mark(id, mark),
+      closest: (lead) => this.closest(lead),
+      compare: (lead) => this.compare(lead),
+      compared: (id) => this.tray.some((l) => l.item.id === id),
+      fits: (id) => this.fitsOf(id),
+      more: () => this.more(),
+    });
     this.desk = {
-      gallery: encodeURIComponent(gallery.id), items: this.items, thumb: this.thumb,
-      inquiry: () => this.inquiry.id, round: () => this.round.number, leads: () => this.leads, parts: () => this.parts,
-      markOf: (id) => this.marks.get(id) ?? "", mark: (id, mark, exactly) => this.mark(id, mark, exactly),
-      closest: (lead) => this.closest(lead), judge: (lead) => this.judge(lead), findings: this.findings, compare: (lead) => this.compare(lead), example: (lead) => this.example(lead),
-      fits: (id) => this.fitsOf(id), compared: (id) => this.tray.some((l) => l.item.id === id), refocus: () => this.grid.refocus(), beside: (lead, by) => this.leads[lead.rank - 1 + by], letters: () => setting("letters") ?? true,
+      gallery: encodeURIComponent(gallery.id),
+      items: this.items,
+      thumb: this.thumb,
+      inquiry: () => this.inquiry.id,
+      round: () => this.round.number,
+      leads: () => this.leads,
+      parts: () => this.parts,
+      markOf: (id) => this.marks.get(id) ?? "",
+      mark: (id, mark, exactly) => this.mark(id, mark, exactly),
+      closest: (lead) => this.closest(lead),
+      judge: (lead) => this.judge(lead),
+      findings: this.findings,
+      compare: (lead) => this.compare(lead),
+      example: (lead) => this.example(lead),
+      fits: (id) => this.fitsOf(id),
+      compared: (id) => this.tray.some((l) => l.item.id === id),
+      refocus: () => this.grid.refocus(),
+      beside: (lead, by) => this.leads[lead.rank - 1 + by],
+      letters: () => setting("letters") ?? true,
     };
-    this.indexing = new Indexing({ gallery: gallery.id, changed: () => this.renew(), search: () => (this.round ? this.tab("centre") : (this.tab("query"), this.query.text.focus())) });
+    this.indexing = new Indexing({
+      gallery: gallery.id,
+      changed: () => this.renew(),
+      search: () => (this.round ? this.tab("centre") : (this.tab("query"), this.query.text.focus())),
+    });
     document.getElementById("app").replaceChildren(this.bar(), this.panes(), this.tabs());
     listenToKeys(this);
     this.buttons();
@@ -57,8 +91,21 @@ class Page {
       say(`${T.theme}: ${T.themes[next]}`);
     });
     this.bin = tool("clear", T.deleteInquiry, () => this.remove());
-    return el("header", { id: "topbar" }, el("span", { class: "brand" }, el("img", { src: "/static/icon.svg", alt: "" }), el("h1", {}, T.product)),
-      this.names, tool("plus", T.newInquiry, () => this.fresh(), { class: "tool again" }), this.bin, el("span", { class: "space" }), this.indexing.chip, tool("index", T.index.title, () => this.indexing.open()), this.back, this.forth, theme, tool("help", `${T.help} (?)`, () => this.help()));
+    return el(
+      "header",
+      { id: "topbar" },
+      el("span", { class: "brand" }, el("img", { src: "/static/icon.svg", alt: "" }), el("h1", {}, T.product)),
+      this.names,
+      tool("plus", T.newInquiry, () => this.fresh(), { class: "tool again" }),
+      this.bin,
+      el("span", { class: "space" }),
+      this.indexing.chip,
+      tool("index", T.index.title, () => this.indexing.open()),
+      this.back,
+      this.forth,
+      theme,
+      tool("help", `${T.help} (?)`, () => this.help()),
+    );
   }
 
   panes() {
@@ -74,28 +121,62 @@ class Page {
     const more = tool("more", T.viewOptions, undefined);
     this.level = el("input", { type: "range", min: 0, max: 16, step: 1, "aria-label": T.line, oninput: (e) => this.drawLine(Number(e.target.value)) });
     this.stand = el("output", { class: "stand" });
-    const size = el("input", { type: "range", min: 120, max: 480, step: 8, value: setting("size") ?? 232, "aria-label": T.size, title: T.size, oninput: (e) => {
-      this.grid.size = Number(e.target.value);
-      setting("size", this.grid.size);
-      this.grid.refresh();
-    } });
+    const size = el("input", {
+      type: "range",
+      min: 120,
+      max: 480,
+      step: 8,
+      value: setting("size") ?? 232,
+      "aria-label": T.size,
+      title: T.size,
+      oninput: (e) => {
+        this.grid.size = Number(e.target.value);
+        setting("size", this.grid.size);
+        this.grid.refresh();
+      },
+    });
     this.grid.size = Number(size.value);
-    this.group = el("input", { type: "checkbox", checked: true, onchange: (e) => {
-      this.grid.grouped = e.target.checked;
-      this.grid.refresh();
-    } });
+    this.group = el("input", {
+      type: "checkbox",
+      checked: true,
+      onchange: (e) => {
+        this.grid.grouped = e.target.checked;
+        this.grid.refresh();
+      },
+    });
     this.viewed = el("button", { type: "button", class: "plain", title: `${T.view} (G)`, onclick: () => this.view() }, T.views.list);
     this.count = el("span", { class: "count" });
     this.legend = el("ul", { class: "legend", role: "list" });
-    this.toolbar = el("div", { class: "bar-tools", hidden: true }, this.asked, el("span", { class: "space" }), this.count, this.told, more,
+    this.toolbar = el(
+      "div",
+      { class: "bar-tools", hidden: true },
+      this.asked,
+      el("span", { class: "space" }),
+      this.count,
+      this.told,
+      more,
       panel(this.told, T.aboutLeads, this.banner, this.note, el("h2", {}, T.colours), this.legend, el("p", { class: "note" }, T.scoreNote)),
-      panel(more, T.viewOptions, el("label", { class: "pair" }, el("span", {}, T.line), this.level, this.stand), el("label", { class: "pair" }, el("span", {}, T.size), size), el("label", { class: "check" }, this.group, T.group), this.viewed));
+      panel(
+        more,
+        T.viewOptions,
+        el("label", { class: "pair" }, el("span", {}, T.line), this.level, this.stand),
+        el("label", { class: "pair" }, el("span", {}, T.size), size),
+        el("label", { class: "check" }, this.group, T.group),
+        this.viewed,
+      ),
+    );
     this.empty = el("div", { class: "empty" });
     this.foot = el("div", { class: "pending", hidden: true });
     this.trayed = el("div", { class: "tray", hidden: true });
     this.grid.node.append(this.empty);
     this.timeline = new Timeline((lead) => showLead(lead, this.desk));
-    this.leadsPane = el("section", { id: "centre", class: "pane", "aria-label": T.results }, this.toolbar, this.grid.node, el("div", { class: "below" }, this.timeline.node, this.trayed, this.foot));
+    this.leadsPane = el(
+      "section",
+      { id: "centre", class: "pane", "aria-label": T.results },
+      this.toolbar,
+      this.grid.node,
+      el("div", { class: "below" }, this.timeline.node, this.trayed, this.foot),
+    );
     return this.leadsPane;
   }
 
@@ -262,16 +343,31 @@ class Page {
   ask(question) {
     this.asked.hidden = !question;
     if (!question) return;
-    const answer = (said, ...label) => el("button", { type: "button", onclick: () => this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said, parent: this.round.number })) }, label);
-    this.asked.replaceChildren(el("span", { class: "question", title: question.text }, question.text),
-      answer("yes", T.yes), answer("no", T.no), answer("unknown", el("span", { class: "long" }, T.unknownAnswer), el("span", { class: "brief", "aria-hidden": "true" }, "?")));
+    const answer = (said, ...label) =>
+      el(
+        "button",
+        {
+          type: "button",
+          onclick: () =>
+            this.answered(() => call("POST", `/inquiries/${this.inquiry.id}/answers`, { key: question.key, answer: said, parent: this.round.number })),
+        },
+        label,
+      );
+    this.asked.replaceChildren(
+      el("span", { class: "question", title: question.text }, question.text),
+      answer("yes", T.yes),
+      answer("no", T.no),
+      answer("unknown", el("span", { class: "long" }, T.unknownAnswer), el("span", { class: "brief", "aria-hidden": "true" }, "?")),
+    );
   }
 
   refused() {
     const { round } = this;
     this.empty.hidden = this.leads.length > 0;
     if (this.leads.length) return;
-    const rows = Object.entries(round.removed).map(([name, n]) => el("li", {}, T.removedBy(T.removed[name] ?? name, n), " ", el("button", { type: "button", onclick: () => this.context.lift(name) }, T.removeFilter)));
+    const rows = Object.entries(round.removed).map(([name, n]) =>
+      el("li", {}, T.removedBy(T.removed[name] ?? name, n), " ", el("button", { type: "button", onclick: () => this.context.lift(name) }, T.removeFilter)),
+    );
     this.empty.replaceChildren(el("h2", {}, T.none), el("ul", { role: "list" }, rows));
   }
 
@@ -281,7 +377,16 @@ class Page {
     this.above = row.above;
     this.stand.textContent = T.standOut(row.above);
     const scale = Math.max(0.5, ...this.leads.slice(0, 20).map((l) => l.shares.reduce((sum, s) => sum + Math.abs(s), 0)));
-    const state = { leads: this.leads, parts: this.parts, marks: this.marks, available: this.available, line: row.score, above: row.above, liked: new Set(this.round.query.liked), scale };
+    const state = {
+      leads: this.leads,
+      parts: this.parts,
+      marks: this.marks,
+      available: this.available,
+      line: row.score,
+      above: row.above,
+      liked: new Set(this.round.query.liked),
+      scale,
+    };
     if (fresh) this.grid.show(this.leads.length ? state : null);
     else {
       this.grid.state = state;
@@ -372,9 +477,28 @@ class Page {
     else this.tray.push(lead);
     this.grid.marked(lead.item.id);
     this.trayed.hidden = !this.tray.length;
-    const open = el("button", { type: "button", class: "primary", disabled: this.tray.length < 2, onclick: () => showCompare(this.tray, this.desk) }, T.compareNow(this.tray.length));
-    this.trayed.replaceChildren(...this.tray.map((l) => el("button", { type: "button", class: "small", "aria-label": `${T.compareAdd}: ${l.rank}`, onclick: () => this.compare(l) }, el("img", { src: this.thumb(l.item.id, 96), alt: "" }))),
-      el("span", { class: "space" }), el("span", { class: "note" }, this.tray.length < 2 ? T.compareEmpty : ""), el("button", { type: "button", class: "plain", onclick: () => [...this.tray].forEach((l) => this.compare(l)) }, T.clearTray), open);
+    const open = el(
+      "button",
+      { type: "button", class: "primary", disabled: this.tray.length < 2, onclick: () => showCompare(this.tray, this.desk) },
+      T.compareNow(this.tray.length),
+    );
+    this.trayed.replaceChildren(
+      ...this.tray.map((l) =>
+        el(
+          "button",
+          { type: "button", class: "small", "aria-label": `${T.compareAdd}: ${l.rank}`, onclick: () => this.compare(l) },
+          el("img", { src: this.thumb(l.item.id, 96), alt: "" }),
+        ),
+      ),
+      el("span", { class: "space" }),
+      el("span", { class: "note" }, this.tray.length < 2 ? T.compareEmpty : ""),
+      el("button", { type: "button", class: "plain", onclick: () => this.clearTray() }, T.clearTray),
+      open,
+    );
+  }
+
+  clearTray() {
+    for (const lead of [...this.tray]) this.compare(lead);
   }
 
   // ---------------------------------------------------------------- inquiries
@@ -465,7 +589,12 @@ class Page {
       this.settle = this.gone = null;
       return then();
     };
-    const box = el("div", { class: "toast offer", role: "status" }, T.deletedRounds(gone.size), el("button", { type: "button", onclick: () => finish(() => (moved ? this.head({ round: head }) : this.context.tree(this.inquiry))) }, T.undoDelete));
+    const box = el(
+      "div",
+      { class: "toast offer", role: "status" },
+      T.deletedRounds(gone.size),
+      el("button", { type: "button", onclick: () => finish(() => (moved ? this.head({ round: head }) : this.context.tree(this.inquiry))) }, T.undoDelete),
+    );
     this.settle = () => finish(() => this.deleted(id, number));
     const timer = setTimeout(() => this.settle(), 8000);
     document.body.append(box);
@@ -492,7 +621,10 @@ class Page {
   async listed() {
     const { inquiries } = await call("GET", "/inquiries").catch(() => ({ inquiries: [] }));
     this.known = inquiries.reverse();
-    this.names.replaceChildren(el("option", { value: "" }, T.newInquiry), ...this.known.map(({ id, name, keep_until }) => el("option", { value: id }, past(keep_until) ? T.report.pastName(name) : name)));
+    this.names.replaceChildren(
+      el("option", { value: "" }, T.newInquiry),
+      ...this.known.map(({ id, name, keep_until }) => el("option", { value: id }, past(keep_until) ? T.report.pastName(name) : name)),
+    );
     this.names.value = this.inquiry?.id ?? "";
   }
 
@@ -500,16 +632,32 @@ class Page {
   start() {
     if (this.round) return;
     const { example } = this.about;
-    const bare = this.gallery.items ? null : el("p", {}, el("button", { type: "button", class: "primary", onclick: () => this.indexing.open() }, icon("index"), T.index.title));
+    const bare = this.gallery.items
+      ? null
+      : el("p", {}, el("button", { type: "button", class: "primary", onclick: () => this.indexing.open() }, icon("index"), T.index.title));
     const trouble = this.gallery.trouble;
-    const begin = example.asset ? el("button", { type: "button", class: "example", onclick: () => this.query.addPicture(example.asset, "sketch") }, el("img", { src: `/api/v1/assets/${example.asset}`, alt: "" }), T.startExample) : null;
-    const recent = (this.known ?? []).slice(0, 6).map(({ id, name }) => el("li", {}, el("button", { type: "button", class: "plain", onclick: () => this.open(id) }, name)));
+    const begin = example.asset
+      ? el(
+          "button",
+          { type: "button", class: "example", onclick: () => this.query.addPicture(example.asset, "sketch") },
+          el("img", { src: `/api/v1/assets/${example.asset}`, alt: "" }),
+          T.startExample,
+        )
+      : null;
+    const recent = (this.known ?? [])
+      .slice(0, 6)
+      .map(({ id, name }) => el("li", {}, el("button", { type: "button", class: "plain", onclick: () => this.open(id) }, name)));
     this.empty.hidden = false;
     const written = this.named?.value ?? "";
     this.named = el("input", { type: "text", maxLength: 120, value: written, placeholder: T.nameHint, "aria-label": T.nameOf });
-    this.empty.replaceChildren(el("h2", {}, bare ? T.emptyTitle : T.startTitle), el("p", {}, trouble || (bare ? T.emptyGallery : T.startText)), ...(bare ? [bare] : begin ? [begin] : []),
-      ...(bare ? [] : [this.named]), el("p", { class: "note" }, T.startGallery(this.gallery.items), ". ", T.leads, " ", sentence(this.gallery.note)),
-      ...(recent.length ? [el("h3", {}, T.recent), el("ul", { role: "list" }, recent)] : []));
+    this.empty.replaceChildren(
+      el("h2", {}, bare ? T.emptyTitle : T.startTitle),
+      el("p", {}, trouble || (bare ? T.emptyGallery : T.startText)),
+      ...(bare ? [bare] : begin ? [begin] : []),
+      ...(bare ? [] : [this.named]),
+      el("p", { class: "note" }, T.startGallery(this.gallery.items), ". ", T.leads, " ", sentence(this.gallery.note)),
+      ...(recent.length ? [el("h3", {}, T.recent), el("ul", { role: "list" }, recent)] : []),
+    );
   }
 
   // ---------------------------------------------------------------- the rest
@@ -541,8 +689,12 @@ class Page {
     this.foot.hidden = !(this.pending.size || outdated);
     this.foot.classList.toggle("outdated", outdated);
     const of = (which) => [...this.pending.values()].filter((m) => m === which).length;
-    this.foot.replaceChildren(el("span", {}, [T.pending(of("like"), of("unlike"), of("")), outdated && T.outdated].filter(Boolean).join(" · ")), el("span", { class: "space" }),
-      this.pending.size ? el("button", { type: "button", class: "plain", onclick: () => this.discard() }, T.discard) : "", el("button", { type: "button", class: "primary", onclick: () => this.search() }, icon("right"), T.refine));
+    this.foot.replaceChildren(
+      el("span", {}, [T.pending(of("like"), of("unlike"), of("")), outdated && T.outdated].filter(Boolean).join(" · ")),
+      el("span", { class: "space" }),
+      this.pending.size ? el("button", { type: "button", class: "plain", onclick: () => this.discard() }, T.discard) : "",
+      el("button", { type: "button", class: "primary", onclick: () => this.search() }, icon("right"), T.refine),
+    );
   }
 }
 
@@ -598,7 +750,8 @@ async function boot() {
   const last = setting("inquiry");
   if (last && page.known.some(({ id }) => id === last)) await page.open(last, true);
   const before = page.query.marked;
-  if (before?.pending && before.inquiry === page.inquiry?.id && before.round === page.round?.number) for (const [id, mark] of before.pending) page.mark(id, mark, true);
+  if (before?.pending && before.inquiry === page.inquiry?.id && before.round === page.round?.number)
+    for (const [id, mark] of before.pending) page.mark(id, mark, true);
   page.buttons();
   await page.indexing.attach().catch((problem) => say(problem.message, "warn"));
   await finishPurge();

@@ -46,34 +46,115 @@ export class QueryPane {
         say(T.clearing);
       }),
     };
-    this.width = el("input", { type: "range", min: 1, max: 5, step: 1, value: 2, "aria-label": T.width, title: T.width, oninput: (e) => (b.width = Number(e.target.value)) });
-    this.shade = el("input", { type: "range", min: 0, max: 100, step: 5, value: 0, "aria-label": T.shade, title: T.shade, oninput: (e) => (b.shade = Number(e.target.value)) });
-    const under = el("select", { title: T.underlayNote, onchange: (e) => this.figure.see(e.target.value).catch((problem) => say(problem.message, "warn")) }, ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)));
+    this.width = el("input", {
+      type: "range",
+      min: 1,
+      max: 5,
+      step: 1,
+      value: 2,
+      "aria-label": T.width,
+      title: T.width,
+      oninput: (e) => (b.width = Number(e.target.value)),
+    });
+    this.shade = el("input", {
+      type: "range",
+      min: 0,
+      max: 100,
+      step: 5,
+      value: 0,
+      "aria-label": T.shade,
+      title: T.shade,
+      oninput: (e) => (b.shade = Number(e.target.value)),
+    });
+    const under = el(
+      "select",
+      { title: T.underlayNote, onchange: (e) => this.figure.see(e.target.value).catch((problem) => say(problem.message, "warn")) },
+      ...Object.entries(T.underlays).map(([value, label]) => el("option", { value }, label)),
+    );
     under.value = "front";
-    this.file = el("input", { type: "file", accept: "image/png,image/jpeg,image/webp", multiple: true, class: "unseen", tabIndex: -1, "aria-label": T.upload, onchange: (e) => this.take([...e.target.files]) });
+    this.file = el("input", {
+      type: "file",
+      accept: "image/png,image/jpeg,image/webp",
+      multiple: true,
+      class: "unseen",
+      tabIndex: -1,
+      "aria-label": T.upload,
+      onchange: (e) => this.take([...e.target.files]),
+    });
     const add = tool("upload", T.upload, () => this.file.click());
     this.as = el("input", { type: "checkbox", onchange: () => setting("asDrawn", this.as.checked) });
     this.as.checked = setting("asDrawn") ?? false;
     this.on = el("input", { type: "checkbox", checked: true, onchange: (e) => this.set({ on: e.target.checked }) });
-    this.weight = el("input", { type: "range", min: 0, max: 2, step: 0.1, value: 1, "aria-label": T.sketchWeight, title: T.sketchWeight, onchange: (e) => this.set({ weight: Number(e.target.value) }) });
+    this.weight = el("input", {
+      type: "range",
+      min: 0,
+      max: 2,
+      step: 0.1,
+      value: 1,
+      "aria-label": T.sketchWeight,
+      title: T.sketchWeight,
+      onchange: (e) => this.set({ weight: Number(e.target.value) }),
+    });
     this.larger = tool("enlarge", T.enlarge, () => this.enlarge(), { "aria-pressed": "false" });
-    const bar = el("div", { class: "tools", role: "toolbar", "aria-label": T.draw, "aria-orientation": "vertical" }, ...Object.values(this.tools), add, this.larger, this.file);
-    const sliders = el("div", { class: "sliders" },
-      this.figure.node, el("label", { class: "of-pen" }, el("span", {}, T.width), this.width), el("label", { class: "of-pen" }, el("span", {}, T.shade), this.shade), el("label", {}, el("span", {}, T.underlay), under));
-    const use = el("div", { class: "use" }, el("label", { class: "check" }, this.on, T.sketchOn), this.weight,
-      el("label", { class: "check" }, this.as, T.asDrawn));
+    const bar = el(
+      "div",
+      { class: "tools", role: "toolbar", "aria-label": T.draw, "aria-orientation": "vertical" },
+      ...Object.values(this.tools),
+      add,
+      this.larger,
+      this.file,
+    );
+    const sliders = el(
+      "div",
+      { class: "sliders" },
+      this.figure.node,
+      el("label", { class: "of-pen" }, el("span", {}, T.width), this.width),
+      el("label", { class: "of-pen" }, el("span", {}, T.shade), this.shade),
+      el("label", {}, el("span", {}, T.underlay), under),
+    );
+    const use = el(
+      "div",
+      { class: "use" },
+      el("label", { class: "check" }, this.on, T.sketchOn),
+      this.weight,
+      el("label", { class: "check" }, this.as, T.asDrawn),
+    );
     this.cards = el("ul", { class: "cards", role: "list", "aria-label": T.upload });
     const cannot = !this.answers.includes("sketch");
-    return el("div", { id: "draw", class: cannot ? "off" : "" },
+    return el(
+      "div",
+      { id: "draw", class: cannot ? "off" : "" },
       cannot ? el("p", { class: "note" }, T.cannotSketch) : null,
-      (this.desk = el("div", { class: "desk", "data-tool": "figure" }, bar, this.board.node, sliders)), use, this.cards);
+      (this.desk = el("div", { class: "desk", "data-tool": "figure" }, bar, this.board.node, sliders)),
+      use,
+      this.cards,
+    );
   }
 
   saying() {
-    this.text = el("textarea", { id: "text", rows: 2, maxLength: this.limits.characters, placeholder: T.textHint, "aria-label": T.textLabel, onkeydown: (e) => this.typed(e), oninput: () => this.kept() });
+    this.text = el("textarea", {
+      id: "text",
+      rows: 2,
+      maxLength: this.limits.characters,
+      placeholder: T.textHint,
+      "aria-label": T.textLabel,
+      onkeydown: (e) => this.typed(e),
+      oninput: () => this.kept(),
+    });
     this.list = el("ul", { class: "chips", role: "list", "aria-label": T.chips });
     this.clash = el("div", { class: "clash" });
-    return el("div", { id: "say" }, el("div", { class: "row" }, this.text, tool("plus", T.add, () => this.hear())), this.clash, this.list);
+    return el(
+      "div",
+      { id: "say" },
+      el(
+        "div",
+        { class: "row" },
+        this.text,
+        tool("plus", T.add, () => this.hear()),
+      ),
+      this.clash,
+      this.list,
+    );
   }
 
   foot() {
@@ -294,7 +375,16 @@ export class QueryPane {
   /** Keep what is not searched yet. */
   kept() {
     const { phrases, pictures, sketch } = this;
-    const draft = { marks: this.marks?.(), unsent: this.unsent, phrases, pictures, sketch: { on: sketch.on, weight: sketch.weight }, strokes: this.board.strokes, figure: this.board.figure, text: this.text.value };
+    const draft = {
+      marks: this.marks?.(),
+      unsent: this.unsent,
+      phrases,
+      pictures,
+      sketch: { on: sketch.on, weight: sketch.weight },
+      strokes: this.board.strokes,
+      figure: this.board.figure,
+      text: this.text.value,
+    };
     keep(`draft ${TAB}`, draft);
     keep("draft", draft);
   }
@@ -346,25 +436,62 @@ export class QueryPane {
       this.changed();
     };
     const other = picture.kind === "sketch" ? "photo" : "sketch";
-    return el("li", { class: `card ${picture.on ? "" : "off"}` },
+    return el(
+      "li",
+      { class: `card ${picture.on ? "" : "off"}` },
       el("img", { src: `/api/v1/assets/${picture.asset}`, alt: T.pictureKind[picture.kind], onclick: () => change({ on: !picture.on }) }),
-      el("div", {},
-        el("button", { type: "button", class: "plain", "aria-label": T.pictureSwitch(T.pictureKind[picture.kind]), onclick: () => change({ kind: other }) }, T.pictureKind[picture.kind]),
-        weigh(picture.weight, T.weight(T.pictureKind[picture.kind]), (weight) => change({ weight }))),
+      el(
+        "div",
+        {},
+        el(
+          "button",
+          { type: "button", class: "plain", "aria-label": T.pictureSwitch(T.pictureKind[picture.kind]), onclick: () => change({ kind: other }) },
+          T.pictureKind[picture.kind],
+        ),
+        weigh(picture.weight, T.weight(T.pictureKind[picture.kind]), (weight) => change({ weight })),
+      ),
       tool("close", T.removePicture, () => {
         this.pictures = this.pictures.filter((_, i) => i !== index);
         this.changed();
-      }));
+      }),
+    );
   }
 
   chip(phrase, index) {
-    const sign = el("button", { type: "button", class: "sign", "aria-pressed": String(!phrase.wanted), "aria-label": T.flip(phrase), title: T.flip(phrase), onclick: () => this.change(index, { wanted: !phrase.wanted }) }, phrase.wanted ? T.with : T.not);
-    const text = el("button", { type: "button", class: "text", "aria-pressed": String(phrase.on), "aria-label": T.toggle(phrase), title: T.toggle(phrase), onclick: () => this.change(index, { on: !phrase.on }) }, phrase.text);
+    const sign = el(
+      "button",
+      {
+        type: "button",
+        class: "sign",
+        "aria-pressed": String(!phrase.wanted),
+        "aria-label": T.flip(phrase),
+        title: T.flip(phrase),
+        onclick: () => this.change(index, { wanted: !phrase.wanted }),
+      },
+      phrase.wanted ? T.with : T.not,
+    );
+    const text = el(
+      "button",
+      {
+        type: "button",
+        class: "text",
+        "aria-pressed": String(phrase.on),
+        "aria-label": T.toggle(phrase),
+        title: T.toggle(phrase),
+        onclick: () => this.change(index, { on: !phrase.on }),
+      },
+      phrase.text,
+    );
     const notes = [phrase.cut && T.cut(phrase.cut), phrase.unknown?.length && T.unknown(phrase.unknown)].filter(Boolean);
-    return el("li", { class: `chip ${phrase.wanted ? "" : "not"} ${phrase.on ? "" : "off"}` }, sign, text,
+    return el(
+      "li",
+      { class: `chip ${phrase.wanted ? "" : "not"} ${phrase.on ? "" : "off"}` },
+      sign,
+      text,
       weigh(phrase.weight, T.weight(phrase.text), (weight) => this.change(index, { weight })),
       tool("close", T.remove(phrase), () => this.drop(index)),
-      ...notes.map((note) => el("p", { class: "note" }, note)));
+      ...notes.map((note) => el("p", { class: "note" }, note)),
+    );
   }
 
   question(conflict) {
@@ -373,16 +500,30 @@ export class QueryPane {
       this.conflicts = this.conflicts.filter((c) => c !== conflict);
       this.changed();
     };
-    return el("div", { class: "ask small", role: "group", "aria-label": T.conflict(conflict) }, el("span", {}, T.conflict(conflict)),
-      el("button", { type: "button", onclick: settle(true) }, T.replace), el("button", { type: "button", onclick: settle(false) }, T.keepBoth));
+    return el(
+      "div",
+      { class: "ask small", role: "group", "aria-label": T.conflict(conflict) },
+      el("span", {}, T.conflict(conflict)),
+      el("button", { type: "button", onclick: settle(true) }, T.replace),
+      el("button", { type: "button", onclick: settle(false) }, T.keepBoth),
+    );
   }
 }
 
 function weigh(value, label, changed) {
-  return el("input", { type: "range", class: "weight", min: 0, max: 2, step: 0.1, value, "aria-label": label, title: `${label}: ${value}`, onchange: (e) => changed(Number(e.target.value)) });
+  return el("input", {
+    type: "range",
+    class: "weight",
+    min: 0,
+    max: 2,
+    step: 0.1,
+    value,
+    "aria-label": label,
+    title: `${label}: ${value}`,
+    onchange: (e) => changed(Number(e.target.value)),
+  });
 }
 
 const said = (figure) => figure?.phrases.map((p) => p.text).join();
 
 const plain = ({ text, wanted, weight, on }) => ({ text, wanted, weight, on });
-

@@ -16,7 +16,14 @@ export class Findings {
     this.list = el("ul", { class: "findings", role: "list" });
     this.report = el("button", { type: "button", disabled: true, onclick: () => this.page.report() }, icon("report"), T.report.open);
     this.over = el("p", { class: "warn", hidden: true }, T.report.past);
-    this.node = el("section", { class: "found-pane", "aria-label": T.findings.title }, el("h2", {}, T.findings.title), this.over, this.list, el("p", {}, this.report));
+    this.node = el(
+      "section",
+      { class: "found-pane", "aria-label": T.findings.title },
+      el("h2", {}, T.findings.title),
+      this.over,
+      this.list,
+      el("p", {}, this.report),
+    );
     this.show();
   }
 
@@ -49,8 +56,22 @@ export class Findings {
     const picture = item ? el("img", { src: this.thumb(finding.id, 96), alt: "", loading: "lazy" }) : el("span", { class: "gone" }, "–");
     const where = item ? [item.camera, item.time.slice(5, 16).replace("T", " ")].filter(Boolean).join(" · ") : T.findings.removed;
     const state = finding.changed ? ` · ${T.findings.changed}` : "";
-    return el("li", {}, el("button", { type: "button", class: "judgement", onclick: () => this.edit({ id: finding.id, item }) },
-      picture, el("span", { class: "text" }, badge(finding.verdict), el("span", { class: "where" }, where + state), finding.note ? el("span", { class: "said-of" }, finding.note) : null)));
+    return el(
+      "li",
+      {},
+      el(
+        "button",
+        { type: "button", class: "judgement", onclick: () => this.edit({ id: finding.id, item }) },
+        picture,
+        el(
+          "span",
+          { class: "text" },
+          badge(finding.verdict),
+          el("span", { class: "where" }, where + state),
+          finding.note ? el("span", { class: "said-of" }, finding.note) : null,
+        ),
+      ),
+    );
   }
 
   /** The form of one item: verdict, note, keep, take back. done(): after either. */
@@ -82,10 +103,29 @@ export class Findings {
         wrong.textContent = problem.message;
       }
     };
-    return el("form", { class: "judge", onsubmit: keep, onkeydown: (e) => (e.ctrlKey || e.metaKey) && e.key === "Enter" && keep(e) },
-      el("fieldset", {}, el("legend", {}, T.findings.legend), el("div", { class: "row" }, radios.map((r) => el("label", { class: "choice" }, r, T.findings.verdicts[r.value])))),
-      note, wrong,
-      el("div", { class: "row" }, was ? el("button", { type: "button", class: "plain", onclick: drop }, T.findings.drop) : null, el("span", { class: "space" }), el("button", { type: "submit", class: "primary" }, T.findings.keep)));
+    return el(
+      "form",
+      { class: "judge", onsubmit: keep, onkeydown: (e) => (e.ctrlKey || e.metaKey) && e.key === "Enter" && keep(e) },
+      el(
+        "fieldset",
+        {},
+        el("legend", {}, T.findings.legend),
+        el(
+          "div",
+          { class: "row" },
+          radios.map((r) => el("label", { class: "choice" }, r, T.findings.verdicts[r.value])),
+        ),
+      ),
+      note,
+      wrong,
+      el(
+        "div",
+        { class: "row" },
+        was ? el("button", { type: "button", class: "plain", onclick: drop }, T.findings.drop) : null,
+        el("span", { class: "space" }),
+        el("button", { type: "submit", class: "primary" }, T.findings.keep),
+      ),
+    );
   }
 
   after(id, done, said) {
@@ -99,7 +139,19 @@ export class Findings {
   edit({ id, item, rank }) {
     const box = dialog(T.findings.of(rank), "judging");
     const facts = item ? [item.camera, item.time.replace("T", " "), item.name].filter(Boolean) : [T.findings.removed];
-    box.append(el("div", { class: "judged" }, item ? el("img", { src: this.thumb(id, 384), alt: "" }) : null, el("div", {}, facts.map((f) => el("p", { class: "note" }, f)), this.form(id, () => box.close()))));
+    box.append(
+      el(
+        "div",
+        { class: "judged" },
+        item ? el("img", { src: this.thumb(id, 384), alt: "" }) : null,
+        el(
+          "div",
+          {},
+          facts.map((f) => el("p", { class: "note" }, f)),
+          this.form(id, () => box.close()),
+        ),
+      ),
+    );
     (box.querySelector("input:checked") ?? box.querySelector("input")).focus();
     return box;
   }
@@ -118,13 +170,30 @@ export function showReport(inquiry, { purge, kept }) {
   const redact = el("input", { type: "checkbox" });
   const head = el("div", { class: "head", role: "status" });
   const go = el("button", { type: "submit", class: "primary" }, icon("report"), T.report.go);
-  const form = el("form", { class: "export", onsubmit: (event) => {
-    event.preventDefault();
-    exported();
-  } },
-  el("fieldset", {}, el("legend", {}, T.report.format), el("div", { class: "row" }, formats.map((f) => el("label", { class: "choice" }, f, T.report.formats[f.value])))),
-  el("label", { class: "check" }, blur, T.report.blur), el("label", { class: "check" }, redact, T.report.redact),
-  el("div", { class: "row" }, go), head);
+  const form = el(
+    "form",
+    {
+      class: "export",
+      onsubmit: (event) => {
+        event.preventDefault();
+        exported();
+      },
+    },
+    el(
+      "fieldset",
+      {},
+      el("legend", {}, T.report.format),
+      el(
+        "div",
+        { class: "row" },
+        formats.map((f) => el("label", { class: "choice" }, f, T.report.formats[f.value])),
+      ),
+    ),
+    el("label", { class: "check" }, blur, T.report.blur),
+    el("label", { class: "check" }, redact, T.report.redact),
+    el("div", { class: "row" }, go),
+    head,
+  );
 
   const exported = async () => {
     go.disabled = true;
@@ -133,7 +202,12 @@ export function showReport(inquiry, { purge, kept }) {
       const made = await file("POST", `${at}/reports`, { format, blur_others: blur.checked, redact_paths: redact.checked });
       const address = URL.createObjectURL(made.blob);
       const link = el("a", { href: address, download: `report.${format}` }, T.report.again(format));
-      head.replaceChildren(el("p", {}, T.report.done, " ", link), el("p", {}, T.report.head), el("code", { tabIndex: 0 }, made.head), el("p", { class: "note" }, T.report.headWhy));
+      head.replaceChildren(
+        el("p", {}, T.report.done, " ", link),
+        el("p", {}, T.report.head),
+        el("code", { tabIndex: 0 }, made.head),
+        el("p", { class: "note" }, T.report.headWhy),
+      );
       box.addEventListener("close", () => URL.revokeObjectURL(address), { once: true });
       link.click();
       checked();
@@ -164,16 +238,33 @@ export function showReport(inquiry, { purge, kept }) {
   dated();
 
   const account = el("p", { class: "note" }, T.report.checking);
-  const box = dialog(T.report.title(inquiry.name), "reporting",
-    el("section", {}, el("h3", {}, T.report.holds), holds), form,
+  const box = dialog(
+    T.report.title(inquiry.name),
+    "reporting",
+    el("section", {}, el("h3", {}, T.report.holds), holds),
+    form,
     el("section", {}, el("h3", {}, T.report.account), account),
-    el("section", {}, el("h3", {}, T.report.keeping), el("div", { class: "row" }, el("label", { class: "pair" }, el("span", {}, T.report.until), until), never), over,
-      el("p", {}, el("button", { type: "button", class: "danger", onclick: () => (box.close(), purge()) }, icon("clear"), T.purge.open))));
-  call("GET", `${at}/report`).then(({ report }) => holds.replaceChildren(...T.report.contents(report).map((line) => el("li", {}, line))), (problem) => holds.replaceChildren(el("li", { class: "warn" }, problem.message)));
-  const checked = () => call("GET", "/audit").then((found) => {
-    account.textContent = T.report.accountOf(found);
-    account.classList.toggle("warn", !found.ok);
-  }, (problem) => (account.textContent = problem.message));
+    el(
+      "section",
+      {},
+      el("h3", {}, T.report.keeping),
+      el("div", { class: "row" }, el("label", { class: "pair" }, el("span", {}, T.report.until), until), never),
+      over,
+      el("p", {}, el("button", { type: "button", class: "danger", onclick: () => (box.close(), purge()) }, icon("clear"), T.purge.open)),
+    ),
+  );
+  call("GET", `${at}/report`).then(
+    ({ report }) => holds.replaceChildren(...T.report.contents(report).map((line) => el("li", {}, line))),
+    (problem) => holds.replaceChildren(el("li", { class: "warn" }, problem.message)),
+  );
+  const checked = () =>
+    call("GET", "/audit").then(
+      (found) => {
+        account.textContent = T.report.accountOf(found);
+        account.classList.toggle("warn", !found.ok);
+      },
+      (problem) => (account.textContent = problem.message),
+    );
   checked();
   return box;
 }
@@ -189,25 +280,46 @@ export async function showPurge(inquiry, done) {
   } catch (problem) {
     return say(problem.message, "warn");
   }
-  const lines = (rows) => el("ul", { class: "holds" }, rows.map((row) => el("li", {}, row)));
+  const lines = (rows) =>
+    el(
+      "ul",
+      { class: "holds" },
+      rows.map((row) => el("li", {}, row)),
+    );
   const wrong = el("p", { class: "warn", role: "alert" });
   const no = el("button", { type: "button", onclick: () => box.close() }, T.purge.no);
-  const yes = el("button", { type: "button", class: "danger", onclick: async () => {
-    yes.disabled = no.disabled = true;
-    wrong.textContent = "";
-    try {
-      const gone = await call("DELETE", `/inquiries/${inquiry.id}`);
-      await forgetAll(plan.assets);
-      box.close();
-      await done();
-      say(T.purge.done(plan.name, gone.head));
-    } catch (problem) {
-      wrong.textContent = problem.message;
-      yes.disabled = no.disabled = false;
-    }
-  } }, T.purge.yes);
-  const box = dialog(T.purge.title(plan.name), "purging",
-    el("p", {}, T.purge.goes), lines(T.purge.list(plan)), el("p", {}, T.purge.stays), lines(plan.what_stays), wrong, el("div", { class: "row" }, el("span", { class: "space" }), no, yes));
+  const yes = el(
+    "button",
+    {
+      type: "button",
+      class: "danger",
+      onclick: async () => {
+        yes.disabled = no.disabled = true;
+        wrong.textContent = "";
+        try {
+          const gone = await call("DELETE", `/inquiries/${inquiry.id}`);
+          await forgetAll(plan.assets);
+          box.close();
+          await done();
+          say(T.purge.done(plan.name, gone.head));
+        } catch (problem) {
+          wrong.textContent = problem.message;
+          yes.disabled = no.disabled = false;
+        }
+      },
+    },
+    T.purge.yes,
+  );
+  const box = dialog(
+    T.purge.title(plan.name),
+    "purging",
+    el("p", {}, T.purge.goes),
+    lines(T.purge.list(plan)),
+    el("p", {}, T.purge.stays),
+    lines(plan.what_stays),
+    wrong,
+    el("div", { class: "row" }, el("span", { class: "space" }), no, yes),
+  );
   no.focus();
   return box;
 }
@@ -216,17 +328,25 @@ export async function showPurge(inquiry, done) {
 export async function finishPurge() {
   const { pending } = await call("GET", "/purge").catch(() => ({ pending: false }));
   if (!pending) return;
-  const go = el("button", { type: "button", class: "primary", onclick: async () => {
-    go.disabled = true;
-    try {
-      await call("POST", "/purge");
-      box.close();
-      say(T.purge.finished);
-    } catch (problem) {
-      say(problem.message, "warn");
-      go.disabled = false;
-    }
-  } }, T.purge.finish);
+  const go = el(
+    "button",
+    {
+      type: "button",
+      class: "primary",
+      onclick: async () => {
+        go.disabled = true;
+        try {
+          await call("POST", "/purge");
+          box.close();
+          say(T.purge.finished);
+        } catch (problem) {
+          say(problem.message, "warn");
+          go.disabled = false;
+        }
+      },
+    },
+    T.purge.finish,
+  );
   const box = dialog(T.purge.pending, "purging", el("p", {}, T.purge.pendingText), el("div", { class: "row" }, el("span", { class: "space" }), go));
   go.focus();
 }

@@ -28,8 +28,27 @@ export const T = {
     values: { none: "none" },
     whole: { sex: 1, age: 1, build: 1, height: 1 },
     labels: {
-      person: "Person", hair: "Hair", beard: "Beard", headwear: "Headwear", glasses: "Glasses", top: "Top, dress", over: "Over it", bottom: "Bottom", shoes: "Shoes",
-      bag: "Bag", neckwear: "Neck", carried: "Carried", kind: "Kind", colour: "Colour", pattern: "Pattern", sleeves: "Sleeves", style: "Style", sex: "Woman or man", age: "Age", build: "Build", height: "Height",
+      person: "Person",
+      hair: "Hair",
+      beard: "Beard",
+      headwear: "Headwear",
+      glasses: "Glasses",
+      top: "Top, dress",
+      over: "Over it",
+      bottom: "Bottom",
+      shoes: "Shoes",
+      bag: "Bag",
+      neckwear: "Neck",
+      carried: "Carried",
+      kind: "Kind",
+      colour: "Colour",
+      pattern: "Pattern",
+      sleeves: "Sleeves",
+      style: "Style",
+      sex: "Woman or man",
+      age: "Age",
+      build: "Build",
+      height: "Height",
     },
   },
   enlarge: "Enlarge the drawing",
@@ -98,7 +117,8 @@ export const T = {
   more: (n) => `+${n}`,
   moreLabel: (n) => `Show ${n} that look nearly the same`,
   fewer: "Fold",
-  tile: (lead, mark, verdict) => `Rank ${lead.rank}, ${lead.item.camera || "no camera"}${mark ? `, ${T.marked[mark]}` : ""}${verdict ? `, ${T.findings.verdicts[verdict].toLowerCase()}` : ""}`,
+  tile: (lead, mark, verdict) =>
+    `Rank ${lead.rank}, ${lead.item.camera || "no camera"}${mark ? `, ${T.marked[mark]}` : ""}${verdict ? `, ${T.findings.verdicts[verdict].toLowerCase()}` : ""}`,
   marked: { like: "liked", unlike: "unliked" },
   like: "Like",
   unlike: "Unlike",
@@ -122,9 +142,22 @@ export const T = {
     title: "What fits",
     signs: ["✗", "–", "✓"],
     words: ["does not seem to fit", "cannot be told", "seems to fit"],
-    sentence: (signs) => [["Seems to fit", 1], ["Seems not to fit", -1], ["Cannot be told", 0]]
-      .map(([head, sign]) => [head, signs.filter((s) => s.sign === sign).map((s) => s.phrase).join(", ")])
-      .filter(([, list]) => list).map(([head, list]) => `${head}: ${list}.`).join(" "),
+    sentence: (signs) =>
+      [
+        ["Seems to fit", 1],
+        ["Seems not to fit", -1],
+        ["Cannot be told", 0],
+      ]
+        .map(([head, sign]) => [
+          head,
+          signs
+            .filter((s) => s.sign === sign)
+            .map((s) => s.phrase)
+            .join(", "),
+        ])
+        .filter(([, list]) => list)
+        .map(([head, list]) => `${head}: ${list}.`)
+        .join(" "),
   },
   // indexing
   index: {
@@ -135,7 +168,8 @@ export const T = {
     chooseRoot: "Choose a folder of crops: pictures cut out around one person each.",
     noFolders: "No folder may be indexed from this page. Start the server with the folders that may be, for example:",
     allow: "descry serve GALLERY --folder PHOTOS",
-    pictures: (n, below) => `${n.toLocaleString("en")} ${n === 1 ? "picture" : "pictures"} directly in this folder${below ? "; folders below it are indexed too" : ""}.`,
+    pictures: (n, below) =>
+      `${n.toLocaleString("en")} ${n === 1 ? "picture" : "pictures"} directly in this folder${below ? "; folders below it are indexed too" : ""}.`,
     leftOut: (n) => `${n.toLocaleString("en")} more are not shown.`,
     reading: "Where camera, time and track come from",
     fields: { camera: "Camera", time: "Time", track: "Track" },
@@ -154,7 +188,14 @@ export const T = {
     go: "Index",
     skippedBefore: "Files that could not be read so far",
     progress: "Files done",
-    heads: { running: "Indexing", dry: "Dry run: nothing is written", paused: "Indexing, paused", done: "Indexed", stopped: "Indexing was stopped", failed: "Indexing failed" },
+    heads: {
+      running: "Indexing",
+      dry: "Dry run: nothing is written",
+      paused: "Indexing, paused",
+      done: "Indexed",
+      stopped: "Indexing was stopped",
+      failed: "Indexing failed",
+    },
     pause: "Pause",
     resume: "Go on",
     stop: "Stop",
@@ -177,7 +218,12 @@ export const T = {
       stopped: (c) => `Indexing stopped; ${c.added.toLocaleString("en")} added.`,
       dry: (c) => `Dry run: ${c.added.toLocaleString("en")} would be added.`,
     },
-    chip: (job) => (job.state === "paused" ? "Indexing paused" : job.total === null ? "Indexing…" : `Indexing ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}`),
+    chip: (job) =>
+      job.state === "paused"
+        ? "Indexing paused"
+        : job.total === null
+          ? "Indexing…"
+          : `Indexing ${job.done.toLocaleString("en")} of ${job.total.toLocaleString("en")}`,
     line: (job) => {
       if (job.state === "failed") return job.trouble;
       if (job.dry) return job.state === "done" ? "What indexing this folder would do. Pictures are opened only then." : "Counting…";
@@ -193,14 +239,34 @@ export const T = {
     span: (s) => (s < 90 ? `${s} s` : s < 5400 ? `${Math.round(s / 60)} min` : `${(s / 3600).toFixed(1)} h`),
     counted: (job) => {
       const { added, changed, moved, removed, unchanged, skipped } = job.counts;
-      const rows = [["Added", added], ["Changed", changed], ["Moved", moved], ["Removed", removed], ["Unchanged", unchanged], ["Skipped", skipped]];
+      const rows = [
+        ["Added", added],
+        ["Changed", changed],
+        ["Moved", moved],
+        ["Removed", removed],
+        ["Unchanged", unchanged],
+        ["Skipped", skipped],
+      ];
       return rows.filter(([name, n]) => n || name === "Added");
     },
-    skipped: (n) => (n === 0 ? "Every file of the gallery's folders could be read." : n === 1 ? "1 file could not be read" : `${n.toLocaleString("en")} files could not be read`),
+    skipped: (n) =>
+      n === 0
+        ? "Every file of the gallery's folders could be read."
+        : n === 1
+          ? "1 file could not be read"
+          : `${n.toLocaleString("en")} files could not be read`,
     skippedList: "Files that could not be read",
     reason: "Reason",
     detail: "What was found",
-    reasons: { format: "no picture format that is read", corrupt: "damaged", too_many_bytes: "file too large", too_many_pixels: "too many pixels", too_small: "too small", nobody: "shows nobody", missing: "cannot be opened" },
+    reasons: {
+      format: "no picture format that is read",
+      corrupt: "damaged",
+      too_many_bytes: "file too large",
+      too_many_pixels: "too many pixels",
+      too_small: "too small",
+      nobody: "shows nobody",
+      missing: "cannot be opened",
+    },
   },
   // findings, report, purge
   findings: {
@@ -247,7 +313,13 @@ export const T = {
     headWhy: "Keep it apart from this computer: with it, lines that were cut off the account show.",
     account: "Account",
     checking: "Checking the account…",
-    accountOf: (a) => (a.ok ? `${a.lines.toLocaleString("en")} ${a.lines === 1 ? "line" : "lines"} of what was indexed, searched, exported and purged; every one is as it was written.` : `The account was changed: ${a.faults.slice(0, 3).map((f) => `line ${f.line}: ${f.what}`).join("; ")}`),
+    accountOf: (a) =>
+      a.ok
+        ? `${a.lines.toLocaleString("en")} ${a.lines === 1 ? "line" : "lines"} of what was indexed, searched, exported and purged; every one is as it was written.`
+        : `The account was changed: ${a.faults
+            .slice(0, 3)
+            .map((f) => `line ${f.line}: ${f.what}`)
+            .join("; ")}`,
     keeping: "How long this inquiry is kept",
     until: "Last day",
     noDay: "No day",
@@ -264,7 +336,12 @@ export const T = {
     goes: "This goes for good, and cannot be brought back:",
     list: (p) => {
       const n = (count, one) => `${count.toLocaleString("en")} ${count === 1 ? one : `${one}s`}`;
-      return [`${n(p.rounds, "round")} with words, marks, filters and results`, `${n(p.pictures, "sketch or picture").replace("sketch or pictures", "sketches and pictures")} that it was asked with`, `${n(p.findings, "finding")} with notes`, "the key by which the account could tell what was searched"];
+      return [
+        `${n(p.rounds, "round")} with words, marks, filters and results`,
+        `${n(p.pictures, "sketch or picture").replace("sketch or pictures", "sketches and pictures")} that it was asked with`,
+        `${n(p.findings, "finding")} with notes`,
+        "the key by which the account could tell what was searched",
+      ];
     },
     stays: "This stays:",
     no: "Keep it",
@@ -301,7 +378,8 @@ export const T = {
   notAPicture: (name) => `${name} is not a picture; PNG, JPEG and WebP are read`,
   deleteRound: (n) => `Delete round ${n} and what was made from it`,
   timeline: {
-    title: (n, first, last) => `${n === 1 ? "1 lead" : `${n} leads`} by camera, ${first.slice(0, 19).replace("T", " ")} – ${last.slice(first.slice(0, 10) === last.slice(0, 10) ? 11 : 0, 19).replace("T", " ")}`,
+    title: (n, first, last) =>
+      `${n === 1 ? "1 lead" : `${n} leads`} by camera, ${first.slice(0, 19).replace("T", " ")} – ${last.slice(first.slice(0, 10) === last.slice(0, 10) ? 11 : 0, 19).replace("T", " ")}`,
     lead: ({ rank, item }) => `Lead ${rank}, ${item.camera || T.timeline.unknown}, ${item.time.slice(0, 19).replace("T", " ")}`,
     unknown: "camera unknown",
   },
@@ -361,7 +439,8 @@ export const T = {
     ["#topbar", "That is all. Press ? for the keys and for what this cannot do."],
   ],
   loginTitle: "Open the link again",
-  loginText: "The token of this page is missing or has expired. Paste the link (or the token) that descry serve printed in the terminal. What you drew and wrote is kept.",
+  loginText:
+    "The token of this page is missing or has expired. Paste the link (or the token) that descry serve printed in the terminal. What you drew and wrote is kept.",
   loginField: "Link or token",
   loginButton: "Go on",
   loginWrong: "That token does not hold. Look for the newest link in the terminal.",
