@@ -70,3 +70,10 @@ def test_a_training_step_and_the_plain_one_have_equal_losses(benchmark, capsys) 
         assert row["last loss"]["ours"] == pytest.approx(row["last loss"]["plain"], rel=1e-3)
         assert sum(row["share of ours"].values()) == pytest.approx(1)
     assert capsys.readouterr().out.count("| ") > 4
+
+
+def test_commands_are_timed_in_processes_of_their_own(benchmark) -> None:
+    module = benchmark("commands")
+    assert module.seconds(module.HERE, ["--help"]) > 0
+    shown = module.markdown({"before": {"--help": 1.5}, "now": {"--help": 0.25}})
+    assert shown.splitlines()[-1] == "| `descry --help` | 1.50 | 0.25 |"

@@ -1,0 +1,97 @@
+"""CPU seconds of commands as a user types them, each in a cold process: this version, and any other checkout beside it.
+
+    python benchmarks/commands.py [--beside PATH] [--repeat 3] [--markdown]
+
+Each version indexes 40 drawn people with the demo model first; that is not counted. CPU seconds are user and system
+time of the whole process with one thread; unlike wall time they hardly depend on what else the machine does.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+
+HERE = Path(__file__).resolve().parents[1]
+COMMANDS = {
+    "--help": "--help",
+    "search by words": "search GALLERY --text jacket",
+    "inquiry show": "inquiry show GALLERY case",
+    "inquiry undo": "inquiry undo GALLERY case",
+    "gallery info": "gallery info GALLERY",
+    "train with a wrong number": "train interactreid --data NOWHERE --from demo --out RUN --epochs many",
+    "train without --data": "train interactreid --out RUN",
+}
+"""What is measured; the capital words stand for places."""
+
+
+def environment(checkout: Path) -> dict[str, str]:
+    """That of a command of a checkout: one thread, its own source."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    return os.environ | threads | {"PYTHONPATH": str(checkout / "src")}
+
+
+def prepare(checkout: Path, place: Path) -> dict[str, str]:
+    """A gallery with one inquiry of two rounds, made by that version; what the capital words stand for."""
+    names = {"GALLERY": str(place / "gallery"), "RUN": str(place / "run"), "NOWHERE": str(place / "nowhere")}
+    people = str(place / "people")
+    for command in (
+        ["people", people, "--identities", "40"],
+        ["index", f"{people}/photos", "--model", "demo", "--out", names["GALLERY"], "--encoder", "torch"],
+        ["inquiry", "new", names["GALLERY"], "case", "--text", "red jacket"],
+        ["inquiry", "refine", names["GALLERY"], "case", "--text", "no hat"],
+    ):
+        subprocess.run(
+            [sys.executable, "-m", "descry", *command], env=environment(checkout), check=True, capture_output=True
+        )
+    return names
+
+
+def seconds(checkout: Path, command: list[str]) -> float:
+    """User and system time of one command, in seconds."""
+    with open(os.devnull, "w", encoding="utf-8") as nothing:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "descry", *command], env=environment(checkout), stdout=nothing, stderr=nothing
+        )
+        _, status, used = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    return used.ru_utime + used.ru_stime
+
+
+def measure(checkout: Path, repeat: int, commands: dict[str, str] = COMMANDS) -> dict[str, float]:
+    """Command → the median of its CPU seconds, after one run that is not counted."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = prepare(checkout, Path(folder))
+        found = {}
+        for title, text in commands.items():
+            words = [names.get(word, word) for word in text.split()]
+            found[title] = median([seconds(checkout, words) for _ in range(repeat + 1)][1:])
+    return found
+
+
+def markdown(results: dict[str, dict[str, float]]) -> str:
+    """A table, a row a command and a column a version."""
+    lines = [f"| CPU seconds | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
+    for title in next(iter(results.values())):
+        lines.append(f"| `descry {COMMANDS[title]}` | {' | '.join(f'{r[title]:.2f}' for r in results.values())} |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout; may be repeated")
+    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument("--markdown", action="store_true")
+    args = parser.parse_args()
+    results = {folder.name: measure(folder, args.repeat) for folder in [*args.beside, HERE]}
+    print(markdown(results) if args.markdown else json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()
