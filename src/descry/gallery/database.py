@@ -217,7 +217,7 @@ def entry_of(row: tuple[Any, ...]) -> tuple[int, Entry]:
 # --------------------------------------------------------------------------------------- the writes of one transaction
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class State:
     """Where the gallery stands.
 
@@ -250,25 +250,24 @@ class Change:
 
     Attributes:
         connection: inside the transaction.
-        state: as it is with these writes.
+        state: as it is with these writes; changed where it stands.
         generation: of the gallery, once an item was changed.
         dead: rows whose item went; the store erases them before the transaction ends.
+        skips: whether any file is known as skipped; None until that was asked.
     """
 
     connection: sqlite3.Connection
     state: State
     generation: int
     dead: list[int] = field(default_factory=list)
+    skips: bool | None = None
 
     def _digest(self, seal: int, count: int = 0, layout: int = 0) -> None:
-        s = self.state
-        self.state = replace(
-            s,
-            generation=self.generation,
-            digest=s.digest ^ seal,
-            count=s.count + count,
-            layout=s.layout + layout,
-        )
+        state = self.state
+        state.generation = self.generation
+        state.digest ^= seal
+        state.count += count
+        state.layout += layout
 
     def note(self, **fields: int | str) -> None:
         """Set fields of the state that are not about items."""
@@ -285,7 +284,7 @@ class Change:
             number = old[0]
         else:
             number = self.state.next_id
-            self.state = replace(self.state, next_id=number + 1)
+            self.state.next_id += 1
         self._put((number, *columns(entry), row, crc))
         self.unskip(entry.path)
         return int(number)
@@ -329,10 +328,15 @@ class Change:
         row = (os.fsencode(path), reason, detail, size, mtime, checked)
         seal = seal_of(*row)
         self.connection.execute("INSERT INTO skipped VALUES (?, ?, ?, ?, ?, ?, ?)", (*row, seal))
+        self.skips = True
         self._digest(seal)
 
     def unskip(self, path: str) -> None:
         """Forget that a file was skipped."""
+        if self.skips is None:
+            self.skips = self.connection.execute("SELECT 1 FROM skipped LIMIT 1").fetchone() is not None
+        if not self.skips:
+            return
         key = (os.fsencode(path),)
         old = self.connection.execute("SELECT seal FROM skipped WHERE path = ?", key).fetchone()
         if old:
@@ -537,7 +541,7 @@ class Database:
             try:
                 with transaction(connection, "BEGIN IMMEDIATE"):
                     before = self.state()
-                    change = self._local.change = Change(connection, before, before.generation + 1)
+                    change = self._local.change = Change(connection, replace(before), before.generation + 1)
                     yield change
                     if self.vectors and change.dead:
                         self.vectors.erase(connection, change.dead)
@@ -564,7 +568,7 @@ class Database:
         """The current state, with this thread's own changes; IndexCorrupt when its seal does not hold."""
         change: Change | None = getattr(self._local, "change", None)
         if change is not None:
-            return change.state
+            return replace(change.state)
         with self.reading() as connection:
             row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:

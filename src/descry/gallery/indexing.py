@@ -141,6 +141,8 @@ class Indexer:
 
     def _learn(self, plan: Plan) -> None:
         """Which contents are known, and which of them lost their file: those may turn up elsewhere."""
+        if not plan.fresh:
+            return
         lost = set(plan.gone.values())
         with self.store.database.reading() as connection:
             for number, sha in connection.execute("SELECT id, sha FROM items ORDER BY id DESC"):

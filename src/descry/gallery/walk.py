@@ -7,8 +7,9 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
+from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import DataError, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
@@ -25,8 +26,7 @@ NOBODY = "nobody"
 OWN_FILES = ("gallery.json", "gallery.db")
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A file as the directory shows it. size: bytes. mtime: nanoseconds. number: the item of that path, 0 for none."""
 
     path: str
@@ -93,7 +93,7 @@ def files_under(
     left = missed if missed is not None else []
     try:
         with os.scandir(folder) as entries:
-            listed = sorted(entries, key=lambda e: os.fsencode(e.name))
+            listed = sorted(entries, key=attrgetter("name"))
         stat = os.stat(folder)
     except OSError as error:
         left.append(Missed(folder, "missing", f"the folder cannot be listed: {error.strerror}", True))
@@ -111,7 +111,9 @@ def files_under(
             )
         )
     for entry in listed:
-        if entry.name.startswith(".") or any(fnmatch(entry.path, g) or fnmatch(entry.name, g) for g in exclude):
+        if entry.name.startswith("."):
+            continue
+        if exclude and any(fnmatch(entry.path, g) or fnmatch(entry.name, g) for g in exclude):
             continue
         try:
             linked, is_folder, is_file = entry.is_symlink(), entry.is_dir(), entry.is_file()
@@ -256,6 +258,5 @@ def _known(
             prefix = os.fsencode(root.rstrip(os.sep) + os.sep)
             sql = f"SELECT path, {column}, size, mtime, checked FROM {table} WHERE path >= ? AND path < ?"
             rows = connection.execute(sql, (prefix, prefix[:-1] + bytes([prefix[-1] + 1])))
-            named = ((os.fsdecode(path), tuple(rest)) for path, *rest in rows)
-            out |= {path: rest for path, rest in named if in_shard(path, shard)}
-    return out
+            out.update((os.fsdecode(row[0]), row[1:]) for row in rows)
+    return out if shard[1] == 1 else {path: row for path, row in out.items() if in_shard(path, shard)}
