@@ -16,6 +16,7 @@ import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ import numpy as np
 from descry.drawing.person import held
 from descry.embed import load
 from descry.errors import DataError
+from descry.escape import counted
 from descry.evaluate import Embedded
 from descry.interact import absence
 from descry.interact.questions import vocabulary
@@ -323,10 +325,20 @@ def _gained(t: dict[str, float]) -> str:
     return f"{t['difference']:+.1f} ({t['low']:+.1f} to {t['high']:+.1f})"
 
 
+def _sizes(found: dict[str, Any]) -> str:
+    names = {"questions": "questions", "policies": "rounds", "NOT": "“no …”", "absence": "absence"}
+    sizes: dict[int, list[str]] = {}
+    for step, name in names.items():
+        sizes.setdefault(found.get("people", {}).get(step, PARTS["test"][1]), []).append(name)
+    if len(sizes) == 1:
+        return f"{next(iter(sizes)):,} test people"
+    return " and ".join(f"{n:,} test people ({', '.join(which)})" for n, which in sizes.items())
+
+
 def section(found: dict[str, Any]) -> str:
     """Everything between the marks."""
     parts = (
-        f"{found['seeds']} seeds; {found['seconds']} s.",
+        f"Measured on {_sizes(found)}; {counted(found['seeds'], 'seed')}.",
         question_table(found),
         round_table(found),
         negation_table(found),
@@ -343,7 +355,8 @@ def main(argv: Sequence[str]) -> int:
     parser.add_argument("--out", type=Path, default=ROOT / "results")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--calibration", type=int, default=PARTS["calibration"][1], help="people who set thresholds")
-    parser.add_argument("--only", nargs="+", default=[], help="only these steps, such as absence")
+    parser.add_argument("--people", type=int, default=PARTS["test"][1], help="the first so many test people")
+    parser.add_argument("--only", nargs="+", default=[], help="only these steps; the others stay as they are in OUT")
     parser.add_argument("--keep", action="store_true", help="keep the model's composition and constants; do not choose")
     parser.add_argument("--page", action="store_true", help="write the tables of docs/conversation.md from OUT")
     args = parser.parse_args(argv)
@@ -358,28 +371,37 @@ def measure(args: argparse.Namespace) -> None:
     """Choose on validation people unless the choice is kept, then every step on test people."""
     start, model = time.time(), load(args.model)
     args.out.mkdir(parents=True, exist_ok=True)
-    sizes = {"val": PARTS["val"][1], "test": PARTS["test"][1], "calibration": args.calibration}
-    val, test, known = (Part(model, args.data, name, size) for name, size in sizes.items())
-    result: dict[str, Any] = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
+    sizes = {"val": PARTS["val"][1], "test": args.people, "calibration": args.calibration}
+
+    @cache
+    def part(name: str) -> Part:
+        return Part(model, args.data, name, sizes[name])
+
+    whole = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
+    before = json.loads((args.out / FOUND.name).read_text("utf-8")) if args.only else {}
+    result: dict[str, Any] = before | whole
     if not args.keep:
-        result["validation"] = choose(model, val)
+        result["validation"] = choose(model, part("val"))
         served = model.ranking.to_json()
         result["chosen on validation"] = {k: v for k, v in served.items() if k not in ("curves", "prompts")}
         (args.out / "composition.json").write_text(json.dumps(served, indent=1) + "\n", "utf-8")
     steps: dict[str, Callable[[], Any]] = {
         "compositions on test": lambda: _lines(
-            compare(model, test.benches["sketch+text"], test.photos, compositions())
+            compare(model, part("test").benches["sketch+text"], part("test").photos, compositions())
         ),
-        "questions": lambda: questions(model, test, args.seeds),
-        "policies": lambda: policies(model, test, args.seeds),
-        "NOT": lambda: negation(model, test.benches["sketch"], test.photos, test.people, vocabulary()),
-        "absence": lambda: absences(model, known, test),
-        "re-ranking": lambda: reranked(model, val, test),
+        "questions": lambda: questions(model, part("test"), args.seeds),
+        "policies": lambda: policies(model, part("test"), args.seeds),
+        "NOT": lambda: negation(
+            model, part("test").benches["sketch"], part("test").photos, part("test").people, vocabulary()
+        ),
+        "absence": lambda: absences(model, part("calibration"), part("test")),
+        "re-ranking": lambda: reranked(model, part("val"), part("test")),
     }
     for name, step in steps.items():
         if args.only and name not in args.only:
             continue
         result[name] = step()
+        result["people"] = result.get("people", {}) | {name: args.people}
         result["seconds"] = round(time.time() - start)
         print(f"{name}: done after {result['seconds']} s", flush=True)
         (args.out / "conversation.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
