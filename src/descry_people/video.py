@@ -24,7 +24,7 @@ from PIL import Image, ImageFilter
 from descry.drawing.figure import Pose, make_pose
 from descry.drawing.layers import figure
 from descry.drawing.person import Person, make_person
-from descry.errors import UsageError
+from descry.errors import UsageError, install_hint
 
 from .paint import paint, shade
 from .photo import _OVER, _Canvas, _grain, _pattern
@@ -259,7 +259,7 @@ def _av() -> Any:
     try:
         return import_module("av")
     except ImportError:
-        raise UsageError("videos need the extra video: pip install 'descry[video]'") from None
+        raise UsageError(f"videos need the extra video: {install_hint('video')}") from None
 
 
 class _writing:

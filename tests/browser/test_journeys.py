@@ -195,7 +195,7 @@ def test_filters_narrow_down_and_explain_an_empty_list(page):
     tapped(page, lambda: (since.fill("2027-01-01T00:00"), since.blur()))
     text = page.locator(".empty").inner_text()
     assert "Nothing passes the filters" in text
-    assert "From: keeps out 72" in text
+    assert "From: excludes 72" in text
     tapped(page, lambda: page.locator(".empty li", has_text="From").locator("button").click())
     assert page.locator(".tile").count() > 0
 

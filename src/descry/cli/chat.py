@@ -101,7 +101,7 @@ def _talk(talk: Chat, sketch: tuple[str, ...], image: tuple[str, ...]) -> None:
         talk.add(sketches=sketch, photos=image)
     elif talk.session.inquiry.current:
         talk.show()
-    print("say what you know of the person, or /help; leads are to be looked at, not identifications", file=sys.stderr)
+    print("describe the person, or type /help; results are leads, not identifications", file=sys.stderr)
     while (line := _line()) is not None:
         try:
             if not talk.hear(line):

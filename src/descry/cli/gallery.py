@@ -6,6 +6,7 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import tyro
 
@@ -25,7 +26,7 @@ def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
-        facts = opened.info()
+        facts = opened.info() | {"calibrated": _calibrated(opened), "read_only": opened.read_only}
     if json_:
         print(json.dumps(facts, indent=1))
         return 0
@@ -34,6 +35,14 @@ def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
             value = ", ".join(f"{k or 'unknown'} {v}" for k, v in value.items()) or "none"
         print(f"{name:<14} {value}")
     return 0
+
+
+def _calibrated(opened: Any) -> dict[str, str]:
+    """For which kinds of query the gallery can say that somebody is probably not in it, and how often wrongly."""
+    from ..interact import absence
+
+    found, _ = absence.readable(opened.path) if "scores" in opened.store.capabilities else ({}, "")
+    return {kind: f"at most {100 * one.alpha:g} false alarms in 100" for kind, one in found.items()}
 
 
 def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:

@@ -227,3 +227,5 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
         f"{verb}added {report.added}, changed {report.changed}, moved {report.moved}, removed {report.removed}, "
         f"unchanged {report.unchanged}, skipped {len(report.skipped)}; {out} holds {count} items"
     )
+    if report.dry:
+        print("a dry run opens no picture: files that cannot be read are counted as added", file=sys.stderr)

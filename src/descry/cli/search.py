@@ -75,7 +75,7 @@ def search(
     """
     from ..gallery.gallery import Gallery
     from ..gallery.results import check_picture
-    from ..query import Filters, Query
+    from ..query import Filters, Query, digest
     from ..search import checked_level, told, understood, unread
 
     if min_ is not None:
@@ -102,6 +102,10 @@ def search(
     for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):
         print(f"note: {note}", file=sys.stderr)
     tell(found, json_, absence)
+    given = {digest(Path(name)) for name in image}
+    for lead in found if given else ():
+        if lead.item.sha256 in given:
+            print(f"note: rank {lead.rank} is the file that was given with --image", file=sys.stderr)
     if csv_:
         found.to_csv(csv_)
         print(f"table: {csv_}", file=sys.stderr)

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 
 from .. import images
-from ..errors import DataError, ImageRejected, UsageError
+from ..errors import DataError, ImageRejected, UsageError, install_hint
 
 VIDEOS = images.VIDEO_SUFFIXES
 PICTURES = tuple(s for s in images.SUFFIXES if s not in images.VIDEO_SUFFIXES)
@@ -380,7 +380,7 @@ def library(name: str) -> Any:
                 f"{name} is installed but a library of the system is missing ({error}). On Debian and Ubuntu: "
                 "sudo apt install libgl1 libglib2.0-0"
             ) from None
-        raise UsageError("descry crop needs the extra video: pip install 'descry[video]'") from None
+        raise UsageError(f"descry crop needs the extra video: {install_hint('video')}") from None
 
 
 def sources_of(

@@ -93,7 +93,7 @@ class MilvusStore:
         return [item_of(rows[i]) for i in map(int, ids) if i in rows]
 
     def rows(self, ids: Sequence[int], fields: list[str], condition: str = "") -> list[dict[str, Any]]:
-        """Some fields of items, in no order; unknown ids, and those that a condition keeps out, left out."""
+        """Some fields of items, in no order; unknown ids, and those that a condition excludes, left out."""
         out: list[dict[str, Any]] = []
         plain = [int(i) for i in ids]
         with self._translated():

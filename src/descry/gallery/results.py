@@ -88,7 +88,7 @@ class Results(Sequence[Lead]):
         contributions: (parts, k), whose columns sum to the scores.
         considered: how many items passed the filters.
         total: how many items there are.
-        removed: how many each filter keeps out by itself, when nothing was left.
+        removed: how many each filter excludes by itself, when nothing was left.
         exact: whether every item was compared.
         generation: the commit that was searched.
         note: what must be said beside the answer.

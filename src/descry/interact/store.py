@@ -5,8 +5,8 @@ their digest, because a replay needs them; deleting an inquiry deletes those tha
 pages are overwritten (secure_delete). Each new round adds a line to the account in the same transaction: no search is
 kept that was not accounted for.
 
-Several processes may work at one inquiry in turns. Nobody writes over what he has not seen: `save` refuses when rounds
-were added or deleted since, and whoever stays long asks `changed` first and loads again.
+Several processes may work at one inquiry in turns. Nobody overwrites what they have not loaded: `save` refuses when
+rounds were added or deleted since, and whoever stays long asks `changed` first and loads again.
 """
 
 from __future__ import annotations

@@ -52,7 +52,7 @@ def export(
     blur_others: bool = False,
     redact_paths: bool = False,
 ) -> Exported:
-    """The report as a file that needs nothing else, and a line in the account that it left the house.
+    """The report as a file that needs nothing else, and a line in the account that it was exported.
 
     format: one of FORMATS. blur_others: in pictures, everyone not in a finding is blurred beyond recovery.
     redact_paths: items are named by number, and paths are left out of notes. Raises UsageError for an unknown inquiry

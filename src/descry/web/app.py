@@ -53,9 +53,7 @@ NOUNS = (
     figure,
     health,
 )
-ABOUT = (
-    "Search a gallery of crops by sketch, words and pictures. Results are leads to be looked at, never identifications."
-)
+ABOUT = "Search a gallery of crops by sketch, words and pictures. Results are leads, never identifications."
 
 
 def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], warm: bool = True) -> Any:

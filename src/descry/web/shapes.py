@@ -312,7 +312,7 @@ class Difference(BaseModel):
 class RoundOut(BaseModel):
     """A round. levels: lines that may be drawn through its ranking; level: the one drawn at first. newer: items that
     were indexed since. replayable: whether the rows it was ranked among can still be read. removed: how many items each
-    filter keeps out, when nothing was left. note: what must be said beside the leads, "" for nothing. notes: what was
+    filter excludes, when nothing was left. note: what must be said beside the leads, "" for nothing. notes: what was
     done to the sketches before they were read, and how to draw them better, a sentence each."""
 
     inquiry: str

@@ -9,7 +9,7 @@ export const T = {
   banner: "A sketch ranks by drawn shape; it does not identify.",
   leads: "Leads to be looked at, not identifications.",
   // start
-  startTitle: "Who is looked for?",
+  startTitle: "Who are you looking for?",
   startText: "Dress the figure, say it in words, draw, or drop a picture. Then mark what comes close, and say what does not fit.",
   startExample: "Start from an example sketch",
   startGallery: (n) => `${n.toLocaleString("en")} crops in this gallery`,
@@ -132,7 +132,7 @@ export const T = {
   missing: "file missing",
   none: "Nothing passes the filters.",
   removed: { cameras: "Cameras", since: "From", until: "Until", marked: "Marks" },
-  removedBy: (name, n) => `${name}: keeps out ${n.toLocaleString("en")}`,
+  removedBy: (name, n) => `${name}: excludes ${n.toLocaleString("en")}`,
   removeFilter: "Remove this filter",
   newer: "The gallery has changed since this round; search again to include what is new.",
   why: "What gives the score",

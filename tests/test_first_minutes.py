@@ -1,0 +1,160 @@
+"""What a new user meets in the first ten minutes, and was told wrongly or not at all: a test for each."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from account import crop
+from conftest import write_run
+from descry.cli import main
+from descry.errors import DISTRIBUTION
+
+ROOT = Path(__file__).resolve().parents[1]
+TEXTS = [
+    *(ROOT / "docs").glob("*.md"),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md")),
+    *(p for p in (ROOT / "src").rglob("*") if p.suffix in (".py", ".js", ".html")),
+]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, capsys) -> Path:
+    """Six crops in two folders of cameras, and a gallery of them."""
+    monkeypatch.chdir(tmp_path)
+    for i in range(6):
+        crop(tmp_path / "crops", i)
+    run = write_run(tmp_path / "run")
+    assert main(["index", "crops", "--model", str(run), "--out", "g", "--camera-from", "dirname"]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+def run(capsys, *args: object) -> tuple[int, str, str]:
+    status = main([str(a) for a in args])
+    return status, *capsys.readouterr()
+
+
+def test_every_hint_installs_this_package_and_not_a_stranger_s():
+    wrong = re.compile(rf"pip install (?:-e )?['\"]?(?!{DISTRIBUTION})descry\b")
+    assert [p.name for p in TEXTS if wrong.search(p.read_text("utf-8"))] == []
+
+
+def test_a_folder_that_was_moved_is_followed_by_the_command_that_is_named(place, capsys):
+    (place / "crops").rename(place / "moved")
+    status, _, err = run(capsys, "search", "g", "red", "-k", "2", "--sheet", "s.png", "--copy-to", "copies")
+    assert status == 0
+    assert "descry gallery relocate GALLERY OLD NEW" in err
+    assert "copied 0 pictures" in err
+    assert run(capsys, "gallery", "relocate", "g", place / "crops", place / "moved")[0] == 0
+    assert "relocate" not in run(capsys, "search", "g", "red")[2]
+
+
+def test_filters_that_leave_nothing_say_which_and_how_many(place, capsys):
+    status, out, err = run(capsys, "search", "g", "red", "--camera", "nowhere")
+    assert (status, out) == (0, "")
+    assert "--camera excluded all of 6 items" in err
+    assert "no item has the camera 'nowhere'" in err
+    assert "no item fits; g holds 6 items" in run(capsys, "gallery", "list", "g", "--camera", "nowhere")[2]
+
+
+def test_outputs_are_named_where_they_were_written(place, capsys):
+    files = ["--csv", "out.csv", "--sheet", "new/out.png", "--copy-to", "copies"]
+    _, _, err = run(capsys, "search", "g", "red", "-k", "2", *files)
+    for said in ("table: out.csv", "contact sheet: new/out.png", "copied 2 pictures to copies"):
+        assert said in err
+
+
+def test_an_item_that_is_not_there_is_not_deleted_in_silence(place, capsys):
+    status, _, err = run(capsys, "gallery", "delete", "g", "--item", 99999)
+    assert status == 2
+    assert "holds no item 99999" in err
+
+
+def test_a_device_that_is_not_here_is_refused(place, capsys):
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    status, _, err = run(capsys, "search", "g", "red", "--device", "cuda")
+    assert status == 2
+    assert "--device cpu" in err
+
+
+def test_a_dry_run_says_what_it_cannot_know(place, capsys):
+    (place / "crops" / "broken.jpg").write_bytes(b"no picture")
+    _, out, err = run(capsys, "index", "crops", "--out", "g", "--dry-run")
+    assert "would be added 1" in out
+    assert "a dry run opens no picture" in err
+    _, out, err = run(capsys, "index", "crops", "--out", "g")
+    assert "skipped 1" in out
+    assert "a dry run" not in err
+
+
+def test_the_photograph_that_was_given_is_marked_where_it_comes_back(place, capsys):
+    photo = next((place / "crops").rglob("*.png"))
+    _, _, err = run(capsys, "search", "g", "--image", photo)
+    assert "note: rank 1 is the file that was given with --image" in err
+    (place / "crops").rename(place / "elsewhere")
+    other = place / "other.png"
+    other.write_bytes(next((place / "elsewhere").rglob("*.png")).read_bytes() + b"\0")
+    assert "was given with --image" not in run(capsys, "search", "g", "--image", other)[2]
+
+
+def test_info_says_whether_absence_can_be_told(place, capsys):
+    assert re.search(r"^calibrated +none$", run(capsys, "gallery", "info", "g")[1], re.M)
+
+
+def test_the_page_shows_heads():
+    style = (ROOT / "src" / "descry" / "web" / "static" / "style.css").read_text("utf-8")
+    tile = re.search(r"\.card img \{[^}]*\}", style)
+    assert tile
+    assert "object-fit: contain" in tile[0]
+
+
+def test_the_metadata_name_platforms_topic_and_state():
+    text = (ROOT / "pyproject.toml").read_text("utf-8")
+    for kind in ("Development Status", "Operating System", "Topic", "Intended Audience", "Typing"):
+        assert f'"{kind} ::' in text
+    assert 'authors = [{ name = "' in text
+
+
+GONE = (
+    "turns three published systems",
+    "no CUDA package is taken",
+    "need the environment in their terminal",
+    "it is no evidence of accuracy on real people, and every search with it says so",
+    "say of a lead",
+    "decide whether it may be used",
+    "people at work",
+    "keeps out",
+    "leads to be looked at",
+    "are to be looked at",
+    "said wrongly of",
+    "false alarms of at most 0.05",
+    "trade names",
+    "nothing finer in the file to bring back",
+    "(path)` stands there then",
+    "what it had frozen moves again",
+    "who has fewer rows than",
+    "the very list",
+    "mark has no effect any more",
+    "Who is looked for",
+    "What stands before it is a detector",
+    "look so",
+    "left the house",
+    "leave the house",
+    "leaves the house",
+    "he has not seen",
+)
+"""Sentences that a reader had to read twice, and their kind."""
+
+
+def test_sentences_that_had_to_be_read_twice_are_gone():
+    found = {}
+    for path in TEXTS:
+        text = " ".join(path.read_text("utf-8").split())
+        if wrong := [phrase for phrase in GONE if phrase in text]:
+            found[str(path.relative_to(ROOT))] = wrong
+    assert found == {}
