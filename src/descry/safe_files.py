@@ -108,11 +108,13 @@ def read_own(path: str | Path, most: int) -> bytes:
 
 def read_regular(path: str | Path, most: int) -> bytes:
     """A whole regular file, links followed. OSError for another kind of file, and for more than `most` bytes."""
-    if not stat.S_ISREG(os.stat(path).st_mode):
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
         raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
-    with open(path, "rb") as file:
-        data = file.read(most + 1)
-    if len(data) > most:
+    if found.st_size <= most:
+        with open(path, "rb") as file:
+            data = file.read(most + 1)
+    if found.st_size > most or len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", os.fspath(path))
     return data
 

@@ -147,7 +147,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if "--traceback" in given:
             raise
-        print(f"descry: {_said(error)}", file=sys.stderr)
+        from ..escape import plain  # a name in it may hold what a terminal obeys
+
+        print(f"descry: {plain(_said(error))}", file=sys.stderr)
         status = error.exit_status if isinstance(error, DescryError) else 1
     finally:
         os.umask(before)

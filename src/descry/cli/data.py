@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..bounds import Bound
+from ..escape import plain
 from .machine import Json, Part, Seed, Share, Threads, refuse_unread
 from .progress import progress
 
@@ -46,9 +47,9 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
         expected = f"{c.expected:>9,}" if c.expected is not None else "  unknown"
         print(f"  {c.what:<{width}}  {c.found:>9,}  expected {expected}  {'DIFFERS  ' if c.differs else ''}{c.source}")
     for note in report.notes:
-        print(f"  note: {note}")
+        print(f"  note: {plain(note)}")
     for fault in report.faults:
-        print(f"  fault: {fault}")
+        print(f"  fault: {plain(fault)}")
     if report.ok:
         print("  whole" if pixels else "  whole; pictures were not decoded")
         return 0

@@ -24,6 +24,8 @@ UNSPLIT = "?"
 """The split of a row that will be given one at import; no reader returns it."""
 ROLES = ("", "query")
 SEPARATOR = " | "
+LONGEST = 4096
+"""Most characters of a path in a table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +155,8 @@ def clean_path(text: Any, where: str) -> str:
     path = PurePosixPath(path_of(text))
     if path.is_absolute() or ".." in path.parts or (text.strip()[1:2] == ":"):
         raise DataError(f"{where}: {text!r} leaves the data set's folder; paths are relative to it")
+    if "\0" in text or len(text) > LONGEST:
+        raise DataError(f"{where}: {text[:40]!r} is no path; it holds NUL or more than {LONGEST:,} characters")
     return "" if str(path) == "." else str(path)
 
 

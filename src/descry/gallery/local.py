@@ -364,10 +364,10 @@ def _unfinished(folder: Path) -> bool:
     """Whether a folder is empty, or holds only what an interrupted `create` left: a database without a commit."""
     names = {path.name for path in folder.iterdir()}
     refuse_links(folder, OWN, "gallery")
-    made = (NAME, f"{NAME}-wal", f"{NAME}-shm", HEAD, lock.NAME, f"{CONFIG}.partial")
+    made = (NAME, f"{NAME}-wal", f"{NAME}-shm", f"{NAME}-journal", HEAD, lock.NAME, f"{CONFIG}.partial")
     if names - set(made):
         return False
-    if HEAD not in names:  # it is written with the first commit
+    if HEAD not in names or not (folder / HEAD).stat().st_size:  # it is written with the first commit
         return True
     try:
         database = Database(folder)
