@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import get_type_hints
 
 import numpy as np
 import pytest
@@ -16,7 +18,7 @@ from PIL import Image
 from conftest import toy_clip, toy_words
 from descry import Gallery, Query, Results
 from descry.checkpoint import save_model
-from descry.cli import GROUPS, VERBS, main
+from descry.cli import GROUPS, VERBS, function_of, main
 from descry.embed import load
 from descry.errors import ImageRejected, UsageError
 from descry.library import default_model, fetched
@@ -384,3 +386,47 @@ def test_a_pattern_that_fits_no_path_is_named(tmp_path, capsys):
     assert status == 0
     assert "--camera-from 'cam(\\\\d+)' fits none of the 3 paths" in err
     assert "--track-from" not in err
+
+
+NOT_TRIED = ("serve", "demo", "doctor", "people", "data miniature", "data list", "sketch compose", "model get")
+"""Commands that need no file, or write where they are told to."""
+
+
+def arguments(verb: str, bad: str) -> list[str]:
+    """The fewest arguments that a command takes, with a bad path wherever one is needed."""
+    out: list[str] = []
+    signature = inspect.signature(function_of(verb)).parameters
+    hints = get_type_hints(function_of(verb))
+    for place, (name, parameter) in enumerate(signature.items()):
+        value = "1" if hints[name] is int else bad
+        if parameter.kind is parameter.POSITIONAL_ONLY:
+            out += [value] if parameter.default is parameter.empty or not place else []
+        elif parameter.default is parameter.empty:
+            option = {"from_": "--from", "round_": "--round"}.get(name, f"--{name.replace('_', '-')}")
+            out += [option, value if name not in ("out", "to") else "NEW.png"]
+    return out
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NOT_TRIED])
+def test_every_command_refuses_every_bad_path_in_one_line(verb, tmp_path, monkeypatch, capsys) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DESCRY_MODELS", str(tmp_path / "models"))
+    (tmp_path / "file.txt").write_bytes(b"nothing\xff")
+    for bad in ("nope", "", "a\x00b", "file.txt", "x" * 300):
+        status, out, err = run(capsys, *verb.split(), *arguments(verb, bad))
+        if (verb, bad) in {("gallery inspect", "file.txt"), ("gallery inspect", "nope")}:
+            continue  # it says what a folder is, whatever it is
+        assert status in (1, 2, 4, 5), (bad, out, err)
+        assert "unexpected" not in err
+        lines = [line for line in err.splitlines() if not line.startswith(("note:", "model:"))]
+        assert len(lines) == 1 or "usage" in err or "Unrecognized" in err, (bad, err)
+
+
+def test_what_is_no_gallery_has_no_inquiries(tmp_path, capsys) -> None:
+    status, out, err = run(capsys, "inquiry", "list", tmp_path)
+    assert (status, out) == (2, "")
+    assert "is no gallery" in err
+    (tmp_path / "account.jsonl").write_text("no account")
+    status, out, err = run(capsys, "audit", "verify", tmp_path / "account.jsonl")
+    assert (status, out) == (2, "")
+    assert "holds no line of an account" in err

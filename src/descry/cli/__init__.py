@@ -17,7 +17,7 @@ from importlib import import_module
 from typing import Any
 
 from .. import __version__
-from ..errors import DescryError, install_hint, nearest
+from ..errors import DescryError, UsageError, install_hint, nearest
 
 # verb → (module:function, help line), in groups; a verb of two words is "noun verb"
 GROUPS: dict[str, dict[str, tuple[str, str]]] = {
@@ -181,6 +181,8 @@ def _said(error: Exception) -> str:
         return f"{named}{what}; check the path, its permissions and the disk, then repeat"
     if isinstance(error, ModuleNotFoundError) and error.name:
         return f"the package {error.name} is not installed; {install_hint()}"
+    if isinstance(error, ValueError) and "null byte" in str(error):
+        return "a path that was given holds a null byte, which no file has in its name; check the path"
     kind = type(error).__name__
     return f"unexpected {kind}: {error}; repeat with --traceback to see where, and please report it"
 
@@ -214,6 +216,8 @@ def _run(args: list[str]) -> int:
     if os.environ.get("NO_COLOR"):
         tyro._experimental_options["ansi_codes"] = False
     args = args[len(verb.split()) :]
+    if args[:1] == [""]:  # as of a variable that was never set; a path would be read as the present folder
+        raise UsageError(f"the first argument of descry {verb} is empty; write it out, with ./ for the present folder")
     args = _renamed(verb, args) if verb in RENAMED else args
     function = function_of(verb)
     if not args or {*args} & {*HELP}:  # a search that goes right need not know what its arguments are called

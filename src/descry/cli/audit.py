@@ -23,6 +23,8 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
         json_: print JSON.
     """
     verdict = _account(gallery).verify(head)
+    if gallery.is_file() and not verdict.lines and not verdict.faults:
+        raise UsageError(f"{gallery} holds no line of an account; name a gallery, or a file of descry audit export")
     if json_:
         print(json.dumps(verdict.to_json(), indent=1))
         return 0 if verdict.ok else IndexCorrupt.exit_status

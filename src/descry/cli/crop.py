@@ -90,6 +90,8 @@ def crop(
     if report.interrupted:
         print("descry: interrupted; what was written is kept. Go on with the same command", file=sys.stderr)
         return 130
+    if report.sources and all(s.skipped for s in report.sources):
+        return 1
     return 3 if strict and any(s.skipped for s in report.sources) else 0
 
 

@@ -216,14 +216,10 @@ def list_(gallery: Gallery, /, json_: Json = False) -> int:
     Args:
         json_: print JSON: the names.
     """
-    from ..gallery.database import NAME
-    from ..interact.store import InquiryStore
+    from .report import kept
 
-    names = []
-    if (gallery / NAME).exists():
-        store = InquiryStore(gallery)
+    with kept(gallery) as (_, store):
         names = store.names()
-        store.close()
     print(json.dumps(names) if json_ else "\n".join(names) or "no inquiry yet")
     return 0
 
