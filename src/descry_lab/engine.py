@@ -298,7 +298,8 @@ def note(
         table=study.table, row=cell.row, scale=world.scale, seed=seed, figures=figures, intervals=spans,
         split=world.split, selection=judged[0]["selection"],
         data={r["benchmark"]: r["data"] for r in judged[0]["results"]}, command=command,
-        config=settings | {"start": world.mark, "preset": cell.preset}, synthetic=world.scale != "full",
+        config=settings | {"start": world.mark, "preset": cell.preset if cell.method else ""},
+        synthetic=world.scale != "full",
         commit=ledger.commit(ROOT), hardware=ledger.hardware(torch.get_num_threads(), gpu),
         seconds=round(max(seconds, held.get("seconds", 0.0)), 1), at=ledger.now(),
     )  # fmt: skip
