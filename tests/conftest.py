@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from descry.records import Benchmark, Dataset, Example, Photo, Probe
 from descry.text import Words, word_level
 
 torch.set_num_threads(1)
+ROOTS = tempfile.TemporaryDirectory(prefix="descry-roots-")  # what tests allow is not what this user allows
+os.environ["DESCRY_ROOTS"] = ROOTS.name
 
 COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), "white": (240, 240, 240)}
 SHARED = Path(__file__).resolve().parents[2] / "shared"

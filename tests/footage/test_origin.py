@@ -1,7 +1,11 @@
 """From a lead back to the footage: CLI, API, report, and what a hostile table cannot do."""
 
+import base64
 import csv
+import io
 import json
+import os
+import re
 import shutil
 from pathlib import Path
 
@@ -9,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import descry
 from conftest import write_run
 from descry import Gallery, safe_files
 from descry.cli import main
@@ -92,6 +97,42 @@ def test_the_command_shows_source_time_and_frame(place, tmp_path, capsys):
     assert main(["search", str(place / "g"), "--text", "a red top", "--json"]) == 0
     (first, *_) = json.loads(capsys.readouterr().out)["results"]
     assert first["footage"].startswith("lobby.mp4, 0:00:0")
+
+
+@pytest.fixture
+def reported(place):
+    """Frames of a report of an inquiry with one finding, by options."""
+    from descry.client import Client
+
+    def report(**options) -> list[bytes]:
+        with Client(place / "g", descry.load(str(place / "run")), name=f"case {len(options)} {options}") as client:
+            client.ask(descry.Query(wanted="a red top"))
+            client.find(1, "worth following", number=1)
+            page = client.report("html", **options).decode()
+        figures = re.findall(r"<figure>.*?</figure>", page, re.S)
+        return [base64.b64decode(re.search(r"base64,([^\"]+)", f)[1]) for f in figures if "was cut from" in f]
+
+    return report
+
+
+def test_a_finding_of_a_report_shows_its_frame(reported, place):
+    pytest.importorskip("fastapi")
+    with Gallery.open(place / "g") as gallery:
+        origin = origin_of(gallery.items([1])[0].path)
+    (plain,) = reported()
+    with Image.open(io.BytesIO(plain)) as image:
+        assert image.size == (320, 240)
+        edge = np.asarray(image).astype(int)[int(origin.box[1]) - 2, int(origin.box[0]) : int(origin.box[0]) + 36]
+        assert (edge[:, 0] - edge[:, 1:].max(axis=1)).mean() > 80, "a red box is drawn"
+        whole = np.asarray(image.convert("L"), float)
+    (blurred,) = reported(blur_others=True)
+    with Image.open(io.BytesIO(blurred)) as image:
+        soft = np.asarray(image.convert("L"), float)
+    x, y, w, h = map(int, origin.box)
+    inside, board = np.s_[y + 4 : y + h - 4, x + 4 : x + w - 4], np.s_[15:65, 25:115]
+    assert np.abs(soft[inside] - whole[inside]).mean() < 6, "the person of the finding is as before"
+    assert np.abs(np.diff(soft[board], axis=1)).max() < 0.3 * np.abs(np.diff(whole[board], axis=1)).max()
+    assert reported(redact_paths=True) == [], "nor where the camera hangs"
 
 
 def test_footage_that_went_is_said(place, tmp_path):
@@ -191,7 +232,7 @@ def test_a_play_list_opens_no_address(tmp_path):
         list(Video(str(tmp_path / "list.mp4")).frames())
 
 
-def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path):
+def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path, monkeypatch):
     pytest.importorskip("fastapi")
     from starlette.testclient import TestClient
 
@@ -224,6 +265,8 @@ def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path):
             table = place / "crops" / "crops.csv"
             before = table.read_text()
             (tmp_path / "secret.mp4").write_text("secret")
+            monkeypatch.setenv("DESCRY_ROOTS", str(tmp_path / "roots"))
+            monkeypatch.setattr(safe_files, "_allowed", {os.path.realpath(place)})
             try:
                 table.write_text(before.replace(str(place / "lobby.mp4"), str(tmp_path / "secret.mp4")))
                 assert client.get(f"{items}/video").status_code == 404

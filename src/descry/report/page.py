@@ -11,6 +11,7 @@ from xml.etree.ElementTree import Element, SubElement
 
 from ..errors import DescryError
 from ..escape import plain
+from ..footage.origin import origin_of
 from ..interact.store import InquiryStore
 from . import pictures
 from .gathering import Crops
@@ -84,6 +85,17 @@ class _Page:
             _add(words, "p", finding["note"], {"class": "note"})
             ranks = ", ".join(f"{rank} in round {number}" for number, rank in finding["ranks"].items())
             _facts(words, {**_about(finding), "rank": ranks or "not among those shown", "said": finding["at"]})
+            self._frame(words, finding)
+
+    def _frame(self, parent: Element, finding: dict[str, Any]) -> None:
+        """The frame that the item was cut from; not where paths are redacted, for it may show where a camera hangs."""
+        item = self.crops.item(finding["item"])
+        origin = origin_of(item.path) if item and finding["footage"] and not self.crops.state(finding["item"]) else None
+        if origin and (address := pictures.frame(origin, 320, self.blur)):
+            figure = SubElement(parent, "figure")
+            SubElement(figure, "img", src=address, alt=f"the frame that item {finding['item']} was cut from")
+            clock = f"; clock time: {origin.clock}" if origin.clock else ""
+            _add(figure, "figcaption", f"{origin.told}, a box around the person{clock}")
 
     def _runner_ups(self, section: Element) -> None:
         _add(section, "p", "Who stands highest in the round on show and is in no finding.")

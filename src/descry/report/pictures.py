@@ -10,6 +10,7 @@ from PIL import Image
 
 from .. import images
 from ..errors import DescryError
+from ..footage.origin import Origin
 
 CELLS = 5  # across, of a blurred picture: what is left of a face is less than one of them
 
@@ -21,6 +22,21 @@ def crop(data: bytes, height: int, blur: bool) -> str:
     except DescryError:
         return ""
     return _address(_blurred(_fitted(image, height)) if blur else _fitted(image, height), "JPEG")
+
+
+def frame(origin: Origin, height: int, blur: bool) -> str:
+    """The frame that a crop was cut from, with its box, as a data address; "" when it cannot be read any more. blur:
+    all but the box, so that nobody else can be seen."""
+    try:
+        image = origin.still()
+    except DescryError:
+        return ""
+    if blur:
+        left, top, wide, high = (round(v) for v in origin.box)
+        inside = image.crop((left, top, left + wide, top + high))
+        image = _blurred(image)
+        image.paste(inside, (left, top))
+    return _address(_fitted(image, height), "JPEG")
 
 
 def drawing(picture: Any, height: int, blur: bool = False) -> str:
