@@ -27,7 +27,6 @@ BESIDE: dict[str, list[str]] = {
     "data list --json": ["--markdown"],
     "finding X notes --item 1 --remove": ["--note why", "--verdict aside"],
     "finding X notes": ["--note why", "--verdict aside", "--remove"],
-    "report X notes --out OUT.csv": ["--blur-others"],
     "gallery delete X --item 1": ["--confirm X"],
     "gallery delete X --everything --confirm X": ["--item 1", "--path *", "--until 2026-01-01"],
     "sketch compose --list": ["--set top=jacket", "--out OUT.png", "--width 64", "--height 64"],

@@ -191,7 +191,7 @@ def test_every_kind_of_bad_input_costs_its_line_and_the_rest_goes_on(tmp_path, c
     times = [10.0 * i + (32400 if i >= 20 else 0) for i in range(40)]
     write_video(footage / "gap.mkv", [room((64, 48))] * 40, times=times)
     out = tmp_path / "out"
-    assert main(["crop", str(footage), "--out", str(out), "--quiet", "--jobs", "1"]) == 0
+    assert main(["crop", str(footage), "--out", str(out), "--jobs", "1"]) == 0
     told = capsys.readouterr()
     lines = told.err.splitlines()
     said = {
@@ -281,7 +281,7 @@ def test_two_runs_in_one_folder_do_not_mix(tmp_path):
 def test_single_frames_are_told_to_need_a_model(tmp_path, capsys):
     for i in range(3):
         Image.fromarray(room()).save(tmp_path / f"{i}.png")
-    assert main(["crop", str(tmp_path), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    assert main(["crop", str(tmp_path), "--out", str(tmp_path / "out")]) == 0
     said = capsys.readouterr().err
     assert "3 frames are too few" in said
     assert "nobody was found" in said

@@ -110,7 +110,7 @@ def test_each_action_is_a_verb_of_its_own(place, capsys, monkeypatch) -> None:
     assert "write descry finding GALLERY NAME" in earlier[2]
     assert earlier[1] == run(capsys, "finding", gallery, "verbs")[1]
     assert "(3 rounds, 1 finding, last used" in run(capsys, "keep", gallery)[1]
-    assert run(capsys, "inquiry", "refine", "--help")[1].count("GALLERY NAME WORDS") == 1
+    assert run(capsys, "inquiry", "refine", "--help")[1].count("GALLERY [NAME] [WORDS ...]") == 1
     monkeypatch.setattr("sys.stdin", io.StringIO("like 1\ngo 1\nquit\n"))
     status, _, err = run(capsys, "chat", gallery, "verbs", "-k", 3)
     assert status == 0

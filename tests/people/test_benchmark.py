@@ -189,7 +189,7 @@ def test_the_command_writes_people_and_says_where(tmp_path: Path, capsys: pytest
     told = capsys.readouterr()
     assert json.loads(told.out)["splits"] == {"train": 7, "val": 2, "test": 1}
     assert told.err == ""
-    assert people_command(out, identities=10, val=2, quiet=True, **sizes) == 0
+    assert people_command(out, identities=10, val=2, **sizes) == 0
     shown = capsys.readouterr().out
     assert "no evidence of accuracy on real people" in shown
     with pytest.raises(UsageError, match="add up"):

@@ -43,8 +43,6 @@ def report(
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:
         raise UsageError(f"-o {out} was given; {nearest(kind, writing.FORMATS)} (the end of the name says which)")
-    if kind != "html":
-        refuse_unread(report, locals(), "blur_others", f"a .{kind} file holds no pictures")
     check_place(out, gallery)
     with kept(gallery) as (opened, store):
         made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
