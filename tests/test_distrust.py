@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 import sqlite3
 import zlib
@@ -206,3 +207,114 @@ def test_a_file_that_goes_away_while_it_is_looked_at_is_no_fault(tmp_path, monke
 
     monkeypatch.setattr(safe_files, "fnmatchcase", listed)
     safe_files.refuse_links(tmp_path, ["gallery.db*"], "gallery")
+
+
+# ---------------------------------------------------------------------- odd names and places
+
+
+def test_a_folder_whose_name_is_no_utf8_is_indexed_and_its_camera_named(place, tmp_path, capsys) -> None:
+    """Also by a regular expression and for tracks; the gallery's own folder may be named so too."""
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/cam\xff1"))
+    try:
+        shutil.copytree(place / "crops", odd)
+    except OSError:
+        pytest.skip("this file system takes no such name")
+    for name, args in {
+        "a": ["--camera-from", "dirname", "--track-from", "dirname"],
+        "b": ["--camera-from", r"(cam[^/]*)"],
+        os.fsdecode(b"g\xfe"): [],
+    }.items():
+        made = tmp_path / name
+        assert main(["index", str(odd), "--out", str(made), "--model", str(place / "run"), *args]) == 0
+        assert main(["gallery", "list", str(made)]) == 0
+        assert main(["search", str(made), "red top"]) == 0
+        with Gallery.open(made) as gallery:
+            assert len(gallery) == 6
+        assert main(["verify", str(made)]) == 0
+
+
+def test_odd_entries_of_a_folder_stop_no_index(place, tmp_path, capsys) -> None:
+    """A link to itself, a path longer than the system takes, a folder that cannot be read, a pipe, a socket."""
+    from crafted import socket_at
+
+    crops = tmp_path / "crops"
+    shutil.copytree(place / "crops", crops)
+    (crops / "loop").symlink_to(crops / "loop")
+    (crops / "loop.png").symlink_to(crops / "loop.png")
+    (crops / "above").symlink_to(crops)
+    os.mkfifo(crops / "pipe.png")
+    socket_at(crops / "socket.png")
+    deep, here = crops, os.getcwd()
+    try:
+        os.chdir(crops)
+        for _ in range(30):
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+        shutil.copy(place / "crops" / os.listdir(place / "crops")[0], "far.png")
+    finally:
+        os.chdir(here)
+    out = tmp_path / "g"
+    assert main(["index", str(deep), "--out", str(out), "--model", str(place / "run"), "--links"]) == 0
+    with Gallery.open(out) as gallery:
+        assert len(gallery) >= 6
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root makes links beside the root")
+def test_items_follow_a_folder_to_the_root_and_back(place, tmp_path) -> None:
+    name = f"descry-test-{os.getpid()}"
+    link = Path("/") / name
+    (tmp_path / "r").mkdir()
+    shutil.copytree(place / "crops", tmp_path / "r" / name)
+    with Gallery.create(tmp_path / "g", load(place / "run", device="cpu")) as gallery:
+        gallery.index(tmp_path / "r" / name)
+        link.symlink_to(tmp_path / "r" / name)
+        try:
+            assert gallery.relocate(tmp_path / "r", "/").moved == 6
+            assert {os.path.dirname(item.path) for item in gallery.listed()} == {str(link)}
+            assert gallery.index(link).unchanged == 6
+            assert len(gallery) == 6
+            assert gallery.relocate("/", tmp_path / "r").moved == 6
+        finally:
+            link.unlink()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can become another user")
+def test_as_another_user_nothing_of_it_is_read(place, tmp_path, capsys) -> None:
+    """Gallery, run folder, report, sheet, table and account that commands write: a child that is nobody opens none."""
+    tmp_path.chmod(0o755)
+    out = tmp_path / "out"
+    out.mkdir(mode=0o755)
+    crops, made = str(place / "crops"), str(out / "g")
+    assert main(["index", crops, "--out", made, "--model", str(place / "run")]) == 0
+    assert main(["inquiry", "new", made, "x", "--text", "red top"]) == 0
+    assert main(["report", made, "x", "-o", str(out / "r.html")]) == 0
+    assert main(["search", made, "red", "--csv", str(out / "s.csv"), "--sheet", str(out / "s.png")]) == 0
+    assert main(["audit", "export", made, "--out", str(out / "account")]) == 0
+    files = [p for p in [*out.iterdir(), *Path(made).iterdir()] if p.is_file()]
+    assert len(files) >= 8
+    (out / "open to all").write_text("")
+    (out / "open to all").chmod(0o644)
+    files.append(out / "open to all")  # so that it shows when the way there is closed
+    read, write = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            for above in (tmp_path, *tmp_path.parents):  # the way there stands open: what is tested are our own files
+                os.chmod(above, os.stat(above).st_mode | 0o011) if str(above).startswith("/tmp/") else None
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            opened = []
+            for path in files:
+                try:
+                    os.close(os.open(path, os.O_RDONLY))
+                    opened.append(path.name)
+                except OSError:
+                    pass
+            os.write(write, json.dumps(opened).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    os.close(write)
+    with os.fdopen(read, "rb") as pipe:
+        assert json.loads(pipe.read()) == ["open to all"]

@@ -102,9 +102,6 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{path} is damaged: {_line(error)}") from None
     wrong = next((k for k, kind in KINDS.items() if k in config and not isinstance(config[k], kind)), "")
-    lacking = next((k for k in ("config", "clip") if k not in config), "")
-    if lacking and "method" in config:
-        raise ModelRefused(f"{path} says nothing of its {lacking}; fetch or train the model again")
     if wrong and "method" in config:
         raise ModelRefused(f"{path} says {wrong} = {str(config[wrong])[:40]!r}, which cannot be meant; fetch it again")
     if "format" in config and config["format"] != FORMAT:
@@ -122,6 +119,8 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     file = folder / "model.safetensors"
     if not file.is_file():
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
+    if lacking := next((k for k in ("config", "clip") if k not in config), ""):
+        raise ModelRefused(f"{folder / 'config.json'} says nothing of its {lacking}; fetch or train the model again")
     held = _weights_in(file)
     raw = file.read_bytes()
     if verify and fingerprint(config, raw) != config.get("fingerprint"):

@@ -36,10 +36,12 @@ def relocate(store: LocalStore, old: str | Path, new: str | Path) -> RelocationR
     before, after = os.path.abspath(old), os.path.abspath(new)
     if before == after:
         raise UsageError(f"{before} was given twice; name the folder as it was and as it is now")
+    # the root of a disk ends in the separator that paths below it begin with
+    before, after = before.rstrip(os.sep), after.rstrip(os.sep)
     store.hold()
     found = list(_below(store, before))
     if not found:
-        raise UsageError(f"no item of {store.folder} lies below {before}; {_where(store)}")
+        raise UsageError(f"no item of {store.folder} lies below {before or os.sep}; {_where(store)}")
     there, joined = [], []
     for number, entry in found:
         path = after + entry.path[len(before) :]
@@ -54,7 +56,9 @@ def relocate(store: LocalStore, old: str | Path, new: str | Path) -> RelocationR
             there.append((number, changed(entry, path=path)))
     there = [(number, entry) for number, entry in there if number not in joined]
     if not there:
-        raise UsageError(f"none of the {len(found)} files is below {after}; give the folder that holds them now")
+        raise UsageError(
+            f"none of the {len(found)} files is below {after or os.sep}; give the folder that holds them now"
+        )
     with store.database.writing() as change:
         for number in joined:
             change.remove(number)

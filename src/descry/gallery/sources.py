@@ -67,7 +67,7 @@ class Sources:
         out: dict[str, Any] = {}
         for name in FIELDS:
             text = row.get(name, "") or self._from(name, path, mtime, exif or {})
-            out[name] = parse_time(text) if name == "time" else text.strip()
+            out[name] = parse_time(text) if name == "time" else path_text(text).strip()  # a name may be no UTF-8
         return out
 
     def unmatched(self, paths: Sequence[str], whole: bool = True) -> str:
