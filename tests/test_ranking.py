@@ -65,7 +65,7 @@ def slow_score(terms: list[Term], x: np.ndarray, f: Formula) -> np.ndarray:
 
 def test_scores_are_the_formula_written_out() -> None:
     x, terms = gallery(), some_terms()
-    f = Formula(evidence=0.8, negation=1.2, like=0.6, unlike=0.4, steepness=2.0, error=0.1)
+    f = Formula(evidence=0.8, negation=1.2, like=0.6, unlike=0.4, steepness=2.0, error=0.1, fall_places=len(x))
     similarity = stack(terms) @ x.T
     np.testing.assert_allclose(fit(terms, similarity, f).scores(similarity), slow_score(terms, x, f), atol=2e-5)
 

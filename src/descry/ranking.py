@@ -64,7 +64,7 @@ class Formula:
     version: int = 4
     evidence: float = 1.0
     negation: float = 4.0
-    unmeasured: float = 0.5
+    unmeasured: float = 0.25
     reach: float = 4.0
     fall_factor: float = 3.0
     fall_places: float = 40.0
