@@ -36,10 +36,10 @@ def calibrate(
     Args:
         gallery: a folder made by descry index.
         queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image",
-            and "ids", the items that show the person; left out, the gallery's own tracks ask.
-        alpha: the share of people in the gallery of whom absence may be said wrongly, above 0 and below 0.5.
+            and "ids", the items that show the person; if omitted, the gallery's own tracks ask.
+        alpha: false-alarm rate, the share of people in the gallery who may be reported absent; above 0, below 0.5.
         limit: most queries or tracks used.
-        model: where the gallery's model now lies, if it was moved.
+        model: the gallery's model, if it was moved since.
         seed: of the split in two halves.
         json_: print JSON.
     """

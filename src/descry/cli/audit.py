@@ -15,7 +15,7 @@ from .report import check_place, refuse_address, write
 
 
 def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:
-    """Look whether the account of a gallery is as it was written. Exit status 5 when it is not.
+    """Look whether the account of a gallery was changed. Exit status 5 when it is not.
 
     Args:
         gallery: a folder made by descry index, or a file that descry audit export wrote.

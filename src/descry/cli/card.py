@@ -14,7 +14,7 @@ def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "
         run: a run folder.
         results: a file that descry evaluate wrote with --json (with --slices for parts) or --per-query.
         licence: of the weights.
-        out: the file to write; left out, README.md in the run folder, which is where a hub looks for it.
+        out: the file to write; if omitted, README.md in the run folder, which is where a hub looks for it.
     """
     from ..studies.card import model_card
     from ..studies.results import read_results

@@ -26,7 +26,7 @@ HELP = """\
   /ask on|off          questions after every round
   /chips               what is looked for
   /off 2  /flip 2  /drop 2   switch a chip off, turn it round, take it away
-  /why 1 2             why one lead stands above another
+  /why 1 2             why one lead ranks above another
   /undo  /redo  /go 3  other rounds
   /tree                all rounds
   /sketch FILE         add a sketch
@@ -57,11 +57,11 @@ def chat(
         name: name of the inquiry, begun or gone on with.
         sketch: a drawing of the person to begin with; may be repeated.
         image: a photograph of the person to begin with; may be repeated.
-        as_drawn: give sketches to the encoder as they are, those of /sketch too; left out, each is cropped to its ink
+        as_drawn: give sketches to the encoder as they are, those of /sketch too; if omitted, each is cropped to its ink
             and fitted.
         k: how many leads to show.
-        model: where the gallery's model now lies, if it was moved.
-        sheet: where the contact sheet is written, for terminals that show no pictures; left out, a file in the
+        model: the gallery's model, if it was moved since.
+        sheet: where the contact sheet is written, for terminals that show no pictures; if omitted, a file in the
             gallery's folder that is removed at the end.
     """
     from ..interact.store import InquiryStore

@@ -53,14 +53,14 @@ def crop(
         keep: best crops of each track; 0 keeps every box.
         least: least height of a person, in pixels of the frame.
         lost: seconds for which somebody may be hidden and keep the track.
-        sure: least score that begins a track; left out, 0.5, and 0.4 for background.
+        sure: least score that begins a track; if omitted, 0.5, and 0.4 for background.
         start: clock time of the first frame, as 2026-01-31T14:05:09; for one source.
         time_from: a regular expression over the path with a group that holds that time, such as '([0-9]{8}_[0-9]{6})'.
-        camera_from: dirname, or a regular expression over the path with a group; left out, the source's name.
+        camera_from: dirname, or a regular expression over the path with a group; if omitted, the source's name.
         rotate: turn every frame counter-clockwise by 0, 90, 180 or 270 degrees, instead of what the file says.
         frame_rate: frames a second of folders of frames.
-        jobs: sources at once; left out, one per core, at most 4.
-        again: make the crops of these sources anew.
+        jobs: sources at once; if omitted, one per core, at most 4.
+        again: make the crops of these sources again.
         strict: exit with 3 when a source was skipped.
         json_: print the report as JSON.
     """

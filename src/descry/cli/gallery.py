@@ -46,7 +46,7 @@ def _calibrated(opened: Any) -> dict[str, str]:
 
 
 def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
-    """What is in a gallery's folder, told without trusting it; for one that you were given.
+    """What a gallery's folder contains, without trusting it; for one that somebody gave you.
 
     Nothing is written, no link is followed, no model is loaded. Look at it before you open such a gallery.
 

@@ -49,12 +49,12 @@ def index(
     Args:
         folders: folders of crops, with all folders below them; at least one.
         out: the gallery's folder; made where there is none.
-        model: a fetched model, a run folder, a CLIP folder, or demo; left out, the model fetched last or demo for a new
-            gallery, else the one it was made by.
+        model: a fetched model, a run folder, a CLIP folder, or demo; if omitted, a new gallery gets the model fetched
+            last, or demo, and an existing one keeps its own.
         camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam([0-9]+)'.
         time_from: exif, mtime, csv, or a regular expression.
         track_from: dirname, csv, or a regular expression.
-        table: a CSV file with a column path and any of camera, time, track; what it says goes first.
+        table: a CSV file with a column path and any of camera, time, track; its values come before all others.
         exclude: glob of names or paths to leave out; may be repeated.
         max_mp: most million pixels of a picture; larger ones are skipped.
         shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.

@@ -40,8 +40,8 @@ class Shown:
     """How the round is shown.
 
     Args:
-        k: how many leads to show; left out, 20 in a new round and as many as were found in an old one.
-        model: where the gallery's model now lies, if it was moved.
+        k: how many leads to show; if omitted, 20 in a new round and as many as were found in an old one.
+        model: the gallery's model, if it was moved since.
         sheet: also write a contact sheet to this picture.
         json_: print JSON.
     """
@@ -85,7 +85,7 @@ def new(
     Args:
         sketch: a drawing of the person; may be repeated.
         image: a photograph of the person; may be repeated.
-        as_drawn: give sketches to the encoder as they are; left out, each is cropped to its ink and fitted.
+        as_drawn: give sketches to the encoder as they are; if omitted, each is cropped to its ink and fitted.
     """
     from ..search import unread
 
@@ -228,7 +228,7 @@ def ask(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Jso
     """The questions whose answers would narrow the search most.
 
     Args:
-        model: where the gallery's model now lies, if it was moved.
+        model: the gallery's model, if it was moved since.
         json_: print JSON.
     """
     from ..interact.questions import Asker, vocabulary
@@ -254,11 +254,11 @@ def why(
     model: str = "",
     json_: Json = False,
 ) -> int:
-    """Why one lead of the current round stands above another, phrase by phrase.
+    """Why one lead of the current round ranks above another, phrase by phrase.
 
     Args:
         ranks: the two ranks.
-        model: where the gallery's model now lies, if it was moved.
+        model: the gallery's model, if it was moved since.
         json_: print JSON.
     """
     with opened(gallery, name, model) as session:
@@ -276,7 +276,7 @@ def replay(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: 
     """Search every round again and say whether the order is the same; exit status 1 when one is not.
 
     Args:
-        model: where the gallery's model now lies, if it was moved.
+        model: the gallery's model, if it was moved since.
         json_: print JSON.
     """
     with opened(gallery, name, model) as session:
@@ -324,8 +324,8 @@ def delete(
     """Remove an inquiry for good, or one round with all that was made from it.
 
     Args:
-        round_: number of the round; left out, the whole inquiry with its pictures and its key goes.
-        model: where the gallery's model now lies, if it was moved.
+        round_: number of the round; if omitted, the whole inquiry with its pictures and its key goes.
+        model: the gallery's model, if it was moved since.
         json_: print JSON.
     """
     if round_ is not None:

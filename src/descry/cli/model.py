@@ -61,7 +61,7 @@ def convert(
         out: the run folder to write.
         tokenizer: bpe_simple_vocab_16e6.txt.gz of OpenAI's CLIP, or a folder with a vocabulary.
         image_size: height and width; needed where the checkpoint's position grid is not square.
-        activation: quick_gelu (OpenAI) or gelu (most of open_clip); left out, what the checkpoint's own files say.
+        activation: quick_gelu (OpenAI) or gelu (most of open_clip); if omitted, what the checkpoint's own files say.
         pixels: clip, imagenet or inception statistics, or six numbers R,G,B,R,G,B for mean and deviation; left out,
             what the checkpoint's own files say.
         half: store the weights in 16 bits.

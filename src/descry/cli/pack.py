@@ -25,7 +25,7 @@ def pack(
         run: a run folder.
         out: a new folder.
         half: store the weights in 16 bits; they are computed with in 32.
-        note: what must be said beside every result of this model; left out, the run's own.
+        note: what must be said beside every result of this model; if omitted, the run's own.
         json_: print JSON.
     """
     from ..checkpoint import load_any, read_config, save_model, write_atomically

@@ -43,7 +43,7 @@ def purge(
         before: a day, as 2027-01-31: inquiries last worked on before it, items whose camera time lies before it.
         expired: inquiries whose last day to be kept (descry keep) is over.
         keep_crops: leave the crop files of items; the next descry index brings them back.
-        dry_run: say what would go, remove nothing.
+        dry_run: list what would be removed, and remove nothing.
         json_: print JSON.
     """
     from datetime import UTC, datetime

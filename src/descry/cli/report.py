@@ -28,7 +28,7 @@ def report(
     redact_paths: Flag = False,
     json_: Json = False,
 ) -> int:
-    """Write an inquiry down: every round with what was asked, the first ten and what changed; findings and runner-ups.
+    """Write a report of an inquiry: every round with its query, first ten leads and changes; findings and runners-up.
 
     Args:
         gallery: a folder made by descry index.
@@ -70,7 +70,7 @@ def finding(
     Args:
         gallery: a folder made by descry index.
         inquiry: name of the inquiry.
-        item: id of an item; left out, the findings are listed.
+        item: id of an item; if omitted, the findings are listed.
         verdict: "worth following" or "set aside".
         note: why.
         remove: remove the finding about this item.

@@ -49,12 +49,12 @@ def search(
 
     Args:
         gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
-        words: what holds, such as "a red jacket"; "a red jacket, no backpack" is understood.
+        words: a description, such as "a red jacket, no backpack".
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.
         text: the same as words.
         not_: a phrase that must not hold, without a negation: --not backpack.
-        like: id of an item that is close; it stands first.
+        like: id of an item that is close; it is shown first.
         unlike: id of an item that is not the person.
         closest: id chosen as the closest of those shown.
         k: how many to show.
@@ -64,10 +64,10 @@ def search(
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
         path: only paths of this glob.
-        verbatim: give the texts to the encoder as they are; left out, "no backpack" means --not backpack.
-        as_drawn: give sketches to the encoder as they are; left out, each is cropped to its ink and fitted.
-        composition: early, late, sum, slerp, ranks, early+late or pseudo; left out, what the model's validation chose.
-        model: where the gallery's model now lies, if it was moved.
+        verbatim: give the texts to the encoder as they are; if omitted, "no backpack" means --not backpack.
+        as_drawn: give sketches to the encoder as they are; if omitted, each is cropped to its ink and fitted.
+        composition: early, late, sum, slerp, ranks, early+late or pseudo; if omitted, the one chosen on validation.
+        model: the gallery's model, if it was moved since.
         json_: print JSON.
         csv_: also write a table to this file.
         sheet: also write a contact sheet to this picture.

@@ -18,7 +18,7 @@ def serve(
     browser: Annotated[bool, tyro.conf.arg(help="open the browser (--no-browser for scripts)")] = True,
     folder: tuple[Path, ...] = (),
 ) -> int:
-    """Serve a gallery as a page: draw, say, refine. Only this machine can reach it.
+    """Serve a gallery as a web page: draw, describe, refine. Only this machine can reach it.
 
     Args:
         gallery: a gallery folder; with --folder a new one is made where there is none.

@@ -26,7 +26,7 @@ def compose(
     list_: Annotated[Flag, tyro.conf.arg(name="list")] = False,
     json_: Json = False,
 ) -> int:
-    """Draw a person from what is remembered, part by part, and say the same in phrases; search with both.
+    """Draw a person part by part, from what somebody remembers, and describe it in phrases; search with both.
 
     A part that is left out is not remembered and leaves no line.
 

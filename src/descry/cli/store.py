@@ -90,7 +90,7 @@ def migrate(
         gallery: a folder made by descry index.
         to: milvus://HOST:PORT, milvus+https://…, or milvus:FILE.db for the embedded one.
         name: of the collection; the folder's name if left out.
-        partition_by: camera, day or none, of a new collection; left out, cameras where there are several, else days.
+        partition_by: camera, day or none, of a new collection; if omitted, cameras where there are several, else days.
         index_type: flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
         json_: print JSON.
     """

@@ -65,7 +65,7 @@ def train(
         out: the run folder to write.
         preset: paper, released or recommended.
         stage: 1 or 2, for methods with two stages.
-        image_size: height and width; left out, the preset's.
+        image_size: height and width; if omitted, the preset's.
         resume: go on where this run folder stopped.
         accumulate: micro-batches of one step; each has its own negatives.
         save_every: also save after so many steps.

@@ -167,7 +167,7 @@ def crop(
     """Cut the people out of recorded footage: one folder of crops and `crops.csv`, which `descry index` reads.
 
     sources: video files, folders of videos or of frames. out: a folder; what an earlier call did there is kept and gone
-    on with. jobs: sources at once; 0 for one per core, at most 4. again: make the crops of these sources anew.
+    on with. jobs: sources at once; 0 for one per core, at most 4. again: make the crops of these sources again.
     detector: your own, instead of `settings.detector`: called with the source, it gives a `Detector`. progress: called
     about twice a second per source. stop: asked between frames; True ends the run, and the same call goes on.
 

@@ -49,10 +49,10 @@ def plot(
         sources: what is drawn: result files, a ledger, run folders, or models.
         out: the file to write: .png, .svg or .pdf.
         data: for figures of models: a data set folder, or NAME and its folder; its test split is drawn.
-        benchmark: which one of the data set or of the result files; left out, the first.
+        benchmark: which one of the data set or of the result files; if omitted, the first.
         table: for ablation: propot-4, vfe-tps-6, …
         measure: for bars, ablation and rounds.
-        probes: for grid: numbers of probes from 0; may be repeated; left out, the first three.
+        probes: for grid: numbers of probes from 0; may be repeated; if omitted, the first three.
         people: for map, silhouette, masks and prototypes: how many.
         most: for grid: photographs in a row.
     """

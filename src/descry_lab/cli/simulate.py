@@ -39,14 +39,14 @@ def simulate(
         part: test (1,000 people of the frozen benchmark), val (500, for choosing anything) or calibration (4,000).
         policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed
             (questions by gain, at random, or in one order), closest (of those shown), or all (feedback, gain and
-            closest in turn); may be repeated; left out, each of them.
+            closest in turn); may be repeated; if omitted, each of them.
         rounds: how many after the start.
         seeds: how many witnesses of each person.
         forget: share of the answers that are "don't know", 0 to 1.
         err: share of the answers that are the opposite of the record, 0 to 1.
         vague: how often a colour is not known, 0 to 1.
         contradict: how often an earlier answer is taken back, 0 to 1.
-        questions: a JSON table of your own, with key, question and phrase in each row; left out, the package's.
+        questions: a JSON table of your own, with key, question and phrase in each row; if omitted, the package's.
         withhold: share of the attributes left out of the table.
         probes: only the first so many people; 0 for all.
         truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.

@@ -10,7 +10,7 @@ export const T = {
   leads: "Leads to be looked at, not identifications.",
   // start
   startTitle: "Who are you looking for?",
-  startText: "Dress the figure, say it in words, draw, or drop a picture. Then mark what comes close, and say what does not fit.",
+  startText: "Dress the figure, describe the person in words, draw, or drop a picture. Then mark what comes close, and say what does not fit.",
   startExample: "Start from an example sketch",
   startGallery: (n) => `${n.toLocaleString("en")} crops in this gallery`,
   recent: "Earlier inquiries",
@@ -89,7 +89,7 @@ export const T = {
   weight: (what) => `Weight of ${what}`,
   unclear: (pieces) => `Not understood and left out: ${pieces.map((p) => `“${p}”`).join(", ")}. Say what is there, or “no …”.`,
   cut: (cut) => `Not read, beyond the model's limit: “${cut}”`,
-  unknown: (words) => `The model never saw: ${words.join(", ")}`,
+  unknown: (words) => `The model does not know: ${words.join(", ")}`,
   nothingNamed: "Nothing to look for was found in that; name a garment, a colour or a thing.",
   conflict: (c) => `${c.new.wanted ? "" : "NOT "}${c.new.text} or ${c.old.wanted ? "" : "NOT "}${c.old.text}?`,
   replace: "Replace",
@@ -97,7 +97,7 @@ export const T = {
   search: "Search",
   searching: "Searching…",
   refine: "Refine",
-  nothing: "Draw, say or drop something first.",
+  nothing: "Draw, describe or drop something first.",
   // results
   found: (round) =>
     round.considered === round.total
@@ -163,7 +163,7 @@ export const T = {
   index: {
     title: "Index a folder",
     folder: "Folder",
-    way: "Where this folder lies",
+    way: "Path of this folder",
     roots: "Allowed folders",
     chooseRoot: "Choose a folder of crops: pictures cut out around one person each.",
     noFolders: "No folder may be indexed from this page. Start the server with the folders that may be, for example:",
@@ -175,7 +175,7 @@ export const T = {
     fields: { camera: "Camera", time: "Time", track: "Track" },
     kinds: { "": "Unknown", dirname: "Name of the folder", exif: "EXIF data", mtime: "Time of the file", pattern: "Path pattern", csv: "CSV table" },
     pattern: "Path pattern",
-    patternHelp: "The end of the path. {camera}, {time} and {track} take what stands there up to the character that follows; * is anything.",
+    patternHelp: "The end of the path. {camera}, {time} and {track} match everything up to the character that follows; * matches anything.",
     table: "CSV table",
     tableHelp: "With a column path (below the folder, or a file name) and any of camera, time, track. Tables in the folders you open are listed.",
     chooseTable: "Choose a table",
