@@ -26,7 +26,7 @@ import numpy as np
 
 from descry.gallery.contract import Binding, Entry
 from descry.gallery.local import LocalStore
-from descry.gallery.searching import Rows
+from descry.gallery.scan import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session
 from descry.query import Query

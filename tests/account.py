@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from descry.gallery import Gallery
-from descry.gallery.searching import Rows
+from descry.gallery.scan import Rows
 from descry.gallery.sources import Sources
 from descry.interact.findings import Finding
 from descry.interact.rounds import Inquiry

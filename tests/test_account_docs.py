@@ -10,7 +10,7 @@ from pathlib import Path
 from account import crop
 from descry.cli import VERBS, main
 from descry.gallery.contract import Binding
-from descry.report.known import DEMO, about_model, markdown
+from descry.report.error_rates import DEMO, about_model, markdown
 
 DOCS = Path(__file__).parents[1] / "docs"
 PAGES = [DOCS / "account.md", DOCS / "responsible-use.md"]

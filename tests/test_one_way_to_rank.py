@@ -20,7 +20,7 @@ from descry.embed import load
 from descry.errors import DataError, UsageError
 from descry.evaluate import Embedded, evaluate, scores_of
 from descry.gallery import Gallery
-from descry.gallery.searching import Rows
+from descry.gallery.scan import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session
 from descry.query import Query
@@ -149,7 +149,9 @@ def test_the_notice_is_calibrated_with_the_formula_it_is_given_with(model, galle
         patch.setattr("descry.interact.absence.notice", keep)
         session.notice({})
         patch.undo()
-        line = {"ids": [], "text": query.wanted[0].value} if query.wanted else {"ids": []}
+        line = {"ids": [int(gallery.snapshot().ids[0])]}
+        if query.wanted:
+            line["text"] = query.wanted[0].value
         if query.sketches:
             line["sketch"] = str(query.sketches[0].value)
         file = tmp_path / "queries.jsonl"

@@ -380,7 +380,7 @@ def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch)
 
 def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
     from descry.gallery.contract import Binding
-    from descry.report.known import DEMO, about_model
+    from descry.report.error_rates import DEMO, about_model
     from descry.studies.ledger import Entry, append
 
     config = json.loads((DEMO / "config.json").read_text())

@@ -22,8 +22,8 @@ from descry.evaluate import Embedded, Evaluation, evaluate
 from descry.gallery.contract import Binding
 from descry.ranking import Composition
 from descry.records import Benchmark
-from descry.report.known import about_model
-from descry.report.known import markdown as known_errors
+from descry.report.error_rates import about_model
+from descry.report.error_rates import markdown as known_errors
 from descry.studies.intervals import intervals, measures, paired
 from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 

@@ -28,7 +28,7 @@ from descry.records import Benchmark, Dataset
 
 from .folder import digest_pixels, digest_records, write_people
 from .oracle import histogram_scores, linear_attributes, linear_scores, oracle_scores
-from .plan import GENERATOR_VERSION, Mixture
+from .plan import Mixture
 from .read import read_people, read_records
 
 BENCHMARK_VERSION = 1
@@ -113,17 +113,6 @@ def write_part(
         progress=progress,
         mixture=MIXTURES[version],
     )
-
-
-def fingerprints(folder: str | Path, version: int = BENCHMARK_VERSION) -> dict[str, str | int]:
-    """What the manifest holds of one part: hash of the records and words, hash of the pixels, versions."""
-    return {
-        "benchmark": version,
-        "generator": GENERATOR_VERSION,
-        "pillow": PIL.__version__,
-        "records": digest_records(folder),
-        "pixels": digest_pixels(folder),
-    }
 
 
 def check(folder: str | Path, part: str, pixels: bool = True, version: int = BENCHMARK_VERSION) -> None:

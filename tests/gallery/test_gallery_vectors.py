@@ -31,7 +31,7 @@ def written(vectors: Vectors, connection: sqlite3.Connection, act) -> None:
     connection.execute("BEGIN IMMEDIATE")
     act()
     connection.execute("COMMIT")
-    vectors.committed()
+    vectors.cache.finish()
 
 
 def some(n: int, seed: int = 0) -> np.ndarray:
@@ -169,7 +169,7 @@ def test_a_transaction_taken_back_leaves_every_row(opened) -> None:
     vectors.append(connection, some(70, 4))
     vectors.erase(connection, [5, 6])
     connection.execute("ROLLBACK")
-    vectors.taken_back()
+    vectors.cache.leave()
     again = Vectors(vectors.folder, D)
     assert np.array_equal(again.mapped(connection), rows)
     written(vectors, connection, lambda: vectors.append(connection, some(3, 9)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from descry.web.line import Line
+from descry.web.desk import WorkQueue
 from test_journey import entered
 
 from .in_process import Server
@@ -15,7 +15,7 @@ FUNCTIONS, FILES = 230, 32
 def test_a_round_enters_few_functions_and_files(server: Server) -> None:
     answers = []
     for line in vars(server.desk).values():
-        if isinstance(line, Line):  # threads that run already are not counted
+        if isinstance(line, WorkQueue):  # threads that run already are not counted
             line._workers = ThreadPoolExecutor(1)
 
     def ask() -> None:

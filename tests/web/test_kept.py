@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 
 from descry.gallery import Gallery
-from descry.gallery.searching import Rows
+from descry.gallery.scan import Rows
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from descry.web.desk import WorkQueue
 from descry.web.limits import LIMITS
-from descry.web.line import Line
 from descry.web.safety import Safety
 from descry.web.tokens import Tokens
 
@@ -335,7 +335,7 @@ def test_a_line_works_on_so_many_at_once_and_no_more():
         return number
 
     async def many():
-        line = Line("pictures", 2, replace(LIMITS, queue=6))
+        line = WorkQueue("pictures", 2, replace(LIMITS, queue=6))
         answers = await asyncio.gather(*(line.do(work, n) for n in range(7)), return_exceptions=True)
         line.close()
         return answers, line

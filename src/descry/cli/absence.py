@@ -136,7 +136,7 @@ def _profiles(
 ) -> tuple[Any, Any, list[str]]:
     import numpy as np
 
-    from ..gallery.searching import Rows
+    from ..gallery.scan import Rows
     from ..interact.absence import profile_of
     from ..ranking import ranking_of
     from ..search import positions, stack

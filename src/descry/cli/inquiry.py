@@ -397,7 +397,7 @@ def _card(gallery: Any) -> Any:
 def _space(gallery: Any, card: Any) -> Any:
     if card:
         return None
-    from ..gallery.searching import Rows
+    from ..gallery.scan import Rows
 
     return Rows(gallery.store, gallery.snapshot())
 

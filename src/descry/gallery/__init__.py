@@ -4,7 +4,7 @@ gallery.py    create, open, index, search: the face of the room
 contract.py   what a store must do, so that the local one and a distributed one can stand in for each other
 local.py      the local store: database.py (the one SQLite file), changes.py, rows.py (items), vectors.py,
               files.py (bytes), batch.py (one commit)
-scan.py       exact search over stored vectors at the speed of memory; searching.py, results.py, filters.py: one answer
+scan.py       exact search over stored vectors at the speed of memory; results.py, filters.py: one answer
 walk.py, sources.py, reading.py, indexing.py, groups.py    from a folder of pictures to items
 verification.py, relocation.py, overview.py what keeps a gallery in order
 milvus.py, milvus_schema.py, milvus_rows.py, remote.py, migrate.py, merge.py   beyond one machine

@@ -550,12 +550,12 @@ class Database:
                     connection.execute(f"UPDATE state SET {names}, seal=?", (*astuple(after), seal_of(*astuple(after))))
             except BaseException:
                 if self.vectors:
-                    self.vectors.taken_back()
+                    self.vectors.cache.leave()
                 raise
             finally:
                 self._local.change = None
             if self.vectors:
-                self.vectors.committed()
+                self.vectors.cache.finish()
             with suppress(OSError):  # the commit stands; the head says so with the next one
                 self.write_head(after)
 

@@ -246,7 +246,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             )
         from ..ranking import ranking_of
         from ..search import checked_level, terms_of, understood
-        from .searching import answer
+        from .scan import answer
 
         self._unrecorded += not record and not self.read_only
         with self._failing("search") if record else nullcontext():
@@ -275,7 +275,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         calibrated (`descry gallery calibrate`)."""
         from ..interact import absence
         from ..ranking import ranking_of
-        from .searching import Rows
+        from .scan import Rows
 
         if "scores" not in self.store.capabilities or not (self.path / absence.FILE).exists():
             return ""
@@ -336,7 +336,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         """
         from ..interact.rounds import Inquiry
         from ..interact.session import Session
-        from .searching import Rows
+        from .scan import Rows
 
         store = self.inquiries()
         self._opened.append(store)

@@ -1,4 +1,4 @@
-"""Exact search over stored vectors at the speed of memory.
+"""Exact search over stored vectors at the speed of memory, and one answer to a query over a local store (`answer`).
 
 Exact means: the order of the float64 product of the query and the stored float16 vectors. One pass in low precision
 finds a front that provably holds the best k, because every rounding in it is bounded; the front alone is computed in
@@ -14,6 +14,8 @@ such blocks wins. Where a processor lacks the instructions for either, float32 t
 from __future__ import annotations
 
 import platform
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from functools import cache
 
 import numpy as np
@@ -21,7 +23,13 @@ import torch
 from torch import Tensor
 
 from ..errors import UsageError
+from ..query import Filters, Query
+from ..ranking import Formula
+from ..search import Heights, Term, positions, rank
 from .contract import Snapshot
+from .filters import removed_by, untold
+from .local import LocalStore
+from .results import Results
 
 BLOCK = 16384
 STEP = 1024
@@ -246,3 +254,73 @@ def _queries(snapshot: Snapshot, vectors: np.ndarray) -> Tensor:
     if not torch.isfinite(queries).all():
         raise UsageError("a query vector holds values that are not finite numbers; check the model")
     return queries
+
+
+# -------------------------------------------------------------------------------- one answer over a local store
+
+
+class Rows:
+    """A `search.Space` of a store's snapshot. error: how far a cosine of `scores` may lie from the float64 one."""
+
+    def __init__(self, store: LocalStore, rows: Snapshot, marked: Iterable[int] = ()):
+        self.store, self.rows, self.marked = store, rows, tuple(marked)
+        self.ids = rows.ids
+        self.snapshot = f"{store.config['created']} {rows.generation}"
+        self.error = half_bound(1.0, store.binding.dimension)
+
+    def scores(self, vectors: np.ndarray) -> np.ndarray:
+        """(R, D) → (R, N) float32 cosines with every item."""
+        return similarities(self.rows, vectors)
+
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        """Item ids → (k, D) float32; UsageError for an unknown id."""
+        return self.rows.vectors(positions(self.ids, ids)).astype(np.float32)
+
+    def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
+        """(N,) bool, what filters let through; None for everything."""
+        return self.store.allowed(self.rows, filters, {*marked, *self.marked})
+
+
+def answer(
+    store: LocalStore,
+    terms: Sequence[Term],
+    query: Query,
+    k: int,
+    formula: Formula,
+    snapshot: Snapshot | None = None,
+    marked: Iterable[int] = (),
+    note: str = "",
+) -> Results:
+    """See `Gallery.search`. Rows, filters and metadata are read in one view of the database unless a snapshot is
+    given.
+    """
+    with ExitStack() as stack:
+        rows = snapshot or stack.enter_context(store.reading())
+        connection = stack.enter_context(store.database.reading())
+        space = Rows(store, rows, marked)
+        leads = rank(space, terms, query, k, formula)
+        if query.filters != Filters():
+            note = "; ".join(filter(None, (note, *untold(connection, query.filters))))
+        removed = {}
+        if not leads.considered:
+            marks = {*query.liked, *query.unliked, *query.closest, *space.marked}
+            removed = removed_by(connection, query.filters, marks)
+        items = {item.id: item for item in store.items(leads.ids.tolist())}
+    kept = [j for j, number in enumerate(leads.ids.tolist()) if number in items]
+    shown = [items[int(leads.ids[j])] for j in kept]
+    return Results(
+        ids=tuple(item.id for item in shown),
+        paths=tuple(item.path for item in shown),
+        scores=np.asarray(leads.scores, np.float32)[kept],
+        items=tuple(shown),
+        cosines=leads.cosines[kept],
+        parts=leads.names,
+        contributions=leads.shares[:, kept],
+        considered=leads.considered,
+        total=len(rows),
+        removed=removed,
+        generation=rows.generation,
+        note=note,
+        query=query,
+        heights=Heights.of(leads.everything),
+    )

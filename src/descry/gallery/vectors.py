@@ -96,7 +96,7 @@ class Moments:
 class Vectors:
     """The vectors of one gallery file. Every method takes a connection.
 
-    Those that write take one inside a transaction, after whose end `committed` or `taken_back` is to be called.
+    Those that write take one inside a transaction, after whose end `cache.finish` or `cache.leave` is to be called.
     """
 
     def __init__(self, folder: Path, dimension: int):
@@ -194,14 +194,6 @@ class Vectors:
         self._put_moments(connection, len(kept), _added(moments, tail, 1))
         self._set(connection, Extent(self.dimension, len(kept), extent.version + 1, extent.erased + 1))
         self.cache.drop()
-
-    def committed(self) -> None:
-        """After the commit of a transaction that appended: its rows count in the cache as well."""
-        self.cache.finish()
-
-    def taken_back(self) -> None:
-        """After a transaction that was not committed."""
-        self.cache.leave()
 
     def _patch(self, connection: sqlite3.Connection, block: int, parts: Sequence[tuple[int, bytes]]) -> None:
         with connection.blobopen("blocks", "data", block) as blob:

@@ -11,6 +11,7 @@ rounds were added or deleted since, and whoever stays long asks `changed` first 
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from dataclasses import dataclass, replace
@@ -20,14 +21,13 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..audit import Audit, asked, new_key, ref_of
-from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
+from ..errors import DataError, ImageRejected, LimitExceeded, Locked, UsageError, nearest
 from ..gallery.database import HEAD, Database
 from ..gallery.local import OWN
 from ..query import Query, digest
 from ..safe_files import json_of, refuse_links
 from . import rounds
 from .findings import MAX_FINDINGS, About, Finding, now
-from .freezing import frozen, thawed
 from .rounds import Inquiry, Round, text
 
 
@@ -276,3 +276,34 @@ def pictures_of(data: str) -> set[str]:
 
 def _gone(what: str) -> UsageError:
     return UsageError(f"{what} has been deleted meanwhile, and is not written anew; load the inquiry again")
+
+
+def frozen(picture: Any) -> tuple[str, bytes]:
+    """(kind, bytes): "file" with the bytes of a file, or "image" and "array" as PNG."""
+    if isinstance(picture, (str, Path)):
+        return "file", Path(picture).read_bytes()
+    if isinstance(picture, bytes):
+        return "file", picture
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    kind = "image" if hasattr(picture, "mode") else "array"
+    (picture if kind == "image" else Image.fromarray(picture)).save(buffer, "PNG")
+    return kind, buffer.getvalue()
+
+
+def thawed(kind: str, data: bytes) -> Any:
+    """What was frozen: the bytes of a file, a PIL image or an array. Raises ImageRejected."""
+    if kind == "file":
+        return bytes(data)
+    if kind not in ("image", "array"):
+        raise DataError(f"a kept picture is of the kind {kind[:40]!r}; this version knows file, image and array")
+    import numpy as np
+
+    from ..images import GALLERY, header
+
+    with header(bytes(data), replace(GALLERY, formats=("PNG",))) as image:
+        if image.width * image.height > GALLERY.pixels or max(image.size) > GALLERY.side:
+            raise ImageRejected(f"a kept picture is {image.width}×{image.height} pixels", "too_many_pixels")
+        image.load()
+    return image if kind == "image" else np.asarray(image)

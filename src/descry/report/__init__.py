@@ -18,7 +18,7 @@ from ..errors import UsageError, nearest
 from ..gallery import Gallery
 from ..interact.store import InquiryStore
 from . import page, table
-from .gathering import NOTICE, Crops, gather
+from .build import NOTICE, Crops, gather
 
 __all__ = ["FORMATS", "MEDIA", "NOTICE", "Exported", "export", "preview"]
 

@@ -3,21 +3,25 @@ markup."""
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 from typing import Any
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
+from PIL import Image
+
+from .. import images
 from ..errors import DescryError
 from ..escape import plain
-from ..footage.origin import origin_of
+from ..footage.origin import Origin, origin_of
 from ..interact.store import InquiryStore
-from . import pictures
-from .gathering import Crops
-from .style import STYLE
+from .build import Crops
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
+CELLS = 5  # across, of a blurred picture: what is left of a face is less than one of them
 STATES = {
     "removed": "removed from the gallery",
     "missing": "file missing",
@@ -25,9 +29,43 @@ STATES = {
     "outside": "file outside the folders that were indexed here",
 }
 
+STYLE = """
+:root { color-scheme: light; font: 16px/1.45 system-ui, sans-serif; color: #1b1b1b; background: #fff; }
+body { max-width: 62rem; margin: 2rem auto; padding: 0 1rem; overflow-wrap: anywhere; }
+.notice { border: 2px solid #8a3b00; padding: .6rem 1rem; font-weight: 700; font-size: 1.15rem; }
+h2 { border-bottom: 1px solid #767676; margin-top: 2.2rem; }
+article { break-inside: avoid; margin: 1.2rem 0; }
+.finding { display: flex; gap: 1.2rem; }
+.finding img, .finding .gone { flex: none; max-height: 20rem; max-width: 45%; }
+.note { white-space: pre-wrap; }
+.asked { display: flex; flex-wrap: wrap; gap: 1rem; }
+figure { margin: 0; }
+figure img { max-height: 15rem; border: 1px solid #767676; display: block; }
+figcaption code { display: block; }
+.chips { list-style: none; display: flex; flex-wrap: wrap; gap: .4rem; padding: 0; }
+.chips li { border: 1px solid #1a5fb4; border-radius: 1rem; padding: 0 .7rem; }
+.chips li.unwanted { border-color: #a51d2d; border-style: dashed; }
+.leads { list-style: none; padding: 0; display: grid; gap: .8rem; }
+.leads { grid-template-columns: repeat(auto-fill, minmax(8.5rem, 1fr)); }
+.leads li { display: flex; flex-direction: column; }
+.leads img { height: 8rem; max-width: 100%; object-fit: contain; align-self: flex-start; }
+.gone { height: 8rem; width: 5rem; border: 1px dashed #767676; display: grid; place-items: center; text-align: center; }
+dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1rem; }
+dt { color: #545454; }
+dd { margin: 0; }
+table { border-collapse: collapse; }
+th, td { border: 1px solid #767676; padding: .2rem .6rem; text-align: left; }
+@media (max-width: 40rem) {
+ .finding { flex-direction: column; }
+ dl { grid-template-columns: 1fr; }
+ dd { margin-bottom: .4rem; }
+}
+"""
+"""How a report looks: on screen and on paper."""
+
 
 def to_html(made: dict[str, Any], crops: Crops, store: InquiryStore) -> bytes:
-    """UTF-8. made: of `gathering.gather`, with its time block. crops, store: where pictures come from."""
+    """UTF-8. made: of `build.gather`, with its time block. crops, store: where pictures come from."""
     root = Element("html", lang="en")
     head = SubElement(root, "head")
     SubElement(head, "meta", charset="utf-8")
@@ -91,7 +129,7 @@ class _Page:
         """The frame that the item was cut from; not where paths are redacted, for it may show where a camera hangs."""
         item = self.crops.item(finding["item"])
         origin = origin_of(item.path) if item and finding["footage"] and not self.crops.state(finding["item"]) else None
-        if origin and (address := pictures.frame(origin, 320, self.blur)):
+        if origin and (address := frame(origin, 320, self.blur)):
             figure = SubElement(parent, "figure")
             SubElement(figure, "img", src=address, alt=f"the frame that item {finding['item']} was cut from")
             clock = f"; clock time: {origin.clock}" if origin.clock else ""
@@ -123,7 +161,7 @@ class _Page:
     def _asked(self, parent: Element, picture: dict[str, Any], kind: str, blur: bool) -> None:
         figure = SubElement(parent, "figure")
         try:
-            address = pictures.drawing(self.store.picture(picture["sha256"]), 240, blur)
+            address = drawing(self.store.picture(picture["sha256"]), 240, blur)
         except DescryError:
             address = ""
         if address:
@@ -147,7 +185,7 @@ class _Page:
         if (item, height) not in self._drawn:
             data = self.crops.read(item)
             blur = self.blur and item not in self.found
-            self._drawn[item, height] = pictures.crop(data, height, blur) if data is not None else ""
+            self._drawn[item, height] = crop(data, height, blur) if data is not None else ""
         address = self._drawn[item, height]
         if address:
             SubElement(parent, "img", src=address, alt=text)
@@ -239,3 +277,58 @@ def _add(parent: Element, name: str, text: Any, attributes: dict[str, str] | Non
     made = SubElement(parent, name, attributes or {})
     made.text = text if name == "style" else plain(text)
     return made
+
+
+# ------------------------------------------------------------------------------------- pictures: small and written anew
+
+
+def crop(data: bytes, height: int, blur: bool) -> str:
+    """A picture of the gallery as a data address; "" when it cannot be read."""
+    try:
+        image = images.read(data)
+    except DescryError:
+        return ""
+    return _address(_blurred(_fitted(image, height)) if blur else _fitted(image, height), "JPEG")
+
+
+def frame(origin: Origin, height: int, blur: bool) -> str:
+    """The frame that a crop was cut from, with its box, as a data address; "" when it cannot be read any more. blur:
+    all but the box, so that nobody else can be seen."""
+    try:
+        image = origin.still()
+    except DescryError:
+        return ""
+    if blur:
+        left, top, wide, high = (round(v) for v in origin.box)
+        inside = image.crop((left, top, left + wide, top + high))
+        image = _blurred(image)
+        image.paste(inside, (left, top))
+    return _address(_fitted(image, height), "JPEG")
+
+
+def drawing(picture: Any, height: int, blur: bool = False) -> str:
+    """A picture that was searched with, as a data address; "" when it cannot be read."""
+    try:
+        image = _fitted(images.read(picture, images.UPLOAD), height)
+    except DescryError:
+        return ""
+    return _address(_blurred(image), "JPEG") if blur else _address(image, "PNG")
+
+
+def _fitted(image: Image.Image, height: int) -> Image.Image:
+    if image.height <= height:
+        return image
+    return image.resize((max(1, round(image.width * height / image.height)), height), Image.Resampling.LANCZOS)
+
+
+def _blurred(image: Image.Image) -> Image.Image:
+    """The mean colours of a few cells, drawn softly: nothing finer is in the file, so nothing can be brought back."""
+    rows = max(1, round(CELLS * image.height / image.width))
+    few = image.resize((CELLS, min(rows, 4 * CELLS)), Image.Resampling.BOX)
+    return few.resize(image.size, Image.Resampling.BICUBIC)
+
+
+def _address(image: Image.Image, kind: str) -> str:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **({"quality": 80} if kind == "JPEG" else {"optimize": True}))
+    return f"data:image/{kind.lower()};base64,{base64.b64encode(buffer.getvalue()).decode()}"

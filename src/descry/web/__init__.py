@@ -7,6 +7,5 @@ indexing.py  a folder on its way into the gallery: one job at a time, in its own
              chosen, mapping.py where camera, time and track come from
 safety.py    who may ask at all: host, origin, token, size; tokens.py makes and checks tokens
 pictures.py  uploads and thumbnails
-link.py      how `descry.client` asks the API, over HTTP or in this process
 static/      the page: plain ES modules, no build step, no request to another host
 """

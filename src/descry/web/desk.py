@@ -8,17 +8,19 @@ has a third line. The threads of a line stay, since each keeps a connection to t
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from .. import purge as purging
 from ..errors import DescryError, UsageError
 from ..gallery import Gallery
-from ..gallery.searching import Rows
+from ..gallery.scan import Rows
 from ..interact import absence
 from ..interact.questions import Asker, vocabulary
 from ..interact.rounds import Inquiry, Round
@@ -28,11 +30,48 @@ from ..search import Leads, Memo
 from .folders import Folders
 from .indexing import Indexing
 from .limits import LIMITS, Limits
-from .line import Line
 from .pictures import KEPT, Least
 from .problems import Refusal
 
 SESSIONS = 16
+
+
+class WorkQueue:
+    """Work of one kind that waits for a few threads, in the order asked; who finds it full is told to come back.
+
+    what: its name, in the plural. threads: how many are worked on at once. limits: how many may wait, and how long an
+    answer may take.
+
+    Threads stay once they were started, so that what belongs to a thread (a connection to the database) is bounded.
+
+    waiting: how many wait. refused: how many found it full.
+    """
+
+    def __init__(self, what: str, threads: int, limits: Limits):
+        self.what, self.limits = what, limits
+        self.waiting = self.refused = 0
+        self._workers = ThreadPoolExecutor(threads, what)
+
+    async def do(self, work: Callable[..., Any], *args: Any, patience: float = 0.0) -> Any:
+        """Run it in a worker. patience: seconds it may take, else as the limits say. Raises Refusal 503 when the queue
+        is full, 504 when it takes too long."""
+        if self.waiting >= self.limits.queue:
+            self.refused += 1
+            raise Refusal(503, "busy", f"{self.waiting} {self.what} are waiting; try again in a moment", retry_after=2)
+        self.waiting += 1
+        try:
+            future = asyncio.wrap_future(self._workers.submit(work, *args))
+            return await asyncio.wait_for(future, patience or self.limits.request_seconds)
+        except TimeoutError:
+            raise Refusal(504, "too_slow", "it took too long; try again, or ask for less at once") from None
+        finally:
+            self.waiting -= 1
+
+    def close(self, last: Callable[[], Any] | None = None) -> None:
+        """Finish what is being done; last: what is done after everything else."""
+        if last is not None:
+            self._workers.submit(last).result()
+        self._workers.shutdown()
 
 
 class Desk:
@@ -58,9 +97,9 @@ class Desk:
         self.loaded = False
         self.done: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
         self._tokens, self._filled = float(limits.burst), time.monotonic()
-        self.searches = Line("searches", 1, limits)
-        self.pictures = Line("pictures", limits.decoding, limits)
-        self.lookups = Line("lookups", limits.lookups, limits)
+        self.searches = WorkQueue("searches", 1, limits)
+        self.pictures = WorkQueue("pictures", limits.decoding, limits)
+        self.lookups = WorkQueue("lookups", limits.lookups, limits)
         self._store: InquiryStore | None = None
         self._sessions: OrderedDict[str, Session] = OrderedDict()
         self._deep: OrderedDict[tuple[str, int], Leads] = OrderedDict()

@@ -17,7 +17,7 @@ from ..gallery.reading import as_indexed
 from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
 from ..interact.store import InquiryStore
-from .known import about_model
+from .error_rates import about_model
 from .redaction import Redactor
 
 NOTICE = "Search leads, not an identification"
