@@ -1,10 +1,10 @@
 """Our training step beside a plain PyTorch step of each paper's released structure: same weights, batch and precision.
 
 The plain steps are written here, in the released codes' order: photographs and sketches pass the encoder one after the
-other, texts have their full 77 tokens, "stopped" features and masked words take passes of their own, losses are read
-each step, and the optimiser is torch's default. Both sides use the same encoder modules and the same released presets
-without dropout, so the first losses must be equal and the ratio is that of the step's structure alone; against the
-released repositories themselves nothing is measured here.
+other, its last layer computes every token, texts have their full 77 tokens, "stopped" features and masked words take
+passes of their own, losses are read each step, and the optimiser is torch's default. Both sides use the same encoder
+modules and the same released presets without dropout, so the first losses must be equal and the ratio is that of the
+step's structure alone; against the released repositories themselves nothing is measured here.
 
     python benchmarks/train.py                          a small CLIP on a processor, seconds
     python benchmarks/train.py --full --batch 64 --precision bf16 --device cuda --steps 20 --out train.json
@@ -71,6 +71,21 @@ def at_end(model: Any, tokens: Tensor, ids: Tensor) -> Tensor:
     return tokens[torch.arange(len(ids), device=ids.device), (ids == model.words.end).int().argmax(dim=1)]
 
 
+def image_feature(clip: Any, images: Tensor) -> Tensor:
+    """The class token behind all layers, as released: the last layer computes every token."""
+    value: Tensor = clip.model.visual_projection(
+        clip.model.vision_model.post_layernorm(clip.model.vision_model(clip.normalise(images))[:, 0])
+    )
+    return value
+
+
+def text_feature(clip: Any, ids: Tensor, word: Tensor | None = None) -> Tensor:
+    """The end of a text behind all layers, as released."""
+    states = clip._text_states(ids, word)
+    value: Tensor = clip.model.text_projection(states[torch.arange(len(ids), device=ids.device), clip.text_end(ids)])
+    return value
+
+
 def irra(model: Any, batch: dict[str, Tensor], at: Progress) -> Losses:
     """IRRA: one pass of photographs, one of captions, one of captions with masked words."""
     clip, c = model.clip, model.config
@@ -89,10 +104,10 @@ def adaptation(model: Any, batch: dict[str, Tensor], at: Progress) -> Losses:
     clip, c, pids = model.clip, model.config, batch["pid"]
     clip.hold_temperature()
     tau, ids = model.temperature(), model.words.padded(batch["text"])
-    i, s, t = clip.image_features(batch["image"]), clip.image_features(batch["sketch"]), clip.text_features(ids)
+    i, s, t = image_feature(clip, batch["image"]), image_feature(clip, batch["sketch"]), text_feature(clip, ids)
     with torch.no_grad():
-        i_stop, s_stop = clip.image_features(batch["image"]), clip.image_features(batch["sketch"])
-        t_stop = clip.text_features(ids)
+        i_stop, s_stop = image_feature(clip, batch["image"]), image_feature(clip, batch["sketch"])
+        t_stop = text_feature(clip, ids)
     alpha = c.alpha * min(1.0, at.step / at.steps_per_epoch) if at.epoch == 0 else c.alpha
     hard = shared(pids)
 
@@ -112,9 +127,9 @@ def inversion(model: Any, batch: dict[str, Tensor], at: Progress) -> Losses:
     """InteractReID, stage 2: photographs and sketches one after the other, prompts of 77 tokens."""
     clip = model.clip
     tau, many = torch.as_tensor(model.temperature()).detach(), len(batch["pid"])
-    i, s = clip.image_features(batch["image"]), clip.image_features(batch["sketch"])
+    i, s = image_feature(clip, batch["image"]), image_feature(clip, batch["sketch"])
     ids = model.words.padded(model.words.ids([model.config.prompt] * many)).to(s.device)
-    st, own = clip.text_features(ids, model.mapping(s)), torch.arange(many, device=s.device)
+    st, own = text_feature(clip, ids, model.mapping(s)), torch.arange(many, device=s.device)
 
     def nce(a: Tensor, b: Tensor) -> Tensor:
         logits = cosines(a, b) / tau

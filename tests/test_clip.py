@@ -368,3 +368,22 @@ def test_a_clip_that_is_filled_from_a_file_draws_nothing(square):
     pixels = torch.rand(1, 3, 32, 32)
     with torch.no_grad():
         assert torch.equal(filled.eval().image_features(pixels), square.image_features(pixels))
+
+
+@pytest.mark.parametrize("size", [(32, 16), (128, 64)])  # plain and fused attention
+def test_a_feature_is_its_token_though_the_last_layer_computes_no_other(size):
+    clip = random_clip(size, 8, 16, 32, 2, 16, 2, 40).train()
+    images, ids = torch.rand(3, 3, *size), torch.tensor([[1, 5, 6, 39, 0], [1, 39, 0, 0, 0], [1, 5, 6, 7, 39]])
+    rows = torch.arange(3)
+    for one, all_tokens in (
+        (lambda: clip.image_features(images), lambda: clip.image_tokens(images)[:, 0]),
+        (lambda: clip.text_features(ids), lambda: clip.text_tokens(ids)[rows, clip.text_end(ids)]),
+    ):
+        gradients = []
+        for encode in (one, all_tokens):
+            clip.zero_grad(set_to_none=True)
+            found = encode()
+            found.pow(2).sum().backward()
+            gradients.append((found, *(torch.zeros(1) if p.grad is None else p.grad for p in clip.parameters())))
+        for a, b in zip(*gradients, strict=True):
+            assert torch.allclose(a, b, rtol=1e-4, atol=1e-5)

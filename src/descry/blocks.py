@@ -162,9 +162,14 @@ class MaskedWordHead(nn.Module):
         """
         masked = labels != 0
         states = self.cross(text_tokens, image_tokens, pads=pads)[masked]
-        logits = self.words(self.norm(self.activation(self.dense(states)))).float()
+        logits = self.guesses(states).float()
         total = F.cross_entropy(logits, labels[masked], reduction="sum")
         return total / (masked.sum().clamp(min=1) if count is None else count)
+
+    def guesses(self, states: Tensor) -> Tensor:
+        """(…, D) words that have read the photograph → (…, vocabulary) logits of what they were."""
+        value: Tensor = self.words(self.norm(self.activation(self.dense(states))))
+        return value
 
 
 class Mapping(nn.Module):

@@ -159,24 +159,34 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, W) → (B, S, W)."""
+    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: (B,) the place that alone is answered: (B, 1, W)."""
         q, k, v = (
-            project(states).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
+            project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for project, x in (
+                (self.q_proj, states if one is None else at(states, one)),
+                (self.k_proj, states),
+                (self.v_proj, states),
+            )
         )
         share = self.dropout if self.training else 0.0
-        if self.fused:
+        if self.fused and one is None:
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=share, is_causal=self.causal, scale=self.scale)
         else:
             weights = q @ k.transpose(-1, -2) * self.scale
             if self.causal:
-                ahead = torch.ones(weights.shape[-2:], dtype=torch.bool, device=weights.device).triu(1)
-                weights = weights.masked_fill(ahead, torch.finfo(weights.dtype).min)
+                place = torch.arange(k.shape[-2], device=weights.device)
+                own = place[:, None] if one is None else one.view(-1, 1, 1, 1)
+                weights = weights.masked_fill(place > own, torch.finfo(weights.dtype).min)
             weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(q.dtype)
             out = F.dropout(weights, share, self.training) @ v
         value: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
         return value
+
+
+def at(states: Tensor, one: Tensor) -> Tensor:
+    """(B, S, W), (B,) places → (B, 1, W)."""
+    return states[torch.arange(len(states), device=states.device), one][:, None]
 
 
 class Layer(nn.Module):
@@ -191,10 +201,11 @@ class Layer(nn.Module):
         self.mlp: Any = nn.ModuleDict({"fc1": nn.Linear(width, inner), "fc2": nn.Linear(inner, width)})
         self.layer_norm2 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, W) → (B, S, W)."""
-        states = states + self.self_attn(self.layer_norm1(states))
-        value: Tensor = states + self.mlp.fc2(self.activation(self.mlp.fc1(self.layer_norm2(states))))
+    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: (B,) the place that alone is wanted: (B, 1, W)."""
+        own = states if one is None else at(states, one)
+        own = own + self.self_attn(self.layer_norm1(states), one)
+        value: Tensor = own + self.mlp.fc2(self.activation(self.mlp.fc1(self.layer_norm2(own))))
         return value
 
 
@@ -206,13 +217,15 @@ class Encoder(nn.Module):
         self.layers: Any = nn.ModuleList(Layer(side, causal, fused) for _ in range(side["num_hidden_layers"]))
         self.checkpointed = False
 
-    def forward(self, states: Tensor) -> Tensor:
-        """(B, S, W) → (B, S, W)."""
+    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: (B,) the place that alone is wanted, (B, 1, W): the last layer then computes no
+        other, which is most of its work."""
         for layer in self.layers:
+            wanted = one if layer is self.layers[-1] else None
             if self.checkpointed and self.training:
-                states = checkpoint(layer, states, use_reentrant=False)
+                states = checkpoint(layer, states, wanted, use_reentrant=False)
             else:
-                states = layer(states)
+                states = layer(states, wanted)
         return states
 
 
@@ -246,9 +259,11 @@ class VisionModel(nn.Module):
         if not self.embeddings.class_embedding.is_meta:
             _draw(self)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`."""
-        value: Tensor = self.encoder(self.pre_layrnorm(self.embeddings(images)))
+    def forward(self, images: Tensor, first: bool = False) -> Tensor:
+        """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`. first: the class token alone, (B, 1, W)."""
+        states = self.pre_layrnorm(self.embeddings(images))
+        one = torch.zeros(len(states), dtype=torch.long, device=states.device) if first else None
+        value: Tensor = self.encoder(states, one)
         return value
 
 
@@ -264,10 +279,10 @@ class TextModel(nn.Module):
         if not self.final_layer_norm.weight.is_meta:
             _draw(self)
 
-    def forward(self, ids: Tensor) -> Tensor:
-        """(B, L) → (B, L, W)."""
+    def forward(self, ids: Tensor, one: Tensor | None = None) -> Tensor:
+        """(B, L) → (B, L, W). one: (B,) the place that alone is wanted: (B, 1, W)."""
         places = self.embeddings.position_embedding.weight[: ids.shape[1]]
-        value: Tensor = self.final_layer_norm(self.encoder(self.embeddings.token_embedding(ids) + places))
+        value: Tensor = self.final_layer_norm(self.encoder(self.embeddings.token_embedding(ids) + places, one))
         return value
 
 
@@ -387,9 +402,8 @@ class Clip(nn.Module):
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
         vision = self.model.vision_model
-        value: Tensor = self.model.visual_projection(
-            vision.post_layernorm(self._image_states(images, normalised)[:, 0])
-        )
+        states = self._image_states(images, normalised, first=True)[:, 0]
+        value: Tensor = self.model.visual_projection(vision.post_layernorm(states))
         return value
 
     def image_tokens(
@@ -409,10 +423,7 @@ class Clip(nn.Module):
         `text_tokens`.
         """
         ids = torch.as_tensor(ids, device=self.mean.device)
-        states = self._text_states(ids, word)
-        value: Tensor = self.model.text_projection(
-            states[torch.arange(len(ids), device=ids.device), self.text_end(ids)]
-        )
+        value: Tensor = self.model.text_projection(self._text_states(ids, word, at_end=True)[:, 0])
         return value
 
     def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
@@ -478,26 +489,27 @@ class Clip(nn.Module):
         """(B, 3, H, W) in [0, 1] → with the model's mean and deviation."""
         return (images - self.mean) / self.std
 
-    def _image_states(self, images: Any, normalised: bool) -> Tensor:
+    def _image_states(self, images: Any, normalised: bool, first: bool = False) -> Tensor:
         images = torch.as_tensor(images, device=self.mean.device)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             raise UsageError(
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
             )
         images = images if normalised else self.normalise(images)
-        value: Tensor = self.model.vision_model(images)
+        value: Tensor = self.model.vision_model(images, first)
         return value
 
-    def _text_states(self, ids: Tensor, word: Any) -> Tensor:
+    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Tensor:
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
             raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
+        one = self.text_end(ids) if at_end else None
         if word is None:
-            return self._text(ids)
+            return self._text(ids, one)
         with self._pseudo_word(ids, word):
-            return self._text(ids)
+            return self._text(ids, one)
 
-    def _text(self, ids: Tensor) -> Tensor:
-        value: Tensor = self.model.text_model(ids)
+    def _text(self, ids: Tensor, one: Tensor | None = None) -> Tensor:
+        value: Tensor = self.model.text_model(ids, one)
         return value
 
     @contextmanager

@@ -366,9 +366,12 @@ class VfeTps(Method):
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         if c.mim == "text" and not c.mask_pads:
             read = self.words.padded(read)
-        text = self.clip.text_tokens(read)
-        end = self.clip.text_end(read)
-        local_v, t = self.clip.image_features(batch["image"]), text[torch.arange(len(end), device=end.device), end]
+        local_v = self.clip.image_features(batch["image"])
+        if c.mim == "text":
+            text = self.clip.text_tokens(read)
+            t = text[torch.arange(len(read), device=text.device), self.clip.text_end(read)]
+        else:
+            text, t = None, self.clip.text_features(read)
         pids, v, t = gather(batch["pid"]), gather(local_v), gather(t)
         out = {"cmpm": sdm(v, t, pids, c.temperature, epsilon=c.epsilon)}  # eq. 6-9
         if c.mim != "off":
