@@ -195,10 +195,15 @@ def _finished(out: Path, plan: Plan) -> bool:
         if (out / name).is_file():
             found = json.loads((out / name).read_text())
             if found != wanted:
+                before, now = ({**given.get("parameters", {}), **given} for given in (found, wanted))
+                differs = [
+                    f"{k} {before.get(k)} there, {now[k]} now"
+                    for k in now
+                    if before.get(k) != now[k] and k != "parameters"
+                ]
                 raise DataError(
-                    f"{out} holds people made with other parameters or by another version of the generator "
-                    f"(version {found.get('generator')}, this is {GENERATOR_VERSION}); give an empty folder or remove "
-                    "this one"
+                    f"{out} holds people made with other parameters ({'; '.join(differs)}); give the same ones, or "
+                    "another folder"
                 )
             return name == "descry.json"
     if out.is_dir() and any(out.iterdir()):

@@ -87,7 +87,7 @@ def test_two_processes_write_the_same_and_a_stopped_run_goes_on(folder: Path, tm
 
 
 def test_other_people_in_the_folder_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="other parameters"):
+    with pytest.raises(DataError, match=r"other parameters \(seed 0 there, 1 now\)"):
         write_people(folder, 10, seed=1, processes=1, **SMALL)  # type: ignore[arg-type]
     (tmp_path / "letter.txt").write_text("mine")
     with pytest.raises(DataError, match="not empty"):

@@ -137,6 +137,8 @@ def train(
         print(json.dumps(metrics))
     else:
         chosen = f"epoch {metrics['kept_epoch']} of {metrics['epochs']} kept, selected on {metrics['selection']}"
+        if scores := metrics["selection_scores"]:
+            chosen += f" (mean R@1 {max(scores):.1f}; by epoch: {', '.join(f'{score:.1f}' for score in scores)})"
         given = " --data ".join(data)
         print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {given}")
         if "composition" in metrics:
