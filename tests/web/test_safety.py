@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import socket
 import threading
 from dataclasses import replace
@@ -396,3 +397,38 @@ def test_nothing_is_asked_of_any_other_machine(client, inquiry, monkeypatch):
     assert client.get(f"/api/v1/galleries/gallery/items/{item}/thumb").status_code == 200
     assert client.get(f"/api/v1/inquiries/{inquiry}/question").status_code == 200
     assert client.post("/api/v1/assets", json={"url": "http://evil.com/a.png"}).status_code == 422
+
+
+def test_the_description_says_how_to_ask(server):
+    """Names that a generated client can bear, where the server is, and what lets one in."""
+    described = server.app.app.openapi()
+    names = [operation["operationId"] for path in described["paths"].values() for operation in path.values()]
+    assert len(set(names)) == len(names)
+    assert all(re.fullmatch(r"[a-z]+(_[a-z]+)*", name) for name in names), names
+    assert described["servers"] == [{"url": "/"}]
+    assert described["security"] == [{"token": []}]
+    assert described["components"]["securitySchemes"]["token"]["scheme"] == "bearer"
+    unlocked = {p for p, path in described["paths"].items() if any(o.get("security") == [] for o in path.values())}
+    assert unlocked == set(OPEN)
+
+
+def test_every_refusal_names_its_request(server):
+    client = server.client(Authorization=f"Bearer {server.tokens.make()}")
+    refused = [
+        client.get("/api/v1/inquiries/" + "0" * 16),  # of descry
+        client.post("/api/v1/inquiries", json={"name": 5}),  # of the shape
+        client.get("/api/v1/nothing"),  # of the routes
+        server.client(Host="elsewhere:80").get("/api/v1/galleries"),  # of the outer layer
+    ]
+    assert [answer.status_code for answer in refused][:3] == [404, 422, 404]
+    for answer in refused:
+        assert answer.status_code >= 400
+        assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+    assert len({answer.json()["request_id"] for answer in refused}) == len(refused)
+
+
+def test_limits_that_are_counts_are_whole_numbers(server):
+    client = server.client(Authorization=f"Bearer {server.tokens.make()}")
+    limits = client.get("/api/v1/about").json()["limits"]
+    assert isinstance(limits["upload_bytes"], int)
+    assert isinstance(limits["rounds"], int)

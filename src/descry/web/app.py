@@ -76,6 +76,7 @@ def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], 
         redoc_url=None,
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: "_".join([*map(str, route.tags[:1]), route.name]),
     )
     app.state.desk = desk
     MultiPartParser.spool_max_size = desk.limits.upload_bytes + 65_536  # an upload is never written to a file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextvars import ContextVar
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -63,6 +64,10 @@ TITLES = {
 }
 
 
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""Of the request that is answered, as its header X-Request-Id says."""
+
+
 class Refusal(DescryError):
     """A refusal of the server itself: status, stable code, what to do next."""
 
@@ -80,6 +85,7 @@ def problem(status: int, code: str, detail: str, hint: str = "", errors: list[An
         "code": code,
         "detail": detail,
     }
+    out |= {"request_id": number} if (number := REQUEST_ID.get()) else {}
     return out | ({"hint": hint} if hint else {}) | ({"errors": errors} if errors else {})
 
 
@@ -116,6 +122,12 @@ def described(app: FastAPI) -> None:
             for key in ("4XX", "5XX"):
                 problem_schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
                 answers[key]["content"] = {"application/problem+json": problem_schema}
+    whole["servers"] = [{"url": "/"}]
+    whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+    whole["security"] = [{"token": []}]
+    for path in ("/healthz", "/readyz", "/api/v1/login"):
+        for operation in whole["paths"].get(path, {}).values():
+            operation["security"] = []
     for name in ("HTTPValidationError", "ValidationError"):
         whole["components"]["schemas"].pop(name, None)
     app.openapi = lambda: whole  # type: ignore[method-assign]

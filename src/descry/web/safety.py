@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import Any
 
 from .limits import LIMITS, Limits
-from .problems import problem
+from .problems import REQUEST_ID, problem
 from .tokens import Tokens
 
 OPEN = ("/healthz", "/readyz", "/api/v1/login")
@@ -71,6 +71,7 @@ class Safety:
             await send({"type": "websocket.close", "code": 1008})
             return
         number, started = secrets.token_hex(8), False
+        REQUEST_ID.set(number)
         late: list[Refused] = []
         headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
         renew = False
@@ -202,7 +203,7 @@ class Safety:
 
 
 async def _refuse(send: Any, refused: Refused, number: str) -> None:
-    body = json.dumps(problem(refused.status, refused.code, refused.detail) | {"request_id": number}).encode()
+    body = json.dumps(problem(refused.status, refused.code, refused.detail)).encode()
     headers = {
         "Content-Type": "application/problem+json",
         "Cache-Control": "no-store",

@@ -455,6 +455,6 @@ class About(BaseModel):
     if none."""
 
     version: str
-    limits: dict[str, float]
+    limits: dict[str, int | float]
     demo: bool
     example: dict[str, str]
