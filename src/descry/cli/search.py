@@ -134,7 +134,7 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
         why = f": {', '.join(by)} of {found.total} items" if by else f" among {found.total} items"
         print(f"no results{level}{why}", file=sys.stderr)
     else:
-        absent = sum(not Path(lead.path).is_file() for lead in found)
+        absent = sum(not Path(path).is_file() for path in found.paths)
         if absent:
             print(
                 f"note: {counted(absent, 'file')} of these leads cannot be found any more; if the folder was moved, "
