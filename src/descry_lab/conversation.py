@@ -327,18 +327,18 @@ def _gained(t: dict[str, float]) -> str:
 
 def _sizes(found: dict[str, Any]) -> str:
     names = {"questions": "questions", "policies": "rounds", "NOT": "“no …”", "absence": "absence"}
-    sizes: dict[int, list[str]] = {}
+    made: dict[str, list[str]] = {}
     for step, name in names.items():
-        sizes.setdefault(found.get("people", {}).get(step, PARTS["test"][1]), []).append(name)
-    if len(sizes) == 1:
-        return f"{next(iter(sizes)):,} test people"
-    return " and ".join(f"{n:,} test people ({', '.join(which)})" for n, which in sizes.items())
+        how = found["made with"][step]
+        text = f"{how['people']:,} test people, {counted(how['seeds'], 'seed')}, formula version {how['formula']}"
+        made.setdefault(text, []).append(name)
+    return "; ".join(f"{', '.join(which)}: {text}" for text, which in made.items())
 
 
 def section(found: dict[str, Any]) -> str:
     """Everything between the marks."""
     parts = (
-        f"Measured on {_sizes(found)}; {counted(found['seeds'], 'seed')}.",
+        f"Measured on {_sizes(found)}.",
         question_table(found),
         round_table(found),
         negation_table(found),
@@ -377,7 +377,7 @@ def measure(args: argparse.Namespace) -> None:
     def part(name: str) -> Part:
         return Part(model, args.data, name, sizes[name])
 
-    whole = {"model": model.fingerprint, "note": model.note, "seeds": args.seeds}
+    whole = {"model": model.fingerprint, "note": model.note}
     before = json.loads((args.out / FOUND.name).read_text("utf-8")) if args.only else {}
     result: dict[str, Any] = before | whole
     if not args.keep:
@@ -401,7 +401,9 @@ def measure(args: argparse.Namespace) -> None:
         if args.only and name not in args.only:
             continue
         result[name] = step()
-        result["people"] = result.get("people", {}) | {name: args.people}
+        formula = model.ranking.formula.version
+        made = {"people": args.people, "seeds": args.seeds, "formula": formula}
+        result["made with"] = result.get("made with", {}) | {name: made}
         result["seconds"] = round(time.time() - start)
         print(f"{name}: done after {result['seconds']} s", flush=True)
         (args.out / "conversation.json").write_text(json.dumps(result, indent=1) + "\n", "utf-8")
