@@ -40,7 +40,10 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
             for name, value in given.items():
                 if is_dataclass(value):
                     groups.append((type(value), vars(value)))
-                for bound in bounds_of(hints[name]):
+                parts = [hints[name]]  # bounds stand anywhere in a type: tuple[Annotated[int, ITEM], ...]
+                for part in parts:
+                    parts.extend([*get_args(part), *getattr(part, "__metadata__", ())])
+                for bound in dict.fromkeys(part for part in parts if isinstance(part, Bound)):
                     option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
                     for number in value if isinstance(value, tuple) else (value,):
                         if isinstance(number, (int, float)) and not isinstance(number, bool):
@@ -48,12 +51,6 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
         return function(*args, **options)
 
     return call
-
-
-def bounds_of(hint: Any) -> list[Bound]:
-    """The bounds that stand anywhere in the type of an option."""
-    found = [x for x in getattr(hint, "__metadata__", ()) if isinstance(x, Bound)]
-    return found + [bound for part in get_args(hint) for bound in bounds_of(part)]
 
 
 def refuse_unread(command: Callable[..., Any], given: Mapping[str, Any], names: str, why: str) -> None:
