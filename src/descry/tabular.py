@@ -26,12 +26,12 @@ MAX_CELL = 16 * 2**20
 
 def read_text(path: Path) -> str:
     """A UTF-8 text file (a byte-order mark is dropped), or DataError that says what is wrong with it."""
+    if path.is_dir():
+        raise DataError(f"{path} is a folder; a file is needed there")
     try:
         return read_regular(path, TABLE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise DataError(f"{path} is missing; check the path") from None
-    except IsADirectoryError:
-        raise DataError(f"{path} is a folder; a file is needed there") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:

@@ -46,7 +46,8 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
                 for bound in dict.fromkeys(part for part in parts if isinstance(part, Bound)):
                     option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
                     for number in value if isinstance(value, tuple) else (value,):
-                        if isinstance(number, (int, float)) and not isinstance(number, bool):
+                        counts = isinstance(number, (int, float)) and not isinstance(number, bool)
+                        if counts and not bound.holds(number):
                             bound.check(option, number)
         return function(*args, **options)
 
