@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save
 
 from conftest import toy_clip, toy_words
 from crafted import DEEP, instead, sparse
-from descry.checkpoint import fingerprint, save_model
+from descry.checkpoint import fingerprint, save_model, vocabulary_of
 from descry.cli import main
 from descry.methods.interactreid import PRESETS, InteractReID
 
@@ -29,6 +29,7 @@ def sealed(folder: Path) -> None:
     """The right fingerprint, which anybody can compute."""
     path = folder / CONFIG
     config = json.loads(path.read_text())
+    config["vocabulary"] = vocabulary_of(folder)
     config["fingerprint"] = fingerprint(config, (folder / WEIGHTS).read_bytes())
     path.write_text(json.dumps(config))
 
@@ -87,6 +88,7 @@ def words(**values: Any) -> Change:
     def changed(folder: Path) -> None:
         path = folder / "words.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | values))
+        sealed(folder)
 
     return changed
 
@@ -99,6 +101,7 @@ def tokens(change: Callable[[dict[str, Any]], Any]) -> Change:
         body = json.loads(path.read_text())
         text = change(body)
         path.write_text(text if isinstance(text, str) else json.dumps(body))
+        sealed(folder)
 
     return changed
 
@@ -201,6 +204,24 @@ def run(tmp_path_factory) -> Path:
     save_model(folder, InteractReID(toy_clip(vocabulary), vocabulary, made, 3).eval(), "interactreid", "released", {})
     assert main(["model", "info", str(folder)]) == 0
     return folder
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "words.json"])
+def test_another_vocabulary_is_another_model(run, tmp_path, capsys, name) -> None:
+    """Two words exchanged, which an encoder would read without a word: refused, and with a new seal another model."""
+    shutil.copytree(run, tmp_path / "run")
+    before = json.loads((run / CONFIG).read_text())["fingerprint"]
+    path = tmp_path / "run" / name
+    if name == "words.json":
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"mask": 2}))
+    else:
+        text = path.read_text()
+        path.write_text(text.replace('"red"', '"swap"').replace('"blue"', '"red"').replace('"swap"', '"blue"'))
+    assert main(["model", "info", str(tmp_path / "run")]) == 4
+    assert "the vocabulary in" in capsys.readouterr().err
+    sealed(tmp_path / "run")
+    assert main(["model", "info", str(tmp_path / "run")]) == 0
+    assert json.loads((tmp_path / "run" / CONFIG).read_text())["fingerprint"] != before
 
 
 @pytest.mark.parametrize("case", CASES)

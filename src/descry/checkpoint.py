@@ -32,13 +32,13 @@ from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused, UsageError
 from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
-from .safe_files import json_of, read_json, refuse_links, write_whole
+from .safe_files import json_of, read_json, read_regular, refuse_links, write_whole
 from .text import Words
 
 FORMAT = 1
 CONFIG_BYTES = 64 << 20
 KINDS = {
-    **dict.fromkeys(("method", "preset", "fingerprint"), str),
+    **dict.fromkeys(("method", "preset", "fingerprint", "vocabulary"), str),
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
 }
 """What stands in a run's config.json."""
@@ -50,10 +50,13 @@ SPARE, MODULES = 64 << 20, 50_000
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def save_model(folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False) -> str:
+def save_model(
+    folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False, bound: bool = True
+) -> str:
     """Write config.json, model.safetensors and the vocabulary; the fingerprint (hex) of the model is returned.
 
     name, which: method and preset. about: provenance, plain values. half: store weights as fp16.
+    bound: whether the vocabulary belongs to the fingerprint, as in all but runs of version 0.1.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -69,17 +72,32 @@ def save_model(folder: Path, method: Method, name: str, which: str, about: dict[
         "clip": method.clip.spec.to_json(),
         "about": about,
     }
-    config["fingerprint"] = fingerprint(config, raw)
     method.words.save(folder)
+    if bound:
+        config["vocabulary"] = vocabulary_of(folder)
+    config["fingerprint"] = fingerprint(config, raw)
     write_atomically(folder / "model.safetensors", raw)
     write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
     return str(config["fingerprint"])
 
 
 def fingerprint(config: dict[str, Any], weights: bytes) -> str:
-    """SHA-256 over the weights and everything of the configuration that changes a vector."""
-    bound = json.dumps([config["method"], config["config"], config["clip"]], sort_keys=True)
+    """SHA-256 over the weights and everything of the configuration that changes a vector.
+
+    The vocabulary belongs to it in runs that name its hash; those of version 0.1 do not.
+    """
+    parts = [config["method"], config["config"], config["clip"], *filter(None, [config.get("vocabulary")])]
+    bound = json.dumps(parts, sort_keys=True)
     return hashlib.sha256(weights + bound.encode()).hexdigest()
+
+
+def vocabulary_of(folder: Path) -> str:
+    """SHA-256 (hex) over the files of a run's vocabulary."""
+    made = hashlib.sha256()
+    for name in ("tokenizer.json", "words.json"):
+        data = read_regular(folder / name, CONFIG_BYTES) if (folder / name).is_file() else b""
+        made.update(b"%d " % len(data) + data)
+    return made.hexdigest()
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -126,6 +144,11 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     if verify and fingerprint(config, raw) != config.get("fingerprint"):
         raise ModelRefused(
             f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again"
+        )
+    if config.get("vocabulary", "") not in ("", vocabulary_of(folder)):
+        raise ModelRefused(
+            f"the vocabulary in {folder} is not the one that {folder / 'config.json'} was written with; fetch or train "
+            "it again"
         )
     with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
         method = empty_method(folder, config, identities, bool(identities))

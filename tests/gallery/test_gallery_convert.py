@@ -50,9 +50,11 @@ def rows_of(folder: Path, name: str, sql: str) -> list[tuple]:
 
 
 def test_everything_arrives_and_the_old_folder_stays(old, tmp_path) -> None:
+    (old / "absence.json").write_text("{}\n")
     before, new = bytes_of(old), tmp_path / "new"
     report = convert(old, new)
     assert bytes_of(old) == before
+    assert (new / "absence.json").read_text() == "{}\n"
     assert (report.items, report.skipped, report.inquiries, report.lines, report.account_ok) == (22, 1, 2, 2, True)
     with Gallery.open(new) as gallery:
         assert gallery.verify() == []

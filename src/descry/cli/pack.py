@@ -36,7 +36,7 @@ def pack(
     about = config["about"] | ({"note": note} if note else {})
     if "history" in about:  # folders of this machine are nobody's business
         about["history"] = [step | {"from": Path(step["from"]).name} for step in about["history"]]
-    fingerprint = save_model(out, method, config["method"], config["preset"], about, half)
+    fingerprint = save_model(out, method, config["method"], config["preset"], about, half, "vocabulary" in config)
     packed = read_config(out)
     if "composition" in config:
         packed["composition"] = config["composition"]

@@ -31,6 +31,7 @@ from .local import CONFIG, OWN, LocalStore, checked_binding
 
 FORMAT = 1
 ITEMS, INQUIRIES, ACCOUNT, PURGE = "items.db", "inquiries.db", "audit.jsonl", "purge.json"
+ABSENCE = "absence.json"
 KEPT = "audit.format1.jsonl"
 """The old account, inside the new folder; `descry audit verify` reads it."""
 OLD = (*OWN, f"{ITEMS}*", "vectors-*")
@@ -184,6 +185,8 @@ def _made(old: Path, config: dict[str, Any], partial: Path, progress: Callable[[
         if (partial / "old" / INQUIRIES).exists():
             with _opened(partial / "old" / INQUIRIES, old / INQUIRIES, INQUIRY_SCHEMA, FIRST_SCHEMA) as database:
                 inquiries = _inquiries(database, old / INQUIRIES, made)
+        if (old / ABSENCE).exists():  # measured on these vectors, which stay; of another format it is told when read
+            _copy(old / ABSENCE, made.folder / ABSENCE)
         lines, head, ok = 0, "", True
         if (old / ACCOUNT).exists():
             _copy(old / ACCOUNT, made.folder / KEPT)
