@@ -175,7 +175,7 @@ export const T = {
     fields: { camera: "Camera", time: "Time", track: "Track" },
     kinds: { "": "Unknown", dirname: "Name of the folder", exif: "EXIF data", mtime: "Time of the file", pattern: "Path pattern", csv: "CSV table" },
     pattern: "Path pattern",
-    patternHelp: "The end of the path. {camera}, {time} and {track} match everything up to the character that follows; * matches anything.",
+    patternHelp: "The end of the path. {camera}, {time} and {track} stand for everything up to the character that follows; * stands for anything.",
     table: "CSV table",
     tableHelp: "With a column path (below the folder, or a file name) and any of camera, time, track. Tables in the folders you open are listed.",
     chooseTable: "Choose a table",
