@@ -159,8 +159,8 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
-        """(B, S, W) → (B, S, W). one: (B,) the place that alone is answered: (B, 1, W)."""
+    def forward(self, states: Tensor, one: Tensor | int | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: place, or (B,) of them, that alone is answered: (B, 1, W)."""
         q, k, v = (
             project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
             for project, x in (
@@ -176,7 +176,7 @@ class Attention(nn.Module):
             weights = q @ k.transpose(-1, -2) * self.scale
             if self.causal:
                 place = torch.arange(k.shape[-2], device=weights.device)
-                own = place[:, None] if one is None else one.view(-1, 1, 1, 1)
+                own = place[:, None] if one is None else torch.as_tensor(one, device=k.device).view(-1, 1, 1, 1)
                 weights = weights.masked_fill(place > own, torch.finfo(weights.dtype).min)
             weights = F.softmax(weights, dim=-1, dtype=torch.float32).to(q.dtype)
             out = F.dropout(weights, share, self.training) @ v
@@ -184,9 +184,11 @@ class Attention(nn.Module):
         return value
 
 
-def at(states: Tensor, one: Tensor) -> Tensor:
-    """(B, S, W), (B,) places → (B, 1, W)."""
-    return states[torch.arange(len(states), device=states.device), one][:, None]
+def at(states: Tensor, one: Tensor | int) -> Tensor:
+    """(B, S, W), (B,) places or one for all → (B, 1, W)."""
+    if isinstance(one, int):
+        return states[:, one : one + 1]  # what is exported has no index that is made for one size of batch
+    return states.gather(1, one.view(-1, 1, 1).expand(-1, 1, states.shape[-1]))
 
 
 class Layer(nn.Module):
@@ -201,8 +203,8 @@ class Layer(nn.Module):
         self.mlp: Any = nn.ModuleDict({"fc1": nn.Linear(width, inner), "fc2": nn.Linear(inner, width)})
         self.layer_norm2 = nn.LayerNorm(width, eps=side["layer_norm_eps"])
 
-    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
-        """(B, S, W) → (B, S, W). one: (B,) the place that alone is wanted: (B, 1, W)."""
+    def forward(self, states: Tensor, one: Tensor | int | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: place, or (B,) of them, that alone is wanted: (B, 1, W)."""
         own = states if one is None else at(states, one)
         own = own + self.self_attn(self.layer_norm1(states), one)
         value: Tensor = own + self.mlp.fc2(self.activation(self.mlp.fc1(self.layer_norm2(own))))
@@ -217,9 +219,9 @@ class Encoder(nn.Module):
         self.layers: Any = nn.ModuleList(Layer(side, causal, fused) for _ in range(side["num_hidden_layers"]))
         self.checkpointed = False
 
-    def forward(self, states: Tensor, one: Tensor | None = None) -> Tensor:
-        """(B, S, W) → (B, S, W). one: (B,) the place that alone is wanted, (B, 1, W): the last layer then computes no
-        other, which is most of its work."""
+    def forward(self, states: Tensor, one: Tensor | int | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). one: place, or (B,) of them, that alone is wanted, (B, 1, W): the last layer then
+        computes no other, which is most of its work."""
         for layer in self.layers:
             wanted = one if layer is self.layers[-1] else None
             if self.checkpointed and self.training:
@@ -262,8 +264,7 @@ class VisionModel(nn.Module):
     def forward(self, images: Tensor, first: bool = False) -> Tensor:
         """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`. first: the class token alone, (B, 1, W)."""
         states = self.pre_layrnorm(self.embeddings(images))
-        one = torch.zeros(len(states), dtype=torch.long, device=states.device) if first else None
-        value: Tensor = self.encoder(states, one)
+        value: Tensor = self.encoder(states, 0 if first else None)
         return value
 
 
@@ -279,8 +280,8 @@ class TextModel(nn.Module):
         if not self.final_layer_norm.weight.is_meta:
             _draw(self)
 
-    def forward(self, ids: Tensor, one: Tensor | None = None) -> Tensor:
-        """(B, L) → (B, L, W). one: (B,) the place that alone is wanted: (B, 1, W)."""
+    def forward(self, ids: Tensor, one: Tensor | int | None = None) -> Tensor:
+        """(B, L) → (B, L, W). one: place, or (B,) of them, that alone is wanted: (B, 1, W)."""
         places = self.embeddings.position_embedding.weight[: ids.shape[1]]
         value: Tensor = self.final_layer_norm(self.encoder(self.embeddings.token_embedding(ids) + places, one))
         return value
@@ -508,7 +509,7 @@ class Clip(nn.Module):
         with self._pseudo_word(ids, word):
             return self._text(ids, one)
 
-    def _text(self, ids: Tensor, one: Tensor | None = None) -> Tensor:
+    def _text(self, ids: Tensor, one: Tensor | int | None = None) -> Tensor:
         value: Tensor = self.model.text_model(ids, one)
         return value
 

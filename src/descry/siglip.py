@@ -129,7 +129,7 @@ class Siglip(Clip):
         """Trade time for memory: keep the activations of one layer at a time."""
         self.model.activation_checkpointing_enable()
 
-    def _text(self, ids: Tensor, one: Tensor | None = None) -> Tensor:
+    def _text(self, ids: Tensor, one: Tensor | int | None = None) -> Tensor:
         value: Tensor = self.model.text_model(input_ids=ids).last_hidden_state
         return value
 
