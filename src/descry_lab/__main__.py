@@ -6,7 +6,8 @@
     python -m descry_lab TABLE --smoke            two steps a row on a handful of people; claims nothing
     python -m descry_lab small [--jobs 4]         every table on synthetic people; goes on where it stopped
     python -m descry_lab across RUN… --data NAME ROOT…    runs on the test split of several data sets
-    python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl
+    python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl and cost.json
+    python -m descry_lab cost [TABLE …]           memory and time of a table at the paper's size, counted without a GPU
     python -m descry_lab conversation|weights|demo-report|real-crops …      what docs/ says of the model that ships
     torchrun --nproc-per-node 4 -m descry_lab TABLE …    the same on several GPUs, and with --nnodes on several machines
 
@@ -31,7 +32,7 @@ from descry.errors import DescryError, UsageError
 from descry.methods import presets
 from descry.training.loop import PRECISION, Settings
 
-from . import later, processes, small, tables
+from . import cost, later, processes, small, tables
 from .engine import Study, differences, note_tests, sweep
 from .scales import World, worlds
 from .studies import STUDIES, command_of, study_of
@@ -56,6 +57,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return tables.main(given[1:])
     if given[:1] == ["across"]:
         return later.across(given[1:])
+    if given[:1] == ["cost"]:
+        return cost.main(given[1:])
     if given and given[0] in PAGES:
         return int(import_module(PAGES[given[0]], __package__).main(given[1:]))
     if given[:1] == ["list"]:

@@ -10,11 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch._subclasses import FakeTensorMode
 
 from descry import images
-from descry.cost import parts, prototype_macs, report
+from descry.clip import Clip
+from descry.cost import image_macs, masked_word_macs, parts, prototype_macs, report, text_macs
 from descry.embed import load
 from descry.evaluate import Embedded, scores_of
+from descry.methods import method_class
 from descry.methods.vfe_tps import average_distance, silhouette
 from descry.metrics import rank_people
 
@@ -24,7 +27,9 @@ from .grids import answered, shown
 from .internals import drawn, hidden
 from .maps import tsne
 from .scales import World
+from .tracing import traced
 
+TABLE_4_ROWS = 8
 BATCH = 64  # sketches that are encoded at a time
 PEOPLE_SHOWN, QUERIES_SHOWN, PHOTOS_SHOWN = 10, 3, 10
 
@@ -34,25 +39,31 @@ def costs(model: Any, world: World, run: Path) -> Figures:
 
     "M parameters": all that training needs (Propot, Table 4). "M inference": what a search needs (VFE-TPS, Table 4).
     "M trained": the image encoder with its patch convolution, frozen or not, the temperature, and Φ (InteractReID,
-    Table IV). "training GFLOPs": a photograph, a text of full length, and Propot's prototypes of all identities; the
-    masked-word head is not counted, so a run that has one gets no figure. "inference GFLOPs": photograph and text.
+    Table IV). "training GFLOPs": all tokens of a photograph and of a text of full length, Propot's prototypes of all
+    identities, and its masked words. "inference GFLOPs": photograph and text alone. "GB in training": a step of 8 rows
+    (VFE-TPS, Table 4), as `tracing` counts it.
     """
     identities = world.data[0].identities if model.method.trained else 0
     told, config = report(model, identities=identities), model.method.config
     every = parts(model.method)[0]
     inference = sum(told.inference.values())
-    once = told.image_macs + told.text_macs
+    once = image_macs(model.method.clip, tokens=True) + text_macs(model.method.clip)
     out = {
         "M parameters": (inference + sum(told.training.values())) / 1e6,
         "M inference": inference / 1e6,
         "M trained": sum(v for k, v in every.items() if k in ("image encoder", "temperature", "mapping")) / 1e6,
         "inference GFLOPs": once / 1e9,
     }
-    if model.config["method"] == "propot" and not config.mlm:
+    if model.config["method"] == "propot":
         names = ("prototypes", "dpp", "ipp_intra", "ipp_inter", "prompts", "sae_blocks", "cad_blocks", "heads")
         changes = {name: getattr(config, name) for name in names}
         added = prototype_macs(identities, config.recipe.batch_size, model.method.clip.dim, **changes)
+        added += masked_word_macs(model.method.clip, config.heads) if config.mlm else 0
         out["training GFLOPs"] = (once + added) / 1e9
+    if model.config["method"] == "vfe_tps":
+        with FakeTensorMode():
+            whole = method_class("vfe_tps")(Clip(model.clip.spec), model.words, config, identities)
+            out["GB in training"] = traced(whole, TABLE_4_ROWS).bytes / 1e9
     return {"cost": out}
 
 

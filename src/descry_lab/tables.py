@@ -19,6 +19,7 @@ from .papers import OWN, TABLES, Column, Figures, Table
 
 MARK = re.compile(r"<!-- ledger: (?P<name>\S+) (?P<scale>\S+) -->\n.*?<!-- end -->", re.DOTALL)
 STUDY_MARK = re.compile(r"<!-- studies -->\n.*?<!-- end -->", re.DOTALL)
+COST_MARK = re.compile(r"<!-- cost -->\n.*?<!-- end -->", re.DOTALL)
 ROOT = Path(__file__).resolve().parents[2]
 SHOWN = ("small", "full")
 KEPT = {"last": "the last", "nothing (as given)": "none, the model as given"}
@@ -106,10 +107,12 @@ def _said(found: Sequence[Entry], alone: bool = False) -> str:
 
 
 def commands(entries: Sequence[Entry]) -> str:
-    """Every study: its command, the preset of each row, and what was run here with how long that took."""
+    """Every study: its command, the preset of each row, what it needs, and what was run here for how long."""
+    from . import cost
     from .studies import STUDIES, command_of
 
-    lines = ["| table | command | preset of each row | memory and time at that size | run here |", "|---" * 5 + "|"]
+    needs = cost.read()["tables"]
+    lines = ["| table | command | preset of each row | memory and time expected | run here |", "|---" * 5 + "|"]
     for study in STUDIES.values():
         rows: dict[str, list[str]] = {}
         for cell, named in zip(study.cells, study.by().cells, strict=True):
@@ -121,9 +124,16 @@ def commands(entries: Sequence[Entry]) -> str:
         seconds = sum(e.seconds for e in small)
         runs = f"{len(small)} run{'s' * (len(small) > 1)}"
         ran = f"`--smoke`; `--small`: {runs}, {seconds:,.0f} s" if small else "`--smoke`"
-        size = "a study of ours, small alone" if study.world else "not measured"
+        size = "a study of ours, small alone" if study.world else cost.told(needs[study.table])
         lines.append(f"| {table_of(study.table).title} | `{command_of(study)}` | {told} | {size} | {ran} |")
     return "\n".join(lines) + "\n"
+
+
+def steps() -> str:
+    """What a step of each method needs."""
+    from . import cost
+
+    return cost.markdown(cost.read()["methods"])
 
 
 def renewed(text: str, entries: Sequence[Entry]) -> str:
@@ -133,8 +143,9 @@ def renewed(text: str, entries: Sequence[Entry]) -> str:
         name, scale = found["name"], found["scale"]
         return f"<!-- ledger: {name} {scale} -->\n{markdown(entries, name, scale)}<!-- end -->"
 
-    studies = STUDY_MARK.sub(lambda _: f"<!-- studies -->\n{commands(entries)}<!-- end -->", text)
-    return MARK.sub(table, studies)
+    text = STUDY_MARK.sub(lambda _: f"<!-- studies -->\n{commands(entries)}<!-- end -->", text)
+    text = COST_MARK.sub(lambda _: f"<!-- cost -->\n{steps()}<!-- end -->", text)
+    return MARK.sub(table, text)
 
 
 def regenerate(documents: Iterable[Path], ledger: Path, write: bool = True) -> list[Path]:
