@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch._subclasses import FakeTensorMode
 
-from conftest import toy_clip, toy_words
+from conftest import toy_words
 from descry import cost as counts
 from descry.clip import random_clip
 from descry.methods import method_class, preset, propot
@@ -26,7 +26,7 @@ def made(name, **changes):
     torch.manual_seed(0)
     cls = method_class(name)
     config = replace(preset(name, "paper"), **(cls.small | changes))
-    clip = toy_clip(words)
+    clip = random_clip((32, 16), 8, 32, 64, 6, 32, 6, len(words), 77, words.end, words.placeholder)
     return cls(clip, words, replace(config, image_size=clip.image_size), ROWS)
 
 
