@@ -216,7 +216,8 @@ def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path, stage):
     (losses1, gradients1), (losses2, gradients2) = results
     assert losses1 == pytest.approx(losses2, abs=1e-5)
     assert gradients1.keys() == gradients2.keys()
-    assert max((gradients1[n] - gradients2[n]).abs().max().item() for n in gradients1) < 1e-5
+    for name, one in gradients1.items():  # 32-bit numbers: a gradient of 17 is rounded at 1e-6
+        assert (one - gradients2[name]).abs().max() <= 1e-5 * max(1.0, one.abs().max().item()), name
     assert sum(g.abs().sum().item() for g in gradients1.values()) > 0
 
 
@@ -366,7 +367,7 @@ def test_fewer_than_one_micro_batch_is_refused_before_the_first_step(toy, tmp_pa
 
 def test_resuming_refuses_another_shape(toy, tmp_path):
     run(toy, tmp_path / "a")
-    with pytest.raises(ModelRefused, match="mapping"):
+    with pytest.raises((ModelRefused, UsageError), match="mapping_hidden"):
         run(toy, tmp_path / "a", replace(CPU, resume=True), toy_method(mapping_hidden=16))
 
 
