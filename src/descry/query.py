@@ -58,7 +58,7 @@ class Filters:
 
     def __post_init__(self) -> None:
         cameras = (self.cameras,) if isinstance(self.cameras, str) else tuple(self.cameras)
-        if any(not isinstance(name, str) or not name.strip() for name in cameras):
+        if any(not isinstance(name, str) or (name and not name.strip()) for name in cameras):  # "": camera unknown
             raise UsageError(f"cameras are names; got {cameras!r:.80}; leave the filter out to search all of them")
         object.__setattr__(self, "cameras", cameras)
         for name in ("since", "until"):
