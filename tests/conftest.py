@@ -27,14 +27,6 @@ COLOURS = {"red": (220, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 220), 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def allowed_folders(tmp_path_factory):
-    """What one file's tests allow is not allowed for the tests of another."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DESCRY_ROOTS", str(tmp_path_factory.mktemp("roots")))
-        yield
-
-
 def toy_words() -> Words:
     sentences = [f"a {a} top and {b} trousers" for a in COLOURS for b in COLOURS]
     return word_level([*sentences, "a photo of * , and a person no hat jacket backpack"])

@@ -61,7 +61,7 @@ def test_filters_read_times_and_cameras_as_all_others_do() -> None:
         {"since": "2026-W05"},
         {"until": 1769868420},
         {"cameras": [None]},
-        {"cameras": [""]},
+        {"cameras": [" "]},
         {"cameras": [7]},
     ):
         with pytest.raises(UsageError):
