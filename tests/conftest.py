@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,29 @@ def write_run(folder: Path, seed: int = 0) -> Path:
     method = method_class("zero_shot")(toy_clip(words, seed), words, preset("zero_shot", "recommended"), 0)
     save_model(folder, method, "zero_shot", "recommended", {"note": "a toy, no evidence of anything"})
     return folder
+
+
+def write_joining_run(folder: Path, note: str = "") -> Path:
+    """A run folder with random weights that answers sketches, words and both."""
+    from descry.methods.interactreid import PRESETS, InteractReID
+
+    words = toy_words()
+    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
+    save_model(folder, method, "interactreid", "released", {"note": note})
+    return folder
+
+
+def write_small_gallery(root: Path, toy: Dataset) -> Path:
+    """run/, crops/ of six of the toy's photographs and gallery/ of them below root; root."""
+    from descry import Gallery
+    from descry.embed import load
+
+    (root / "crops").mkdir()
+    for photo in toy.test["sketch"].photos[:6]:
+        shutil.copy(photo.path, root / "crops")
+    with Gallery.create(root / "gallery", load(write_joining_run(root / "run"), device="cpu")) as gallery:
+        gallery.index(root / "crops")
+    return root
 
 
 def write_toy(root: Path, people: int = 16, photos: int = 2) -> Dataset:

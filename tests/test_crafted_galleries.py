@@ -15,21 +15,16 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 import descry
-from conftest import toy_clip, toy_words
+from conftest import write_small_gallery
 from crafted import DEEP, in_round, instead, schema, seal_config, seal_gallery, seal_head, socket_at, sparse, sql
-from descry import Gallery
-from descry.checkpoint import save_model
 from descry.cli import main
-from descry.embed import load
 from descry.gallery.database import FORMS, SCHEMA, State
-from descry.methods.interactreid import PRESETS, InteractReID
 
 Change = Callable[[Path], None]
 HUGE = 1 << 61
@@ -215,16 +210,7 @@ if hasattr(os, "geteuid") and os.geteuid() == 0:
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy) -> Path:
     """A gallery of six crops with an inquiry of two rounds and a finding, and its model."""
-    root = tmp_path_factory.mktemp("crafted")
-    words = toy_words()
-    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
-    save_model(root / "run", method, "interactreid", "released", {"note": ""})
-    crops = root / "crops"
-    crops.mkdir()
-    for photo in toy.test["sketch"].photos[:6]:
-        shutil.copy(photo.path, crops)
-    with Gallery.create(root / "gallery", load(root / "run", device="cpu")) as gallery:
-        gallery.index(crops)
+    root = write_small_gallery(tmp_path_factory.mktemp("crafted"), toy)
     folder = str(root / "gallery")
     assert main(["inquiry", "new", folder, "x", "--text", "red top"]) == 0
     assert main(["inquiry", "refine", folder, "x", "blue trousers"]) == 0

@@ -7,7 +7,6 @@ import os
 import shutil
 import struct
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save
 
-from conftest import toy_clip, toy_words
+from conftest import write_joining_run
 from crafted import DEEP, instead, sparse
-from descry.checkpoint import fingerprint, save_model, vocabulary_of
+from descry.checkpoint import fingerprint, vocabulary_of
 from descry.cli import main
-from descry.methods.interactreid import PRESETS, InteractReID
 
 Change = Callable[[Path], None]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -198,10 +196,7 @@ CASES: dict[str, Change] = {
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("runs") / "run"
-    vocabulary = toy_words()
-    made = replace(PRESETS["released"], stage=2, mapping_hidden=12)
-    save_model(folder, InteractReID(toy_clip(vocabulary), vocabulary, made, 3).eval(), "interactreid", "released", {})
+    folder = write_joining_run(tmp_path_factory.mktemp("runs") / "run")
     assert main(["model", "info", str(folder)]) == 0
     return folder
 

@@ -8,20 +8,17 @@ import os
 import shutil
 import sqlite3
 import zlib
-from dataclasses import replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
 
-from conftest import toy_clip, toy_words
+from conftest import write_small_gallery
 from descry import Gallery
 from descry.audit import Audit
-from descry.checkpoint import save_model
 from descry.cli import main
 from descry.embed import load
 from descry.gallery.local import OWN
-from descry.methods.interactreid import PRESETS, InteractReID
 
 LINKS = [
     *("audit.jsonl", "audit.lock", "writer.lock", "purge.lock", "purge.json", "vectors.cache", "gallery.db"),
@@ -51,16 +48,7 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy) -> Path:
-    root = tmp_path_factory.mktemp("distrust")
-    words = toy_words()
-    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
-    save_model(root / "run", method, "interactreid", "released", {"note": ""})
-    crops = root / "crops"
-    crops.mkdir()
-    for photo in toy.test["sketch"].photos[:6]:
-        shutil.copy(photo.path, crops)
-    with Gallery.create(root / "gallery", load(root / "run", device="cpu")) as gallery:
-        gallery.index(crops)
+    root = write_small_gallery(tmp_path_factory.mktemp("distrust"), toy)
     return root
 
 

@@ -7,7 +7,6 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import get_type_hints
 
@@ -15,23 +14,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import toy_clip, toy_words
+from conftest import write_joining_run
 from descry import Gallery, Query, Results
-from descry.checkpoint import save_model
 from descry.cli import GROUPS, VERBS, function_of, main
 from descry.embed import load
 from descry.errors import ImageRejected, UsageError
 from descry.library import default_model, fetched
-from descry.methods.interactreid import PRESETS, InteractReID
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy) -> Path:
     """run/, gallery/ of the toy's photographs and drawn.png."""
     root = tmp_path_factory.mktemp("edges")
-    words = toy_words()
-    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
-    save_model(root / "run", method, "interactreid", "released", {"note": "a toy: no evidence of accuracy"})
+    write_joining_run(root / "run", "a toy: no evidence of accuracy")
     crops = Path(toy.test["sketch"].photos[0].path).parent
     with Gallery.create(root / "gallery", load(root / "run", device="cpu")) as gallery:
         gallery.index(crops, exclude=["*sketch*"])

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from conftest import write_joining_run
 from descry.cli import main
 from descry.cli.inquiry import opened
 
@@ -16,19 +16,14 @@ from descry.cli.inquiry import opened
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy):
     """A folder with a run, a gallery of the toy's photographs (a track per person) and one sketch."""
-    from conftest import toy_clip, toy_words
-    from descry.checkpoint import save_model
     from descry.embed import load
     from descry.gallery import Gallery
     from descry.gallery.sources import Sources
     from descry.interact.questions import vocabulary
-    from descry.methods.interactreid import PRESETS, InteractReID
     from descry.ranking import Ranking
 
     root = tmp_path_factory.mktemp("cli")
-    words = toy_words()
-    method = InteractReID(toy_clip(words), words, replace(PRESETS["released"], stage=2, mapping_hidden=12), 3).eval()
-    save_model(root / "run", method, "interactreid", "released", {"note": ""})
+    write_joining_run(root / "run")
     config = json.loads((root / "run" / "config.json").read_text())
     ranking = Ranking(
         curves={q.phrase: (1.0, 0.0) for q in vocabulary()}

@@ -33,7 +33,8 @@ from .limits import LIMITS, Limits
 from .pictures import KEPT, Least
 from .problems import Refusal
 
-SESSIONS = 16
+SESSIONS, ROUNDS = 16, 1_000
+"""Inquiries held in memory, and rounds of all of them: those used longest ago are read from the gallery again."""
 
 
 class WorkQueue:
@@ -228,8 +229,9 @@ class Desk:
 
     def _remember(self, number: str, session: Session) -> Session:
         self._sessions[number] = session
-        while len(self._sessions) > SESSIONS:
-            self._sessions.popitem(last=False)
+        rounds = sum(len(held.inquiry.rounds) for held in self._sessions.values())
+        while len(self._sessions) > 1 and (len(self._sessions) > SESSIONS or rounds > ROUNDS):
+            rounds -= len(self._sessions.popitem(last=False)[1].inquiry.rounds)
         return session
 
     # ------------------------------------------------------------------ ranking
