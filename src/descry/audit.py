@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
 import re
 import secrets
@@ -28,10 +29,12 @@ from .gallery.database import HEAD, NAME, Database
 from .gallery.local import OWN, LocalStore
 from .gallery.overview import content_digest
 from .query import Query
-from .safe_files import refuse_links
+from .safe_files import read_regular, refuse_links
 
 KINDS = ("index", "search", "delete", "export", "purge")
 FIRST = "0" * 64
+EXPORTED_BYTES = 1 << 30
+"""Most bytes of an exported account that is read."""
 LIMIT = 1 << 53
 """Numbers of lines stay below it."""
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
@@ -262,8 +265,7 @@ class Audit:
     def _lines(self) -> tuple[list[bytes], int, str]:
         """Every line; how many the gallery counts, and the hash of the last one."""
         if self.exported:
-            with open(self.place, "rb") as file:  # type: ignore[arg-type]
-                return list(file), 0, ""
+            return list(io.BytesIO(read_regular(self.place, EXPORTED_BYTES))), 0, ""  # type: ignore[arg-type]
         if not self._there:
             return [], 0, FIRST
         with self._opened() as database, database.reading() as connection:

@@ -36,7 +36,7 @@ from .images import SUFFIXES, VIDEO_SUFFIXES
 from .library import fetched, folder_of
 from .methods import method_class, preset
 from .methods.rde import rename_released
-from .safe_files import child_environment
+from .safe_files import CONFIG_BYTES, JSON_BYTES, child_environment, read_json, read_regular
 from .text import Words
 
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
@@ -190,7 +190,7 @@ class _OpenClip:
         if not path.is_file():
             return None
         try:
-            data = json.loads(path.read_text("utf-8"))
+            data = read_json(path, CONFIG_BYTES)
             model, prepared = data["model_cfg"], data.get("preprocess_cfg") or {}
             statistics = None
             if "mean" in prepared or "std" in prepared:
@@ -198,7 +198,7 @@ class _OpenClip:
             vision = model["vision_cfg"]
             heads = int(vision["width"]) // int(vision["head_width"]) if "head_width" in vision else None
             return cls(path, "quick_gelu" if model.get("quick_gelu") else "gelu", statistics, heads)
-        except (ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, UsageError) as error:
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, UsageError) as error:
             raise ModelRefused(f"{path} is no configuration of open_clip: {error!r:.200}") from None
 
     def check(self, clip: Clip) -> None:
@@ -399,7 +399,7 @@ def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str
     with tempfile.TemporaryDirectory() as place:
         for name in ("config.json", *PREPROCESSING):
             if (source / name).is_file():
-                (Path(place) / name).write_bytes((source / name).read_bytes())
+                (Path(place) / name).write_bytes(read_regular(source / name, JSON_BYTES))
         save_file({k: v.clone() for k, v in state.items()}, Path(place) / "model.safetensors")
         return load_clip(place, image_size), "transformers", {}, []
 

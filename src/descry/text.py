@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import ModelMissing, ModelRefused
-from .safe_files import json_of, read_json, read_regular
+from .safe_files import json_of, read_json, read_regular, write_whole
 
 if TYPE_CHECKING:  # imported where ids are made: which words a model knows is said without it
     import torch
@@ -139,8 +139,8 @@ class Words:
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and words.json."""
         folder = Path(folder)
-        (folder / "tokenizer.json").write_text(self.tokenizer.to_str(), "utf-8")
-        (folder / "words.json").write_text(json.dumps(asdict(self.specials), indent=1) + "\n", "utf-8")
+        write_whole(folder / "tokenizer.json", self.tokenizer.to_str())
+        write_whole(folder / "words.json", json.dumps(asdict(self.specials), indent=1) + "\n")
 
     @classmethod
     def load(cls, path: str | Path) -> Words:

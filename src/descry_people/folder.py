@@ -21,6 +21,7 @@ from PIL import Image
 from descry.drawing.person import Person, to_json
 from descry.drawing.sketch import Sketch, draw_sketch
 from descry.errors import DataError, UsageError, nearest
+from descry.safe_files import read_json, refuse_links
 
 from .photo import draw_photo
 from .plan import GENERATOR_VERSION, KIND, SPLITS, Mixture, Plan
@@ -190,10 +191,15 @@ def write_people(
 
 def _finished(out: Path, plan: Plan) -> bool:
     """Whether the folder is already whole; DataError if it holds other people or other things."""
+    refuse_links(out, ("descry.json", "descry.part.json", "table.jsonl", "people.jsonl"), "data set")
     wanted = describe_plan(plan)
     for name in ("descry.json", "descry.part.json"):
         if (out / name).is_file():
-            found = json.loads((out / name).read_text())
+            try:
+                found = read_json(out / name)
+            except (OSError, ValueError) as error:
+                raise DataError(f"{out / name} is damaged ({error}); give another folder") from None
+            found = found if isinstance(found, dict) else {}
             if found != wanted:
                 before, now = ({**given.get("parameters", {}), **given} for given in (found, wanted))
                 differs = [

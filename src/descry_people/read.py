@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,8 @@ from descry.drawing.person import Person, from_json
 from descry.errors import DataError
 from descry.query import Part, Query
 from descry.records import Benchmark, Dataset, Example, Photo, Probe, validate
+from descry.safe_files import json_of, read_json, read_regular
+from descry.tabular import TABLE_BYTES
 
 from .folder import FORMAT
 from .plan import SPLITS
@@ -19,10 +20,10 @@ Row = dict[str, Any]
 
 def _lines(path: Path) -> list[Row]:
     try:
-        return [json.loads(line) for line in path.read_text("utf-8").split("\n") if line]
+        return [json_of(line) for line in read_regular(path, TABLE_BYTES).decode("utf-8").split("\n") if line]
     except FileNotFoundError:
         raise DataError(f"{path} is missing; write the folder with `descry people`") from None
-    except json.JSONDecodeError as error:
+    except (OSError, ValueError) as error:
         raise DataError(f"{path} is damaged ({error}); write the folder again with `descry people`") from None
 
 
@@ -49,7 +50,12 @@ def read_people(root: str | Path) -> Dataset:
             else ""
         )
         raise DataError(f"{root} has no descry.json{begun}; write the folder with `descry people`")
-    description = json.loads(about.read_text())
+    try:
+        description = read_json(about)
+        if not isinstance(description, dict):
+            raise ValueError("it holds no object")
+    except (OSError, ValueError) as error:
+        raise DataError(f"{about} is damaged ({error}); write the folder again with `descry people`") from None
     if description.get("format") != FORMAT:
         raise DataError(f"{about} is of format {description.get('format')!r}; this version reads format {FORMAT}")
     split: dict[str, list[Row]] = {name: [] for name in SPLITS}

@@ -212,6 +212,14 @@ def crop(
     return CropReport(str(out), str(place.table), reports, interrupted=not all(finished))
 
 
+def _refuse_links(out: Path) -> None:
+    """UsageError when the table of a folder of crops, or what is known about its sources, is no file of this user."""
+    safe_files.refuse_links(out, (TABLE,), "folder of crops")
+    if (out / STATE).is_symlink():
+        raise UsageError(f"{out / STATE} is a symbolic link; remove it, or name another folder for the crops")
+    safe_files.refuse_links(out / STATE, ("*",), "folder of crops")
+
+
 class _locked:
     """One run at a time in a folder of crops; Locked, naming the process that is at it."""
 
@@ -237,6 +245,7 @@ class _Place:
             raise UsageError(f"{out} is a file; name a folder for the crops")
         if out.is_dir() and not known.exists() and any(not p.name.startswith(".") for p in out.iterdir()):
             raise UsageError(f"{out} holds something else than crops of descry; name another folder, or a new one")
+        _refuse_links(out)
         mine = asdict(settings)
         if known.exists():
             theirs = read_json(known)
@@ -273,13 +282,15 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
     Raises Locked while `crop` works there, with nothing deleted.
     """
     place, gone, count = Path(out), set(crops), 0
+    _refuse_links(place)
     with closing(_locked(place / STATE)):
         for name in gone:
-            (place / name).unlink(missing_ok=True)
+            if Path(os.path.realpath((place / name).parent)).is_relative_to(os.path.realpath(place)):
+                (place / name).unlink(missing_ok=True)
         for rows in sorted((place / STATE).glob("*.csv")):
             state = rows.with_suffix(".json")
             known: dict[str, Any] = {"bytes": 0, "report": {"crops": 0}}
-            known = json.loads(state.read_text("utf-8")) if state.exists() else known
+            known = read_json(state) if state.exists() else known
             written = list(csv.reader(io.StringIO(rows.read_bytes()[: known["bytes"]].decode("utf-8"), newline="")))
             kept = [row for row in written if row[0] not in gone]
             if len(kept) < len(written):
@@ -306,7 +317,8 @@ def _write_table(table: Path, states: Path) -> None:
 
 def _write(path: Path, text: str) -> None:
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.write_text(text, "utf-8")
+    part.unlink(missing_ok=True)
+    safe_files.write_private(part, text)
     os.replace(part, path)
 
 
@@ -381,6 +393,8 @@ class _Work:
 
     def _begin(self) -> None:
         self.folder = self.place.out / self.name
+        if self.folder.is_symlink():
+            raise UsageError(f"{self.folder} is a symbolic link; remove it, or name another folder for the crops")
         self.folder.mkdir(exist_ok=True)
         rate = self.settings.rate or 25.0
         self.passes = Passes(
@@ -492,6 +506,7 @@ class _Work:
 
     def _save(self, track: Track, crop: Crop) -> list[Any]:
         name = f"{self.name}/t{track.number:05d}_f{crop.frame:07d}.jpg"
+        (self.place.out / name).unlink(missing_ok=True)  # never through a link
         Image.fromarray(crop.pixels).save(self.place.out / name, quality=QUALITY)
         at = self.begins + timedelta(seconds=crop.time) if self.begins else None
         left, top, right, bottom = crop.box

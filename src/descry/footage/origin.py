@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import functools
+import io
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from .. import safe_files
+from ..tabular import TABLE_BYTES
 from .cropping import COLUMNS, TABLE
 from .reading import FootageError, Frames, Video
 
@@ -97,15 +99,15 @@ def _rows(table: str, changed: int, size: int) -> dict[str, Origin]:
     """path → origin; empty for a table that `descry crop` did not write. changed, size: so that a new table is read."""
     out = {}
     try:
-        with open(table, newline="", encoding="utf-8") as file:
-            reader = csv.DictReader(file)
-            if tuple(reader.fieldnames or ()) != COLUMNS:
-                return {}
-            for row in reader:
-                box = (float(row["x"]), float(row["y"]), float(row["width"]), float(row["height"]))
-                out[row["path"]] = Origin(
-                    row["source"], int(row["frame"]), float(row["video_time"]), row["clock"], box, float(row["score"])
-                )
+        text = safe_files.read_regular(table, TABLE_BYTES).decode("utf-8")
+        reader = csv.DictReader(io.StringIO(text, newline=""))
+        if tuple(reader.fieldnames or ()) != COLUMNS:
+            return {}
+        for row in reader:
+            box = (float(row["x"]), float(row["y"]), float(row["width"]), float(row["height"]))
+            out[row["path"]] = Origin(
+                row["source"], int(row["frame"]), float(row["video_time"]), row["clock"], box, float(row["score"])
+            )
     except (OSError, ValueError, TypeError, csv.Error):
         return {}
     return out

@@ -12,6 +12,7 @@ import tyro
 from descry.bounds import Bound
 from descry.cli.machine import Count, Machine, Natural, OnMachine, refuse_unread
 from descry.errors import DataError, UsageError, nearest
+from descry.tabular import read_text
 
 _PEOPLE = ("map", "map-pca", "silhouette", "masks", "prototypes")
 READ = {
@@ -162,7 +163,7 @@ def _losses(sources: tuple[str, ...], out: Path) -> Path:
         if not log.is_file():
             raise DataError(f"{source} holds no log.jsonl; give the folder of a training run")
         name = f"{Path(source).name} " if len(sources) > 1 else ""
-        for line in log.read_text(encoding="utf-8").splitlines():
+        for line in read_text(log).splitlines():
             row = json.loads(line)
             for key in row.keys() - {"step", "epoch", "lr", "val"}:
                 lines.setdefault(f"{name}{key}", []).append(row[key])
