@@ -446,10 +446,14 @@ class Fall:
     Attributes:
         before: (K,) rising scores before the phrase.
         least: (K,) the least score that an item of each may have after it.
+        drop: the least that anybody may lose. Most of a gallery may lose this much and no more.
+        level: items up to this score before may lose `drop`; those above it may lose what lies between the K.
     """
 
     before: np.ndarray
     least: np.ndarray
+    drop: float
+    level: float
 
     @classmethod
     def of(cls, before: np.ndarray, part: np.ndarray, formula: Formula) -> Fall:
@@ -464,15 +468,14 @@ class Fall:
         worst = formula.fall_factor * place + formula.fall_places
         own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
         drop = np.minimum.accumulate((knots - after[n - own])[::-1])[::-1]
-        return cls(knots, knots - drop)
+        return cls(knots, knots - drop, float(drop[0]), float(knots[np.flatnonzero(drop == drop[0])[-1]]))
 
     def held(self, before: np.ndarray, part: np.ndarray) -> np.ndarray:
         """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
-        low = np.flatnonzero(before + part < self.least[-1])
-        if not len(low):
-            return part
-        out = part.copy()
-        out[low] = np.maximum(part[low], np.interp(before[low], self.before, self.least) - before[low])
+        out = np.maximum(part, -self.drop)
+        high = np.flatnonzero((part < -self.drop) & (before > self.level))
+        least = np.interp(before[high], self.before, self.least)
+        out[high] = np.maximum(part[high], least - before[high])
         return out
 
 
