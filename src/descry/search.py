@@ -472,7 +472,7 @@ class Fall:
 
     def held(self, before: np.ndarray, part: np.ndarray) -> np.ndarray:
         """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
-        out = np.maximum(part, -self.drop)
+        out: np.ndarray = np.maximum(part, -self.drop)
         high = np.flatnonzero((part < -self.drop) & (before > self.level))
         least = np.interp(before[high], self.before, self.least)
         out[high] = np.maximum(part[high], least - before[high])
