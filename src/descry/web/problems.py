@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 from contextvars import ContextVar
 from typing import Any
@@ -113,24 +114,31 @@ def of_error(error: DescryError) -> JSONResponse:
 
 
 def described(app: FastAPI) -> None:
-    """Let the OpenAPI description say what refusals look like: problems, not FastAPI's own validation errors."""
-    whole = app.openapi()
-    for path in whole["paths"].values():
-        for operation in path.values():
-            answers = operation["responses"]
-            answers.pop("422", None)
-            for key in ("4XX", "5XX"):
-                problem_schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-                answers[key]["content"] = {"application/problem+json": problem_schema}
-    whole["servers"] = [{"url": "/"}]
-    whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-    whole["security"] = [{"token": []}]
-    for path in ("/healthz", "/readyz", "/api/v1/login"):
-        for operation in whole["paths"].get(path, {}).values():
-            operation["security"] = []
-    for name in ("HTTPValidationError", "ValidationError"):
-        whole["components"]["schemas"].pop(name, None)
-    app.openapi = lambda: whole  # type: ignore[method-assign]
+    """Let the OpenAPI description say what refusals look like: problems, not FastAPI's own validation errors. It is
+    made when it is first asked for."""
+    plain = app.openapi
+
+    @functools.cache
+    def openapi() -> dict[str, Any]:
+        whole = plain()
+        for path in whole["paths"].values():
+            for operation in path.values():
+                answers = operation["responses"]
+                answers.pop("422", None)
+                for key in ("4XX", "5XX"):
+                    problem_schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
+                    answers[key]["content"] = {"application/problem+json": problem_schema}
+        whole["servers"] = [{"url": "/"}]
+        whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        whole["security"] = [{"token": []}]
+        for path in ("/healthz", "/readyz", "/api/v1/login"):
+            for operation in whole["paths"].get(path, {}).values():
+                operation["security"] = []
+        for name in ("HTTPValidationError", "ValidationError"):
+            whole["components"]["schemas"].pop(name, None)
+        return whole
+
+    app.openapi = openapi  # type: ignore[method-assign]
 
 
 def install(app: FastAPI) -> None:
