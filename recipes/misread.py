@@ -49,14 +49,14 @@ def main() -> None:
     model = load(args.model)
     sizes = {name: min(args.people or PARTS[name][1], PARTS[name][1]) for name in ("val", "test")}
     known, test = (part(model, args.data, name, size) for name, size in sizes.items())
+    args.out.mkdir(parents=True, exist_ok=True)
     rows = []
     for name, weight in (("phrase", 1.0), ("answer", 0.0)):
         print(f"as a {name} {'that was typed' if weight else 'to a question'}:")
         for row in misread_of(model, known, test, vocabulary(), weight=weight):
             print(line(row), flush=True)
             rows.append({"as": name} | row)
-    args.out.mkdir(parents=True, exist_ok=True)
-    (args.out / "misread.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        (args.out / "misread.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,10 @@ from descry.drawing.person import make_person
 from descry.drawing.sketch import draw_sketch
 from descry.embed import Model, load
 from descry.errors import DataError
+from descry.evaluate import Embedded, scores_of
 from descry.metrics import rank
+from descry.query import Query
+from descry.records import Benchmark, Photo, Probe
 
 from .tables import ROOT, put
 
@@ -110,20 +113,23 @@ def drawings() -> list[Any]:
 
 
 def measure(model: Model, folder: Path) -> dict[str, dict[str, float]]:
-    """For each way of asking: R@1 and mAP of the six queries over all crops, and how often a crop's own description is
-    the nearest of the six.
+    """For each way of asking: R@1 and mAP of the six queries over all crops, as a search ranks them, and how often a
+    crop's own description gives it the highest score of the six.
     """
     files, people = crops(folder)
-    photos = model.embed_images(files)
+    shown = tuple(Photo(str(file), int(who)) for file, who in zip(files, people, strict=True))
+    photos = Embedded.of(model, Benchmark("real crops", (), shown))
     words, sketches = [w.words for w in WALKERS], drawings()
-    asked = {"text": model.embed_texts(words), "sketch": model.embed_images(sketches)}
+    asked = {"text": [Query(wanted=text) for text in words], "sketch": [Query(sketches=drawn) for drawn in sketches]}
     if "sketch+text" in model.answers:
-        asked["sketch+text"] = model.compose(sketches, words)
+        pairs = zip(sketches, words, strict=True)
+        asked["sketch+text"] = [Query(sketches=drawn, wanted=text) for drawn, text in pairs]
     own = people[None, :] == np.arange(len(WALKERS))[:, None]
     generator = np.random.default_rng(0)
     out = {"chance": _judge(generator.random((200 * len(WALKERS), len(files))), np.tile(own, (200, 1)), people)}
     for name, queries in asked.items():
-        out[name] = _judge(queries @ photos.T, own, people)
+        probes = [Probe(query, who) for who, query in enumerate(queries)]
+        out[name] = _judge(scores_of(model, probes, photos), own, people)
     return out
 
 

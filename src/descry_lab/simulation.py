@@ -375,16 +375,14 @@ def absence_profiles(
     out: list[list[np.ndarray]] = []
     made = terms_of(model, [wanted_only(p.query) for p in bench.probes])
     for probe, terms in zip(bench.probes, made, strict=True):
-        seen = block == everyone[probe.pid] // (people or len(everyone))
-        seen[list(probe.ignore)] = False
-        gone = seen & (photos.pids != probe.pid)
-        here = seen.copy()
-        others = np.flatnonzero(gone)
+        seen = np.flatnonzero(block == everyone[probe.pid] // (people or len(everyone)))
+        seen = seen[~np.isin(seen, probe.ignore)]
+        similarity, others = stack(terms) @ photos.vectors[seen].T, photos.pids[seen] != probe.pid
+        here = np.ones(len(seen), bool)
         if equal:
-            here[rng.choice(others, min(int(seen.sum() - gone.sum()), len(others) - 1), replace=False)] = False
-        kept = (here, gone)
-        similarity = stack(terms) @ photos.vectors.T
-        out.append([profile_of(terms, similarity[:, rows], ranking_of(model)) for rows in kept])
+            left_out = min(int((~others).sum()), int(others.sum()) - 1)
+            here[rng.choice(np.flatnonzero(others), left_out, replace=False)] = False
+        out.append([profile_of(terms, similarity[:, rows], ranking_of(model)) for rows in (here, others)])
     present, absent = (np.array(column) for column in zip(*out, strict=True))
     best = FEATURES.index("best cosine")
     return present, absent, present[:, best], absent[:, best]

@@ -18,6 +18,7 @@ from descry.errors import ModelMissing
 from descry.evaluate import Embedded
 from descry.interact import absence
 from descry.interact.questions import vocabulary
+from descry.ranking import WELL_READ
 from descry.studies.intervals import paired
 from descry_lab.choosing import negation
 from descry_lab.simulation import absence_profiles, share_of_gain, simulate, withheld, world_of
@@ -95,12 +96,17 @@ def test_gain_needs_fewer_rounds(courses, other) -> None:
     assert got.high < 0, got
 
 
-def test_not_lowers_the_share_by_half(model, parts) -> None:
+def test_not_lowers_the_share_by_half_of_what_is_read_well(model, parts) -> None:
+    """A NOT counts by the square of its curve's slope: what is read worse is lowered, by less."""
     benches, photos, people = parts["test"]
     rows = negation(model, benches["sketch"], photos, people, vocabulary())
-    assert rows
-    failing = {r["key"]: round(r["left"], 2) for r in rows if r["left"] > 0.5}
+    slopes = {q.key: model.ranking.curve(q.phrase)[0] for q in vocabulary() if model.ranking.curve(q.phrase)}
+    well = [r for r in rows if slopes[r["key"]] >= 0.6 * WELL_READ]
+    assert len(well) >= 10
+    failing = {r["key"]: round(r["left"], 2) for r in well if r["left"] > 0.5}
     assert not failing, f"the share of these is not halved: {failing}"
+    failing = {r["key"]: r["left, interval"] for r in rows if r["left, interval"][1] >= 1}
+    assert not failing, f"the share of these is not lowered: {failing}"
 
 
 @pytest.mark.parametrize("kind", ["sketch", "text", "sketch+text", "photo"])
@@ -111,7 +117,8 @@ def test_absence_keeps_its_false_alarm_rate_and_beats_the_best_cosine(model, par
     benches, photos, _ = parts["test"]
     here, gone, best, best_gone = absence_profiles(model, benches[kind], photos, people=500)
     got = absence.judged(fitted, here, gone, [f"test {p.pid}" for p in benches[kind].probes])
-    assert got["false alarms"] == pytest.approx(5, abs=196 * np.sqrt(0.05 * 0.95 / len(here))), got
+    low, high = (100 * share for share in absence.alarms(fitted.present, 0.05, len(here)))
+    assert low <= got["false alarms"] <= high, got
     assert got["ECE"] <= 0.05, got
     number, number_gone = fitted.number(here), fitted.number(gone)
     rng = np.random.default_rng(0)

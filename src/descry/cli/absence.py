@@ -37,7 +37,9 @@ def calibrate(
         gallery: a folder made by descry index.
         queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image",
             and "ids", the items that show the person; if omitted, the gallery's own tracks ask.
-        alpha: false-alarm rate, the share of people in the gallery who may be reported absent; above 0, below 0.5.
+        alpha: false-alarm rate, the share of people in the gallery who are reported absent; above 0, below 0.5. It is
+            kept on average; the fewer people set the threshold, the farther one calibration can be from it, and the
+            interval printed says how far.
         limit: most queries or tracks used.
         model: the gallery's model, if it was moved since.
         seed: of the split in two halves.
@@ -63,6 +65,7 @@ def calibrate(
     for kind, fitted in kinds.items():
         row = {"kind": kind, "queries": fitted.present + fitted.absent, "alpha": alpha, "found": fitted.found}
         row |= {"AUROC": fitted.auroc, "AUROC low": fitted.auroc_low, "AUROC high": fitted.auroc_high}
+        row |= {"false alarms low": fitted.alarms_low, "false alarms high": fitted.alarms_high}
         print(json.dumps(row) if json_ else f"calibrated {kind} searches: {fitted.summary()}")
     for reason in refused[1:] if not kinds else refused:
         print(f"not calibrated: {reason}", file=sys.stderr)

@@ -42,7 +42,7 @@ def _calibrated(opened: Any) -> dict[str, str]:
     from ..interact import absence
 
     found, _ = absence.readable(opened.path) if "scores" in opened.store.capabilities else ({}, "")
-    return {kind: f"at most {100 * one.alpha:g} false alarms in 100" for kind, one in found.items()}
+    return {kind: f"about {100 * one.alpha:g} false alarms in 100" for kind, one in found.items()}
 
 
 def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:

@@ -2,7 +2,8 @@
 
 Letters: N items, n calibration queries, F features. A profile says how the best scores stand out from the rest; a
 logistic regression turns it into one number, and split conformal prediction (Vovk et al. 2005) turns that number into
-two decisions whose false-alarm rates hold for any model and any gallery like the one calibrated on:
+two decisions whose false-alarm rates hold for any model and any gallery like the one calibrated on, on the average of
+all calibrations (of one calibration: `alarms`):
 
     absent    said of at most a share α of the queries whose person is here
     stands out  said of at most a share α of the queries whose person is not here
@@ -86,7 +87,8 @@ class Calibration:
     absent_below, stands_out_above: thresholds on its number. alpha: the stated false-alarm rate. present, absent: how
     many calibration queries set each threshold. people: digests of the people calibrated on, who must not be tested on.
     auroc: on the half that set the thresholds, with the ends of its 95 % interval by person, 0 to 1; 0 where unknown.
-    found: share of the absent queries of that half that would be called absent.
+    found: share of the absent queries of that half that would be called absent. alarms_low, alarms_high: 95 % interval
+    of the rate of false alarms behind `absent_below` (`alarms`), 0 to 1; both 0 where unknown.
     """
 
     kind: str
@@ -104,13 +106,16 @@ class Calibration:
     auroc_low: float = 0.0
     auroc_high: float = 0.0
     found: float = 0.0
+    alarms_low: float = 0.0
+    alarms_high: float = 0.0
 
     def summary(self) -> str:
         """What it can do, for people."""
         span = f"{100 * self.auroc:.1f} ({100 * self.auroc_low:.1f} to {100 * self.auroc_high:.1f})"
         return (
-            f"AUROC {span}; says absent of {100 * self.found:.0f} % of absent people and of at most "
-            f"{100 * self.alpha:g} % of present ones"
+            f"AUROC {span}; says absent of {100 * self.found:.0f} % of absent people and of about "
+            f"{100 * self.alpha:g} % of present ones (interval {100 * self.alarms_low:.1f} to "
+            f"{100 * self.alarms_high:.1f})"
         )
 
     def number(self, profiles: np.ndarray) -> np.ndarray:
@@ -130,7 +135,7 @@ def notice(calibration: Calibration | None, one: np.ndarray) -> str:
     """What is said beside a list of leads. Without a calibration it says so."""
     if calibration is None:
         return "uncalibrated: this gallery cannot say when a person is not in it (descry gallery calibrate)"
-    rate = f"false alarms: at most {100 * calibration.alpha:g} in 100"
+    rate = f"false alarms: about {100 * calibration.alpha:g} in 100"
     return {
         "absent": f"this person is probably not in this gallery ({rate})",
         "stands out": f"the first leads stand out ({rate})",
@@ -194,6 +199,7 @@ def calibrate(
     here, gone = np.sort(here), np.sort(gone)
     low, high = int(alpha * (len(here) + 1)), int(alpha * (len(gone) + 1))
     below = float(here[low - 1]) if low else 0.0
+    alarms_low, alarms_high = alarms(len(np.unique(who_here[~first_here])), alpha)
     return replace(
         draft,
         absent_below=below,
@@ -204,7 +210,33 @@ def calibrate(
         auroc_low=low_area,
         auroc_high=high_area,
         found=float((gone < below).mean()),
+        alarms_low=alarms_low,
+        alarms_high=alarms_high,
     )
+
+
+def alarms(people: int, alpha: float, asked: int = 10_000, level: float = 0.95) -> tuple[float, float]:
+    """Between which shares, 0 to 1, the false alarms among `asked` new people lie when the threshold for a stated rate
+    of alpha was set by so many people.
+
+    Split conformal prediction keeps the stated rate on the average of all calibrations. The rate behind one threshold,
+    the k-th lowest of m numbers with k = ⌊alpha (m + 1)⌋, varies with the m people who set it: it has the distribution
+    Beta(k, m + 1 - k) (Vovk 2012), and the count among n new people is beta-binomial. Exact where everybody
+    asks once; for more queries of one person, it is that of the people.
+
+    >>> [round(100 * share, 1) for share in alarms(20, 0.05)], [round(100 * share, 1) for share in alarms(2000, 0.05)]
+    ([0.1, 16.9], [4.0, 6.1])
+    """
+    k = int(alpha * (people + 1))
+    if not k:
+        return 0.0, 0.0
+    logs = np.r_[0.0, np.cumsum(np.log(np.arange(1, asked + people + 1)))]  # of factorials
+    count, a, b = np.arange(asked + 1), k, people + 1 - k
+    chosen = logs[asked] - logs[count] - logs[asked - count]
+    both = logs[count + a - 1] + logs[asked - count + b - 1] - logs[asked + people]
+    below = np.cumsum(np.exp(chosen + both + logs[people] - logs[a - 1] - logs[b - 1]))
+    low, high = np.searchsorted(below, ((1 - level) / 2, (1 + level) / 2))
+    return float(low) / asked, float(high) / asked
 
 
 def useful(calibration: Calibration) -> Calibration:
