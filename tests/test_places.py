@@ -401,9 +401,13 @@ def test_a_table_of_crops_that_is_a_pipe_is_not_waited_for(tmp_path) -> None:
 # ---------------------------------------------------------------------- Ctrl-C
 
 ENDLESS = """
+import signal
 import sys
 from descry.cli import main
 from descry.gallery.local import LocalStore
+
+# what a shell starts in the background ignores Ctrl-C, and so does all that it starts
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def verify(store):
     with store.database.reading() as connection:

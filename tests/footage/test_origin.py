@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,9 @@ from descry import Gallery, safe_files
 from descry.cli import main
 from descry.footage import FootageError, Video, crop, origin_of
 from descry.footage.cropping import remove
+from descry.interact.store import InquiryStore
 from descry.lock import WriterLock
+from descry.purge import finish, plan, run
 
 from .making import TOPS, walks, write_video
 
@@ -222,6 +225,76 @@ def test_a_removal_that_was_killed_loses_no_row(place, copy):
     crop(place / "lobby.mp4", crops)
     with open(crops / "crops.csv", newline="") as file:
         assert [row["path"] for row in csv.DictReader(file)] == rest
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; the test kills a forked process")
+@pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
+def test_a_purge_that_is_killed_at_any_file_is_finished_by_the_next(place, copy, step):
+    """Killed before each file that it opens, renames or deletes: crops, their rows and their items go together at the
+    latest with the same command again, and what is not purged stays whole."""
+    crops, sound = copy / "crops", copy / "sound"
+    with Gallery.open(copy / "g") as opened:
+        gone = {item.id: Path(item.path).name for item in opened.listed() if item.track == "lobby/1"}
+        left = {item.id: Path(item.path).name for item in opened.listed() if item.id not in gone}
+    part = crops / f"crops.csv.{os.getpid()}.part"
+    part.write_text("".join(gone.values()))  # of a run of `crop` that was killed
+    for name in ("crops", "g"):
+        shutil.copytree(copy / name, sound / name)
+
+    def purge() -> None:
+        with Gallery.open(copy / "g") as opened:
+            store = InquiryStore(opened.store.database)
+            there = [number for number in gone if opened.items([number])]
+            if there:
+                run(opened, store, plan(opened, store, items=there))
+            else:
+                finish(opened, store)
+
+    def killed(at: int) -> bool:
+        """Whether a purge in a forked process was killed at this event."""
+        events = iter(range(at + 1))
+
+        def hook(event: str, args: tuple) -> None:
+            if event in ("os.remove", "os.rename", "open") and str(copy) in str(args[0]) and next(events) == at:
+                os._exit(9)
+
+        pid = os.fork()
+        if pid == 0:
+            try:
+                sys.addaudithook(hook)
+                purge()
+                os._exit(0)
+            finally:
+                os._exit(4)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        assert status in (0, 9)
+        return status == 9
+
+    at, half = 0, 0
+    while True:
+        for name in ("crops", "g"):
+            shutil.rmtree(copy / name)
+            shutil.copytree(sound / name, copy / name)
+        if not killed(at):
+            break
+        at += step
+        half += not all((crops / "lobby" / name).exists() for name in gone.values())
+        with Gallery.open(copy / "g") as opened:
+            if not opened.items(list(gone)):  # nothing is said to be purged whose crops are there
+                assert not [p for p in crops.rglob("*") if p.name in gone.values()]
+                assert not any(name in (crops / "crops.csv").read_text() for name in gone.values())
+        purge()
+        held = {p: p.read_bytes() for p in copy.rglob("*") if p.is_file() and sound not in p.parents}
+        for name in gone.values():
+            assert not [p for p, data in held.items() if name in p.name or name.encode() in data], at
+        assert sorted(p.name for p in crops.rglob("*.jpg")) == sorted(left.values())
+        with Gallery.open(copy / "g") as opened:
+            assert [item.id for item in opened.listed()] == sorted(left)
+            assert opened.verify() == []
+        report = crop(place / "lobby.mp4", crops)
+        assert (report.crops, report.sources[0].before) == (len(left), True)
+    assert at > 10
+    assert half
 
 
 def test_a_play_list_opens_no_address(tmp_path):

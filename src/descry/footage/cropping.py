@@ -278,26 +278,30 @@ class _Place:
 def remove(out: str | Path, crops: Iterable[str]) -> int:
     """Delete crops and their rows from a folder that `crop` made; how many files there were.
 
-    crops: paths below the folder, as the table names them. The footage stays: `crop` with `again` would cut them anew.
-    Raises Locked while `crop` works there, with nothing deleted.
+    crops: paths below the folder, as the table names them; files that are gone already lose their rows. The footage
+    stays: `crop` with `again` would cut them anew. The table changes last: killed before that, it still names them, and
+    the same call goes on. Raises Locked while `crop` works there, with nothing deleted.
     """
     place, gone, count = Path(out), set(crops), 0
     _refuse_links(place)
     with closing(_locked(place / STATE)):
+        for part in (*place.glob(f"{TABLE}.*.part"), *(place / STATE).glob("*.csv.*.part")):
+            part.unlink()  # of a run that was killed; it may name them
         for name in gone:
             if Path(os.path.realpath((place / name).parent)).is_relative_to(os.path.realpath(place)):
                 (place / name).unlink(missing_ok=True)
         for rows in sorted((place / STATE).glob("*.csv")):
             state = rows.with_suffix(".json")
-            known: dict[str, Any] = {"bytes": 0, "report": {"crops": 0}}
-            known = read_json(state) if state.exists() else known
-            written = list(csv.reader(io.StringIO(rows.read_bytes()[: known["bytes"]].decode("utf-8"), newline="")))
+            known = read_json(state) if state.exists() else None
+            data = rows.read_bytes()
+            noted = data[: known["bytes"]] if known else b""  # what follows is of a run that was killed
+            written = list(csv.reader(io.StringIO(noted.decode("utf-8"), newline="")))
             kept = [row for row in written if row[0] not in gone]
-            if len(kept) < len(written):
-                count += len(written) - len(kept)
-                _write(rows, _lines(kept))
-                known["bytes"] = rows.stat().st_size
-                known["report"]["crops"] -= len(written) - len(kept)
+            count += len(written) - len(kept)
+            if (text := _lines(kept)).encode() != data:
+                _write(rows, text)
+            if known and (known["bytes"], known["report"]["crops"]) != (rows.stat().st_size, len(kept)):
+                known["bytes"], known["report"]["crops"] = rows.stat().st_size, len(kept)
                 _write(state, json.dumps(known, indent=1))
         _write_table(place / TABLE, place / STATE)
     return count

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from pathlib import Path
@@ -91,7 +90,8 @@ def plan(
 def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
     """The files of items that `descry crop` cut and that are as they were indexed: folder of crops → paths in it.
 
-    Never a link, never a file outside the folders that this user named.
+    Also those that are gone though the table still names them, as after a purge that was killed. Never a link, never a
+    file outside the folders that this user named.
     """
     out: dict[str, list[str]] = {}
     for item in items:
@@ -102,10 +102,23 @@ def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
         states = place / cropping.STATE
         if states.is_symlink() or not (states / "settings.json").is_file():
             continue
-        with suppress(ImageRejected):
+        try:
             as_indexed(item)
-            out.setdefault(str(place), []).append(path.relative_to(place).as_posix())
+        except ImageRejected as error:
+            if error.reason != "missing" or not _gone(path):
+                continue
+        out.setdefault(str(place), []).append(path.relative_to(place).as_posix())
     return out
+
+
+def _gone(path: Path) -> bool:
+    try:
+        path.lstat()
+    except FileNotFoundError:
+        return True
+    except OSError:  # a disk that is away, or a folder that may not be read
+        return False
+    return False
 
 
 def _known_items(gallery: Gallery, items: Sequence[int]) -> list[int]:
