@@ -24,7 +24,6 @@ import torch
 from PIL import Image, ImageOps
 
 from descry.augment import augmentation
-from descry.data.cache import CropCache
 from descry.data.files import decodes, in_chunks
 from descry.data.leaks import perceptual_hash
 from descry.images import SUFFIXES, load, read
@@ -82,14 +81,12 @@ def batches(paths: list[Path], load_one: Callable[[Path], np.ndarray], threads: 
     return len(paths)
 
 
-def measure(paths: list[Path], size: tuple[int, int], seconds: float, crops: Path) -> dict[str, float]:
+def measure(paths: list[Path], size: tuple[int, int], seconds: float) -> dict[str, float]:
     """Way → pictures per second."""
     cores = os.cpu_count() or 1
-    cache = CropCache(crops, size)
     works: dict[str, Callable[[Path], Any]] = {
         "plain Pillow loop": lambda p: pillow(p, size),
         "images.load (limits, orientation, resize)": lambda p: load(p, size),
-        "crop cache, warm": cache,
         "check: decode to the end": decodes,
         "leaks: perceptual hash": lambda p: perceptual_hash(read(p)),
     }
@@ -101,10 +98,9 @@ def measure(paths: list[Path], size: tuple[int, int], seconds: float, crops: Pat
                 lambda run=run, work=work: sum(1 for _ in run(work, paths)), seconds
             )
     for name in ("flip", "flip-crop-erase", "two-of-six"):
-        for what, work in (("decoded", lambda p: load(p, size)), ("from the cache", cache)):
-            out[f"batches of {BATCH}, {name}, {what}, {cores} threads"] = rate(
-                lambda name=name, work=work: batches(paths, work, cores, name), seconds
-            )
+        out[f"batches of {BATCH}, {name}, decoded, {cores} threads"] = rate(
+            lambda name=name: batches(paths, lambda p: load(p, size), cores, name), seconds
+        )
     return out
 
 
@@ -121,7 +117,7 @@ def main() -> None:
             draw(folder)
         paths = sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES)
         sizes = [read(p).size for p in paths[:100]]
-        rates = measure(paths, tuple(args.size), args.seconds, Path(held) / "crops")
+        rates = measure(paths, tuple(args.size), args.seconds)
     result = {
         "what": "pictures per second",
         "pictures": len(paths),

@@ -201,8 +201,6 @@ FILES = {
         descry.footage.cropping:remove descry.footage.cropping:_write_table descry.footage.cropping:_write
         descry.footage.cropping:_Work._resume descry.footage.cropping:_Work._commit descry.footage.cropping:_Work._save
         descry.footage.cropping:_Work._sweep""",
-    "the cache that this user named for decoded crops; arrays only": """
-        descry.data.cache:CropCache.__call__ descry.data.cache:CropCache._keep""",
     "read a second time, after read_regular took it, to name a line": "descry.tabular:read_text",
     "the table of contents of a checkpoint, in the caged process": "descry.pickles:contents",
     "a file of the operating system": "descry.encoders:processor",

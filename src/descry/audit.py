@@ -27,7 +27,7 @@ from typing import Any
 from .errors import UsageError, nearest
 from .gallery.database import HEAD, NAME, Database
 from .gallery.local import OWN, LocalStore
-from .gallery.overview import content_digest
+from .gallery.upkeep import content_digest
 from .query import Query
 from .safe_files import read_regular, refuse_links
 

@@ -563,19 +563,8 @@ def weighed_evidence(z: np.ndarray, formula: Formula, yes: bool, curve: Curve | 
     scores = np.asarray(np.float32(amount) * evidence(z, formula, yes, curve))
     if formula.version == 1:
         return scores
-    return np.maximum(scores, np.float32(amount * _ends(formula, yes, curve)[1] - formula.reach))
-
-
-def farthest(formula: Formula, yes: bool, curve: Curve | None, weight: float) -> float:
-    """By how many spreads `weighed_evidence` can set two items apart at most."""
-    low, high = _ends(formula, yes, curve)
-    return min(formula.reach, weight * (formula.evidence if yes else formula.negation) * (high - low))
-
-
-def _ends(formula: Formula, yes: bool, curve: Curve | None) -> tuple[float, float]:
-    """The least and the greatest evidence that any item can get."""
-    ends = evidence(np.array([-1e9, 1e9]), formula, yes, curve)
-    return float(ends.min()), float(ends.max())
+    most = float(evidence(np.array([-1e9, 1e9]), formula, yes, curve).max())  # that any item can get
+    return np.maximum(scores, np.float32(amount * most - formula.reach))
 
 
 def evidence(

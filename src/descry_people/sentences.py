@@ -244,17 +244,3 @@ def phrases(person: Person) -> list[tuple[str, str]]:
     """(phrase, attribute) for every attribute that there is something to say about, in the order of the record."""
     rows = ((name, getattr(person, name)) for name in ATTRIBUTES)
     return [(PHRASES[name][value][0], name) for name, value in rows if value not in _SILENT]
-
-
-def prompt_continuation(person: Person, seed: int, completeness: str = "partial") -> str:
-    """What can follow "a photo of … , and": "a red jacket and a backpack", or "the person wears a red jacket"."""
-    rng = Random(f"prompt {completeness} {seed} {person.pid}")
-    told = _told(person, rng, completeness, 0.0)
-    look, wear, carry = _things(told, _LOOK, rng), _wear(told, rng), _things(told, _CARRY, rng)
-    things = [*look, *wear, *carry]
-    who = [article(_who(told, rng))] if any(n in told for n in ("sex", "age", "build")) and rng.random() < 0.5 else []
-    if not things:
-        return who[0] if who else article(_who(told, rng))
-    if wear and not look and not carry and rng.random() < 0.5:
-        return f"the person {rng.choice(('wears', 'is wearing'))} {_join(wear)}"
-    return _join([*who, *things])

@@ -10,11 +10,9 @@ import pytest
 from PIL import Image
 
 from descry.data import module
-from descry.data.cache import CropCache
 from descry.data.captions import caption_statistics, commonest
 from descry.data.table import Row, Table
-from descry.errors import ImageRejected
-from descry.images import decodes, load
+from descry.images import decodes
 
 
 def test_caption_statistics(tmp_path) -> None:
@@ -34,25 +32,6 @@ def test_caption_statistics(tmp_path) -> None:
     assert commonest(table, 1) == [("one", 2)]
 
 
-def test_the_cache_gives_the_same_pixels_and_notices_a_change(tmp_path) -> None:
-    random = np.random.default_rng(0)
-    path = tmp_path / "a.png"
-    Image.fromarray(random.integers(0, 255, (90, 40, 3), np.uint8)).save(path)
-    cache = CropCache(tmp_path / "crops", (48, 16))
-    assert np.array_equal(cache(path), load(path, (48, 16)))
-    (kept,) = (tmp_path / "crops").rglob("*.npy")
-    np.save(kept, np.full((3, 48, 16), 7, np.uint8))
-    assert (cache(path) == 7).all()  # it was read from there
-    kept.write_bytes(b"damaged")
-    assert np.array_equal(cache(path), load(path, (48, 16)))
-    Image.new("RGB", (40, 90), (9, 9, 9)).save(path)
-    assert (cache(path) == 9).all()
-    assert CropCache(tmp_path / "crops", (24, 8))(path).shape == (3, 24, 8)
-    with pytest.raises(ImageRejected):
-        cache(tmp_path / "absent.png")
-    assert not list(tmp_path.rglob("*.partial"))
-
-
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "BMP", "WEBP"])
 def test_decoding_sees_whole_and_truncated_pictures(tmp_path, kind) -> None:
     path = tmp_path / f"a.{kind.lower()}"
@@ -67,7 +46,7 @@ def test_importing_every_reader_imports_no_torch() -> None:
     code = (
         "import sys; from descry.data import DATASETS, module; [module(n) for n in DATASETS];"
         "import descry.data.check, descry.data.leaks, descry_people.miniature;"
-        "import descry.data.sketches, descry.data.captions, descry.data.cache;"
+        "import descry.data.sketches, descry.data.captions;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'scipy')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -16,7 +16,7 @@ import pytest
 from descry.errors import DescryError
 from descry.gallery import Gallery, conversion, merge
 from descry.gallery.local import LocalStore
-from descry.gallery.relocation import relocate
+from descry.gallery.upkeep import relocate
 from descry.interact.rounds import Inquiry
 from descry.interact.store import InquiryStore
 from descry.purge import finish, pending, run

@@ -21,7 +21,6 @@ from descry.interact.absence import (
     notice,
     profile,
     to_json,
-    tpir_at,
 )
 
 
@@ -130,13 +129,6 @@ def test_auroc_and_calibration_error_against_slow_ones() -> None:
     number = rng.random(5000)
     assert calibration_error(number, (rng.random(5000) < number).astype(float)) < 0.03
     assert calibration_error(np.full(100, 0.9), np.zeros(100)) == pytest.approx(0.9)
-
-
-def test_tpir_at_a_stated_fpir() -> None:
-    absent = np.arange(100.0)
-    present = np.array([94.0, 94.5, 95.5, 200.0, 300.0])
-    found = np.array([True, True, True, True, False])
-    assert tpir_at(present, found, absent, 0.05) == pytest.approx(3 / 5)
 
 
 @pytest.mark.parametrize("text", ["{", '{"text": {"format": 0}}'])

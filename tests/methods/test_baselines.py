@@ -147,7 +147,7 @@ def test_zero_shot_is_the_clip(words):
     clip, batch = toy_clip(words), make_batch(words)
     model = ZeroShot(clip, words, ZERO["recommended"])
     v = clip.image_features(batch["image"])
-    assert torch.allclose(model.encode_sketch(batch["image"]), v / v.norm(dim=1, keepdim=True), atol=1e-6)
+    assert torch.allclose(model.encode_image(batch["image"]), v / v.norm(dim=1, keepdim=True), atol=1e-6)
     assert model.param_groups() == []
 
 

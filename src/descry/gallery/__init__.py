@@ -1,12 +1,11 @@
 """Galleries: a folder of crops made searchable. `Gallery` is what people use; the other files are its parts.
 
-gallery.py    create, open, index, search: the face of the room
+gallery.py    create, open, index, search: the face of the package
 contract.py   what a store must do, so that the local one and a distributed one can stand in for each other
-local.py      the local store: database.py (the one SQLite file), changes.py, rows.py (items), vectors.py,
-              files.py (bytes), batch.py (one commit)
+local.py      the local store: database.py (the one SQLite file), vectors.py (float16 rows, mapped)
 scan.py       exact search over stored vectors at the speed of memory; results.py, filters.py: one answer
 walk.py, sources.py, reading.py, indexing.py, groups.py    from a folder of pictures to items
-verification.py, relocation.py, overview.py what keeps a gallery in order
+upkeep.py     what a gallery holds, whether every byte is as written, pictures that moved
 milvus.py, milvus_schema.py, milvus_rows.py, remote.py, migrate.py, merge.py   beyond one machine
 """
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from ..interact.session import Session
     from ..interact.store import InquiryStore
     from ..ranking import Composition
-    from .relocation import RelocationReport
+    from .upkeep import RelocationReport
 
 READ_ONLY = "no line was written to the account: the gallery is read-only"
 LOCALLY = "do it in the local gallery that it was migrated from"
@@ -137,73 +137,47 @@ class Gallery(AbstractContextManager["Gallery"]):
         self._needs_local(
             "be indexed into directly", f"descry index DIR --out GALLERY, then descry migrate GALLERY --to {self._name}"
         )
-        if dry_run:
-            return self._index(
-                folders, model, sources, exclude, limits, batch_size, shard, True, large, links, leave_out_empty,
-                progress, stop,
-            )  # fmt: skip
-        with self._failing("index"):
-            return self._index(
-                folders, model, sources, exclude, limits, batch_size, shard, False, large, links, leave_out_empty,
-                progress, stop,
-            )  # fmt: skip
+        with nullcontext() if dry_run else self._failing("index"):
+            roots = roots_of([folders] if isinstance(folders, (str, Path)) else folders)
+            if not roots:
+                raise UsageError("no folder was named; name one or more folders of crops")
+            if model is not None:
+                self._bind(model)
+            for root in roots:
+                allow(root)
+            if not dry_run:
+                self.store.hold()
+            lasting = (*LASTING, NOBODY) if leave_out_empty else LASTING
+            work = plan(self.store, roots, exclude, shard, links, lasting)
+            paths = [found.path for found in work.fresh]
+            every = [*paths, *(found.path for found in work.same), *(path for path, _ in work.still)]
+            notes = (full_frames(paths, roots), sources.unmatched(every, whole=shard[1] == 1) if sources else "")
+            unfit = "; ".join(filter(None, notes))
+            if dry_run:
+                changed = sum(1 for f in work.fresh if f.number)
+                added = len(work.fresh) - changed
+                return IndexReport(
+                    added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=unfit
+                )
+            size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
+            warning = " ".join(filter(None, (size_warning, unfit)))
+            if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone and not work.missed:
+                raise DataError(f"nothing to index in {', '.join(roots)}")
+            total = len(work.fresh)
 
-    def _indexed(self, report: IndexReport) -> None:
-        counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
-        self._record("index", **counts, skipped=len(report.skipped), **self._content())
+            def tell(step: Step) -> None:
+                if progress:
+                    progress(dataclasses.replace(step, total=total))
 
-    def _index(
-        self,
-        folders: Any,
-        model: Any,
-        sources: Sources | None,
-        exclude: Sequence[str],
-        limits: images.Limits,
-        batch_size: int,
-        shard: tuple[int, int],
-        dry_run: bool,
-        large: bool,
-        links: bool,
-        leave_out_empty: bool,
-        progress: Callable[[Step], None] | None,
-        stop: Callable[[], bool] | None,
-    ) -> IndexReport:
-        roots = roots_of([folders] if isinstance(folders, (str, Path)) else folders)
-        if not roots:
-            raise UsageError("no folder was named; name one or more folders of crops")
-        if model is not None:
-            self._bind(model)
-        for root in roots:
-            allow(root)
-        if not dry_run:
-            self.store.hold()
-        lasting = (*LASTING, NOBODY) if leave_out_empty else LASTING
-        work = plan(self.store, roots, exclude, shard, links, lasting)
-        paths = [found.path for found in work.fresh]
-        every = [*paths, *(found.path for found in work.same), *(path for path, _ in work.still)]
-        notes = (full_frames(paths, roots), sources.unmatched(every, whole=shard[1] == 1) if sources else "")
-        unfit = "; ".join(filter(None, notes))
-        if dry_run:
-            changed = sum(1 for f in work.fresh if f.number)
-            added = len(work.fresh) - changed
-            return IndexReport(
-                added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=unfit
-            )
-        size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
-        warning = " ".join(filter(None, (size_warning, unfit)))
-        if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone and not work.missed:
-            raise DataError(f"nothing to index in {', '.join(roots)}")
-        total = len(work.fresh)
+            def indexed(report: IndexReport) -> None:
+                counts = {k: getattr(report, k) for k in ("added", "changed", "moved", "removed", "interrupted")}
+                self._record("index", **counts, skipped=len(report.skipped), **self._content())
 
-        def tell(step: Step) -> None:
-            if progress:
-                progress(dataclasses.replace(step, total=total))
-
-        model = self.model if work.fresh else None
-        size = batch_size or (256 if _on_gpu(model) else 32)
-        empty = EmptyScenes(model) if leave_out_empty and model else None
-        indexer = Indexer(self.store, model, sources, limits, size, tell, stop, self._indexed, empty)
-        return dataclasses.replace(indexer.run(work), warning=warning)
+            model = self.model if work.fresh else None
+            size = batch_size or (256 if _on_gpu(model) else 32)
+            empty = EmptyScenes(model) if leave_out_empty and model else None
+            indexer = Indexer(self.store, model, sources, limits, size, tell, stop, indexed, empty)
+            return dataclasses.replace(indexer.run(work), warning=warning)
 
     # ------------------------------------------------------------------ searching
 
@@ -390,9 +364,9 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     def relocate(self, old: str | Path, new: str | Path) -> RelocationReport:
         """Tell it that the pictures below the folder `old` now lie below `new`; nothing is encoded again. See
-        `relocation.relocate`.
+        `upkeep.relocate`.
         """
-        from .relocation import relocate
+        from .upkeep import relocate
 
         self._needs_local("be relocated", LOCALLY)
         with self._act("index", of="relocate") as line:
@@ -420,7 +394,7 @@ class Gallery(AbstractContextManager["Gallery"]):
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every file that was not read; UsageError on a distributed store, which does not know."""
         self._needs_local("say what was skipped", LOCALLY)
-        from .overview import skipped
+        from .upkeep import skipped
 
         return skipped(self.store)
 

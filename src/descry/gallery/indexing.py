@@ -14,9 +14,8 @@ from typing import Protocol
 import numpy as np
 
 from .. import images
-from .batch import Batch, as_half
 from .contract import Entry, changed
-from .local import LocalStore
+from .local import Batch, LocalStore, as_half
 from .reading import Loaded, Reader
 from .sources import Sources
 from .walk import NOBODY, Found, Plan

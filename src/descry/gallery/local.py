@@ -15,7 +15,7 @@ import sqlite3
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from .batch import Batch, as_half
 from .contract import Binding, Entry, Fault, Item, Snapshot
 from .database import HEAD, NAME, Change, Database, State
 from .filters import allowed_ids
@@ -43,6 +42,40 @@ OWN = (
 STEP = 500
 WIDEST = 8192
 """Most numbers of a vector; the sums over all vectors take 8 D² bytes."""
+
+
+@dataclass
+class Batch:
+    """What one commit changes: all of it or nothing. updated: (id, entry) of moved files or other metadata."""
+
+    added: list[Entry] = field(default_factory=list)
+    vectors: list[np.ndarray] = field(default_factory=list)
+    updated: list[tuple[int, Entry]] = field(default_factory=list)
+    removed: list[int] = field(default_factory=list)
+    skipped: list[tuple[str, str, str, int, int, int]] = field(default_factory=list)
+    unskipped: list[str] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(part) for part in (self.added, self.updated, self.removed, self.skipped, self.unskipped))
+
+
+def as_half(vectors: Sequence[np.ndarray], dimension: int) -> np.ndarray:
+    """(n, D) vectors rounded to float16; UsageError for another dimension or values that are not finite."""
+    rows = np.stack(list(vectors)) if len(vectors) else np.zeros((0, dimension), np.float32)
+    if rows.ndim != 2 or rows.shape[1] != dimension:
+        raise UsageError(f"vectors of shape {rows.shape} were given; this gallery holds (n, {dimension})")
+    half = rows.astype(np.float16)
+    if not np.isfinite(half).all():
+        raise UsageError(
+            "the model gave values that are not finite numbers; check its weights with descry doctor --model"
+        )
+    lengths = np.linalg.norm(half.astype(np.float32), axis=1)
+    if len(half) and np.abs(lengths - 1).max() > 0.01:
+        raise UsageError(
+            f"vectors must have length 1, and one has {lengths[np.abs(lengths - 1).argmax()]:.3g}; "
+            f"divide each by its length"
+        )
+    return half
 
 
 class LocalStore:
@@ -223,7 +256,7 @@ class LocalStore:
 
     def overview(self) -> dict[str, Any]:
         """What it holds and what it is bound to: plain values."""
-        from .overview import overview
+        from .upkeep import overview
 
         return overview(self)
 
@@ -317,7 +350,7 @@ class LocalStore:
 
     def verify(self) -> list[Fault]:
         """Every fault in any byte that an answer depends on."""
-        from .verification import verify
+        from .upkeep import verify
 
         return verify(self)
 

@@ -11,10 +11,9 @@ import numpy as np
 
 from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
-from .batch import Batch
 from .contract import Entry
 from .database import ENTRY, entry_of
-from .local import LocalStore
+from .local import Batch, LocalStore
 
 STEP = 4096
 

@@ -20,8 +20,8 @@ import numpy as np
 from ..errors import DescryError, StoreUnavailable, UsageError, install_hint
 from ..query import Filters
 from . import milvus_schema as schema
-from .batch import as_half
 from .contract import Binding, Entry, Item, from_microseconds
+from .local import as_half
 from .milvus_rows import NEVER, PUBLIC, expression, id_of, item_of, known, row_of
 from .milvus_schema import Layout, parse
 

@@ -307,14 +307,6 @@ def auroc(present: np.ndarray, absent: np.ndarray) -> float:
     return float((below + upto).mean() / 2 / len(absent))
 
 
-def tpir_at(present: np.ndarray, found: np.ndarray, absent: np.ndarray, fpir: float = ALPHA) -> float:
-    """TPIR@FPIR of open-set search: share of present queries found at rank 1 and above the threshold that `fpir` of the
-    absent ones pass. present, absent: best score of each query; found: (n,) bool, whether rank 1 is the person."""
-    kept = int(fpir * len(absent))
-    threshold = np.sort(absent)[::-1][kept] if kept < len(absent) else -np.inf
-    return float((found & (present > threshold)).mean())
-
-
 def calibration_error(number: np.ndarray, truth: np.ndarray, bins: int = 10) -> float:
     """Expected calibration error over bins of equal count: mean distance of number and share of truth, weighted."""
     order = np.argsort(number, kind="stable")

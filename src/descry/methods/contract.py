@@ -363,10 +363,6 @@ class Method(nn.Module):
         """(B, 3, H, W) in [0, 1] → (B, D), unit length."""
         return nn.functional.normalize(self.clip.image_features(images), dim=-1)
 
-    def encode_sketch(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D), unit length; as a photograph, unless a method says otherwise."""
-        return self.encode_image(images)
-
     def encode_text(self, ids: Tensor) -> Tensor:
         """(B, L) → (B, D), unit length."""
         return nn.functional.normalize(self.clip.text_features(ids), dim=-1)

@@ -12,8 +12,8 @@ from ..errors import ImageRejected
 from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item
-from ..gallery.overview import content_digest
 from ..gallery.reading import as_indexed
+from ..gallery.upkeep import content_digest
 from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
 from ..interact.store import InquiryStore
