@@ -201,8 +201,7 @@ class Client:
             raise UsageError("a filter over paths was given; a server knows none: filter by camera or time")
         times = {"since": f.since.isoformat() if f.since else None, "until": f.until.isoformat() if f.until else None}
         body["filters"] = {"cameras": list(f.cameras), "marked": f.marked} | times
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/rounds", body)
-        return value
+        return self._call("POST", f"/inquiries/{self._begun()}/rounds", body)
 
     def refine(self, text: str, replace: bool = False) -> dict[str, Any]:
         """A round with what the text says added. replace: let new phrases stand for held ones they contradict."""
@@ -214,19 +213,16 @@ class Client:
         gone = {c["text"] for c in heard["chips"]} | {c["old"]["text"] for c in heard["conflicts"] if replace}
         new = [{k: c[k] for k in ("text", "wanted", "weight", "on")} for c in heard["chips"]]
         held["phrases"] = [p for p in held["phrases"] if p["text"] not in gone] + new
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{inquiry}/rounds", held)
-        return value
+        return self._call("POST", f"/inquiries/{inquiry}/rounds", held)
 
     def mark(self, like: Iterable[int] = (), unlike: Iterable[int] = (), clear: Iterable[int] = ()) -> dict[str, Any]:
         """A round with items liked, unliked, or neither any more."""
         body = {"like": list(like), "unlike": list(unlike), "clear": list(clear)}
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/marks", body)
-        return value
+        return self._call("POST", f"/inquiries/{self._begun()}/marks", body)
 
     def closest(self, item: int) -> dict[str, Any]:
         """A round after "of those shown, this one is the closest"."""
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/closest", {"item": item})
-        return value
+        return self._call("POST", f"/inquiries/{self._begun()}/closest", {"item": item})
 
     def question(self) -> dict[str, Any] | None:
         """The question most worth asking now, or None."""
@@ -235,8 +231,7 @@ class Client:
 
     def answer(self, key: str, said: str) -> dict[str, Any]:
         """A round after a question was answered "yes", "no" or "unknown"."""
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{self._begun()}/answers", {"key": key, "answer": said})
-        return value
+        return self._call("POST", f"/inquiries/{self._begun()}/answers", {"key": key, "answer": said})
 
     def example(self, item: int) -> dict[str, Any]:
         """A round with the picture of an item added, as a photograph of somebody who looks alike."""
@@ -244,15 +239,13 @@ class Client:
         body = self._held(inquiry)
         asset = self._call("POST", f"{self._item(item)}/asset")["id"]
         body["photos"] = [*body.get("photos", ()), {"asset": asset, "weight": 1.0, "on": True}]
-        value: dict[str, Any] = self._call("POST", f"/inquiries/{inquiry}/rounds", body)
-        return value
+        return self._call("POST", f"/inquiries/{inquiry}/rounds", body)
 
     # ------------------------------------------------------------------ looking
 
     def round(self, number: int) -> dict[str, Any]:
         """A round that was made, with its best leads."""
-        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}")
-        return value
+        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}")
 
     def leads(self, number: int, count: int = 50) -> list[dict[str, Any]]:
         """The best leads of a round, from the rows it was ranked among."""
@@ -269,45 +262,35 @@ class Client:
     def why(self, number: int, item: int, against: int | None = None) -> dict[str, Any]:
         """What each part of the query gave to a lead's score, and to another's."""
         tail = "" if against is None else f"?against={against}"
-        value: dict[str, Any] = self._call(
-            "GET", f"/inquiries/{self._begun()}/rounds/{number}/contributions/{item}{tail}"
-        )
-        return value
+        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/contributions/{item}{tail}")
 
     def fits(self, number: int, cursor: str = "") -> dict[str, Any]:
         """Which phrases the leads of a page seem to fulfil: item → 1 (yes), -1 (no) or 0 for each of the phrases."""
-        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
-        return value
+        return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
 
     def figure(self, known: dict[str, str]) -> dict[str, Any]:
         """The line drawing (PNG in base64) and the phrases of what is remembered, such as {"top": "jacket"}."""
-        value: dict[str, Any] = self._call("POST", "/figure", {"known": known})
-        return value
+        return self._call("POST", "/figure", {"known": known})
 
     def tree(self) -> dict[str, Any]:
         """The inquiry with all its rounds."""
-        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}")
-        return value
+        return self._call("GET", f"/inquiries/{self._begun()}")
 
     def undo(self) -> dict[str, Any]:
         """Show the parent again."""
-        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "undo"})
-        return value
+        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "undo"})
 
     def redo(self) -> dict[str, Any]:
         """Show the child last seen."""
-        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "redo"})
-        return value
+        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"step": "redo"})
 
     def go(self, number: int) -> dict[str, Any]:
         """Show any round; the next one begins a branch there."""
-        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/head", {"round": number})
-        return value
+        return self._call("PUT", f"/inquiries/{self._begun()}/head", {"round": number})
 
     def delete_round(self, number: int) -> dict[str, Any]:
         """Take a round, with all made from it, out of the inquiry; what is left of it."""
-        value: dict[str, Any] = self._call("DELETE", f"/inquiries/{self._begun()}/rounds/{number}")
-        return value
+        return self._call("DELETE", f"/inquiries/{self._begun()}/rounds/{number}")
 
     def absence(self) -> str:
         """What may be said about whether the person is in this gallery at all."""
@@ -320,13 +303,11 @@ class Client:
 
     def facets(self) -> dict[str, Any]:
         """Cameras and days, with the number of items of each."""
-        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/facets")
-        return value
+        return self._call("GET", f"/galleries/{self._gallery()}/facets")
 
     def about(self) -> dict[str, Any]:
         """The version, the limits of a query, and whether the gallery is a demo."""
-        value: dict[str, Any] = self._call("GET", "/about")
-        return value
+        return self._call("GET", "/about")
 
     def items(self, after: int = 0, count: int = 50) -> list[dict[str, Any]]:
         """Items by rising id, from the one after `after` on; at most 200."""
@@ -335,28 +316,23 @@ class Client:
 
     def item(self, number: int) -> dict[str, Any]:
         """One item: camera, time, track, whether its file is there, and the footage that it was cut from."""
-        value: dict[str, Any] = self._call("GET", self._item(number))
-        return value
+        return self._call("GET", self._item(number))
 
     def near(self, number: int, count: int = 4) -> dict[str, Any]:
         """What the same camera saw just before and after an item, and the rest of its track."""
-        value: dict[str, Any] = self._call("GET", f"{self._item(number)}/near?count={count}")
-        return value
+        return self._call("GET", f"{self._item(number)}/near?count={count}")
 
     def picture(self, number: int, height: int = 0) -> bytes:
         """The crop as JPEG; height: in pixels, or the next size that is kept; 0 for the whole crop."""
-        data: bytes = self._call("GET", self._item(number) + (f"/thumb?h={height}" if height else "/image"))
-        return data
+        return self._file("GET", self._item(number) + (f"/thumb?h={height}" if height else "/image"))
 
     def frame(self, number: int) -> bytes:
         """The whole frame that an item was cut from, with its box, as JPEG."""
-        data: bytes = self._call("GET", f"{self._item(number)}/still")
-        return data
+        return self._file("GET", f"{self._item(number)}/still")
 
     def video(self, number: int) -> bytes:
         """The video that an item was cut from, where browsers may play it; `item` says at which second."""
-        data: bytes = self._call("GET", f"{self._item(number)}/video")
-        return data
+        return self._file("GET", f"{self._item(number)}/video")
 
     def inquiries(self) -> list[dict[str, Any]]:
         """All inquiries of the gallery, the oldest first."""
@@ -389,8 +365,7 @@ class Client:
     def find(self, item: int, verdict: str, note: str = "", number: int = 0) -> dict[str, Any]:
         """Say of an item that it is "worth following", or "set aside". number: the round it was seen in."""
         body = {"verdict": verdict, "note": note, "round": number}
-        value: dict[str, Any] = self._call("PUT", f"/inquiries/{self._begun()}/findings/{item}", body)
-        return value
+        return self._call("PUT", f"/inquiries/{self._begun()}/findings/{item}", body)
 
     def unfind(self, item: int) -> None:
         """Take a finding back."""
@@ -403,8 +378,7 @@ class Client:
     def report(self, format: str = "json", blur_others: bool = False, redact_paths: bool = False) -> bytes:  # noqa: A002
         """The report as the bytes of an html, json or csv file. The account has a line that it was made."""
         body = {"format": format, "blur_others": blur_others, "redact_paths": redact_paths}
-        data: bytes = self._call("POST", f"/inquiries/{self._begun()}/reports", body)
-        return data
+        return self._file("POST", f"/inquiries/{self._begun()}/reports", body)
 
     def contents(self) -> dict[str, Any]:
         """What a report of the inquiry would hold; no line is written."""
@@ -413,18 +387,15 @@ class Client:
 
     def keep_until(self, day: str | None) -> dict[str, Any]:
         """Set the last day the inquiry is kept, as 2027-01-31; None for no day."""
-        value: dict[str, Any] = self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
-        return value
+        return self._call("PATCH", f"/inquiries/{self._begun()}", {"keep_until": day})
 
     def would_purge(self) -> dict[str, Any]:
         """What a purge of the inquiry would remove for good."""
-        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/purge")
-        return value
+        return self._call("GET", f"/inquiries/{self._begun()}/purge")
 
     def purge_pending(self, finish: bool = False) -> dict[str, Any]:
         """Whether a purge was interrupted. finish: go on with it."""
-        value: dict[str, Any] = self._call("POST" if finish else "GET", "/purge")
-        return value
+        return self._call("POST" if finish else "GET", "/purge")
 
     def purge(self) -> dict[str, Any]:
         """Remove the inquiry for good; what went, and the head of the account."""
@@ -434,21 +405,18 @@ class Client:
 
     def account(self, head: str = "") -> dict[str, Any]:
         """Whether the account is as it was written, also up to a head that was kept elsewhere."""
-        value: dict[str, Any] = self._call("GET", f"/audit?head={head}")
-        return value
+        return self._call("GET", f"/audit?head={head}")
 
     # ------------------------------------------------------------------ indexing on a server
 
     def folders(self, within: str = "") -> dict[str, Any]:
         """Folders that a server allows to be indexed, or what lies in one of them."""
-        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
-        return value
+        return self._call("GET", f"/galleries/{self._gallery()}/folders?within={within}")
 
     def preview(self, folder: str, **mapping: Any) -> dict[str, Any]:
         """How some of the files of a folder would be read. mapping: as of `index`."""
         body = {"folder": folder, "mapping": mapping}
-        value: dict[str, Any] = self._call("POST", f"/galleries/{self._gallery()}/index-preview", body)
-        return value
+        return self._call("POST", f"/galleries/{self._gallery()}/index-preview", body)
 
     def jobs(self) -> list[dict[str, Any]]:
         """Index jobs of this server."""
@@ -457,15 +425,13 @@ class Client:
     def index(self, folder: str, dry: bool = False, **mapping: Any) -> dict[str, Any]:
         """Begin to index a folder of `folders`, by its id; the job. mapping: camera, time, track, pattern, table."""
         body = {"folder": folder, "mapping": mapping, "dry": dry}
-        value: dict[str, Any] = self._call("POST", f"/galleries/{self._gallery()}/index-jobs", body)
-        return value
+        return self._call("POST", f"/galleries/{self._gallery()}/index-jobs", body)
 
     def job(self, number: str, state: str = "") -> dict[str, Any]:
         """How an index job stands. state: "paused" or "running", to let it pause or go on; "stopped", to end it."""
         path = f"/index-jobs/{number}"
         if state == "stopped":
-            ended: dict[str, Any] = self._call("DELETE", path)
-            return ended
+            return self._call("DELETE", path)
         value: dict[str, Any] = (
             self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
         )
@@ -473,8 +439,7 @@ class Client:
 
     def skipped(self, count: int = 200) -> dict[str, Any]:
         """Files that could not be read, with reasons."""
-        value: dict[str, Any] = self._call("GET", f"/galleries/{self._gallery()}/skipped?limit={count}")
-        return value
+        return self._call("GET", f"/galleries/{self._gallery()}/skipped?limit={count}")
 
     def close(self) -> None:
         """Release a gallery that was opened here."""
@@ -488,9 +453,12 @@ class Client:
 
     # ------------------------------------------------------------------ machinery
 
-    def _call(self, method: str, path: str, body: Any = None) -> Any:
+    def _call(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         data = None if body is None else json.dumps(body).encode()
-        return self._link.send(method, path, data, "application/json")
+        return self._link.send(method, path, data, "application/json")  # type: ignore[no-any-return]
+
+    def _file(self, method: str, path: str, body: Any = None) -> bytes:
+        return self._call(method, path, body)  # type: ignore[return-value]
 
     def _gallery(self) -> str:
         return str(self.gallery()["id"])

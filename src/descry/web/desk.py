@@ -15,7 +15,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from .. import purge as purging
 from ..errors import DescryError, UsageError
@@ -33,6 +33,7 @@ from .limits import LIMITS, Limits
 from .pictures import KEPT, Least
 from .problems import Refusal
 
+Answer = TypeVar("Answer")
 SESSIONS, ROUNDS = 16, 1_000
 """Inquiries held in memory, and rounds of all of them: those used longest ago are read from the gallery again."""
 
@@ -53,7 +54,7 @@ class WorkQueue:
         self.waiting = self.refused = 0
         self._workers = ThreadPoolExecutor(threads, what)
 
-    async def do(self, work: Callable[..., Any], *args: Any, patience: float = 0.0) -> Any:
+    async def do(self, work: Callable[..., Answer], *args: Any, patience: float = 0.0) -> Answer:
         """Run it in a worker. patience: seconds it may take, else as the limits say. Raises Refusal 503 when the queue
         is full, 504 when it takes too long."""
         if self.waiting >= self.limits.queue:
@@ -111,7 +112,7 @@ class Desk:
 
     # ------------------------------------------------------------------ the line
 
-    async def do(self, work: Callable[..., Any], *args: Any, patience: float = 0.0) -> Any:
+    async def do(self, work: Callable[..., Answer], *args: Any, patience: float = 0.0) -> Answer:
         """Run it in the worker; see `Line.do`."""
         return await self.searches.do(work, *args, patience=patience)
 

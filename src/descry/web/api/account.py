@@ -46,8 +46,7 @@ def _keep(desk: Desk, number: str, body: Keep) -> InquiryOut:
 @router.patch("/inquiries/{inquiry}")
 async def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
     """Set the last day an inquiry is kept. Nothing is removed by itself: `descry purge --expired` does it."""
-    made: InquiryOut = await desk.do(_keep, desk, inquiry, body)
-    return made
+    return await desk.do(_keep, desk, inquiry, body)
 
 
 # ---------------------------------------------------------------------- the report
@@ -110,8 +109,7 @@ def _plan(desk: Desk, number: str) -> PurgePlan:
 @router.get("/inquiries/{inquiry}/purge")
 async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
     """What would go for good, and what would stay. Changes nothing."""
-    found: PurgePlan = await desk.do(_plan, desk, inquiry)
-    return found
+    return await desk.do(_plan, desk, inquiry)
 
 
 @router.delete("/inquiries/{inquiry}")
@@ -131,7 +129,7 @@ async def pending(desk: TheDesk) -> Pending:
 async def finish(desk: TheDesk) -> Purged | None:
     """Go on with an interrupted purge; null when there is none."""
     done = await desk.do(desk.finish_purge, patience=PATIENCE)
-    return done and Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields})
+    return Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields}) if done else None
 
 
 # ---------------------------------------------------------------------- the account

@@ -28,5 +28,4 @@ def _read(desk: Desk, said: Words) -> Chips:
 @router.post("")
 async def read(desk: TheDesk, said: Words) -> Chips:
     """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
-    found: Chips = await desk.do(_read, desk, said)
-    return found
+    return await desk.do(_read, desk, said)

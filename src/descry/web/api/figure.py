@@ -58,5 +58,4 @@ async def parts() -> FigureParts:
 @router.post("")
 async def compose(desk: TheDesk, body: Remembered) -> Figure:
     """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
-    found: Figure = await desk.pictures.do(_compose, body)
-    return found
+    return await desk.pictures.do(_compose, body)

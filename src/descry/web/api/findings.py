@@ -73,8 +73,7 @@ async def findings(desk: TheDesk, inquiry: InquiryId) -> Findings:
 @router.put("/{item}")
 async def find(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: NewFinding) -> FindingOut:
     """Say of an item that it is worth following, or set it aside; in place of what was said before."""
-    made: FindingOut = await desk.do(_find, desk, inquiry, item, body)
-    return made
+    return await desk.do(_find, desk, inquiry, item, body)
 
 
 @router.delete("/{item}", status_code=204)

@@ -70,13 +70,11 @@ async def galleries(desk: TheDesk) -> Galleries:
 async def gallery(desk: TheDesk, gallery: GalleryId) -> GalleryOut:
     """One gallery: how large it is, what its model can be asked, and what must be said beside its results."""
     checked(desk, gallery)
-    found: GalleryOut = await desk.do(told, desk)
-    return found
+    return await desk.do(told, desk)
 
 
 @router.get("/{gallery}/facets")
 async def facets(desk: TheDesk, gallery: GalleryId) -> Facets:
     """Cameras and days with counts, for the filters."""
     checked(desk, gallery)
-    found: Facets = await desk.do(counted, desk)
-    return found
+    return await desk.do(counted, desk)

@@ -73,22 +73,19 @@ async def begin(desk: TheDesk, body: NewInquiry) -> InquiryOut:
     def work() -> InquiryOut:
         return tree(desk, identity(desk.begin(body.name.strip()).inquiry.name))
 
-    made: InquiryOut = await desk.do(work)
-    return made
+    return await desk.do(work)
 
 
 @router.get("/{inquiry}")
 async def inquiry(desk: TheDesk, inquiry: InquiryId) -> InquiryOut:
     """One inquiry with its rounds."""
-    found: InquiryOut = await desk.do(tree, desk, inquiry)
-    return found
+    return await desk.do(tree, desk, inquiry)
 
 
 @router.put("/{inquiry}/head")
 async def move(desk: TheDesk, inquiry: InquiryId, head: Head) -> RoundOut:
     """Show another round: undo, redo, or any by number. The next round made begins a branch there."""
-    made: RoundOut = await desk.do(_move, desk, inquiry, head)
-    return made
+    return await desk.do(_move, desk, inquiry, head)
 
 
 @router.delete("/{inquiry}/rounds/{number}")
@@ -101,5 +98,4 @@ async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> Inqui
         desk.dropped(inquiry)
         return tree(desk, inquiry)
 
-    made: InquiryOut = await desk.do(work)
-    return made
+    return await desk.do(work)

@@ -92,22 +92,19 @@ async def items(
     desk: TheDesk, gallery: GalleryId, cursor: Cursor = "", limit: Annotated[int, Query(ge=1, le=200)] = 50
 ) -> Items:
     """All items, by rising id."""
-    found: Items = await desk.do(_listed, desk, gallery, int(cursor or 0), limit)
-    return found
+    return await desk.do(_listed, desk, gallery, int(cursor or 0), limit)
 
 
 @router.get("/{item}")
 async def item(desk: TheDesk, gallery: GalleryId, item: ItemId) -> ItemDetail:
     """One item."""
-    found: ItemDetail = await desk.lookups.do(_detail, desk, gallery, item)
-    return found
+    return await desk.lookups.do(_detail, desk, gallery, item)
 
 
 @router.get("/{item}/near")
 async def near(desk: TheDesk, gallery: GalleryId, item: ItemId, count: Annotated[int, Query(ge=1, le=20)] = 4) -> Near:
     """What the same camera saw just before and after, and the rest of the same track."""
-    found: Near = await desk.lookups.do(_near, desk, gallery, item, count)
-    return found
+    return await desk.lookups.do(_near, desk, gallery, item, count)
 
 
 def _state(item: Item) -> tuple[int, ...]:

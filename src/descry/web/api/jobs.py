@@ -79,8 +79,7 @@ async def look(desk: TheDesk, gallery: GalleryId, body: Preview) -> PreviewOut:
             return PreviewOut(rows=[], looked_at=0, problem=str(error))
         return PreviewOut(rows=rows, looked_at=count)
 
-    value: PreviewOut = await desk.lookups.do(work)
-    return value
+    return await desk.lookups.do(work)
 
 
 @router.post("/galleries/{gallery}/index-jobs", status_code=202)
@@ -177,5 +176,4 @@ async def skipped(
 ) -> Skipped:
     """Files of indexed folders that could not be read, with the reason, by path."""
     _indexable(desk, gallery)
-    found: Skipped = await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)
-    return found
+    return await desk.lookups.do(_skipped, desk, int(cursor or 0), limit)

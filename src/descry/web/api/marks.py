@@ -31,8 +31,7 @@ async def _marked(
     desk: Desk, inquiry: str, parent: int | None, like: Any = (), unlike: Any = (), clear: Any = ()
 ) -> RoundOut:
     desk.paced()
-    made: RoundOut = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
-    return made
+    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
 
 
 @router.put("/marks/{item}")
@@ -62,5 +61,4 @@ async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
 async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
     """Of those shown, this one is the closest."""
     desk.paced()
-    made: RoundOut = await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
-    return made
+    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))

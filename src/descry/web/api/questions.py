@@ -44,20 +44,17 @@ def _absence(desk: Desk, inquiry: str) -> Absence:
 @router.get("/question")
 async def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
     """The question whose answer is expected to narrow the gallery most."""
-    found: Questions = await desk.do(_next, desk, inquiry)
-    return found
+    return await desk.do(_next, desk, inquiry)
 
 
 @router.post("/answers", status_code=201)
 async def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
     """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
     desk.paced()
-    made: RoundOut = await desk.do(_answer, desk, inquiry, body)
-    return made
+    return await desk.do(_answer, desk, inquiry, body)
 
 
 @router.get("/absence")
 async def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
     """What may be said about whether the person is in this gallery at all."""
-    found: Absence = await desk.do(_absence, desk, inquiry)
-    return found
+    return await desk.do(_absence, desk, inquiry)

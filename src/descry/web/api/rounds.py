@@ -283,8 +283,7 @@ async def make(
 @router.get("/{number}")
 async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
     """A round as it was made."""
-    found: RoundOut = await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
-    return found
+    return await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
 
 
 @router.get("/{number}/results")
@@ -296,8 +295,7 @@ async def results(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Results:
     """A page of leads, best first."""
-    found: Results = await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
-    return found
+    return await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
 
 
 @router.get("/{number}/fits")
@@ -309,8 +307,7 @@ async def fits(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Fits:
     """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
-    found: Fits = await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
-    return found
+    return await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
 
 
 @router.get("/{number}/contributions/{item}")
@@ -322,5 +319,4 @@ async def contributions(
     against: Annotated[int | None, Query(ge=0, le=2**53, description="another item, to compare with")] = None,
 ) -> Why:
     """What each part of the query gave to one lead's score, and to another's."""
-    found: Why = await desk.do(_why, desk, inquiry, number, item, against)
-    return found
+    return await desk.do(_why, desk, inquiry, number, item, against)
