@@ -51,6 +51,14 @@ def test_no_other_place_reads_csv() -> None:
     assert found == {"tabular.py", "footage/origin.py", "footage/cropping.py"}
 
 
+def test_digits_are_those_that_a_number_is_made_of() -> None:
+    """str.isdigit() holds for "²", of which int() makes no number."""
+    for package in ("descry", "descry_lab", "descry_people"):
+        root = Path(descry.__file__).parents[1] / package
+        for file in root.rglob("*.py"):
+            assert ".isdigit(" not in file.read_text("utf-8"), f"{file}: use isdecimal() or an expression"
+
+
 def write(path: Path, columns: list[str], rows: list[list[str]], end: str = "\n", bom: bool = False) -> Path:
     quoted = [",".join('"' + c.replace('"', '""') + '"' for c in row) for row in [columns, *rows]]
     path.write_bytes((end.join([*quoted, ""])).encode("utf-8-sig" if bom else "utf-8"))
@@ -79,10 +87,12 @@ def faulty(columns: list[str], rows: list[list[str]]) -> dict[str, bytes]:
         "not UTF-8": b"\xff\xfe" + "\n".join(line).encode("utf-16-le"),
         "did you mean": "\n".join([line[0].replace(columns[1], f"{columns[1]}s"), *line[1:]]).encode(),
         "not CSV": f'{line[0]}\n{line[1]}\n"{"x" * 17_000_000}",b,c\n'.encode(),
+        "end of data": f'{line[0]}\n"{line[1]}\n{line[2]}\n'.encode(),  # an open quote would swallow the rows below
+        "expected after": f'{line[0]}\n"{line[1][:1]}"{line[1]}\n'.encode(),
     }
 
 
-@pytest.mark.parametrize("fault", ["twice", "separated", "cells", "not UTF-8", "did you mean", "not CSV"])
+@pytest.mark.parametrize("fault", faulty(["a", "b"], [["c", "d"], ["e", "f"]]))
 @pytest.mark.parametrize("name", CSV)
 def test_what_is_wrong_with_a_table_is_named(tmp_path, name, fault) -> None:
     read, columns, rows = CSV[name]

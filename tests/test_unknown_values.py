@@ -46,6 +46,13 @@ def test_a_query_comes_back_as_it_was(since, until, camera) -> None:
     assert Query.from_json(query.to_json()) == query
 
 
+@pytest.mark.parametrize("name", ["wanted", "unwanted"])
+@pytest.mark.parametrize("text", ["a \udcff hat", "\ud800", "hat \ud83d"])
+def test_half_of_a_character_is_refused(name, text) -> None:
+    with pytest.raises(UsageError, match="half of a character"):
+        Query(**{name: text})
+
+
 @pytest.mark.parametrize("weight", [float("nan"), float("inf"), -0.1, 2.1, "1", None])
 def test_a_weight_that_is_none_is_refused(weight) -> None:
     with pytest.raises(UsageError, match="weight"):
@@ -86,6 +93,8 @@ def seen(tmp_path_factory):
         (Filters(("north",)), 1, ["1 item of unknown camera is not searched"]),
         (Filters(("north", "nroth")), 1, ["no item has the camera 'nroth'; did you mean 'north'?", "unknown camera"]),
         (Filters(since="2026-02-01"), 1, ["1 item of unknown time is not searched"]),
+        (Filters(("",)), 1, []),
+        (Filters(("", "north")), 2, []),
         (Filters(path="*.png"), 3, []),
         (Filters(), 3, []),
     ],

@@ -153,7 +153,7 @@ def spoilt_end(tail: bytes) -> bool:
 def read_head(head: str) -> tuple[int, str]:
     """ "number:hash", or the hash alone → (number, hash); (0, "") for none. Raises UsageError for another form."""
     number, colon, wanted = head.rpartition(":")
-    if head and not (re.fullmatch("[0-9a-f]{64}", wanted) and (number.isdigit() or not colon)):
+    if head and not (re.fullmatch("[0-9a-f]{64}", wanted) and (re.fullmatch("[0-9]{1,18}", number) or not colon)):
         raise UsageError(
             f"the head {head!r} was given; write it as exported: the line's number, a colon, 64 hex digits"
         )

@@ -37,5 +37,7 @@ COUNT, POSITIVE, NOT_NEGATIVE = Bound(1), Bound(0, above=True), Bound(0)
 SHARE, PART = Bound(0, 1), Bound(0, 1, below=True)
 MOST_THREADS, MOST_SEED, MOST_ID = 1024, 2**63 - 1, 2**63 - 1
 SEED, THREADS, SIDE = Bound(0, MOST_SEED), Bound(0, MOST_THREADS), Bound(1, 65_536)
+MOST_FIELD = 1e9
+"""No number of a method's config is larger."""
 ITEM = Bound(1, MOST_ID)
 """The id of an item."""

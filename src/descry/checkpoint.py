@@ -27,6 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import __version__
 from .adapters import merged_state
+from .bounds import MOST_FIELD
 from .clip import ClipSpec, check_fit, empty, hollow
 from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused, UsageError
@@ -42,8 +43,6 @@ KINDS = {
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
 }
 """What stands in a run's config.json."""
-LARGEST = 1e9
-"""No number of a method's config is larger."""
 MAKERS = frozenset(("empty", "zeros", "ones", "randn", "rand", "full", "arange", "linspace", "eye", "tensor"))
 SPARE, MODULES = 64 << 20, 50_000
 """Numbers beside those of the weights, and tensors, that a model may ask for while it is made."""
@@ -241,9 +240,9 @@ def config_from_json(cls: type, data: dict[str, Any]) -> Any:
 def _fits(value: Any, hint: Any) -> bool:
     """Whether a value of JSON can stand for a field of this type; True for types that are not looked at."""
     if hint is float:
-        return type(value) in (int, float) and math.isfinite(value) and abs(value) <= LARGEST
+        return type(value) in (int, float) and math.isfinite(value) and abs(value) <= MOST_FIELD
     if hint is int:
-        return type(value) is int and abs(value) <= LARGEST
+        return type(value) is int and abs(value) <= MOST_FIELD
     if hint in (bool, str):
         return type(value) is hint
     if dataclasses.is_dataclass(hint):

@@ -171,7 +171,7 @@ def averaged(evaluations: Sequence[Evaluation]) -> list[Evaluation]:
     groups: dict[tuple[str, str, str], list[Evaluation]] = {}
     for e in evaluations:
         name, slash, run = e.benchmark.rpartition("/")
-        if slash and run.isdigit():
+        if slash and run.isdecimal():
             groups.setdefault((name, e.composition, e.note), []).append(e)
     out = []
     for (name, how, note), runs in groups.items():

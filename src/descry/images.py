@@ -372,9 +372,9 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
             size, data = len(source), source
         elif isinstance(source, (str, Path)):
             if not os.path.isfile(source):
-                raise ImageRejected(
-                    f"the picture {name!r} cannot be read: there is no such file; check the path", "missing"
-                )
+                why = "it is a folder" if os.path.isdir(source) else "there is no such file"
+                why = "it is no regular file" if why != "it is a folder" and os.path.exists(source) else why
+                raise ImageRejected(f"the picture {name!r} cannot be read: {why}; check the path", "missing")
             size = os.path.getsize(source)
             if size <= limits.bytes:
                 with open(source, "rb") as file:

@@ -122,6 +122,8 @@ class Query:
         for part in (*self.wanted, *self.unwanted):
             if not isinstance(part.value, str) or not part.value.strip():
                 raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")
+            if any("\ud800" <= sign <= "\udfff" for sign in part.value):
+                raise UsageError(f"a phrase holds half of a character: {part.value!r:.60}; is the terminal UTF-8?")
 
     @property
     def kind(self) -> str:

@@ -83,7 +83,8 @@ class Dataset:
     """Training rows and, for each split, benchmarks by query type ("text", "sketch", "photo", "sketch+text", …).
 
     val may be empty (ICFG-PEDES has none): then the last epoch is kept, or identities of train are held out.
-    source: where it was read from and as which variant, for the record.
+    source: where it was read from and as which variant, for the record. notes: what was assumed, is unknown or not read
+    of it, a sentence each; part of source too.
     """
 
     name: str
@@ -91,6 +92,7 @@ class Dataset:
     val: Mapping[str, Benchmark] = field(default_factory=dict)
     test: Mapping[str, Benchmark] = field(default_factory=dict)
     source: str = ""
+    notes: tuple[str, ...] = ()
 
     @property
     def identities(self) -> int:

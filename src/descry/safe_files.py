@@ -155,6 +155,9 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     """
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
+    if not path.parent.is_dir() or path.is_dir():
+        code = errno.EISDIR if path.is_dir() else errno.ENOENT
+        raise OSError(code, os.strerror(code), str(path))
     partial.unlink(missing_ok=True)
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
     try:

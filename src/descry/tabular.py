@@ -53,12 +53,15 @@ def csv_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     not those of the header.
     """
     held = csv.field_size_limit(MAX_CELL)
-    reader = csv.reader(io.StringIO(read_text(path), newline=None))
+    reader = csv.reader(io.StringIO(read_text(path), newline=None), strict=True)  # a quote that is open swallows rows
     try:
         names = [name.strip() for name in next(reader, [])]
         rows = [(reader.line_num, cells) for cells in reader if any(cell.strip() for cell in cells)]
     except csv.Error as error:
-        raise DataError(f"{path.name}, line {reader.line_num}: not CSV ({error})") from None
+        raise DataError(
+            f"{path.name}, line {reader.line_num}: not CSV ({error}); quotation marks around a cell stand at both of "
+            "its ends, and one inside it is written twice"
+        ) from None
     finally:
         csv.field_size_limit(held)
     sign = next((s for s in ";\t|" if len(names) == 1 and s in names[0]), "")
@@ -116,7 +119,27 @@ def name_of(value: Any, what: str) -> str:
         text = str(value).strip()
     except ValueError:
         raise DataError(f"{what} is a number of too many digits; write it as text") from None
-    return "" if text.lower() in NO_VALUE else text
+    return "" if text.lower() in NO_VALUE else unicode_of(text, what)
+
+
+def unicode_of(text: str, what: str) -> str:
+    """A text as it is. DataError where half of a character stands in it alone (a lone surrogate), which no file and no
+    vocabulary can hold.
+    """
+    if not text.isascii() and re.search("[\ud800-\udfff]", text):
+        raise DataError(f"{what} holds half of a character: {text!r:.80}; write the text or the name anew")
+    return text
+
+
+def sentence_of(value: Any, what: str) -> str:
+    """One sentence without the spaces around it. DataError for what is no text, empty, or stands for a missing one."""
+    if not isinstance(value, str):
+        raise DataError(f"{what} must be text; got {type(value).__name__}")
+    text = value.strip()
+    if not text or text.lower() in NO_VALUE:
+        held = f"{text!r}, which stands for a missing value" if text else "an empty text"
+        raise DataError(f"{what} holds {held}; leave it out")
+    return unicode_of(text, what)
 
 
 def path_of(text: str) -> str:

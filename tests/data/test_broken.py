@@ -238,7 +238,7 @@ BROKEN: list[tuple[str, tuple[str, str], Callable[[Path], Any], str]] = [
         lambda root: tiny(root, "imgs/cam_a/*.jpg"),
         r"1 pictures are unreadable \(too_small\)",
     ),
-    ("a set of Tri-PEDES absent", TRI, remove("RSTPReid"), r"RSTPReid is missing in .*parts=CUHK,ICFG"),
+    ("a set of Tri-PEDES absent", TRI, remove("RSTPReid"), r"RSTPReid is missing in .*parts=CUHK\+ICFG"),
     (
         "no sketch folder",
         TRI,

@@ -478,3 +478,50 @@ def test_the_figures_of_itcpr_are_those_of_evaluate(drawn, tmp_path, capsys) -> 
         ("photo+text", "late", 9, 19), ("photo", "", 9, 19), ("text", "", 9, 19)
     ]  # fmt: skip
     assert all(0 <= r["R@1"] <= r["R@10"] <= 100 for r in rows)
+
+
+# ---------------------------------------------------------------- what is unknown, left out or meets nothing
+
+
+@pytest.mark.parametrize(
+    ("name", "variant", "folder"),
+    [("market-1501", "photographs", "query"), ("market-sketch-1k", "no attributes", "photo/train"),
+     ("pku-sketch", "given splits", "photo")],
+)  # fmt: skip
+def test_files_that_are_no_pictures_are_told(copied, name, variant, folder) -> None:
+    root = copied(name, variant)
+    (root / folder / "Thumbs.db").write_bytes(b"x")
+    assert any("Thumbs.db" in note for note in read(name, root, variant=variant).notes)
+
+
+def test_an_unknown_camera_of_pku_sketch_equals_no_other(copied) -> None:
+    root = copied("pku-sketch", "generated splits")
+    first = sorted((root / "photo").iterdir())[0]
+    first.rename(first.with_name(first.name.split("_")[0] + first.suffix))
+    cameras = [r.camera for r in module("pku-sketch").table(root, "generated splits").rows if r.path]
+    assert cameras.count("") == 1
+    assert "0" not in cameras
+
+
+def test_ids_of_pku_sketch_that_meet_nothing_are_named(copied) -> None:
+    root = copied("pku-sketch", "given splits")
+    words = root / "TriReID.txt"
+    if not words.exists():
+        words.write_text("")
+    lines = words.read_text().splitlines()
+    words.write_text("\n".join([*lines, "987/x@a man", "987/y@a man"]))
+    with pytest.raises(DataError, match="sentences for 1 ids that split 1 lacks, first 987"):
+        module("pku-sketch").table(root)
+    words.write_text("\n".join(lines[2:] or ["1/x@a man", "1/y@a man"]))
+    assert any("no sentences for" in note for note in module("pku-sketch").table(root).notes)
+    words.unlink()
+    for name in ("²_1.jpg", f"{'9' * 30}_1.jpg"):
+        (root / "photo" / name).write_bytes(b"")
+        with pytest.raises(DataError, match="does not begin with an id"):
+            module("pku-sketch").table(root)
+        (root / "photo" / name).unlink()
+    styles = sorted((root / "styleAnnotation").iterdir())[0]
+    left = styles.read_text().split("\n", 1)
+    styles.write_text(left[1])
+    with pytest.raises(DataError, match=f"id {left[0].strip()} of split 1 stands in no file of styleAnnotation"):
+        module("pku-sketch").table(root)

@@ -15,7 +15,7 @@ from descry.data.faults import faults, natural, numbered, unlike
 from descry.data.table import Row, Table, read_table, rows_of, write_table
 from descry.errors import DataError, DescryError
 from descry.metrics import rank_people
-from descry.tabular import lines_of
+from descry.tabular import NO_VALUE, lines_of
 
 PHOTO = {"split": "test", "pid": "1", "path": "a.png"}
 
@@ -170,9 +170,66 @@ def test_a_record_of_anything_becomes_rows_or_is_refused(record):
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(st.text(min_size=1, max_size=12).filter(lambda t: t.strip()), max_size=4))
+@given(
+    st.lists(
+        st.text(min_size=1, max_size=12).filter(lambda t: t.strip() and t.strip().lower() not in NO_VALUE), max_size=4
+    )
+)
 def test_captions_come_back_as_they_were(tmp_path_factory, captions):
     path = tmp_path_factory.mktemp("t") / "t.jsonl"
     row = Row("test", "1", "a.png", captions=tuple(t.strip() for t in captions))
     write_table(path, [row])
     assert read_table(path) == (row,)
+
+
+MISSING = ["nan", "NaN", "null", "None", "<NA>", " nan "]
+
+
+@pytest.mark.parametrize("missing", MISSING)
+def test_a_missing_caption_is_none(tmp_path, missing):
+    assert rows_of(PHOTO | {"captions": missing}, "line 1")[0].captions == ()
+    (tmp_path / "t.csv").write_text(f"split,pid,path,caption\ntest,1,a.png,{missing}\ntest,1,b.png,a hat\n")
+    assert [r.captions for r in read_table(tmp_path / "t.csv")] == [(), ("a hat",)]
+    with pytest.raises(DataError, match="stands for a missing value"):
+        rows_of(PHOTO | {"captions": ["a hat", missing]}, "line 1")
+
+
+HALF = {"pid": "a\ud800", "path": "a\udcff.png", "camera": "\udfff", "captions": ["a \ud83d hat"], "caption": "\udc80"}
+
+
+@pytest.mark.parametrize("name", HALF)
+def test_half_of_a_character_is_refused(tmp_path, name):
+    (tmp_path / "t.jsonl").write_text(json.dumps(PHOTO | {name: HALF[name]}))
+    with pytest.raises(DataError, match=r"line 1: .*half of a character"):
+        read_table(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize("name", ["split", "pid"])
+def test_a_column_in_other_letters_is_named(name):
+    record = {k.upper() if k == name else k: v for k, v in PHOTO.items()}
+    with pytest.raises(
+        DataError, match=f"there is no '{name}'; rename the column '{name.upper()}'|rename '{name.upper()}'"
+    ):
+        rows_of(record, "line 1")
+
+
+def test_what_is_unknown_or_unread_of_a_data_set_is_said(tmp_path, capsys):
+    """By import, check, and whatever else reads it."""
+    from PIL import Image
+
+    from descry.cli import main
+    from descry.training.start import read_data
+
+    for name in ("q", "a", "b"):
+        Image.new("RGB", (16, 32)).save(tmp_path / f"{name}.png")
+    lines = ["split,pid,path,role,mood", "test,1,q.png,query,glad", "test,1,a.png,,", "test,01,b.png,,"]
+    (tmp_path / "table.csv").write_text("\n".join(lines))
+    said = ("1 of 1 query photographs have no camera", "written in several ways", "columns that are not read: 'mood'")
+    assert main(["data", "check", "table", str(tmp_path), "--no-pixels"]) == 0
+    told = capsys.readouterr().out
+    read_data((str(tmp_path),))
+    noted = capsys.readouterr().err
+    assert main(["data", "import", str(tmp_path / "table.csv"), str(tmp_path)]) == 0
+    imported = capsys.readouterr().err
+    for text in (told, noted, imported):
+        assert all(s in text for s in said), text

@@ -161,6 +161,37 @@ def test_a_source_that_changed_is_cropped_anew(tmp_path):
     assert len(rows_of(tmp_path / "out")) == report.crops
 
 
+def test_boxes_that_changed_are_cropped_anew_and_the_same_are_not(tmp_path):
+    """The table of boxes, its replacement under the same name, and the clock time of the first frame."""
+    source = write_video(tmp_path / "lobby.mp4", walks(3, 10, [(0, 3, 0)]))
+    boxes, out = tmp_path / "boxes", tmp_path / "out"
+    boxes.mkdir()
+
+    def table(left: int) -> None:
+        lines = [f"{frame},1,{left},100,40,90,0.9" for frame in range(1, 31)]
+        (boxes / "lobby.txt").write_text("\n".join(lines))
+
+    def again(**options):
+        (report,) = crop(source, out, Settings(rate=0, keep=1, detector=str(boxes), **options)).sources
+        return report.before, " ".join(report.notes), {(r["x"], r["time"][:10]) for r in rows_of(out)}
+
+    table(20)
+    assert again()[::2] == (False, {("20.0", "")})
+    assert again()[0]
+    table(90)
+    before, notes, rows = again()
+    assert (before, rows) == (False, {("90.0", "")})
+    assert "--detector changed since it was cropped" in notes
+    before, notes, rows = again(start="2026-01-31T14:05")
+    assert (before, rows) == (False, {("90.0", "2026-01-31")})
+    assert "--start changed" in notes
+    assert again(start="2026-01-31T14:05")[0]
+    (boxes / "lobby.txt").rename(boxes / "other.txt")
+    (report,) = crop(source, out, Settings(rate=0, keep=1, detector=str(boxes), start="2026-01-31T14:05")).sources
+    assert "holds no boxes for" in report.skipped
+    assert rows_of(out), "what was cropped before is kept"
+
+
 def test_bad_sources_cost_a_line_each_and_the_rest_goes_on(tmp_path, capsys):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

@@ -281,12 +281,12 @@ class Chat:
 
 def _numbered(line: str) -> bool:
     word, *rest = line.split()
-    return word in NUMBERED and bool(rest) and all(r.isdigit() for r in rest)
+    return word in NUMBERED and bool(rest) and all(r.isdecimal() for r in rest)
 
 
 def _numbers(words: list[str]) -> list[int]:
-    if not words or not all(w.isdigit() for w in words):
-        raise UsageError(f"numbers are expected here, such as 1 or 2 5; got {' '.join(words) or 'nothing'}")
+    if not words or not all(w.isdecimal() and len(w) < 19 for w in words):
+        raise UsageError(f"numbers are expected here, such as 1 or 2 5; got {' '.join(words)[:80] or 'nothing'}")
     return [int(w) for w in words]
 
 

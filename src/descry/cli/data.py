@@ -109,16 +109,12 @@ def import_(
         json_: print JSON.
     """
     from ..data.check import counts
+    from ..data.faults import repeated, unlike
     from ..data.own import import_table
-    from ..data.table import unread_columns
 
     made = import_table(table, root, name, val_share, test_share, seed)
-    if unread := unread_columns(table):
-        print(
-            f"note: {table.name} has columns that are not read: {', '.join(map(repr, unread))}; sentences belong into "
-            "the column 'caption' or 'captions'",
-            file=sys.stderr,
-        )
+    for note in (*made.notes, *repeated(made), *unlike(made)):
+        print(f"note: {plain(note)}", file=sys.stderr)
     if json_:
         print(json.dumps({"name": made.name, "root": str(root), "counts": counts(made)}, indent=2))
         return 0

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError, nearest
 from ..safe_files import json_of
-from ..tabular import read_text
+from ..tabular import read_text, sentence_of
 from .table import SPLITS, Row, Table, clean_path
 
 PATH_KEYS = ("file_path", "img_path")
@@ -170,9 +170,7 @@ def texts(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
         raise DataError(f"{where}: '{key}' must be a list of texts; got {type(given).__name__}")
     if not given:
         raise DataError(f"{where}: '{key}' is an empty list; every photograph needs at least one")
-    if any(not t.strip() for t in given):
-        raise DataError(f"{where}: '{key}' holds an empty text")
-    return tuple(t.strip() for t in given)
+    return tuple(sentence_of(text, f"{where}: '{key}'") for text in given)
 
 
 def _below_images(given: str, where: str, family: Family) -> str:

@@ -234,5 +234,8 @@ def assemble(
         raise DataError(f"{table.name}: " + "; ".join(found) + f"; run: descry data check {table.name} {table.root}")
     present = {r.split for r in table.rows}
     made = {split: benchmarks(Split.of(table, split)) for split in ("val", "test") if split in present}
-    source = "; ".join(filter(None, (str(table.root), table.variant, *table.notes, *repeated(table), *unlike(table))))
-    return validate(Dataset(table.name, train_rows(table, by), made.get("val", {}), made.get("test", {}), source))
+    notes = (*table.notes, *repeated(table), *unlike(table))
+    source = "; ".join(filter(None, (str(table.root), table.variant, *notes)))
+    return validate(
+        Dataset(table.name, train_rows(table, by), made.get("val", {}), made.get("test", {}), source, notes)
+    )

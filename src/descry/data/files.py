@@ -8,11 +8,21 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
-from ..images import decodes
+from ..images import SUFFIXES, decodes
 from .table import Table
 
 CHUNK = 128
 T = TypeVar("T")
+
+
+def pictures_in(folder: Path, notes: list[str]) -> list[str]:
+    """The names of the picture files of a folder, in order; notes takes a sentence on the files that are none."""
+    names = sorted(entry.name for entry in folder.iterdir() if not entry.name.startswith("."))
+    held = [name for name in names if name.lower().endswith(SUFFIXES)]
+    if left := [name for name in names if not name.lower().endswith(SUFFIXES)]:
+        others = f", nor are {len(left) - 1} others" if left[1:] else ""
+        notes.append(f"{folder.name}: {left[0]} is no picture and was left out{others}")
+    return held
 
 
 def _pictures(table: Table) -> list[str]:

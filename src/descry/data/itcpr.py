@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import DataError, UsageError
 from ..records import Benchmark, Dataset
+from ..tabular import sentence_of
 from .annotations import annotations_of
 from .assemble import Split, assemble
 from .card import Card, Expected
@@ -98,4 +99,11 @@ def _row(kind: str, record: Any, nth: int) -> Row:
     path, track = clean_path(record["file_path"], where), f"{record['datasets'].strip()} {record['person_id']}"
     if kind == "gallery":
         return Row("test", str(instance), path, track=track)
-    return Row("test", str(instance), path, track=track, role="query", captions=(record["caption"].strip(),))
+    return Row(
+        "test",
+        str(instance),
+        path,
+        track=track,
+        role="query",
+        captions=(sentence_of(record["caption"], f"{where}: 'caption'"),),
+    )

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from ..images import SUFFIXES
 from ..records import Dataset
 from .assemble import assemble, held_out
 from .card import Card, Expected
+from .files import pictures_in
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
 
@@ -52,9 +52,10 @@ def table(root: str | Path, variant: str | None = None) -> Table:
     with_words = variant == "attributes" or (variant is None and (root / ATTRIBUTES).exists())
     codes = read_attributes(root / ATTRIBUTES) if with_words else {}
     rows: list[Row] = []
+    notes: list[str] = []
     junk = 0
     for folder, split in FOLDERS.items():
-        for name, found in _files(root, folder):
+        for name, found in _files(root, folder, notes):
             if found[1] == "-1":
                 junk += 1
                 continue
@@ -67,16 +68,16 @@ def table(root: str | Path, variant: str | None = None) -> Table:
             role = "query" if folder == "query" else ""
             path = f"{folder}/{name}"
             rows.append(Row(split, pid, path, "", "", f"c{found[2]}", f"s{found[3]}", role, captions=words))
-    notes = (f"{junk} junk boxes left out",) if junk else ()
-    return Table("market-1501", root, tuple(rows), CARD.variants[1] if with_words else CARD.variants[0], notes)
+    notes += [f"{junk} junk boxes left out"] if junk else []
+    return Table("market-1501", root, tuple(rows), CARD.variants[1] if with_words else CARD.variants[0], tuple(notes))
 
 
-def _files(root: Path, folder: str) -> list[tuple[str, re.Match[str]]]:
+def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, re.Match[str]]]:
     """The pictures of a folder with what their names say."""
     if not (root / folder).is_dir():
         raise DataError(f"market-1501: the folder {folder} is missing in {root}")
     out = []
-    for name in sorted(p.name for p in (root / folder).iterdir() if p.suffix.lower() in SUFFIXES):
+    for name in pictures_in(root / folder, notes):
         found = NAME.match(name)
         if found is None:
             raise DataError(f"market-1501: {folder}/{name} is not named like 0002_c1s1_000451_03.jpg")

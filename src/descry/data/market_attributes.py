@@ -103,7 +103,7 @@ def _list(values: Any) -> list[Any]:
 
 def _id(given: Any, where: str) -> str:
     text = str(given).strip()
-    if not text.isdigit():
+    if not text.isdecimal() or len(text) > 9:
         raise DataError(f"{where}: image_index holds {given!r}; ids are digits, like '0002'")
     return text.zfill(4)
 

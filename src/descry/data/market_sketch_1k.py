@@ -11,10 +11,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..errors import DataError, UsageError
-from ..images import SUFFIXES
 from ..records import Benchmark, Dataset
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
+from .files import pictures_in
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
 
@@ -83,13 +83,10 @@ def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, str]]:
     if not (root / folder).is_dir():
         raise DataError(f"market-sketch-1k: the folder {folder} is missing in {root}")
     out = []
-    for path in sorted((root / folder).iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            notes.append(f"{folder}: {path.name} is no picture and was left out")
-            continue
-        if not re.match(r"\d{4}", path.name):
-            raise DataError(f"market-sketch-1k: {folder}/{path.name} does not begin with a four-digit id")
-        out.append((path.name[:4], f"{folder}/{path.name}"))
+    for name in pictures_in(root / folder, notes):
+        if not re.match("[0-9]{4}", name):
+            raise DataError(f"market-sketch-1k: {folder}/{name} does not begin with a four-digit id")
+        out.append((name[:4], f"{folder}/{name}"))
     if not out:
         raise DataError(f"market-sketch-1k: the folder {folder} holds no pictures")
     return out

@@ -21,7 +21,7 @@ from .assemble import assemble
 from .card import Card
 from .faults import faults, natural
 from .files import missing_files
-from .table import UNSPLIT, Row, Table, read_table, write_table
+from .table import UNSPLIT, Row, Table, read_table, unread_columns, write_table
 
 TABLES = ("table.jsonl", "table.csv")
 READERS = {"synthetic people": "descry_people.read:read_people"}
@@ -54,8 +54,9 @@ def table(root: str | Path, variant: str | None = None) -> Table:
         raise DataError(
             f"{root} holds neither {' nor '.join(TABLES)}; write one, or run: descry data import TABLE {root}"
         )
-    about = describe(root)
-    return Table(str(about.get("name") or "table"), root, read_table(root / names[0]), names[0].rsplit(".", 1)[-1])
+    about, rows = describe(root), read_table(root / names[0])
+    notes = unread_columns(root / names[0])
+    return Table(str(about.get("name") or "table"), root, rows, names[0].rsplit(".", 1)[-1], notes)
 
 
 def describe(root: Path) -> dict[str, Any]:
@@ -102,7 +103,7 @@ def import_table(
     rows = read_table(source, UNSPLIT if shared else "")
     if shared:
         rows = _shared_out(rows, val_share, test_share, seed)
-    table = Table(name or root.resolve().name, root, rows, "jsonl")
+    table = Table(name or root.resolve().name, root, rows, "jsonl", unread_columns(source))
     wrong = faults(table) or missing_files(table)
     if wrong:
         raise DataError(f"{source.name}: " + "; ".join(wrong) + "; nothing was written")

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DataError, UsageError
-from ..images import SUFFIXES
 from ..records import Benchmark, Dataset
-from ..tabular import lines_of, read_text
+from ..tabular import lines_of, read_text, sentence_of
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
 from .faults import natural
+from .files import pictures_in
 from .table import Row, Table
 
 SPLITS = 10
 STYLE_SIZES = (46, 20, 79, 33, 22)
 TRAIN_SIZES = (34, 15, 60, 25, 16)
-CAMERA = re.compile(r"^\d+_(\d+)")
+ID, CAMERA = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9]+_([0-9]+)")
 
 _README = "the data set's ReadMe and its file names"
 CARD = Card(
@@ -66,11 +66,15 @@ def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table
     if variant == "given splits" and not given:
         raise DataError(f"pku-sketch: there is no folder idx in {root}; read it with variant 'generated splits'")
     train, test = given_split(root, split) if given else generate_split(styles, split)
-    notes = (f"split {split} of {SPLITS}, {'given' if given else 'generated'}, sha256 {split_hash(train, test)}",)
+    notes = [f"split {split} of {SPLITS}, {'given' if given else 'generated'}, sha256 {split_hash(train, test)}"]
     where = dict.fromkeys(train, "train") | dict.fromkeys(test, "test")
     words = _sentences(root) if (root / "TriReID.txt").exists() else {}
+    if silent := [pid for pid in where if pid not in words] if words else []:
+        notes.append(f"TriReID.txt has no sentences for {len(silent)} of {len(where)} people, first {silent[0]}")
+    if unstyled := [pid for pid in where if pid not in style_of]:
+        raise DataError(f"pku-sketch: id {unstyled[0]} of split {split} stands in no file of styleAnnotation")
     rows: list[Row] = []
-    for pid, path in [*_files(root, "photo"), *_files(root, "sketch")]:
+    for pid, path in [*_files(root, "photo", notes), *_files(root, "sketch", notes)]:
         if pid not in where:
             raise DataError(f"pku-sketch: {path} is of id {pid}, which split {split} does not know")
         if path.startswith("photo/"):
@@ -83,7 +87,11 @@ def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table
             raise DataError(
                 f"pku-sketch: id {pid} of split {split} has no {'sketch' if pid in held[0] else 'photograph'}"
             )
-    return Table("pku-sketch", root, tuple(rows), CARD.variants[0] if given else CARD.variants[1], notes)
+    if lost := [pid for pid in words if pid not in where]:
+        raise DataError(
+            f"pku-sketch: TriReID.txt has sentences for {len(lost)} ids that split {split} lacks, first {lost[0]}"
+        )
+    return Table("pku-sketch", root, tuple(rows), CARD.variants[0] if given else CARD.variants[1], tuple(notes))
 
 
 def find_root(root: Path) -> Path:
@@ -96,17 +104,15 @@ def find_root(root: Path) -> Path:
     return root
 
 
-def _files(root: Path, folder: str) -> list[tuple[str, str]]:
+def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, str]]:
     if not (root / folder).is_dir():
         raise DataError(f"pku-sketch: the folder {folder} is missing in {root}")
     out = []
-    for path in sorted((root / folder).iterdir()):
-        if path.suffix.lower() not in SUFFIXES:
-            continue
-        pid = path.stem.split("_")[0]
-        if not pid.isdigit():
-            raise DataError(f"pku-sketch: {folder}/{path.name} does not begin with an id")
-        out.append((str(int(pid)), f"{folder}/{path.name}"))
+    for name in pictures_in(root / folder, notes):
+        pid = Path(name).stem.split("_")[0]
+        if not ID.fullmatch(pid):
+            raise DataError(f"pku-sketch: {folder}/{name} does not begin with an id")
+        out.append((str(int(pid)), f"{folder}/{name}"))
     return out
 
 
@@ -120,11 +126,11 @@ def read_styles(root: Path) -> dict[str, tuple[str, ...]]:
     for file in files:
         lines = [line.strip() for line in lines_of(read_text(file)) if line.strip()]
         for number, line in enumerate(lines, 1):
-            if not line.isdigit():
+            if not ID.fullmatch(line):
                 raise DataError(f"pku-sketch: styleAnnotation/{file.name}, line {number}: {line!r} is no id")
-            if line in seen:
-                raise DataError(f"pku-sketch: id {line} stands in {seen[line]} and in {file.name}")
-            seen[line] = file.name
+            if str(int(line)) in seen:
+                raise DataError(f"pku-sketch: id {line} stands in {seen[str(int(line))]} and in {file.name}")
+            seen[str(int(line))] = file.name
         styles[file.stem.split("_")[0]] = tuple(str(int(line)) for line in lines)
     return styles
 
@@ -140,7 +146,7 @@ def given_split(root: Path, split: int) -> tuple[tuple[str, ...], tuple[str, ...
                 words = line.split()
                 if not words:
                     continue
-                pid = re.match(r"(\d+)", Path(words[0]).name)
+                pid = re.match(r"([0-9]{1,9})(?![0-9])", Path(words[0]).name)
                 if len(words) < 2 or pid is None:
                     raise DataError(
                         f"pku-sketch: idx/{file.name}, line {number}: 'path id camera style' is needed; got {line!r}"
@@ -189,7 +195,7 @@ def write_splits(root: Path, out: Path, styles: dict[str, tuple[str, ...]]) -> N
     style_of = {pid: number for number, pids in enumerate(styles.values()) for pid in pids}
     named: dict[tuple[str, str], list[str]] = {}
     for folder in ("photo", "sketch"):
-        for pid, path in _files(root, folder):
+        for pid, path in _files(root, folder, []):
             named.setdefault((folder, pid), []).append(path)
     hashes = []
     for split in range(1, SPLITS + 1):
@@ -198,7 +204,9 @@ def write_splits(root: Path, out: Path, styles: dict[str, tuple[str, ...]]) -> N
         for part, pids in (("train", train), ("test", test)):
             for kind, folder in (("visible", "photo"), ("sketch", "sketch")):
                 lines = [
-                    f"{path} {p} {_camera(path)} {style_of[p]}\n" for p in pids for path in named.get((folder, p), ())
+                    f"{path} {p} {_camera(path) or 0} {style_of[p]}\n"
+                    for p in pids
+                    for path in named.get((folder, p), ())
                 ]
                 (out / f"idx/{part}_{kind}_{split}.txt").write_text("".join(lines), encoding="utf-8")
     (out / "idx/splits.sha256").write_text("\n".join(hashes) + "\n", encoding="utf-8")
@@ -206,7 +214,7 @@ def write_splits(root: Path, out: Path, styles: dict[str, tuple[str, ...]]) -> N
 
 def _camera(path: str) -> str:
     found = CAMERA.match(Path(path).name)
-    return found[1] if found else "0"
+    return found[1] if found else ""
 
 
 def split_hash(train: tuple[str, ...], test: tuple[str, ...]) -> str:
@@ -222,9 +230,10 @@ def _sentences(root: Path) -> dict[str, tuple[str, ...]]:
             continue
         where, found, sentence = line.partition("@")
         pid = where.split("/")[0].strip()
-        if not found or not pid.isdigit() or not sentence.strip():
+        if not found or not ID.fullmatch(pid):
             raise DataError(f"pku-sketch: TriReID.txt, line {number}: 'id/…@sentence' is needed; got {line[:60]!r}")
-        out[str(int(pid))] = (*out.get(str(int(pid)), ()), sentence.strip())
+        said = sentence_of(sentence, f"pku-sketch: TriReID.txt, line {number}: the sentence")
+        out[str(int(pid))] = (*out.get(str(int(pid)), ()), said)
     uneven = [pid for pid, sentences in out.items() if len(sentences) != 2]
     if uneven:
         raise DataError(

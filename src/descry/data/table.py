@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import io
 import json
 from collections.abc import Iterable, Mapping
@@ -17,7 +18,7 @@ from typing import Any
 
 from ..errors import DataError, nearest
 from ..safe_files import write_whole
-from ..tabular import csv_rows, given, json_lines, misspelt, name_of, path_of
+from ..tabular import NO_VALUE, csv_rows, given, json_lines, misspelt, name_of, path_of, sentence_of, unicode_of
 
 SPLITS = ("train", "val", "test")
 UNSPLIT = "?"
@@ -85,10 +86,14 @@ def read_table(path: Path, split: str = "") -> tuple[Row, ...]:
     return tuple(rows)
 
 
-def unread_columns(path: Path) -> list[str]:
-    """The columns of a table that hold something and are not read, in the order in which they appear."""
+def unread_columns(path: Path) -> tuple[str, ...]:
+    """A note on the columns of a table that hold something and are not read; none where there are none."""
     held = (name for _, record in _records(path) for name, value in record.items() if name and given(value))
-    return [name for name in dict.fromkeys(held) if name not in (*COLUMNS, "caption")]
+    left = [repr(name) for name in dict.fromkeys(held) if name not in (*COLUMNS, "caption")]
+    note = (
+        f"{path.name} has columns that are not read: {', '.join(left)}; sentences belong into 'caption' or 'captions'"
+    )
+    return (note,) if left else ()
 
 
 def _records(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
@@ -113,7 +118,11 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
             raise DataError(f"{where}: {name!r} is null; every row needs one")
         if record.get(name, "") == "":
             others = [k for k in record if k]
-            raise DataError(f"{where}: there is no {name!r}; {nearest(name, others) if others else 'the row is empty'}")
+            close = [k for k in others if difflib.get_close_matches(name, [k.strip().lower()], cutoff=0.75)]
+            hint = (
+                f"rename {close[0]!r}" if close else f"its columns are {', '.join(others)}" if others else "it is empty"
+            )
+            raise DataError(f"{where}: there is no {name!r}; {hint}")
     wrong = misspelt(tuple(record), (*COLUMNS, "caption"))
     if wrong:
         raise DataError(f"{where}: {wrong}")
@@ -157,16 +166,15 @@ def clean_path(text: Any, where: str) -> str:
         raise DataError(f"{where}: {text!r} leaves the data set's folder; paths are relative to it")
     if "\0" in text or len(text) > LONGEST:
         raise DataError(f"{where}: {text[:40]!r} is no path; it holds NUL or more than {LONGEST:,} characters")
-    return "" if str(path) == "." else str(path)
+    return "" if str(path) == "." else unicode_of(str(path), f"{where}: a path")
 
 
 def _texts(value: Any, where: str) -> tuple[str, ...]:
-    texts = value.split(SEPARATOR) if isinstance(value, str) else value
-    if not isinstance(texts, (list, tuple)) or any(not isinstance(t, str) for t in texts):
+    if isinstance(value, str):
+        value = () if value.strip().lower() in NO_VALUE else value.split(SEPARATOR)
+    if not isinstance(value, (list, tuple)) or any(not isinstance(t, str) for t in value):
         raise DataError(f"{where} must be a list of texts; got {value!r:.80}")
-    if any(not t.strip() for t in texts):
-        raise DataError(f"{where} hold an empty text; leave it out")
-    return tuple(t.strip() for t in texts)
+    return tuple(sentence_of(text, where) for text in value)
 
 
 def write_table(path: Path, rows: Iterable[Row]) -> None:

@@ -70,7 +70,7 @@ def tables(root: str | Path, variant: str | None = None, parts: Sequence[str] | 
     absent = [PARTS[p].folder for p in wanted if not (root / PARTS[p].folder).is_dir()]
     if absent:
         there = [p for p in PARTS if (root / PARTS[p].folder).is_dir()]
-        hint = f"; to read only what is there: parts={','.join(there)}" if there else ""
+        hint = f"; to read only what is there: parts={'+'.join(there)}" if there else ""
         raise DataError(f"tri-pedes: {', '.join(absent)} is missing in {root}{hint}")
     return {part: _part(root, part, variant) for part in wanted}
 
@@ -134,5 +134,6 @@ def read(
                 into |= rows.text(f"text{suffix}")
                 into |= rows.sketch(f"sketch{suffix}", repeat=sketch_per_caption)
                 into |= rows.both(f"sketch+text{suffix}")
-    source = "; ".join((str(root), joined.variant, *joined.notes, *repeated(joined)))
-    return validate(Dataset("tri-pedes", train_rows(joined), splits["val"], splits["test"], source))
+    notes = (*joined.notes, *repeated(joined))
+    source = "; ".join((str(root), joined.variant, *notes))
+    return validate(Dataset("tri-pedes", train_rows(joined), splits["val"], splits["test"], source, notes))

@@ -31,7 +31,7 @@ from ..errors import DescryError, Locked, UsageError
 from ..lock import WriterLock
 from ..safe_files import read_json
 from ..times import parse_time
-from .detecting import Boxes, Detector, detector_of
+from .detecting import Boxes, Detector, content_of, detector_of
 from .reading import FootageError, Frame, Source, sources_of
 from .tracking import Crop, Passes, Track
 
@@ -197,7 +197,13 @@ def crop(
             path, _, reason = str(found).partition(": ")
             reports.append(SourceReport(path, skipped=reason))
         else:
-            work.append(_Work(place, found, names[found.path], settings, make, progress, stop or (lambda: False)))
+            name, halt = names[found.path], stop or (lambda: False)
+            try:
+                made_by = "your own" if detector else content_of(settings.detector, found)
+            except DescryError as error:
+                reports.append(SourceReport(found.path, name, skipped=str(error)))
+                continue
+            work.append(_Work(place, found, name, settings, make, made_by, progress, halt))
             reports.append(work[-1].report)
     lock = _locked(place.states)
     with closing(lock), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
@@ -336,6 +342,7 @@ class _Work:
         name: str,
         settings: Settings,
         make: Callable[[Source], Detector],
+        made_by: str,
         progress: Callable[[Progress], None] | None,
         stop: Callable[[], bool],
     ):
@@ -345,6 +352,7 @@ class _Work:
         self.full = os.path.abspath(source.path)
         self.begins, self.clock = clock_of(source, settings)
         self.camera = camera_of(source, settings, name)
+        self.made_by = made_by
         self.state = place.states / f"{name}.json"
         self.rows_file = place.states / f"{name}.csv"
         self.pending: list[list[Any]] = []
@@ -374,8 +382,11 @@ class _Work:
             self.rows_file.unlink(missing_ok=True)
             return False
         known = read_json(self.state)
-        if known["stamp"] != self._stamp():
-            self.report.notes.append("changed since it was cropped; its crops were made anew")
+        before = known["stamp"] if isinstance(known["stamp"], dict) else {"": known["stamp"]}  # a text until 0.1
+        now = self._stamp()
+        if differ := [what for what in before if now[what] != before[what]]:
+            what = " and ".join(what or "the footage" for what in differ)
+            self.report.notes.append(f"{what} changed since it was cropped; its crops were made anew")
             self.rows_file.unlink(missing_ok=True)
             return False
         report, self.at = known["report"], tuple(known["at"])
@@ -388,12 +399,13 @@ class _Work:
         self.report.before = self.report.done
         return self.report.done
 
-    def _stamp(self) -> str:
-        """Changes when the footage does."""
+    def _stamp(self) -> dict[str, str]:
+        """What the crops depend on beside the settings, by name; "" is the footage itself."""
         files = getattr(self.source, "files", None) or [self.full]
         stats = [os.stat(f) for f in files]
         text = repr([(os.path.basename(f), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats, strict=True)])
-        return hashlib.sha256(text.encode()).hexdigest()
+        footage = hashlib.sha256(text.encode()).hexdigest()
+        return {"": footage, "--start": self.settings.start, "--detector": self.made_by}
 
     def _begin(self) -> None:
         self.folder = self.place.out / self.name

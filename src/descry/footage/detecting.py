@@ -6,6 +6,7 @@ the transformers library; `BoxTable` gives boxes that were found elsewhere.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import threading
@@ -17,8 +18,8 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from ..errors import DataError, ModelMissing, ModelRefused, UsageError
-from ..safe_files import json_of
-from ..tabular import read_text
+from ..safe_files import json_of, read_regular
+from ..tabular import TABLE_BYTES, read_text
 from .reading import Frame, Source, library
 
 
@@ -492,11 +493,9 @@ def detector_of(
     or COCO file; for several sources a folder of them, named as the sources are)."""
     if name == "background":
         return lambda source: Background(least, sure=sure or Background.sure)
-    given = Path(name)
-    tables = sorted(p for p in given.iterdir() if p.suffix.lower() in TABLES) if given.is_dir() else []
-    if given.suffix.lower() in TABLES or (tables and not (given / "config.json").exists()):
+    if _holds_boxes(Path(name)):
         return lambda source: BoxTable.read(
-            str(given if not given.is_dir() else _table_for(given, source)),
+            str(_table_for(Path(name), source)),
             [os.path.basename(f) for f in getattr(source, "files", [])],
             sure or 0.5,
         )
@@ -507,7 +506,37 @@ def detector_of(
 TABLES = (".txt", ".csv", ".json")
 
 
+def content_of(name: str, source: Source) -> str:
+    """What a detector's name stands for now, so that another content under it is noticed: a hash of a table of boxes,
+    or of the names, sizes and times of a model's files; "" for the background and for a name on the hub. Raises
+    DataError where there are no boxes for this source.
+    """
+    given = Path(name)
+    if name == "background" or not given.exists():
+        return ""
+    if _holds_boxes(given):
+        path = _table_for(given, source)
+        try:
+            return hashlib.sha256(read_regular(path, TABLE_BYTES)).hexdigest()
+        except OSError as error:
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    files = sorted(p for p in given.iterdir() if p.is_file()) if given.is_dir() else [given]
+    stats = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in files]
+    return hashlib.sha256(repr(stats).encode()).hexdigest()
+
+
+def _holds_boxes(given: Path) -> bool:
+    """Whether a path is a table of boxes, or a folder of them."""
+    if given.suffix.lower() in TABLES:
+        return True
+    tables = given.is_dir() and any(p.suffix.lower() in TABLES for p in given.iterdir())
+    return tables and not (given / "config.json").exists()
+
+
 def _table_for(folder: Path, source: Source) -> Path:
+    """The table of a source's boxes: the one that was named, or that of its name in the folder that was."""
+    if not folder.is_dir():
+        return folder
     for suffix in TABLES:
         path = folder / f"{Path(source.path).stem}{suffix}"
         if path.exists():

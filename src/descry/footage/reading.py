@@ -367,7 +367,7 @@ class Frames:
 
 def _natural(path: str) -> list[tuple[int, str]]:
     """frame_9 before frame_10."""
-    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", path) if part]
+    return [(int(part), "") if part.isdecimal() else (0, part) for part in re.split(r"(\d+)", path) if part]
 
 
 def library(name: str) -> Any:

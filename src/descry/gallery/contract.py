@@ -23,8 +23,8 @@ EPOCH = datetime(1970, 1, 1)
 class Entry:
     """One crop to be stored. path: as the file system knows it. sha: SHA-256 of the file (32 bytes). mtime: ns.
 
-    camera, track: names, "" for unknown. time: naive local time of the camera. look: 64-bit hash of coarse
-    brightness, for near-duplicates. checked: when the file was read (ns), so that a change within the clock's grain
+    camera, track: names, "" for unknown. time: naive local time of the camera. look: 64-bit hash of coarse brightness
+    and colour, for near-duplicates. checked: when the file was read (ns), so that a change within the clock's grain
     is not missed.
     """
 

@@ -57,14 +57,14 @@ def allowed_ids(
 def untold(connection: sqlite3.Connection, filters: Filters) -> tuple[str, ...]:
     """What filters say nothing about, a sentence each: cameras that no item has, items without a camera or a time."""
     said = []
-    for camera in filters.cameras:
+    for camera in filter(None, filters.cameras):  # "" asks for those of unknown camera
         if not connection.execute("SELECT 1 FROM items WHERE camera = ? LIMIT 1", [camera]).fetchone():
             rows = connection.execute("SELECT DISTINCT camera FROM items WHERE camera != '' LIMIT 50")
             held = [row[0] for row in rows]
             there = nearest(camera, held) if held else "cameras are read by descry index with --camera-from"
             said.append(f"no item has the camera {camera!r}; {there}")
     for name, asked, without in (
-        ("camera", bool(filters.cameras), "camera = ''"),
+        ("camera", bool(filters.cameras) and "" not in filters.cameras, "camera = ''"),
         ("time", bool(filters.since or filters.until), "time IS NULL"),
     ):
         count = connection.execute(f"SELECT count(*) FROM items WHERE {without}").fetchone()[0] if asked else 0

@@ -73,7 +73,7 @@ def _plain(name: str) -> str:
     made = "".join(c if c.isascii() and (c.isalnum() or c == "_") else "_" for c in name)
     if not made:
         raise UsageError("the collection needs a name; give --name")
-    return made if not made[0].isdigit() else f"_{made}"
+    return made if not made[0].isdecimal() else f"_{made}"
 
 
 def _copy(local: LocalStore, remote: MilvusStore, progress: Callable[[int, int], None] | None) -> MigrationReport:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from ..adapters import ADAPTERS, TARGETS
 from ..augment import AUGMENTATIONS
-from ..bounds import COUNT, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound
+from ..bounds import COUNT, MOST_FIELD, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound
 from ..clip import Clip
 from ..errors import UsageError, nearest
 from ..text import PLACEHOLDER, Words
@@ -232,6 +232,7 @@ def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, 
         if len(given) != len(parts):
             raise UsageError(f"{field.name}={value!r} was given; allowed: {len(parts)} numbers")
         bound = bounds.get(field.name, NOT_NEGATIVE)
+        bound = bound._replace(high=min(bound.high, MOST_FIELD))
         for number, kind in zip(given, parts, strict=True):
             if kind not in (int, float):
                 continue

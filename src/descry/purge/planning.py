@@ -16,13 +16,10 @@ from ..footage import cropping
 from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item, microseconds
-from ..gallery.groups import look_of
+from ..gallery.groups import near
 from ..gallery.reading import as_indexed
 from ..interact import erasing
 from ..interact.store import InquiryStore
-
-PLAIN = 8  # a look with fewer bits is of a picture in one shade, such as an empty sketch, and says nothing
-SAME = 3  # bits of `look` in which a copy of a picture may differ, as in gallery/groups.py
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,16 +135,12 @@ def _items_before(gallery: Gallery, before: date) -> list[int]:
 def _asked_with(gallery: Gallery, store: InquiryStore, items: Sequence[int]) -> list[tuple[str, int]]:
     """Rounds asked with a picture that is nearly the same as one of the items: an item can be used as an example."""
     looks = np.array([item.look for item in gallery.items(items)], np.uint64)
-    looks = looks[np.bitwise_count(looks) >= PLAIN]
-    if not len(looks):
-        return []
     size = tuple(gallery.binding.preprocessing.get("size", (256, 128)))
     shas = set()
     for sha, picture in erasing.pictures(store):
         try:
-            look = np.uint64(look_of(images.load(picture, size)))
+            if near(looks, images.load(picture, size)):
+                shas.add(sha)
         except DescryError:
             continue  # what is no picture was searched with by a model that reads other things; it is no item's
-        if (np.bitwise_count(looks ^ look) <= SAME).any():
-            shas.add(sha)
     return erasing.rounds_with(store, shas) if shas else []

@@ -120,7 +120,7 @@ def _stays(token: str) -> bool:
         return pair or _NUMBERS.fullmatch(bare) is not None
     if any(c in "\\_~*" for c in bare):
         return False
-    return all(len(part) <= 2 or part.isdigit() for part in bare.split(".")) if "." in bare else True
+    return all(len(part) <= 2 or part.isdecimal() for part in bare.split(".")) if "." in bare else True
 
 
 @cache

@@ -74,7 +74,7 @@ def read_order(path: str | Path) -> Benchmark:
 
 def _ignored(path: str | Path, line: int, text: str) -> tuple[int, ...]:
     words = text.replace(";", " ").split()
-    if not all(w.isascii() and w.isdigit() and len(w) < 10 for w in words):
+    if not all(w.isascii() and w.isdecimal() and len(w) < 10 for w in words):
         raise DataError(f"{path}, line {line}: ignore must be numbers of photographs; got {text!r}")
     return tuple(sorted({int(w) for w in words}))
 

@@ -24,6 +24,7 @@ from ..checkpoint import load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respecified
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
+from ..escape import plain
 from ..images import load
 from ..methods import check_backbone, method_class, preset
 from ..ranking import SYNTHETIC, is_synthetic, note_of
@@ -38,12 +39,15 @@ VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
 
 def read_data(names: tuple[str, ...]) -> Dataset:
-    """From `--data FOLDER` or `--data NAME --data FOLDER` to a checked data set."""
+    """From `--data FOLDER` or `--data NAME --data FOLDER` to a checked data set; its notes are said on stderr."""
     from ..data import read
 
     if not 1 <= len(names) <= 2:
         raise UsageError("give --data FOLDER for a folder that describes itself, or --data NAME --data FOLDER")
-    return validate(read(*names))
+    data = validate(read(*names))
+    for note in data.notes:
+        print(f"note: {plain(note)}", file=sys.stderr)
+    return data
 
 
 def tell_unknown(words: Any, texts: Iterable[str]) -> None:

@@ -108,7 +108,7 @@ class Safety:
 
     async def drained(self, receive: Any, length: str) -> None:
         """Take a body of a stated length that is too large, keeping nothing: who is still sending reads no answer."""
-        left = int(length) if length.isascii() and length.isdigit() and len(length) < 12 else 0
+        left = int(length) if length.isascii() and length.isdecimal() and len(length) < 12 else 0
         if left > DRAINED:
             return
         with suppress(TimeoutError):
@@ -175,7 +175,7 @@ class Safety:
         upload = scope["path"] == "/api/v1/assets"
         most = self.limits.upload_bytes + 65536 if upload else self.limits.json_bytes
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > most:
+        if not length.isdecimal() or len(length) > 18 or int(length) > most:
             raise Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
         seen, whole = 0, False
         end = asyncio.get_running_loop().time() + self.limits.request_seconds
