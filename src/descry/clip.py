@@ -345,6 +345,26 @@ class Network(nn.Module):
         self.vision_model.embeddings.position_embedding = positions
 
 
+class _Undrawn(TorchFunctionMode):
+    """Inside, weights are not drawn but zero, which also ends every loop that draws until values lie within bounds."""
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(function, "__name__", "")
+        if name == "randn":
+            return torch.zeros(*args, **(kwargs or {}))
+        if name in ("normal_", "uniform_", "kaiming_uniform_"):
+            tensor: Tensor = args[0] if args else kwargs["tensor"]
+            return tensor.detach().zero_()
+        return function(*args, **(kwargs or {}))
+
+
+@contextmanager
+def _unfilled() -> Iterator[None]:
+    """Inside, tensors have shapes and no memory. They are not drawn: that would load PyTorch's compiler and SymPy."""
+    with torch.device("meta"), _Undrawn():
+        yield
+
+
 class Clip(nn.Module):
     """CLIP for images of a fixed (H, W). Features are projected into the shared space and not scaled to unit length."""
 
@@ -371,7 +391,7 @@ class Clip(nn.Module):
         self.text_width: int = text["hidden_size"]
         self.length: int = text["max_position_embeddings"]
         self.vocabulary: int = text["vocab_size"]
-        with nullcontext() if drawn else torch.device("meta"):
+        with nullcontext() if drawn else _unfilled():
             self.model = Network(config, self.grid[0] * self.grid[1])
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
@@ -622,16 +642,6 @@ def empty(spec: ClipSpec) -> Clip:
     from .siglip import Siglip
 
     return Siglip(spec)
-
-
-class _Undrawn(TorchFunctionMode):
-    """Inside, weights are not drawn but zero, which also ends every loop that draws until values lie within bounds."""
-
-    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if getattr(function, "__name__", "") in ("normal_", "uniform_", "kaiming_uniform_"):
-            tensor: Tensor = args[0] if args else kwargs["tensor"]
-            return tensor.detach().zero_()
-        return function(*args, **(kwargs or {}))
 
 
 def hollow(spec: ClipSpec) -> Clip:
