@@ -12,6 +12,7 @@ from account import crop
 from conftest import write_run
 from descry.audit import Audit
 from descry.cli import main
+from descry.embed import load
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,7 @@ def test_each_command_leaves_its_line(place, tmp_path, capsys, run) -> None:
     assert alone["asked_with"] == "text"
     assert alone["shown"] == 12
     assert alone["model"] == first["model"]
+    assert alone["search_fingerprint"] == load(run, device="cpu").search_fingerprint
     assert alone["gallery"] == asked["gallery"] == first["gallery"]["snapshot"], "it says what was searched among"
     whole = Audit(place).read()
     for text in (b"red top", b"blue", b"north", b"crops", b".png"):

@@ -55,13 +55,14 @@ def edit(folder, change):
 
 def rewrite(folder, change):
     """Other weights, with a fingerprint that fits them: what is then found is found by the strict loading."""
-    from descry.checkpoint import fingerprint
+    from descry.checkpoint import fingerprint, search_fingerprint
 
     state = load_file(folder / "model.safetensors")
     change(state)
     save_file(state, folder / "model.safetensors")
     raw = (folder / "model.safetensors").read_bytes()
     edit(folder, lambda c: c.update(fingerprint=fingerprint(c, raw)))
+    edit(folder, lambda c: c.update(search_fingerprint=search_fingerprint(c, folder)))
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,10 @@ from safetensors.torch import load_file, save
 
 from conftest import write_joining_run
 from crafted import DEEP, instead, sparse
-from descry.checkpoint import fingerprint, vocabulary_of
+from descry.checkpoint import fingerprint, search_fingerprint, vocabulary_of
 from descry.cli import main
+from descry.embed import load
+from descry.ranking import Ranking
 
 Change = Callable[[Path], None]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -29,6 +31,7 @@ def sealed(folder: Path) -> None:
     config = json.loads(path.read_text())
     config["vocabulary"] = vocabulary_of(folder)
     config["fingerprint"] = fingerprint(config, (folder / WEIGHTS).read_bytes())
+    config["search_fingerprint"] = search_fingerprint(config, folder)
     path.write_text(json.dumps(config))
 
 
@@ -217,6 +220,31 @@ def test_another_vocabulary_is_another_model(run, tmp_path, capsys, name) -> Non
     sealed(tmp_path / "run")
     assert main(["model", "info", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / CONFIG).read_text())["fingerprint"] != before
+
+
+RANKED = {
+    "default": "late", "joiner": " and ", "text": 0.9, "neutral": "nobody", "sharpness": 3.0, "early": 0.9,
+    "phrases": "each",
+    "curves": {"red": [0.0, 0.0]}, "prompts": {"red": [["blue"], []]}, "formula": {"version": 4, "evidence": 0.0},
+}  # fmt: skip
+"""One value of everything that says how a model ranks."""
+
+
+@pytest.mark.parametrize("key", RANKED)
+def test_another_way_to_rank_is_another_search(run, tmp_path, capsys, key) -> None:
+    """What is changed behind its seal is refused; with a new seal the search fingerprint is another."""
+    assert set(Ranking().to_json()) == set(RANKED)
+    shutil.copytree(run, tmp_path / "run")
+    path = tmp_path / "run" / CONFIG
+    body = json.loads(path.read_text())
+    body["composition"] = (body.get("composition") or {}) | {key: RANKED[key]}
+    path.write_text(json.dumps(body))
+    assert main(["model", "info", str(tmp_path / "run")]) == 4
+    assert "says that the model ranks" in capsys.readouterr().err
+    sealed(tmp_path / "run")
+    before, after = load(run, device="cpu"), load(tmp_path / "run", device="cpu")
+    assert before.fingerprint == after.fingerprint
+    assert before.search_fingerprint != after.search_fingerprint
 
 
 @pytest.mark.parametrize("case", CASES)

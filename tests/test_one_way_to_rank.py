@@ -275,9 +275,9 @@ def test_compose_keep_changes_only_the_composition(benches, root, tmp_path, caps
     told = json.loads(capsys.readouterr().out)
     after = json.loads((tmp_path / "run" / "config.json").read_text("utf-8"))
     changed = {*told["best"], "chosen_on", "R@1"}
-    assert {k: v for k, v in before.items() if k != "composition"} == {
-        k: v for k, v in after.items() if k != "composition"
-    }
+    both = {"composition", "search_fingerprint"}
+    assert {k: v for k, v in before.items() if k not in both} == {k: v for k, v in after.items() if k not in both}
+    assert before["search_fingerprint"] != after["search_fingerprint"]
     kept = {k: v for k, v in before["composition"].items() if k not in changed}
     assert kept == {k: v for k, v in after["composition"].items() if k not in changed}
     assert kept["curves"]

@@ -39,7 +39,7 @@ from .text import Words
 FORMAT = 1
 CONFIG_BYTES = 64 << 20
 KINDS = {
-    **dict.fromkeys(("method", "preset", "fingerprint", "vocabulary"), str),
+    **dict.fromkeys(("method", "preset", "fingerprint", "vocabulary", "search_fingerprint"), str),
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
 }
 """What stands in a run's config.json."""
@@ -76,8 +76,14 @@ def save_model(
         config["vocabulary"] = vocabulary_of(folder)
     config["fingerprint"] = fingerprint(config, raw)
     write_atomically(folder / "model.safetensors", raw)
-    write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+    write_config(folder, config)
     return str(config["fingerprint"])
+
+
+def write_config(folder: Path, config: dict[str, Any]) -> None:
+    """Write config.json, with the `search_fingerprint` of what it says now."""
+    config = config | {"search_fingerprint": search_fingerprint(config, folder)}
+    write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
 
 
 def fingerprint(config: dict[str, Any], weights: bytes) -> str:
@@ -90,12 +96,21 @@ def fingerprint(config: dict[str, Any], weights: bytes) -> str:
     return hashlib.sha256(weights + bound.encode()).hexdigest()
 
 
+def search_fingerprint(config: dict[str, Any], folder: Path) -> str:
+    """SHA-256 (hex) over everything that changes an answer: the model's fingerprint, its vocabulary, and how it ranks
+    (composition, formula, answer curves, prompts)."""
+    parts = [config.get("fingerprint", ""), vocabulary_of(folder), config.get("composition") or {}]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
 def vocabulary_of(folder: Path) -> str:
-    """SHA-256 (hex) over the files of a run's vocabulary."""
+    """SHA-256 (hex) over the files of a model's vocabulary."""
     made = hashlib.sha256()
-    for name in ("tokenizer.json", "words.json"):
-        data = read_regular(folder / name, CONFIG_BYTES) if (folder / name).is_file() else b""
-        made.update(b"%d " % len(data) + data)
+    for name in ("tokenizer.json", "words.json", "vocab.json", "merges.txt"):
+        there = (folder / name).is_file()
+        data = read_regular(folder / name, CONFIG_BYTES) if there else b""
+        if there or name in ("tokenizer.json", "words.json"):  # as it was before the others were known
+            made.update(b"%d " % len(data) + data)
     return made.hexdigest()
 
 
@@ -148,6 +163,11 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
         raise ModelRefused(
             f"the vocabulary in {folder} is not the one that {folder / 'config.json'} was written with; fetch or train "
             "it again"
+        )
+    if config.get("search_fingerprint", "") not in ("", search_fingerprint(config, folder)):
+        raise ModelRefused(
+            f"the vocabulary in {folder}, or how {folder / 'config.json'} says that the model ranks, is not what was "
+            "written; fetch or train it again (descry model compose and descry model measure change how it ranks)"
         )
     with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
         method = empty_method(folder, config, identities, bool(identities))
@@ -300,7 +320,7 @@ def load_any(
         folder = fetched(str(name)) or folder
     if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
         method, config = load_method(folder)
-        return method, config, folder
+        return method, config | {"search_fingerprint": search_fingerprint(config, folder)}, folder
     if (folder / "training.safetensors").is_file():
         raise ModelMissing(
             f"the training in {folder} has not finished an epoch, so it holds no model yet; go on with the same "
@@ -309,8 +329,8 @@ def load_any(
     if str(name) == "demo":
         raise ModelMissing("the demo model is not part of this installation; name another with --model")
     clip = load_clip(name, image_size, allow_download)
-    words = Words.load(folder) if folder.is_dir() else Words.load(_cached(name))
-    words = words.of_length(clip.length)
+    beside = folder if folder.is_dir() else _cached(name)
+    words = Words.load(beside).of_length(clip.length)
     method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()
     raw = save({k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()})
     config = {
@@ -321,6 +341,7 @@ def load_any(
         "about": {"weights": f"CLIP {Path(name).name}, as it was given, no training here", "pretrained": True},
     }
     config["fingerprint"] = fingerprint(config, raw)
+    config["search_fingerprint"] = search_fingerprint(config, beside)
     return method, config, folder
 
 

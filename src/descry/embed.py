@@ -7,6 +7,8 @@ NumPy float32 rows of unit length.
 from __future__ import annotations
 
 import copy
+import hashlib
+import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import repeat
@@ -78,6 +80,7 @@ class Model:
         preprocessing: how pixels reach the encoder; bound to every gallery.
         pretrained: whether a CLIP trained on large data stands behind it.
         ranking: how it ranks.
+        search_fingerprint: SHA-256 (hex) of everything that changes an answer: `fingerprint`, vocabulary and `ranking`.
     """
 
     def __init__(
@@ -99,6 +102,7 @@ class Model:
         self.name, self.folder = name, folder
         self.precision = "fp32" if precision == "auto" else precision
         self.fingerprint: str = config.get("fingerprint", "")
+        self.search_fingerprint: str = config.get("search_fingerprint", "")
         self.dimension: int = method.dimension
         self.image_size: tuple[int, int] = self.clip.image_size
         self.about: dict[str, Any] = config.get("about", {})
@@ -115,6 +119,8 @@ class Model:
         """The same model, weights shared, that ranks in another way."""
         other = copy.copy(self)
         other.ranking = ranking
+        made = json.dumps([self.search_fingerprint, ranking.to_json()], sort_keys=True)
+        other.search_fingerprint = hashlib.sha256(made.encode()).hexdigest()
         return other
 
     # ------------------------------------------------------------------ pictures and words

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from descry.checkpoint import write_config
 from descry.cli import main
 from descry.embed import load
 from descry.interact.questions import Asker, vocabulary
@@ -35,7 +36,7 @@ def run(tmp_path: Path) -> Path:
     shutil.copytree(DEMO, tmp_path / "run")
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     config["composition"] = {"default": "late", "joiner": " and "}
-    (tmp_path / "run" / "config.json").write_text(json.dumps(config))
+    write_config(tmp_path / "run", config)
     return tmp_path / "run"
 
 

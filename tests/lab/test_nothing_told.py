@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from descry.checkpoint import DEMO
+from descry.checkpoint import DEMO, write_config
 from descry.cli import main
 from descry.ranking import FORMULA
 
@@ -36,7 +36,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(DEMO, root / "run")
     config = json.loads((root / "run" / "config.json").read_text("utf-8"))
     config["composition"] = {"default": "late"}
-    (root / "run" / "config.json").write_text(json.dumps(config), "utf-8")
+    write_config(root / "run", config)
     assert main(["data", "import", str(root / "table.jsonl"), str(root / "data")]) == 0
     with redirect_stdout(StringIO()) as told:
         assert main(["model", "measure", str(root / "run"), "--data", str(root / "data"), "--json"]) == 0

@@ -28,7 +28,7 @@ def pack(
         note: what must be said beside every result of this model; if omitted, the run's own.
         json_: print JSON.
     """
-    from ..checkpoint import load_any, read_config, save_model, write_atomically
+    from ..checkpoint import load_any, read_config, save_model, write_config
 
     if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
         raise UsageError(f"{out} holds other things; choose a new folder")
@@ -40,7 +40,7 @@ def pack(
     packed = read_config(out)
     if "composition" in config:
         packed["composition"] = config["composition"]
-        write_atomically(out / "config.json", (json.dumps(packed, indent=1) + "\n").encode())
+        write_config(out, packed)
     size = sum(p.stat().st_size for p in out.iterdir())
     if json_:
         print(json.dumps({"out": str(out), "fingerprint": fingerprint, "bytes": size}))

@@ -455,6 +455,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         with self.store.database.writing():
             key = Audit(self.store.database).key_of_day()
             facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
+            facts["search_fingerprint"] = getattr(self.model, "search_fingerprint", "")
             self._record("search", inquiry="", day=ref_of(key), **facts)
 
     def _content(self) -> dict[str, Any]:

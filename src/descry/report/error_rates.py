@@ -21,15 +21,18 @@ NONE = "Nothing is known about this model's errors: none were measured, or its f
 
 
 def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
-    """Source, fingerprint, the model's own note, and error rates: rows of what was asked with, R@1 and its 95 %
-    interval (of 100 queries, how many had the person sought in first place), data, split, and whether synthetic."""
+    """Source, fingerprint, search fingerprint ("" where the model's folder is not here), the model's own note, and
+    error rates: rows of what was asked with, R@1 and its 95 % interval (of 100 queries, how many had the person sought
+    in first place), data, split, and whether synthetic."""
     folder = DEMO if binding.source == "demo" else Path(binding.source)
     rates = _evaluated(folder, binding.fingerprint) or _packed(folder, binding.fingerprint)
-    about = _json(folder / "config.json").get("about", {})
+    config = _json(folder / "config.json")
+    about = config.get("about", {})
     note = note_of(about) if isinstance(about, dict) else ""
     return {
         "source": folder.name if redact else binding.source,
         "fingerprint": binding.fingerprint,
+        "search_fingerprint": str(config.get("search_fingerprint", "")),
         "note": note,
         "error_rates": rates,
         "error_rates_note": "" if rates else NONE,

@@ -206,6 +206,7 @@ class _Page:
                 "files skipped": skipped,
                 "model": model["source"],
                 "model, SHA-256": model["fingerprint"],
+                "model with vocabulary and ranking, SHA-256": model["search_fingerprint"] or "not known",
                 "said of the model": model["note"],
             },
         )

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..adapters import attach
 from ..blocks import cache_gradients_of
-from ..checkpoint import read_config, save_model
+from ..checkpoint import read_config, save_model, write_config
 from ..embed import Model, choose_device, load
 from ..errors import TrainingStopped, UsageError
 from ..evaluate import Embedded, evaluate
@@ -424,5 +424,5 @@ def _compose(out: Path, data: Dataset, settings: Settings) -> dict[str, Any]:
     best = max(found, key=lambda c: found[c].map)
     chosen = {"chosen_on": bench.fingerprint()[:16], "R@1": round(found[best].r1, 2)}
     config = model.ranking.using(best).saved(read_config(out), **chosen)
-    write_whole(out / "config.json", json.dumps(config, indent=1) + "\n")
+    write_config(out, config)
     return {"composition": best.how, "composition R@1": {c.how: round(r.r1, 2) for c, r in found.items()}}

@@ -28,7 +28,7 @@ def compose(
         keep: write the best into the run's config.json; vectors, and so galleries, stay valid.
         json_: print JSON.
     """
-    from descry.checkpoint import load_any, read_config, write_atomically
+    from descry.checkpoint import load_any, read_config, write_config
     from descry.evaluate import Embedded
     from descry.training.start import read_data
 
@@ -46,7 +46,7 @@ def compose(
         folder = load_any(run)[2]
         chosen = {"chosen_on": bench.fingerprint()[:16], "R@1": round(lines[0].ranks.r1, 2)}
         config = model.ranking.using(lines[0].composition).saved(read_config(folder), **chosen)
-        write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        write_config(folder, config)
     rows = [_row(line) for line in lines]
     if json_:
         print(json.dumps({"best": best, "kept": keep, "compositions": rows}, indent=1))

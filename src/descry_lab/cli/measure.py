@@ -37,7 +37,7 @@ def measure(
         dry_run: measure and write nothing.
         json_: print JSON.
     """
-    from descry.checkpoint import load_any, read_config, write_atomically
+    from descry.checkpoint import load_any, read_config, write_config
     from descry.training.start import read_data
 
     from ..reading import measure as run_measure
@@ -59,7 +59,7 @@ def measure(
     if keep:
         notes = {"measured_on": f"{bench.fingerprint()[:16]}, {split}"}
         config = found.ranking.saved(read_config(folder), **notes)
-        write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+        write_config(folder, config)
     if json_:
         print(json.dumps(found.to_json() | {"kept": keep}, indent=1))
         return 0
