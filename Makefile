@@ -25,13 +25,13 @@ test:
 	@echo "== running the tests with $(JOBS) processes"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 	@echo "== running the browser tests (skipped where there is no Chromium)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "browser and not long"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "browser and not long"
 
 test-long:
 	@$(PYTHON) tools/environment.py dev
 	@echo "== running the long tests with $(JOBS) processes"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and not browser"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and browser"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "long and browser"
 
 lint: node_modules/.bin/biome
 	@node_modules/.bin/biome ci --log-level=warn

@@ -507,6 +507,7 @@ def crowd(folder: Path, crops: Path, readers: int, asks: int) -> int:
                         assert len(gallery.items(ids[0])) == len(rows) == ids.shape[1] == gallery.store.count()
                         sizes.add(len(rows))
                     answered[which] += 1
+                    finished.wait(0.01)  # readers that never pause leave the writer no processor
         except BaseException as error:  # noqa: BLE001 - handed to the main thread
             errors.append(error)
 
