@@ -18,7 +18,7 @@ from served import make_gallery  # noqa: E402
 
 from .live import Live  # noqa: E402
 
-BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")  # the first draws no window of its own: a quarter less
+BROWSERS = ("chromium-headless-shell", "chromium", "google-chrome")  # the first needs the least
 CHROMIUM = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, BROWSERS)), "")
 HOSTILE = {
     0: "<img src=x onerror=alert(1)>.jpg",
