@@ -99,7 +99,7 @@ def test_an_answer_over_candidates_has_no_level(gallery: Gallery) -> None:
     from dataclasses import replace
 
     with pytest.raises(UsageError, match="needs every item's score"):
-        replace(gallery.search("a hat", 12), heights=None).above(2)
+        replace(gallery.search("a hat", 12), scored=None).above(2)
 
 
 def test_the_command_says_how_many_were_left_out(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,8 +26,9 @@ person: phrases are added last, one after the other, and each puts no item from 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import Any, Protocol
 
 import numpy as np
@@ -43,6 +44,8 @@ PHRASE_SHAPES = ("evidence", "not")
 CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97
+GATHER = 0.3
+"""Share of a gallery up to which only the items that the filters let through are scored."""
 CELLS = 4_000_000
 Choice = tuple[int, tuple[int, ...]]
 """An answer to "closest of these": the item chosen, and all items it was chosen from."""
@@ -516,6 +519,38 @@ class Fit:
             total += part
         return parts, total
 
+    def _summed(
+        self, total: np.ndarray, order: Sequence[int], similarity: Iterable[np.ndarray]
+    ) -> tuple[Fit, np.ndarray]:
+        """The fit with the bounds on falls, and `total` with the terms of some rows added, phrases last.
+
+        total: (N,) float32 of the other terms over a whole gallery, changed in place. similarity: (N,) cosines of each
+        of those rows.
+        """
+        falls = dict[int, Fall]()
+        for row, cosines in zip(order, similarity, strict=True):
+            part = self._term(row, cosines)
+            if self.formula.version > 3 and self.terms[row].shape in PHRASE_SHAPES:
+                falls[row] = Fall.of(total, part, self.formula)
+                part = falls[row].held(total, part)
+            total += part
+        return replace(self, falls=falls), total
+
+    def _sweep(self) -> tuple[np.ndarray, float, list[int]]:
+        """What has to be compared with every item to score it: (S, D) vectors, a constant, and the rows of the terms
+        that the last vectors belong to. All terms that are linear in a vector are one vector, the first, and the
+        constant.
+        """
+        slope = {"linear": 1 / self.base_spread, "stick": self.formula.stick, "like": self.formula.like}
+        together = [row for row, term in enumerate(self.terms) if term.shape in slope]
+        apart = [row for row in _phrases_last(self.terms) if row not in together]
+        vectors = [self.terms[row].vector for row in apart]
+        if not together:
+            return np.stack(vectors), 0.0, apart
+        factors = np.array([self.terms[r].weight * slope[self.terms[r].shape] / self.spread[r] for r in together])
+        one = factors @ np.stack([self.terms[row].vector for row in together]).astype(np.float64)
+        return np.stack([one, *vectors]).astype(np.float32), -float(factors @ self.mean[together]), apart
+
     def contributions(self, similarity: np.ndarray) -> tuple[list[tuple[str, str]], np.ndarray]:
         """(R, k) similarities → the (kind, label) of each part and (P, k) shares whose columns sum to the scores.
 
@@ -584,7 +619,7 @@ def evidence(
     def seen(x: Any) -> Any:
         return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
 
-    value: np.ndarray = np.log(seen(a * z + b) / seen(b)).astype(np.float32)
+    value: np.ndarray = np.log(seen(a * z + b) / float(seen(b))).astype(np.float32, copy=False)
     return value
 
 
@@ -606,49 +641,78 @@ def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMUL
     return fit_scores(terms, similarity, formula)[0]
 
 
-def fit_scores(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> tuple[Fit, np.ndarray]:
+def fit_scores(
+    terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA, sums: Sums | None = None
+) -> tuple[Fit, np.ndarray]:
     """The formula fitted to a gallery, and the (N,) float32 scores of its items.
 
-    similarity: (R, N) of `stack(terms)` with every item that could be ranked. Raises
-    UsageError when the rows do not fit the terms or a value is not finite.
+    similarity: (R, N) of `stack(terms)` with every item that could be ranked. sums: over the same items; means and
+    spreads are those of the similarities where it is None. Raises UsageError when the rows do not fit the terms or a
+    value is not finite.
     """
     similarity = np.asarray(similarity)
     wanted = len(terms) + sum(len(t.parts) for t in terms)
     if similarity.ndim != 2 or len(similarity) != wanted or not similarity.shape[1]:
         raise UsageError(f"similarity must be ({wanted} rows of stack(terms), N ≥ 1 items); got {similarity.shape}")
-    for term in terms:
+    terms = _weighed(terms, similarity, formula)
+    fitted = sums and _fitted(terms, formula, sums)
+    if not fitted:
+        mean = similarity.mean(axis=1, dtype=np.float64)
+        spread = np.maximum(similarity.std(axis=1, dtype=np.float64), NO_SPREAD)
+        ladders: tuple[np.ndarray, ...] = ()
+        if formula.fusion == "ranks":
+            ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
+        fitted = _checked(Fit(tuple(terms), formula, mean, spread, 1.0, ladders))
+        linear = [fitted._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
+        base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
+        fitted = replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
+    order = _phrases_last(fitted.terms)
+    return fitted._summed(np.zeros(similarity.shape[1], np.float32), order, (similarity[row] for row in order))
+
+
+NO_SPREAD = 1e-6
+"""The least spread of cosines; items that differ less do not differ."""
+SURE_SPREAD = 0.005
+"""Spreads of a row of length 1 from which on they are taken from sums. Below, the rounding of single cosines is not
+small beside them, and a mean of those very cosines is better than the true one."""
+
+
+def _checked(fitted: Fit) -> Fit:
+    """A fit with terms of known shapes and finite numbers."""
+    for term in fitted.terms:
         if term.shape not in SHAPES:
             raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
-    mean = similarity.mean(axis=1, dtype=np.float64)
-    spread = np.maximum(similarity.std(axis=1, dtype=np.float64), 1e-6)
-    if not np.isfinite(spread).all():
+    if not (np.isfinite(fitted.spread).all() and np.isfinite(fitted.mean).all()):
         raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
-    ladders: tuple[np.ndarray, ...] = ()
-    if formula.fusion == "ranks":
-        ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
-    terms = _weighed(terms, similarity, formula)
-    draft = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
-    linear = [draft._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
-    base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
-    fitted = Fit(tuple(terms), formula, mean, spread, base if base > 1e-6 else 1.0, ladders)
-    if formula.version < 4:
-        return fitted, fitted.scores(similarity)
-    falls, total = dict[int, Fall](), np.zeros(similarity.shape[1], np.float32)
-    for row in _phrases_last(fitted.terms):
-        part = fitted._term(row, similarity[row])
-        if fitted.terms[row].shape in PHRASE_SHAPES:
-            falls[row] = Fall.of(total, part, formula)
-            part = falls[row].held(total, part)
-        total += part
-    return replace(fitted, falls=falls), total
+    return fitted
+
+
+def _fitted(terms: Sequence[Term], formula: Formula, sums: Sums) -> Fit | None:
+    """The formula fitted by sums, without comparing a vector; None where spreads are too small for that."""
+    vectors = stack(terms).astype(np.float64)
+    mean, spread = sums.of(vectors)
+    fitted = _checked(Fit(tuple(terms), formula, mean, np.maximum(spread, NO_SPREAD), 1.0))
+    if (spread < SURE_SPREAD * np.linalg.norm(vectors, axis=1)).any():
+        return None
+    linear = [row for row, term in enumerate(terms) if term.shape == "linear"]
+    if not linear:
+        return fitted
+    base = float(sums.of(np.array([terms[row].weight / spread[row] for row in linear]) @ vectors[linear])[1][0])
+    return replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
+
+
+def _doubted(terms: Sequence[Term], formula: Formula) -> list[int]:
+    """Rows of the sketches whose weight depends on how near the nearest item is: those beside words."""
+    alone = [i for i, t in enumerate(terms) if t.kind == "sketch" and t.shape == "linear"]
+    return alone if formula.decided and any(t.kind == "text" for t in terms) else []
 
 
 def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) -> Sequence[Term]:
     """The terms, those made of a sketch weaker where it stands near no item and the words have a term of their own, so
     that a drawing that says little leaves what the words say.
     """
-    alone = [i for i, t in enumerate(terms) if t.kind == "sketch" and t.shape == "linear"]
-    if not (formula.decided and alone and any(t.kind == "text" for t in terms)):
+    alone = _doubted(terms, formula)
+    if not alone:
         return terms
     share = min(1.0, max(0.0, float(similarity[alone[0]].max())) / formula.decided) ** 8
     drawn = ("sketch", "sketch+text")
@@ -657,7 +721,8 @@ def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) ->
 
 def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
     if not fitted.ladders:
-        standard: np.ndarray = ((s - fitted.mean[row]) / fitted.spread[row]).astype(np.float32)
+        kind = s.dtype.type  # in float32 where the cosines are: those are as many as the gallery
+        standard: np.ndarray = ((s - kind(fitted.mean[row])) / kind(fitted.spread[row])).astype(np.float32, copy=False)
         return standard
     ladder = fitted.ladders[row]
     steps = 1.0 / (61.0 + np.arange(len(ladder)))
@@ -713,6 +778,10 @@ def top(
     """
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
+    if allowed is None and hidden is None and not len(pinned) and k < len(scores):
+        best = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
+        first_k: np.ndarray = best[np.lexsort((ids[best], -scores[best]))][:k]
+        return first_k
     keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
     first = (
         np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep
@@ -756,8 +825,8 @@ class Heights:
         """Heights over (N,) scores of all items (`Leads.everything`); None where there is none."""
         if not len(scores):
             return None
-        middle = float(np.median(scores))
-        spread = max(1.4826 * float(np.median(np.abs(scores - middle))), float(np.std(scores)), 1e-6)
+        middle = _median(scores)
+        spread = max(1.4826 * _median(np.abs(scores - middle)), float(np.std(scores, dtype=np.float64)), 1e-6)
         return cls(middle, spread, len(scores))
 
     def score(self, level: float) -> float:
@@ -769,6 +838,12 @@ class Heights:
         """The level that is drawn at first: the height that the best of `count` draws of a bell curve would reach,
         √(2 log count), in steps of LEVELS. What lies above stands out from the gallery; it need not be the person."""
         return LEVELS[int(np.clip(np.ceil((np.sqrt(2 * np.log(max(self.count, 2))) - 1.0) / 0.25), 0, 16))]
+
+
+def _median(values: np.ndarray) -> float:
+    """np.median of (N,) values; sorting them all is several times faster than its partition."""
+    rising, half = np.sort(values), len(values) // 2
+    return float(np.mean(rising[half - 1 + len(values) % 2 : half + 1]))
 
 
 LEVELS = tuple(1.0 + 0.25 * step for step in range(17))
@@ -790,6 +865,13 @@ def checked_level(level: float | str) -> float | str:
 # ---------------------------------------------------------------------------------------------- leads
 
 
+class Sums(Protocol):
+    """Sums over all vectors of a gallery, from which the mean and spread of any query follow without reading one."""
+
+    def of(self, query: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(R, D) → mean and standard deviation (R,) of their cosines with all items."""
+
+
 class Space(Protocol):
     """A gallery at one moment: N items of dimension D with unit vectors.
 
@@ -801,14 +883,17 @@ class Space(Protocol):
     snapshot: str
     error: float
 
-    def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """(R, D) → (R, N) float32 cosines with every item."""
+    def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """(R, D) → (R, N) float32 cosines with every item, or (R, n) with those at the columns alone."""
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """Item ids → (k, D) float32; UsageError for an unknown id."""
 
     def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
         """(N,) bool, what filters let through; None for everything."""
+
+    def sums(self) -> Sums | None:
+        """Sums over the vectors of this moment, where they are kept and save reading the vectors."""
 
 
 class Arrays:
@@ -825,8 +910,9 @@ class Arrays:
                 f"ids must rise and go with vectors (N, D); got {self.ids.shape} and {self._vectors.shape}"
             )
 
-    def scores(self, vectors: np.ndarray) -> np.ndarray:
-        return np.asarray(vectors, np.float32) @ self._vectors.T
+    def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        rows = self._vectors if columns is None else self._vectors[columns]
+        return np.asarray(vectors, np.float32) @ rows.T
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         value: np.ndarray = self._vectors[positions(self.ids, ids)]
@@ -837,6 +923,9 @@ class Arrays:
             return None
         value: np.ndarray | None = np.isin(self.ids, np.asarray(marked, np.int64)) == filters.marked
         return value
+
+    def sums(self) -> Sums | None:
+        return None
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -850,7 +939,7 @@ class Leads:
         shares: (P, k), the part of the score each one gives; columns sum to scores.
         cosines: (k,) float32 of the first term with the items shown.
         pinned: how many at the top are there because they were liked.
-        everything: (N,) float32, all scores in the order of the gallery, for questions and for absence.
+        scored: gives `everything`.
         fit: the formula as it was fitted to the gallery; None when the filters let nothing through.
         considered: how many items the filters let through.
         whole: whether these are all that can be shown, however many are asked for.
@@ -863,11 +952,17 @@ class Leads:
     shares: np.ndarray
     cosines: np.ndarray
     pinned: int
-    everything: np.ndarray
+    scored: Callable[[], np.ndarray]
     fit: Fit | None
     considered: int
     whole: bool = False
     note: str = ""
+
+    @property
+    def everything(self) -> np.ndarray:
+        """(N,) float32, all scores in the order of the gallery, for questions and for absence. Where filters let few
+        items through, the others are scored when this is first asked for."""
+        return self.scored()
 
     def why(self, a: int, b: int) -> list[tuple[str, str, float]]:
         """Why the item at rank a (from 1) stands above the one at b: (kind, label, difference), largest difference
@@ -921,13 +1016,19 @@ def rank(
     considered = len(space.ids) if allowed is None else int(allowed.sum())
     if not considered:
         none = np.zeros(0, np.float32)
-        return Leads(np.zeros(0, np.int64), none, (), np.zeros((0, 0)), none, 0, none, None, 0, True, note)
-    similarity = _precise(space, vectors) if formula.fusion == "ranks" else space.scores(vectors)
-    fitted, scores = fit_scores(everyone, similarity, formula)
+        return Leads(np.zeros(0, np.int64), none, (), np.zeros((0, 0)), none, 0, lambda: none, None, 0, True, note)
+    columns = None
+    if allowed is not None and considered <= GATHER * len(space.ids) and not choices:
+        columns = np.flatnonzero(allowed)
+    fitted, scores, ladder = _scored(space, everyone, formula, columns)
+    ids, everything = space.ids, lambda: scores
+    if len(scores) < len(ids):  # of the columns alone
+        ids, allowed = ids[columns], None
+        everything = cache(lambda: _scored(space, everyone, formula, None)[1])
     near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
-    few = top(scores, space.ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
+    few = top(scores, ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
     few = np.union1d(few, _undecided(fitted, scores, k, space.error, allowed))
-    near = space.vectors(space.ids[few].tolist())
+    near = space.vectors(ids[few].tolist())
     if choices:
         chosen = _chosen(space, near, choices, formula)
         scores[few] += chosen
@@ -937,15 +1038,16 @@ def rank(
     hidden = np.zeros(len(few), bool)
     if hide and query.unliked:
         hidden = near_duplicates(space.vectors(query.unliked) @ near.T, DUPLICATE)
-    shown = top(scores[few], space.ids[few], k + MARGIN, pinned=query.liked, hidden=hidden)
-    exact = similarity[:, few[shown]].astype(np.float64)  # a rank is a place among these very values
-    if formula.fusion != "ranks":
+    shown = top(scores[few], ids[few], k + MARGIN, pinned=query.liked, hidden=hidden)
+    if ladder is not None:
+        exact = ladder[:, few[shown]].astype(np.float64)  # a rank is a place among these very values
+    else:
         exact = np.einsum("rd,kd->rk", vectors.astype(np.float64), near[shown].astype(np.float64))
     names, shares = fitted.contributions(exact)
     if choices:
         names, shares = [*names, ("closest", f"{len(choices)} chosen")], np.vstack([shares, chosen[shown]])
     total = shares.sum(axis=0, dtype=np.float64)
-    ids = space.ids[few][shown]
+    ids = ids[few][shown]
     order = top(total, ids, k, pinned=query.liked)
     return Leads(
         ids=ids[order],
@@ -954,12 +1056,35 @@ def rank(
         shares=shares[:, order],
         cosines=exact[0, order].astype(np.float32),
         pinned=int(np.isin(ids[order], np.asarray(query.liked, np.int64)).sum()),
-        everything=scores,
+        scored=everything,
         fit=fitted,
         considered=considered,
         whole=len(shown) <= k and len(few) == considered,
         note=note,
     )
+
+
+def _scored(
+    space: Space, terms: Sequence[Term], formula: Formula, columns: np.ndarray | None
+) -> tuple[Fit, np.ndarray, np.ndarray | None]:
+    """The fit, the (N,) scores of all items, and the cosines where the formula goes by their ranks. Only those of the
+    columns, (n,), where they can be told without the others: no sketch is doubted, and there is no phrase, whose fall
+    is bounded by what it does to the whole gallery.
+    """
+    if formula.fusion == "ranks":
+        cosines = _precise(space, stack(terms))
+        return *fit_scores(terms, cosines, formula), cosines
+    sums = space.sums()
+    fitted = _fitted(terms, formula, sums) if sums and not _doubted(terms, formula) else None
+    if fitted is None:
+        return *fit_scores(terms, space.scores(stack(terms)), formula, sums), None
+    vectors, constant, apart = fitted._sweep()
+    if formula.version > 3 and any(term.shape in PHRASE_SHAPES for term in terms):
+        columns = None
+    cosines = space.scores(vectors, columns)
+    first = len(cosines) - len(apart)
+    total = cosines[0] + np.float32(constant) if first else np.zeros(cosines.shape[1], np.float32)
+    return *fitted._summed(total, apart, cosines[first:]), None
 
 
 def _precise(space: Space, vectors: np.ndarray, step: int = 16_384) -> np.ndarray:

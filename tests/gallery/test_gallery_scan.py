@@ -31,10 +31,10 @@ def truth(rows: np.ndarray, query: np.ndarray, k: int, live: np.ndarray, ids: np
     return ids[live][np.lexsort((ids[live], -scores))[:k]]
 
 
-@pytest.mark.parametrize("routes", [("half", "brain"), ("single", "single")])
-@pytest.mark.parametrize("queries", [1, 3, 9])
-def test_nearest_is_the_float64_order(monkeypatch, routes, queries):
-    monkeypatch.setattr(scan, "routes", lambda *_: routes)
+@pytest.mark.parametrize("brain", [True, False])
+@pytest.mark.parametrize("queries", [1, 3, 9, 17])
+def test_nearest_is_the_float64_order(monkeypatch, brain, queries):
+    monkeypatch.setattr(scan, "has_brain", lambda: brain)
     rows, asked = unit_rows(9000, 64), unit_rows(queries, 64, seed=5)
     rows[100:140] = rows[7]
     for cuts, dead in [((), ()), ((5000, 5001), ()), ((100, 4000), (0, 7, 8999))]:
@@ -55,9 +55,11 @@ def test_equal_vectors_come_by_rising_id():
         assert found.tolist() == [list(range(1, 31))] * queries
 
 
-def test_sorted_rows_do_not_fool_the_batch(monkeypatch):
+@pytest.mark.parametrize("queries", [8, 20])
+def test_sorted_rows_do_not_fool_the_batch(monkeypatch, queries):
     monkeypatch.setattr(scan, "BLOCK", 512)
-    asked = unit_rows(8, 64, seed=2)
+    monkeypatch.setattr(scan, "has_brain", lambda: True)
+    asked = unit_rows(queries, 64, seed=2)
     rows = unit_rows(9000, 64)
     rows = rows[np.argsort(rows @ asked[0])]
     ids, _ = scan.nearest(snapshot(rows), asked, 10)
@@ -65,14 +67,50 @@ def test_sorted_rows_do_not_fool_the_batch(monkeypatch):
         assert row.tolist() == truth(rows, query, 10, np.ones(9000, bool), np.arange(1, 9001)).tolist()
 
 
-def test_filters_do_not_lose_exactness():
-    rows, asked = unit_rows(9000, 64), unit_rows(7, 64, seed=1)
-    allowed = np.random.default_rng(0).random(9000) < 0.01
-    ids, _ = scan.nearest(snapshot(rows), asked, 20, allowed)
-    for row, query in zip(ids, asked, strict=True):
-        assert row.tolist() == truth(rows, query, 20, allowed, np.arange(1, 9001)).tolist()
+@pytest.mark.parametrize("share", [0.01, 0.1, 0.5, 0.9])
+@pytest.mark.parametrize("queries", [1, 7, 20])
+def test_filters_do_not_lose_exactness(monkeypatch, share, queries):
+    """Rows that are let through are gathered where they are few, and masked where they are many; the answer is one."""
+    monkeypatch.setattr(scan, "SMALL", 50)
+    monkeypatch.setattr(scan, "has_brain", lambda: True)
+    rows, asked = unit_rows(9000, 64), unit_rows(queries, 64, seed=1)
+    allowed = np.random.default_rng(0).random(9000) < share
+    for cuts, dead in [((), ()), ((2000, 5000), (0, 7, 8999))]:
+        shot = snapshot(rows, cuts, dead)
+        live = np.ones(9000, bool)
+        live[list(dead)] = False
+        ids, _ = scan.nearest(shot, asked, 20, allowed[live])
+        for row, query in zip(ids, asked, strict=True):
+            assert row.tolist() == truth(rows, query, 20, allowed & live, np.arange(1, 9001)).tolist()
     none, _ = scan.nearest(snapshot(rows), asked, 20, np.zeros(9000, bool))
-    assert none.shape == (7, 0)
+    assert none.shape == (queries, 0)
+
+
+def test_a_selective_filter_reads_only_what_it_lets_through(monkeypatch):
+    read: list[int] = []
+    monkeypatch.setattr(scan.numkong, "cdist", lambda query, rows, metric: read.append(len(rows)) or query @ rows.T)
+    rows = unit_rows(60_000, 16)
+    allowed = np.random.default_rng(0).random(60_000) < 0.1
+    scan.nearest(snapshot(rows), unit_rows(1, 16, seed=1), 20, allowed)
+    assert sum(read) == allowed.sum()
+
+
+@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize(("cuts", "dead"), [((), ()), ((300, 2100), (5, 700))])
+def test_chosen_columns_are_compared_as_among_all(count, cuts, dead):
+    rows, asked = unit_rows(5000, 32), unit_rows(count, 32, seed=3)
+    shot = snapshot(rows, cuts, dead)
+    chosen = np.flatnonzero(np.random.default_rng(2).random(len(shot)) < 0.4)
+    np.testing.assert_array_equal(scan.similarities(shot, asked, chosen), scan.similarities(shot, asked)[:, chosen])
+
+
+@pytest.mark.parametrize("length", [1e-6, 1.0, 1e6])
+def test_bounds_hold_for_queries_of_any_length(length):
+    rows, asked = unit_rows(3000, 128), unit_rows(3, 128, seed=4) * np.float32(length)
+    exact = asked.astype(np.float64) @ rows.astype(np.float16).astype(np.float64).T
+    for queries in (1, 3):
+        found = scan.similarities(snapshot(rows), asked[:queries])
+        assert np.abs(found - exact[:queries]).max() < scan.half_bound(length, 128)
 
 
 def test_bounds_hold_on_the_worst_of_many():
@@ -82,9 +120,9 @@ def test_bounds_hold_on_the_worst_of_many():
     block, queries = torch.from_numpy(half), torch.from_numpy(asked)
     one = np.stack([scan.similarities(snapshot(rows), q[None])[0] for q in asked], axis=1)
     swept = scan.similarities(snapshot(rows), asked).T
-    many = scan._many(block, queries, "brain").double().numpy()
+    many = scan._many(block, queries).double().numpy()
     assert np.abs(one - exact).max() < scan.half_bound(1.0, 512)
-    assert np.abs(swept - exact).max() < 512 * 2.0**-24
+    assert np.abs(swept - exact).max() < scan.half_bound(1.0, 512)
     assert np.abs(many - exact).max() < scan.brain_bound(1.0, 512)
 
 

@@ -114,6 +114,9 @@ class Snapshot:
     def vectors(self, columns: np.ndarray) -> np.ndarray:
         """(n, D) float16 vectors of columns."""
         rows = columns if self.rows is None else self.rows[columns]
+        if len(self.blocks) == 1:
+            only: np.ndarray = self.blocks[0].take(rows, axis=0)
+            return only
         edges = np.cumsum([0, *(len(b) for b in self.blocks)])
         block = np.searchsorted(edges, rows, side="right") - 1
         out = np.empty((len(rows), self.blocks[0].shape[1] if self.blocks else 0), np.float16)

@@ -33,25 +33,12 @@ def glob_of(pattern: str) -> str:
     return pattern if pattern.startswith(("/", "*")) or pattern[1:3] == ":\\" else f"*/{pattern}"
 
 
-def allowed_ids(
-    connection: sqlite3.Connection, filters: Filters | None, marked: Iterable[int] = ()
-) -> tuple[np.ndarray, bool] | None:
-    """Ids, and whether they are the ones let through (True) or the ones kept out (False); None when nothing restricts.
-
-    An item without a time passes no time filter.
-    """
-    if filters is None or filters == Filters():
-        return None
+def passing_ids(connection: sqlite3.Connection, filters: Filters) -> np.ndarray:
+    """(n,) int64 ids of the items that filters let through, marks aside. What has no time passes no time filter."""
     conditions = clauses(filters)
-    marks = np.fromiter(set(map(int, marked)), np.int64)
-    if not conditions:
-        return marks, bool(filters.marked)
-    where = " AND ".join(sql for sql, _ in conditions.values())
+    where = " AND ".join(sql for sql, _ in conditions.values()) or "1"
     values = [v for _, vs in conditions.values() for v in vs]
-    ids = np.fromiter((r[0] for r in connection.execute(f"SELECT id FROM items WHERE {where}", values)), np.int64)
-    if filters.marked is not None:
-        ids = ids[np.isin(ids, marks) == filters.marked]
-    return ids, True
+    return np.fromiter((r[0] for r in connection.execute(f"SELECT id FROM items WHERE {where}", values)), np.int64)
 
 
 def untold(connection: sqlite3.Connection, filters: Filters) -> tuple[str, ...]:

@@ -13,12 +13,12 @@ import os
 import re
 import sqlite3
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -29,7 +29,7 @@ from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
 from .contract import Binding, Entry, Fault, Item, Snapshot
 from .database import HEAD, NAME, Change, Database, State
-from .filters import allowed_ids
+from .filters import passing_ids
 from .vectors import CACHE, Moments, Vectors
 
 FORMAT = 2
@@ -40,6 +40,9 @@ OWN = (
 )
 """Names of everything that descry keeps in a gallery's folder."""
 STEP = 500
+KNOWN = 16
+"""How many answers about filters are kept."""
+Known = TypeVar("Known")
 WIDEST = 8192
 """Most numbers of a vector; the sums over all vectors take 8 D² bytes."""
 
@@ -94,6 +97,8 @@ class LocalStore:
         self.rows = self.database.vectors = Vectors(self.folder, self.binding.dimension)
         self._lock: WriterLock | None = None
         self._last: Snapshot | None = None
+        self._moments: tuple[int, Moments] | None = None
+        self._known: dict[Any, Any] = {}
 
     @classmethod
     def create(cls, folder: str | Path, binding: Binding) -> LocalStore:
@@ -219,10 +224,24 @@ class LocalStore:
         except (TypeError, ValueError, OverflowError) as error:
             raise self.database.corrupt(f"an item has no number or no row: {error}") from None
 
-    def moments(self) -> Moments:
-        """Sums over all vectors: the exact mean and spread of any query, without reading a vector."""
+    def moments(self, snapshot: Snapshot | None = None) -> Moments | None:
+        """Sums over all vectors: the exact mean and spread of any query, without reading a vector.
+
+        snapshot: the moment asked about, now if omitted; None where the gallery has moved on since.
+        """
+        kept = self._moments
+        if kept and snapshot and kept[0] == snapshot.generation:
+            return kept[1]
         with self.database.reading() as connection:
-            return self.rows.moments(connection)
+            state = self.database.state()
+            if snapshot and snapshot.generation != state.generation:
+                return None
+            found = self.rows.moments(connection)
+        if found.count != state.count:
+            return None  # an item of zeros, or what verify tells of
+        if not self.database.in_change:
+            self._moments = state.generation, found
+        return found
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
@@ -239,12 +258,26 @@ class LocalStore:
 
     def allowed(self, snapshot: Snapshot, filters: Filters | None, marked: Iterable[int] = ()) -> np.ndarray | None:
         """(N,) bool: which columns the filters let through; None for all."""
-        with self.database.reading() as connection:
-            ids = allowed_ids(connection, filters, marked)
-        if ids is None:
+        if filters is None or filters == Filters():
             return None
-        inside = np.isin(snapshot.ids, ids[0])
-        return inside if ids[1] else ~inside
+        plain, inside = replace(filters, marked=None), np.ones(len(snapshot), bool)
+        if plain != Filters():
+            inside = _among(snapshot.ids, self.known(passing_ids, plain))
+        if filters.marked is not None:
+            inside &= _among(snapshot.ids, np.fromiter(set(map(int, marked)), np.int64)) == filters.marked
+        return inside
+
+    def known(self, make: Callable[[sqlite3.Connection, Filters], Known], filters: Filters) -> Known:
+        """What `make` reads of the database about filters. The last few answers are kept while no item changes, so that
+        the rounds of an inquiry ask once."""
+        with self.database.reading() as connection:
+            key = self.database.state().generation, make, filters
+            found: Known = self._known[key] if key in self._known else make(connection, filters)
+            if not self.database.in_change:
+                self._known[key] = found
+            while len(self._known) > KNOWN:
+                self._known.pop(next(iter(self._known), key), None)
+        return found
 
     def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
         """Every id that the filters let through, rising, in steps, of one moment."""
@@ -373,7 +406,17 @@ class LocalStore:
         """Release lock and connections."""
         self.release()
         self.database.close()
-        self._last = None
+        self._last = self._moments = None
+        self._known.clear()
+
+
+def _among(ids: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """(N,) bool: which of the rising ids are wanted."""
+    inside = np.zeros(len(ids), bool)
+    at = np.searchsorted(ids, wanted)
+    at, wanted = at[at < len(ids)], wanted[at < len(ids)]
+    inside[at[ids[at] == wanted]] = True
+    return inside
 
 
 def checked_binding(folder: Path, config: dict[str, Any]) -> Binding:

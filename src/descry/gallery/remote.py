@@ -82,7 +82,7 @@ def answer(
         exact=False,
         note=f"{note}; {said}" if note else said,
         query=query,
-        heights=search.Heights.of(found.everything) if len(ids) == total else None,
+        scored=found.scored if len(ids) == total else None,
     )
 
 

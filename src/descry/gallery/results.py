@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -93,7 +94,7 @@ class Results(Sequence[Lead]):
         generation: the commit that was searched.
         note: what must be said beside the answer.
         query: as it was understood, with negated words as NOT phrases.
-        heights: how high scores stand over the gallery as a whole; None where not all of it was scored.
+        scored: gives the (N,) scores of all the gallery, for `heights`; None where not all of it was compared.
         left_out: how many of the leads asked for `above` left out.
     """
 
@@ -111,8 +112,15 @@ class Results(Sequence[Lead]):
     generation: int = 0
     note: str = ""
     query: Query = field(default_factory=Query)
-    heights: Heights | None = None
+    scored: Callable[[], np.ndarray] | None = None
     left_out: int = 0
+
+    @cached_property
+    def heights(self) -> Heights | None:
+        """How high scores stand over the gallery as a whole; None where not all of it was compared."""
+        from ..search import Heights
+
+        return Heights.of(self.scored()) if self.scored else None
 
     def __len__(self) -> int:
         return len(self.ids)

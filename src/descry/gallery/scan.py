@@ -6,18 +6,19 @@ float64.
 
 Letters: N live rows, D dimension, T query vectors, k results, ε bound on the error of a low-precision cosine.
 
-On a processor, PyTorch's float16 matrix-vector product reads stored rows as fast as memory delivers them; several
-vectors are compared in one pass in float32 over cached blocks, and for the best of many queries a bfloat16 product of
-such blocks wins. Where a processor lacks the instructions for either, float32 takes its place (`routes`).
+NumKong's products of float16 read stored rows as they are and sum in float32: one query as fast as memory delivers the
+rows, a few queries in the same pass. For the best of many queries a bfloat16 product of cached blocks wins, where the
+processor has one (`has_brain`). Rows that filters let through are gathered where they are few; the others are not read.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
 
+import numkong
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,40 +26,39 @@ from torch import Tensor
 from ..errors import UsageError
 from ..query import Filters, Query
 from ..ranking import Formula
-from ..search import Heights, Term, positions, rank
+from ..search import Term, positions, rank
 from .contract import Snapshot
 from .filters import removed_by, untold
 from .local import LocalStore
 from .results import Results
+from .vectors import Moments
 
 BLOCK = 16384
-STEP = 1024
-SWEEP = 256
-"""Rows that one thread widens at a time; in float32 they stay in its cache."""
+STEP = 512
+"""Rows that stay in a core's cache while several queries are compared with them."""
+TILE = 4
+"""Queries that NumKong compares at once."""
 SMALL = 4096
-FEW = 6
+"""Up to so many rows, all are computed in float64 at once."""
+FEW = 16
+"""Most queries of one pass whose sums are all kept; more are compared block by block, where bfloat16 is at hand."""
+GATHER = 0.3
+"""Share of the rows up to which those that filters let through are gathered; beyond, all are read."""
+SUMS = 32
+"""Items for each dimension of a vector from which on reading D² sums is little beside reading the vectors."""
 HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
 Scratch = tuple[Tensor, Tensor]
 
 
 @cache
-def routes() -> tuple[str, str]:
-    """The product for one query ("half" or "single") and for many ("brain" or "single"), by what the processor has.
-
-    Half needs instructions that convert float16 (every x86 processor with AVX2 has them, and every 64-bit ARM), brain
-    those that multiply bfloat16. Nothing is timed. PyTorch sums both in float32, as `half_bound` and `brain_bound` say.
-    """
-    capability = torch.backends.cpu.get_cpu_capability()
-    half = capability.startswith(("AVX2", "AVX512")) or platform.machine().lower() in ("aarch64", "arm64")
-    brain = torch.ops.mkldnn._is_mkldnn_bf16_supported() if torch.backends.mkldnn.is_available() else False
-    return "half" if half else "single", "brain" if brain else "single"
+def has_brain() -> bool:
+    """Whether the processor multiplies bfloat16. Nothing is timed. The sums are of float32, as `brain_bound` says."""
+    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def half_bound(norm: float, dimension: int) -> float:
-    """ε of a float16 product with a query of that norm and rows of length about 1: query and result rounded, sums in
-    float32.
-    """
-    return norm * (2.1 * HALF_EPS + dimension * 2.0**-24)
+    """ε of a float16 product with a query of that norm and rows of length about 1: query rounded, sums in float32."""
+    return norm * (1.1 * HALF_EPS + dimension * 2.0**-24)
 
 
 def brain_bound(norm: float, dimension: int) -> float:
@@ -66,34 +66,63 @@ def brain_bound(norm: float, dimension: int) -> float:
     return norm * (1.6 * BRAIN_EPS + dimension * 2.0**-24)
 
 
-def similarities(snapshot: Snapshot, vectors: np.ndarray) -> np.ndarray:
+def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
     """(T, D) → (T, N) float32 cosines of every live row, columns as in snapshot.ids; off by at most `half_bound`.
 
-    Several vectors are compared in one pass: a few rows at a time are widened to float32 in the processor's cache and
-    multiplied with all of them, so that nine vectors cost little more than one.
+    columns: (n,) of the only ones wanted → (T, n); no other row is read. All T are compared in one pass.
     """
-    queries = _queries(snapshot, vectors)
-    out = np.empty((len(queries), len(snapshot)), np.float32)
-    if len(snapshot) == 0:
-        return out
-    stored = torch.from_numpy(out)
-    if snapshot.rows is not None:
-        stored = torch.empty((len(queries), sum(map(len, snapshot.blocks))))
-    start, at_once = 0, SWEEP * torch.get_num_threads()
-    room = torch.empty((at_once, queries.shape[1]))
-    for block in map(torch.from_numpy, snapshot.blocks):
-        if len(queries) == 1 and routes()[0] == "half":
-            stored[0, start : start + len(block)] = torch.mv(block, queries[0].half())
-            start += len(block)
-            continue
-        for i in range(0, len(block), at_once):
-            part = block[i : i + at_once]
-            single = room[: len(part)].copy_(part)
-            torch.mm(queries, single.t(), out=stored[:, start : start + len(part)])
-            start += len(part)
-    if snapshot.rows is not None:
-        torch.index_select(stored, 1, torch.from_numpy(snapshot.rows), out=torch.from_numpy(out))
-    return out
+    queries = _queries(snapshot, vectors).numpy()
+    norms = np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
+    half = (queries / norms).astype(np.float16)  # of length 1, so that no number is too large for float16
+    room = np.zeros((-(-len(half) // TILE) * TILE if len(half) > 1 else len(half), half.shape[1]), np.float16)
+    room[: len(half)] = half
+    pack = numkong.dots_pack(room, dtype="f16") if len(half) > 1 else None
+    count = len(snapshot) if columns is None else len(columns)
+    stored = columns is None and snapshot.rows is not None
+    out = np.empty((len(half), sum(map(len, snapshot.blocks)) if stored else count), np.float32)
+
+    def compare(rows: np.ndarray, start: int) -> None:
+        if pack is None:
+            product = np.asarray(numkong.cdist(half, rows, metric="dot"))
+        else:
+            product = np.asarray(numkong.dots_packed(rows, pack)).T[: len(half)]
+        np.multiply(product, norms, out=out[:, start : start + len(rows)], casting="same_kind")
+
+    def gathered(start: int) -> None:
+        compare(snapshot.vectors(columns[start : start + STEP]), start)  # type: ignore[index]
+
+    def swept(piece: tuple[np.ndarray, int]) -> None:
+        rows, start = piece
+        if pack is None:
+            compare(rows, start)
+            return
+        scratch = np.empty((min(STEP, len(rows)), rows.shape[1]), np.float16)
+        for i in range(0, len(rows), STEP):  # several vectors take longer than memory: they find the rows in the cache
+            part = rows[i : i + STEP]
+            np.copyto(scratch[: len(part)], part)
+            compare(scratch[: len(part)], start + i)
+
+    if not len(half) or not count:
+        return out[:, :count]
+    if columns is not None:
+        _each(gathered, range(0, count, STEP))
+    else:
+        edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
+        pairs = zip(snapshot.blocks, edges, strict=False)
+        _each(swept, [(b[i : i + BLOCK], at + i) for b, at in pairs for i in range(0, len(b), BLOCK)])
+    return out if snapshot.rows is None or not stored else out.take(snapshot.rows, axis=1)
+
+
+def _each(work: Callable[..., None], pieces: Sequence[object]) -> None:
+    """Do the work for each piece, in as many threads as PyTorch may use. A thread that is held up by other programs
+    holds up no piece but its own."""
+    threads = min(torch.get_num_threads(), len(pieces))
+    if threads < 2:
+        for piece in pieces:
+            work(piece)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(work, pieces))
 
 
 def rescore(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray) -> np.ndarray:
@@ -109,14 +138,12 @@ def rescore(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray) -> np.
     return out
 
 
-def front(approximate: np.ndarray, k: int, margin: float, allowed: np.ndarray | None = None) -> np.ndarray:
+def front(approximate: np.ndarray, k: int, margin: float) -> np.ndarray:
     """Columns that hold the best k surely, when each (N,) value is off by at most margin."""
-    columns = np.arange(len(approximate)) if allowed is None else np.flatnonzero(allowed)
-    values = approximate if allowed is None else approximate[columns]
-    if len(columns) <= k:
-        return columns
-    least = float(torch.topk(torch.from_numpy(np.ascontiguousarray(values)), k, sorted=False).values.min())
-    return columns[values >= least - 2 * margin]
+    if len(approximate) <= k:
+        return np.arange(len(approximate))
+    least = np.partition(approximate, len(approximate) - k)[len(approximate) - k]
+    return np.flatnonzero(approximate >= least - 2 * margin)
 
 
 def nearest(
@@ -128,59 +155,74 @@ def nearest(
     """
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
-    queries = _queries(snapshot, vectors)
-    among = len(snapshot) if allowed is None else int(allowed.sum())
-    fronts: list[np.ndarray] | None = None
-    if len(queries) > FEW and among > SMALL:
-        fronts = _fronts(snapshot, queries, k, allowed)
-    found = [_best(snapshot, q, k, allowed, fronts[i] if fronts else None) for i, q in enumerate(queries)]
-    width = min(k, among)
-    ids = np.stack([i for i, _ in found]) if found else np.zeros((0, width), np.int64)
-    scores = np.stack([s for _, s in found]) if found else np.zeros((0, width), np.float32)
+    queries = _queries(snapshot, vectors).numpy()
+    open_to = None if allowed is None else np.flatnonzero(allowed)
+    among = len(snapshot) if open_to is None else len(open_to)
+    fronts: list[np.ndarray]
+    if among <= SMALL:
+        fronts = [np.arange(len(snapshot)) if open_to is None else open_to] * len(queries)
+    elif len(queries) > FEW and has_brain():
+        if open_to is not None and among <= GATHER * len(snapshot):
+            part = Snapshot(snapshot.generation, 0, snapshot.ids[open_to], (snapshot.vectors(open_to),), None)
+            return nearest(part, queries, k)
+        fronts = _fronts(snapshot, torch.from_numpy(queries), k, allowed)
+    else:
+        fronts = []
+        for i in range(0, len(queries), FEW):
+            fronts += _half_fronts(snapshot, queries[i : i + FEW], k, open_to)
+    ids, scores = np.empty((len(queries), min(k, among)), np.int64), np.empty((len(queries), min(k, among)), np.float32)
+    for i, (query, columns) in enumerate(zip(queries, fronts, strict=True)):
+        exact = rescore(snapshot, query[None], columns)[0]
+        order = np.lexsort((snapshot.ids[columns], -exact))[:k]
+        ids[i], scores[i] = snapshot.ids[columns[order]], exact[order]
     return ids, scores
 
 
-def _best(
-    snapshot: Snapshot, query: Tensor, k: int, allowed: np.ndarray | None, columns: np.ndarray | None
-) -> tuple[np.ndarray, np.ndarray]:
-    vector = query.numpy()[None]
-    if columns is None:
-        if len(snapshot) <= SMALL:
-            columns = np.arange(len(snapshot)) if allowed is None else np.flatnonzero(allowed)
-        else:
-            margin = half_bound(float(query.norm()), len(query))
-            columns = front(similarities(snapshot, vector)[0], k, margin, allowed)
-    exact = rescore(snapshot, vector, columns)[0]
-    order = np.lexsort((snapshot.ids[columns], -exact))[:k]
-    return snapshot.ids[columns[order]], exact[order].astype(np.float32)
+def _half_fronts(snapshot: Snapshot, queries: np.ndarray, k: int, open_to: np.ndarray | None) -> list[np.ndarray]:
+    """For each of a few queries the columns that surely hold its best k. open_to: the only columns wanted."""
+    gather = open_to is not None and len(open_to) <= GATHER * len(snapshot)
+    values = similarities(snapshot, queries, open_to if gather else None)
+    if open_to is not None and not gather:
+        values = values.take(open_to, axis=1)
+    margins = [half_bound(float(np.linalg.norm(query)), len(query)) for query in queries]
+    found = [front(row, k, margin) for row, margin in zip(values, margins, strict=True)]
+    return found if open_to is None else [open_to[columns] for columns in found]
 
 
 def _fronts(snapshot: Snapshot, queries: Tensor, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
-    """For each query the columns that surely hold its best k, from one pass over the vectors."""
-    route = routes()[1]
-    bound = brain_bound if route == "brain" else half_bound
-    margins = torch.tensor([2 * bound(float(q.norm()), len(q)) for q in queries])
+    """For each of many queries the columns that surely hold its best k, from one pass over the vectors in bfloat16."""
+    margins = torch.tensor([2 * brain_bound(float(q.norm()), len(q)) for q in queries])
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     best = np.full((len(queries), k), -np.inf, np.float32)
     scratch, start = _scratch(queries.shape[1]), 0
     column, closed = _stored(snapshot, allowed, sum(map(len, snapshot.blocks)))
     for block in snapshot.blocks:
         for i in range(0, len(block), BLOCK):
-            part = _many(torch.from_numpy(block[i : i + BLOCK]), queries, route, scratch)
+            part = _many(torch.from_numpy(block[i : i + BLOCK]), queries, scratch)
             if closed is not None:
                 part[closed[start : start + len(part)]] = -torch.inf
             if not kept and len(part) >= k:
                 best = part.topk(k, dim=0, sorted=False).values.float().t().numpy()
-            where = (part > _lower(torch.from_numpy(best.min(axis=1)) - margins, part.dtype)).nonzero()
-            rows, owner = where[:, 0], where[:, 1]
-            values = part[rows, owner].float().numpy()
+            rows, owner = _set(part > _lower(torch.from_numpy(best.min(axis=1)) - margins, part.dtype))
+            values = part[torch.from_numpy(rows), torch.from_numpy(owner)].float().numpy()
             if kept and len(values) > len(queries):
-                best = _raised(best, owner.numpy(), values)
-            kept.append(((rows + start).numpy(), owner.numpy(), values))
+                best = _raised(best, owner, values)
+            kept.append((rows + start, owner, values))
             start += len(part)
     all_rows, owners, every = (np.concatenate(parts) for parts in zip(*kept, strict=True))
     out = _tightened(all_rows, owners, every, best, margins.numpy())
     return out if column is None else [column[rows] for rows in out]
+
+
+def _set(mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns where a (n, T) mask that holds few is set, by rising row: eight places are looked at as one."""
+    count = mask.shape[1]
+    flat = np.zeros(-(-mask.numel() // 8) * 8, bool)
+    flat[: mask.numel()] = mask.numpy().reshape(-1)
+    words = np.flatnonzero(flat.view(np.uint64))
+    word, place = np.nonzero(flat.reshape(-1, 8)[words])
+    rows, columns = np.divmod(words[word] * 8 + place, count)
+    return rows, columns
 
 
 def _raised(best: np.ndarray, owner: np.ndarray, values: np.ndarray) -> np.ndarray:
@@ -221,17 +263,14 @@ def _tightened(
     return np.split(rows[order], np.searchsorted(owner[order], np.arange(1, len(best))))
 
 
-def _many(block: Tensor, queries: Tensor, route: str, scratch: Scratch | None = None) -> Tensor:
-    """(rows, T) products of a float16 block, small enough for the cache, with float32 queries."""
-    kind = torch.bfloat16 if route == "brain" else torch.float32
-    right = queries.t().to(kind)
+def _many(block: Tensor, queries: Tensor, scratch: Scratch | None = None) -> Tensor:
+    """(rows, T) bfloat16 products of a float16 block, small enough for the cache, with float32 queries."""
+    right = queries.t().bfloat16()
     single, brain = scratch or _scratch(queries.shape[1])
-    out = torch.empty((len(block), len(queries)), dtype=kind)
+    out = torch.empty((len(block), len(queries)), dtype=torch.bfloat16)
     for i in range(0, len(block), len(single)):
         part = block[i : i + len(single)]
-        left = single[: len(part)].copy_(part)
-        if route == "brain":
-            left = brain[: len(part)].copy_(left)
+        left = brain[: len(part)].copy_(single[: len(part)].copy_(part))
         torch.mm(left, right, out=out[i : i + len(part)])
     return out
 
@@ -240,7 +279,7 @@ def _scratch(dimension: int) -> Scratch:
     """Room for the rows of one step in float32 and bfloat16. Going from float16 to bfloat16 through float32, in memory
     that is there already, takes a quarter of the time of `.to(bfloat16)`, which has no vector code.
     """
-    rows = min(BLOCK, STEP * torch.get_num_threads())
+    rows = min(BLOCK, 2 * STEP * torch.get_num_threads())
     return torch.empty((rows, dimension)), torch.empty((rows, dimension), dtype=torch.bfloat16)
 
 
@@ -268,9 +307,16 @@ class Rows:
         self.snapshot = f"{store.config['created']} {rows.generation}"
         self.error = half_bound(1.0, store.binding.dimension)
 
-    def scores(self, vectors: np.ndarray) -> np.ndarray:
-        """(R, D) → (R, N) float32 cosines with every item."""
-        return similarities(self.rows, vectors)
+    def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """(R, D) → (R, N) float32 cosines with every item, or (R, n) with those at the columns alone."""
+        return similarities(self.rows, vectors, columns)
+
+    def sums(self) -> Moments | None:
+        """Those of the snapshot, where they save reading vectors; None for a small gallery, and where the store has
+        moved on since."""
+        if len(self.ids) < SUMS * self.store.binding.dimension:
+            return None
+        return self.store.moments(self.rows)
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """Item ids → (k, D) float32; UsageError for an unknown id."""
@@ -300,7 +346,7 @@ def answer(
         space = Rows(store, rows, marked)
         leads = rank(space, terms, query, k, formula)
         if query.filters != Filters():
-            note = "; ".join(filter(None, (note, *untold(connection, query.filters))))
+            note = "; ".join(filter(None, (note, *store.known(untold, query.filters))))
         removed = {}
         if not leads.considered:
             marks = {*query.liked, *query.unliked, *query.closest, *space.marked}
@@ -322,5 +368,5 @@ def answer(
         generation=rows.generation,
         note=note,
         query=query,
-        heights=Heights.of(leads.everything),
+        scored=leads.scored,
     )
