@@ -205,8 +205,8 @@ def main() -> None:
     args = parser.parse_args()
     results = [measure(rows, args.repeat) for rows in args.rows]
     print(
-        f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, routes "
-        f"{scan.routes()}, load {os.getloadavg()[0]:.1f}"
+        f"{torch.get_num_threads()} threads of {os.cpu_count()} cores, torch {torch.__version__}, load "
+        f"{os.getloadavg()[0]:.1f}"
     )
     print(markdown(results) if args.markdown else table(results))
     if args.json:

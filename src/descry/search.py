@@ -525,8 +525,13 @@ class Fit:
         """The fit with the bounds on falls, and `total` with the terms of some rows added, phrases last.
 
         total: (N,) float32 of the other terms over a whole gallery, changed in place. similarity: (N,) cosines of each
-        of those rows.
+        of those rows. Raises UsageError for a term of an unknown shape and for numbers that are not finite.
         """
+        for term in self.terms:
+            if term.shape not in SHAPES:
+                raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
+        if not (np.isfinite(self.spread).all() and np.isfinite(self.mean).all()):
+            raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
         falls = dict[int, Fall]()
         for row, cosines in zip(order, similarity, strict=True):
             part = self._term(row, cosines)
@@ -576,7 +581,14 @@ class Fit:
 
     def _term(self, row: int, s: np.ndarray) -> np.ndarray:
         term, f = self.terms[row], self.formula
-        z = _standard(s, self, row)
+        if self.ladders:
+            ladder = self.ladders[row]
+            steps = 1.0 / (61.0 + np.arange(len(ladder)))
+            ranks = np.minimum(len(ladder) - np.searchsorted(ladder, s, side="right"), len(ladder) - 1)
+            z: np.ndarray = ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
+        else:  # in float32 where the cosines are: those are as many as the gallery
+            kind = s.dtype.type
+            z = ((s - kind(self.mean[row])) / kind(self.spread[row])).astype(np.float32, copy=False)
         w = np.float32(term.weight)
         if term.shape == "linear":
             return w * z / np.float32(self.base_spread)
@@ -633,7 +645,8 @@ def stack(terms: Sequence[Term]) -> np.ndarray:
 
 def _phrases_last(terms: Sequence[Term]) -> list[int]:
     """The rows of terms in the order in which they are added up."""
-    return sorted(range(len(terms)), key=lambda row: terms[row].shape in PHRASE_SHAPES)
+    phrases = [row for row, term in enumerate(terms) if term.shape in PHRASE_SHAPES]
+    return [*(row for row in range(len(terms)) if row not in phrases), *phrases]
 
 
 def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA) -> Fit:
@@ -654,7 +667,7 @@ def fit_scores(
     wanted = len(terms) + sum(len(t.parts) for t in terms)
     if similarity.ndim != 2 or len(similarity) != wanted or not similarity.shape[1]:
         raise UsageError(f"similarity must be ({wanted} rows of stack(terms), N ≥ 1 items); got {similarity.shape}")
-    terms = _weighed(terms, similarity, formula)
+    terms = _weighed(terms, similarity, formula) or terms
     fitted = sums and _fitted(terms, formula, sums)
     if not fitted:
         mean = similarity.mean(axis=1, dtype=np.float64)
@@ -662,7 +675,7 @@ def fit_scores(
         ladders: tuple[np.ndarray, ...] = ()
         if formula.fusion == "ranks":
             ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
-        fitted = _checked(Fit(tuple(terms), formula, mean, spread, 1.0, ladders))
+        fitted = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
         linear = [fitted._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
         base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
         fitted = replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
@@ -677,21 +690,11 @@ SURE_SPREAD = 0.005
 small beside them, and a mean of those very cosines is better than the true one."""
 
 
-def _checked(fitted: Fit) -> Fit:
-    """A fit with terms of known shapes and finite numbers."""
-    for term in fitted.terms:
-        if term.shape not in SHAPES:
-            raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
-    if not (np.isfinite(fitted.spread).all() and np.isfinite(fitted.mean).all()):
-        raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
-    return fitted
-
-
 def _fitted(terms: Sequence[Term], formula: Formula, sums: Sums) -> Fit | None:
     """The formula fitted by sums, without comparing a vector; None where spreads are too small for that."""
     vectors = stack(terms).astype(np.float64)
     mean, spread = sums.of(vectors)
-    fitted = _checked(Fit(tuple(terms), formula, mean, np.maximum(spread, NO_SPREAD), 1.0))
+    fitted = Fit(tuple(terms), formula, mean, np.maximum(spread, NO_SPREAD), 1.0)
     if (spread < SURE_SPREAD * np.linalg.norm(vectors, axis=1)).any():
         return None
     linear = [row for row, term in enumerate(terms) if term.shape == "linear"]
@@ -701,34 +704,18 @@ def _fitted(terms: Sequence[Term], formula: Formula, sums: Sums) -> Fit | None:
     return replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
 
 
-def _doubted(terms: Sequence[Term], formula: Formula) -> list[int]:
-    """Rows of the sketches whose weight depends on how near the nearest item is: those beside words."""
-    alone = [i for i, t in enumerate(terms) if t.kind == "sketch" and t.shape == "linear"]
-    return alone if formula.decided and any(t.kind == "text" for t in terms) else []
-
-
-def _weighed(terms: Sequence[Term], similarity: np.ndarray, formula: Formula) -> Sequence[Term]:
+def _weighed(terms: Sequence[Term], similarity: np.ndarray | None, formula: Formula) -> Sequence[Term] | None:
     """The terms, those made of a sketch weaker where it stands near no item and the words have a term of their own, so
-    that a drawing that says little leaves what the words say.
+    that a drawing that says little leaves what the words say. None where that cannot be told without similarities.
     """
-    alone = _doubted(terms, formula)
-    if not alone:
+    alone = [i for i, t in enumerate(terms) if t.kind == "sketch" and t.shape == "linear"]
+    if not (formula.decided and alone and any(t.kind == "text" for t in terms)):
         return terms
+    if similarity is None:
+        return None
     share = min(1.0, max(0.0, float(similarity[alone[0]].max())) / formula.decided) ** 8
     drawn = ("sketch", "sketch+text")
     return [replace(t, weight=t.weight * share) if t.shape == "linear" and t.kind in drawn else t for t in terms]
-
-
-def _standard(s: np.ndarray, fitted: Fit, row: int) -> np.ndarray:
-    if not fitted.ladders:
-        kind = s.dtype.type  # in float32 where the cosines are: those are as many as the gallery
-        standard: np.ndarray = ((s - kind(fitted.mean[row])) / kind(fitted.spread[row])).astype(np.float32, copy=False)
-        return standard
-    ladder = fitted.ladders[row]
-    steps = 1.0 / (61.0 + np.arange(len(ladder)))
-    ranks = np.minimum(len(ladder) - np.searchsorted(ladder, s, side="right"), len(ladder) - 1)
-    value: np.ndarray = ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
-    return value
 
 
 def choice_evidence(
@@ -1075,7 +1062,7 @@ def _scored(
         cosines = _precise(space, stack(terms))
         return *fit_scores(terms, cosines, formula), cosines
     sums = space.sums()
-    fitted = _fitted(terms, formula, sums) if sums and not _doubted(terms, formula) else None
+    fitted = _fitted(terms, formula, sums) if sums and _weighed(terms, None, formula) else None
     if fitted is None:
         return *fit_scores(terms, space.scores(stack(terms)), formula, sums), None
     vectors, constant, apart = fitted._sweep()
@@ -1129,10 +1116,12 @@ def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: n
 
 def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:
     """Where the wanted ids stand among the rising ids; UsageError names the first that is not there."""
-    gone = missing(ids, wanted)
-    if len(gone):
+    asked = np.asarray(wanted, np.int64)
+    at = np.searchsorted(ids, asked)
+    if (at >= len(ids)).any() or (ids[at] != asked).any():
+        gone = missing(ids, wanted)
         raise UsageError(f"the gallery holds no item {gone[0]}; ids are shown beside every result")
-    return np.searchsorted(ids, np.asarray(wanted, np.int64))
+    return at
 
 
 def missing(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:

@@ -13,7 +13,7 @@ processor has one (`has_brain`). Rows that filters let through are gathered wher
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
@@ -81,48 +81,36 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     stored = columns is None and snapshot.rows is not None
     out = np.empty((len(half), sum(map(len, snapshot.blocks)) if stored else count), np.float32)
 
-    def compare(rows: np.ndarray, start: int) -> None:
+    def compare(piece: tuple[int, int, int]) -> None:
+        block, start, place = piece
+        rows = (
+            snapshot.blocks[block][start : start + BLOCK]
+            if columns is None
+            else snapshot.vectors(columns[place:][:STEP])
+        )
         if pack is None:
             product = np.asarray(numkong.cdist(half, rows, metric="dot"))
-        else:
-            product = np.asarray(numkong.dots_packed(rows, pack)).T[: len(half)]
-        np.multiply(product, norms, out=out[:, start : start + len(rows)], casting="same_kind")
-
-    def gathered(start: int) -> None:
-        compare(snapshot.vectors(columns[start : start + STEP]), start)  # type: ignore[index]
-
-    def swept(piece: tuple[np.ndarray, int]) -> None:
-        rows, start = piece
-        if pack is None:
-            compare(rows, start)
+            np.multiply(product, norms, out=out[:, place : place + len(rows)], casting="same_kind")
             return
         scratch = np.empty((min(STEP, len(rows)), rows.shape[1]), np.float16)
         for i in range(0, len(rows), STEP):  # several vectors take longer than memory: they find the rows in the cache
-            part = rows[i : i + STEP]
-            np.copyto(scratch[: len(part)], part)
-            compare(scratch[: len(part)], start + i)
+            part = scratch[: len(rows) - i]
+            np.copyto(part, rows[i : i + STEP])
+            product = np.asarray(numkong.dots_packed(part, pack)).T[: len(half)]
+            np.multiply(product, norms, out=out[:, place + i : place + i + len(part)], casting="same_kind")
 
-    if not len(half) or not count:
-        return out[:, :count]
-    if columns is not None:
-        _each(gathered, range(0, count, STEP))
-    else:
+    pieces = [(0, 0, place) for place in range(0, count, STEP)]
+    if columns is None:
         edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
-        pairs = zip(snapshot.blocks, edges, strict=False)
-        _each(swept, [(b[i : i + BLOCK], at + i) for b, at in pairs for i in range(0, len(b), BLOCK)])
+        pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), BLOCK)]
+    threads = min(torch.get_num_threads(), len(pieces)) if len(half) and count else 0
+    if threads > 1:  # one that other programs hold up holds up no piece but its own
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(compare, pieces))
+    else:
+        for piece in pieces[: threads * len(pieces)]:
+            compare(piece)
     return out if snapshot.rows is None or not stored else out.take(snapshot.rows, axis=1)
-
-
-def _each(work: Callable[..., None], pieces: Sequence[object]) -> None:
-    """Do the work for each piece, in as many threads as PyTorch may use. A thread that is held up by other programs
-    holds up no piece but its own."""
-    threads = min(torch.get_num_threads(), len(pieces))
-    if threads < 2:
-        for piece in pieces:
-            work(piece)
-        return
-    with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(work, pieces))
 
 
 def rescore(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray) -> np.ndarray:
