@@ -58,6 +58,7 @@ def test_the_metadata_say_what_it_is(wheel):
         "descry",
         "descry_people",
         "descry_lab",
+        "descry_stores",
     }
 
 

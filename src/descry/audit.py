@@ -25,11 +25,11 @@ from pathlib import Path
 from typing import Any
 
 from .errors import UsageError, nearest
-from .gallery.database import HEAD, NAME, Database
+from .gallery.database import HEAD, NAME, Database, database_at
 from .gallery.local import OWN, LocalStore
 from .gallery.upkeep import content_digest
 from .query import Query
-from .safe_files import read_regular, refuse_links
+from .safe_files import address_of, read_regular, refuse_links
 
 KINDS = ("index", "search", "delete", "export", "purge")
 FIRST = "0" * 64
@@ -183,7 +183,7 @@ class Audit:
         if isinstance(self.place, Database):
             yield self.place
             return
-        database = Database(self.place, create=not (self.place / HEAD).exists())
+        database = database_at(self.place, create=not (self.place / HEAD).exists())
         try:
             yield database
         finally:
@@ -200,7 +200,10 @@ class Audit:
         with self._opened() as database, database.writing() as change:
             number, at = change.state.lines + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
             line, data = sealed({"n": number, "at": at, "what": what, **facts, "before": change.state.last or FIRST})
-            change.connection.execute("INSERT OR REPLACE INTO account VALUES (?, ?)", (number, data))
+            change.connection.execute(
+                "INSERT INTO account VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET line = excluded.line",
+                (number, data),
+            )
             change.note(lines=number, last=line.hash)
         return line
 
@@ -208,7 +211,7 @@ class Audit:
         """The key of today's searches (UTC) that belong to no inquiry."""
         today = datetime.now(UTC).date().isoformat()
         with self._opened() as database, database.writing() as change:
-            change.connection.execute("INSERT OR IGNORE INTO days VALUES (?, ?)", (today, new_key()))
+            change.connection.execute("INSERT INTO days VALUES (?, ?) ON CONFLICT DO NOTHING", (today, new_key()))
             found = change.connection.execute("SELECT key FROM days WHERE day = ?", (today,)).fetchone()
         return bytes(found[0])
 
@@ -260,7 +263,7 @@ class Audit:
 
     @property
     def _there(self) -> bool:
-        return isinstance(self.place, Database) or (self.place / NAME).exists()
+        return isinstance(self.place, Database) or bool(address_of(self.place)) or (self.place / NAME).exists()
 
     def _lines(self) -> tuple[list[bytes], int, str]:
         """Every line; how many the gallery counts, and the hash of the last one."""

@@ -12,6 +12,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import stat
 import zlib
 from collections.abc import Iterable
@@ -31,6 +32,21 @@ os_write, os_fsync = os.write, os.fsync
 CONFIG_BYTES = 1 << 20
 """Most bytes of a sealed JSON file."""
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+
+
+def address_of(place: str | Path) -> str:
+    """The address of a gallery beyond one machine, "postgresql://…" or "milvus:…"; "" for a folder.
+
+    A path has lost one of its two slashes. Of a Milvus address only a file (it ends in .db) has one.
+    """
+    found = re.match(r"(postgresql|milvus(?:\+https?)?):(/?)(.*)", str(place), re.DOTALL)
+    if not found:
+        return ""
+    scheme, slash, rest = found.groups()
+    if not slash or rest.startswith("/") or (scheme == "milvus" and rest.partition("#")[0].endswith(".db")):
+        return str(place)
+    host = scheme != "postgresql" or "/" in re.split("[?#]", rest)[0]
+    return f"{scheme}:{'//' if host else '///'}{rest}"
 
 
 def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:

@@ -975,7 +975,7 @@ def rank(
     """Rank a space by the terms of a query (`terms_of`), its marks and its filters.
 
     All items are scored; what is shown is then scored again, item by item in double precision, so that the order does
-    not depend on threads or batches. Equal scores stand by rising id.
+    not depend on threads or batches. Equal scores (`TIE`) stand by rising id.
 
     choices: answers to "closest of these" whose rivals are known; ids of `query.closest` not among them count as plain
     likes that fade with age. hide: leave out unliked items and near-duplicates of them. kept: marks and choices were
@@ -1035,7 +1035,11 @@ def rank(
         names, shares = [*names, ("closest", f"{len(choices)} chosen")], np.vstack([shares, chosen[shown]])
     total = shares.sum(axis=0, dtype=np.float64)
     ids = ids[few][shown]
-    order = top(total, ids, k, pinned=query.liked)
+    falling = np.argsort(-total, kind="stable")
+    first = np.diff(total[falling], prepend=np.inf) < -TIE  # of those that steps below TIE lead down from
+    level = np.empty_like(total)
+    level[falling] = total[falling][first][np.cumsum(first) - 1]
+    order = top(level, ids, k, pinned=query.liked)
     return Leads(
         ids=ids[order],
         scores=total[order],
@@ -1049,6 +1053,11 @@ def rank(
         whole=len(shown) <= k and len(few) == considered,
         note=note,
     )
+
+
+TIE = 1e-5
+"""Scores that differ by less are equal. `Fall` puts one item level with another, and the rounding of the similarities
+that it is fitted to, which differs with threads and stores, must not decide which of the two stands first."""
 
 
 def _scored(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 from descry.gallery.local import LocalStore
 
 from .plain_model import PlainModel, binding, draw
+from .postgres_server import Server
 
 
 @pytest.fixture
@@ -24,6 +26,20 @@ def crops(tmp_path: Path) -> Path:
     for i in range(24):
         draw(folder / f"cam{i % 2}" / f"p{i:03d}.png", i)
     return folder
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Any:
+    """One PostgreSQL server for the tests of this process."""
+    made = Server()
+    yield made
+    made.stop()
+
+
+@pytest.fixture
+def postgres(postgres_server: Server) -> str:
+    """An address of its own, where there is no gallery yet."""
+    return f"{postgres_server.place()}#t{time.time_ns()}"
 
 
 @pytest.fixture

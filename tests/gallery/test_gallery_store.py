@@ -44,8 +44,20 @@ def milvus(address, made, layout=None):
     return MilvusStore(address, made, layout)
 
 
+def open_postgres(address, made):
+    from descry_stores.postgres import PostgresStore
+
+    try:
+        store = PostgresStore(address)
+    except UsageError:
+        return PostgresStore.create(address, made)
+    store.binding.check(made, address)
+    return store
+
+
 STORES = {
     "local": open_local,
+    "postgres": open_postgres,
     "milvus file": open_embedded,
     "milvus file, quantised": open_quantised,
     "milvus server": milvus,
@@ -82,6 +94,8 @@ def opened(request, tmp_path):
     """A function that opens the store under test, again and again, in the same place."""
     made = []
     place = tmp_path
+    if request.param == "postgres":
+        place = request.getfixturevalue("postgres")
     if request.param == "milvus server":
         place = f"{request.getfixturevalue('server')}#t{time.time_ns()}"
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import IndexCorrupt, UsageError
+from ..safe_files import address_of
 from .machine import Json
 from .report import check_place, refuse_address, write
 
@@ -70,6 +71,6 @@ def _account(gallery: Path) -> Any:
     from ..audit import Audit
 
     refuse_address(gallery)
-    if not gallery.is_file() and not (gallery / "gallery.json").is_file():
+    if not address_of(gallery) and not gallery.is_file() and not (gallery / "gallery.json").is_file():
         raise UsageError(f"{gallery} is neither a gallery nor an exported account; name a folder made by descry index")
     return Audit(gallery)

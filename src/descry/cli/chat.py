@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from ..errors import DescryError, Locked, UsageError
+from ..safe_files import address_of
 from .machine import Flag, HowMany
 
 HELP = """\
@@ -88,7 +89,8 @@ def _sheet(chosen: Path | None, gallery: Path, read_only: bool) -> Iterator[Path
     if chosen:
         yield chosen
         return
-    with tempfile.TemporaryDirectory(prefix="descry-") if read_only else nullcontext(gallery) as folder:
+    elsewhere = read_only or address_of(gallery)
+    with tempfile.TemporaryDirectory(prefix="descry-") if elsewhere else nullcontext(gallery) as folder:
         place = Path(folder) / f"sheet-{secrets.token_hex(8)}.png"
         try:
             yield place

@@ -12,6 +12,7 @@ import tyro
 
 from ..errors import UsageError
 from ..escape import counted, path_text
+from ..safe_files import address_of
 from ..times import moment
 from .machine import Flag, Item, Json, refuse_unread
 
@@ -20,7 +21,7 @@ def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
     """What a gallery holds: items, cameras, times, size, and the model it is bound to.
 
     Args:
-        gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
+        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         json_: print JSON.
     """
     from ..gallery import Gallery
@@ -93,7 +94,7 @@ def list_(
     """The items of a gallery, one a line: id, path, camera, time, track.
 
     Args:
-        gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
+        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         camera: only this camera; may be repeated.
         since: only from this time on.
         until: only up to this time.
@@ -181,7 +182,7 @@ def delete(
     keeps a copy). The pictures themselves are not touched.
 
     Args:
-        gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
+        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         item: id of an item; may be repeated.
         path: all items of this glob.
         until: all items up to this time.
@@ -224,10 +225,8 @@ def delete(
 
 
 def _name_of(gallery: str) -> str:
-    if gallery.startswith("milvus"):
-        from ..gallery.milvus_schema import parse
-
-        return parse(gallery)[1]
+    if address := address_of(gallery):
+        return address.partition("#")[2] or "gallery"
     return Path(gallery).resolve().name
 
 

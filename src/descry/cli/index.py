@@ -19,6 +19,7 @@ import tyro
 from ..bounds import Bound
 from ..errors import DescryError, UsageError
 from ..escape import path_text
+from ..safe_files import address_of
 from .machine import Flag, Json, Machine, OnMachine
 from .progress import progress
 
@@ -108,7 +109,7 @@ def index(
 
 def _refuse_distributed(out: str, folders: tuple[str, ...]) -> None:
     """A distributed store has no place for what indexing remembers; say which two commands do it."""
-    if out.startswith("milvus"):
+    if address_of(out).startswith("milvus"):
         raise UsageError(
             f"{out} is a distributed store, and indexing needs a local gallery (what was seen, skipped and moved). "
             f"Repeat these two: descry index {' '.join(folders)} --out gallery && descry migrate gallery --to {out}"
@@ -120,7 +121,7 @@ def _place(out: Path, dry_run: bool) -> Iterator[Path]:
     """Where the gallery is: for a dry run without one, a folder that goes when the count is done. A folder that holds
     something else is named as it is, so that it is refused.
     """
-    if not dry_run or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+    if not dry_run or address_of(out) or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
         yield out
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -135,7 +136,7 @@ def _opened_or_new(
     from ..library import default_model
 
     files = sum(1 for root in roots_of(folders) for _ in files_under(root))
-    fresh = not (out / "gallery.json").exists()
+    fresh = not opened_there(out)
     name = model
     if not name and fresh:
         name = default_model()
@@ -154,6 +155,19 @@ def _opened_or_new(
             shutil.rmtree(out, ignore_errors=True)
         raise
     opened.close()
+
+
+def opened_there(out: Path) -> bool:
+    """Whether there is a gallery. Raises StoreUnavailable for a server that does not answer."""
+    if not address_of(out):
+        return (out / "gallery.json").exists()
+    from ..gallery import Gallery
+
+    try:
+        Gallery.open(out).close()
+    except UsageError:
+        return False
+    return True
 
 
 def opened_count(out: Path) -> int:

@@ -14,7 +14,7 @@ import tyro
 
 from ..errors import UsageError, nearest
 from ..escape import counted
-from ..safe_files import write_whole
+from ..safe_files import address_of, write_whole
 from ..times import day
 from .machine import Flag, Item, Json, refuse_unread
 
@@ -138,8 +138,8 @@ def keep(
 
 
 def refuse_address(gallery: Path) -> None:
-    """UsageError for a distributed store: inquiries and the account stay where it came from."""
-    if str(gallery).startswith("milvus"):
+    """UsageError for a Milvus store: inquiries and the account stay where it came from."""
+    if address_of(gallery).startswith("milvus"):
         raise UsageError(
             f"{gallery} is a distributed store, which keeps no inquiries and no account; name the folder of the "
             "local gallery that it was migrated from"

@@ -48,7 +48,7 @@ def search(
     """Search a gallery with any of sketches, photographs, words and marks. Results are leads, never identifications.
 
     Args:
-        gallery: a folder made by descry index, or the address of a migrated one (milvus://HOST:PORT#NAME).
+        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         words: a description, such as "a red jacket, no backpack".
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.

@@ -111,6 +111,10 @@ class Snapshot:
             raise KeyError(f"no items with the ids {missing[:5].tolist()} in this gallery")
         return at
 
+    def similarities(self, queries: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
+        """`scan.similarities` of a snapshot without blocks: its store computes them."""
+        raise NotImplementedError
+
     def vectors(self, columns: np.ndarray) -> np.ndarray:
         """(n, D) float16 vectors of columns."""
         rows = columns if self.rows is None else self.rows[columns]

@@ -21,13 +21,14 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
 from hashlib import blake2b
+from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly
-from ..safe_files import open_own, read_own, sync, writable, write_at
+from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly, UsageError
+from ..safe_files import address_of, open_own, read_own, sync, writable, write_at
 from . import vectors
 from .contract import EPOCH, Entry, Item, from_microseconds, microseconds
 
@@ -648,6 +649,19 @@ class Database:
                 for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
                     found[row[0]] = item_of(row)
         return [found[i] for i in map(int, ids) if i in found]
+
+
+def database_at(place: str | Path, create: bool = False) -> Database:
+    """The database of a gallery, of its folder or of an address. create: see `Database`."""
+    if address := address_of(place):
+        if not address.startswith("postgresql"):
+            raise UsageError(
+                f"{address} is a Milvus store, which keeps no inquiries and no account; name the local gallery that it "
+                "was migrated from, or migrate that to PostgreSQL"
+            )
+        made: Database = import_module("descry_stores.postgres").PostgresDatabase(address)
+        return made
+    return Database(Path(place), create)
 
 
 def _note(body: bytes) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from .. import images
 from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..query import Filters, Query
-from ..safe_files import allow, allowed
+from ..safe_files import address_of, allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import EmptyScenes, full_frames
 from .indexing import Indexer, IndexReport, Step
@@ -57,12 +58,16 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     @classmethod
     def create(cls, path: str | Path, model: Any = "demo") -> Gallery:
-        """A new gallery for the vectors of a model: "demo", a run folder, or what `descry.load` gave.
+        """A new gallery for the vectors of a model: "demo", a run folder, or what `descry.load` gave. path: a folder,
+        or the address of a PostgreSQL store.
 
         UsageError when the folder exists and is not empty.
         """
-        loaded = _loaded(model)
-        return cls(LocalStore.create(path, binding_of(loaded)), loaded)
+        loaded, address = _loaded(model), address_of(path)
+        kind: Any = LocalStore
+        if address.startswith("postgresql"):
+            path, kind = address, import_module("descry_stores.postgres").PostgresStore
+        return cls(kind.create(path, binding_of(loaded)), loaded)
 
     @classmethod
     def open(cls, path: str | Path, model: Any = None, load: Callable[[Any], Any] | None = None) -> Gallery:
@@ -70,10 +75,13 @@ class Gallery(AbstractContextManager["Gallery"]):
         that is named is loaded, `descry.load` unless given.
         """
         store: Any
-        if str(path).startswith("milvus"):
+        address = address_of(path) if ":" in str(path) else ""
+        if address.startswith("milvus"):
             from .milvus import MilvusStore
 
-            store = MilvusStore(str(path))
+            store = MilvusStore(address)
+        elif address:
+            store = import_module("descry_stores.postgres").PostgresStore(address)
         else:
             store = LocalStore(path)
         try:
@@ -325,7 +333,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         from .database import MemoryDatabase
 
         self._needs_local("keep inquiries", LOCALLY)
-        return InquiryStore(MemoryDatabase(self.store.database) if self.read_only else self.path)
+        return InquiryStore(MemoryDatabase(self.store.database) if self.read_only else self._name)
 
     def __repr__(self) -> str:
         state = ", read-only" if self.read_only else ""

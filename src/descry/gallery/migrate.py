@@ -1,12 +1,14 @@
-"""Copying a local gallery into a distributed store, and making sure that it arrived."""
+"""Copying a local gallery into a store beyond one machine, and making sure that it arrived."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from importlib import import_module
 from pathlib import Path
 
 from ..errors import StoreUnavailable, UsageError
+from ..safe_files import address_of
 from .local import LocalStore
 from .merge import stored
 from .milvus import MilvusStore
@@ -49,6 +51,14 @@ def migrate(
     local = LocalStore(gallery)
     layout = layout or Layout()
     try:
+        if address_of(to).startswith("postgresql"):
+            if layout != Layout():
+                raise UsageError(f"--partition-by and --index-type are for Milvus; leave them out for {to}")
+            total, copied, present, removed = import_module("descry_stores.postgres").migrate(local, address, progress)
+            report = MigrationReport(total, copied, present, removed, index="exact")
+            counts = {"copied": report.copied, "present": report.present}
+            Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
+            return report
         remote = MilvusStore(address, local.binding, replace(layout, otherwise=_divisible(local)))
         try:
             report = _copy(local, remote, progress)

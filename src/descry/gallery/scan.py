@@ -72,6 +72,8 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     columns: (n,) of the only ones wanted → (T, n); no other row is read. All T are compared in one pass.
     """
     queries = _queries(snapshot, vectors).numpy()
+    if len(snapshot) and not snapshot.blocks:
+        return snapshot.similarities(queries, columns)
     norms = np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
     half = (queries / norms).astype(np.float16)  # of length 1, so that no number is too large for float16
     room = np.zeros((-(-len(half) // TILE) * TILE if len(half) > 1 else len(half), half.shape[1]), np.float16)
@@ -149,7 +151,7 @@ def nearest(
     fronts: list[np.ndarray]
     if among <= SMALL:
         fronts = [np.arange(len(snapshot)) if open_to is None else open_to] * len(queries)
-    elif len(queries) > FEW and has_brain():
+    elif len(queries) > FEW and has_brain() and snapshot.blocks:
         if open_to is not None and among <= GATHER * len(snapshot):
             part = Snapshot(snapshot.generation, 0, snapshot.ids[open_to], (snapshot.vectors(open_to),), None)
             return nearest(part, queries, k)
@@ -294,6 +296,12 @@ class Rows:
         self.ids = rows.ids
         self.snapshot = f"{store.config['created']} {rows.generation}"
         self.error = half_bound(1.0, store.binding.dimension)
+
+    def present(self) -> Rows:
+        """The space to go on with: this one, or of a store whose rows are gone when they are deleted, as it is now."""
+        if self.rows.blocks or self.store.snapshot() is self.rows:
+            return self
+        return Rows(self.store, self.store.snapshot(), self.marked)
 
     def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """(R, D) → (R, N) float32 cosines with every item, or (R, n) with those at the columns alone."""

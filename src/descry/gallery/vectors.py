@@ -308,7 +308,11 @@ class Vectors:
     def _put_moments(self, connection: sqlite3.Connection, rows: int, moments: Moments) -> None:
         data = moments.total.tobytes() + moments.products.tobytes()
         row = (rows, moments.count, zlib.crc32(data), data)
-        connection.execute("INSERT OR REPLACE INTO moments VALUES (1, ?, ?, ?, ?)", row)
+        connection.execute(
+            "INSERT INTO moments VALUES (1, ?, ?, ?, ?) ON CONFLICT (one) DO UPDATE SET rows = excluded.rows, "
+            "count = excluded.count, crc = excluded.crc, data = excluded.data",
+            row,
+        )
 
     def verify(self, connection: sqlite3.Connection) -> list[str]:
         """What is not as it was written, in words: blocks, moments, and a cache that claims to be the present one."""

@@ -190,6 +190,7 @@ class Session:
         self, query: Query, change: str, choices: tuple[Any, ...] | None = None, asked: Mapping[str, str] | None = None
     ) -> Round:
         current, query = self.inquiry.current, understood(query)
+        self.space = getattr(self.space, "present", lambda: self.space)()
         choices = (current.choices if current else ()) if choices is None else choices
         self._marked_before(query)
         leads = rank(self.space, self.terms(query), query, self.k, self.ranking.formula, choices, kept=True)

@@ -22,7 +22,7 @@ from weakref import WeakKeyDictionary
 
 from ..audit import Audit, asked, new_key, ref_of
 from ..errors import DataError, ImageRejected, LimitExceeded, Locked, UsageError, nearest
-from ..gallery.database import HEAD, Database
+from ..gallery.database import HEAD, Database, database_at
 from ..gallery.local import OWN
 from ..query import Query, digest
 from ..safe_files import json_of, refuse_links
@@ -54,7 +54,7 @@ class InquiryStore:
         self._owned = not isinstance(place, Database) or not place.kept
         if not isinstance(place, Database):
             refuse_links(place, OWN, "gallery")
-            place = Database(Path(place), create=not (Path(place) / HEAD).exists())
+            place = database_at(place, create=not (Path(place) / HEAD).exists())
         self.database, self.path, self.audit = place, place.path, Audit(place)
         self._reading, self._writing = place.reading, place.writing
         self._seen: WeakKeyDictionary[Inquiry, _State] = WeakKeyDictionary()
@@ -182,7 +182,12 @@ class InquiryStore:
             if others >= MAX_FINDINGS:
                 raise LimitExceeded(f"the inquiry has {MAX_FINDINGS} findings, the most allowed; remove some")
             row = (kept.item, kept.verdict, kept.note, kept.round, kept.sha256, kept.at)
-            self._db.execute("INSERT OR REPLACE INTO findings VALUES (?, ?, ?, ?, ?, ?, ?)", (number, *row))
+            self._db.execute(
+                "INSERT INTO findings VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (inquiry, item) DO UPDATE SET "
+                "verdict = excluded.verdict, note = excluded.note, round = excluded.round, sha256 = excluded.sha256, "
+                "at = excluded.at",
+                (number, *row),
+            )
         return kept
 
     def unfind(self, name: str, item: int) -> bool:
@@ -222,7 +227,9 @@ class InquiryStore:
     def _keep(self, query: Query) -> None:
         for part in (*query.sketches, *query.photos):
             kind, data = frozen(part.value)
-            self._db.execute("INSERT OR IGNORE INTO pictures VALUES (?, ?, ?)", (digest(part.value), kind, data))
+            self._db.execute(
+                "INSERT INTO pictures VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest(part.value), kind, data)
+            )
 
     def _sweep(self) -> None:
         used = {sha for (data,) in self._db.execute("SELECT data FROM rounds") for sha in pictures_of(data)}

@@ -22,10 +22,10 @@ from ..audit import Audit
 from ..errors import DescryError, Locked
 from ..footage import cropping
 from ..gallery import Gallery
-from ..gallery.database import NAME, Database
+from ..gallery.database import NAME, database_at
 from ..interact import absence, erasing
 from ..interact.store import InquiryStore
-from ..safe_files import json_of
+from ..safe_files import address_of, json_of
 from .planning import Plan, crops_of, plan
 
 __all__ = ["Done", "Plan", "everything", "finish", "items", "pending", "plan", "run"]
@@ -117,10 +117,10 @@ def everything(gallery: Gallery) -> None:
 
 def pending(folder: str | Path) -> bool:
     """Whether bytes of what a purge removed may still be in the files of this gallery."""
-    if not (Path(folder) / NAME).exists():
+    if not address_of(folder) and not (Path(folder) / NAME).exists():
         return False
     try:
-        database = Database(Path(folder))
+        database = database_at(folder)
     except DescryError:  # whoever opens the gallery is told
         return False
     try:

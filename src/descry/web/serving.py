@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, install_hint
-from ..safe_files import write_private
+from ..safe_files import address_of, write_private
 from .limits import LIMITS, Limits
 
 HOST = "127.0.0.1"
@@ -123,7 +123,7 @@ def _opening(folder: Path, link: str) -> Iterator[Path]:
 def _opened(folder: str | Path, model: Any, new: bool) -> Any:
     from ..gallery import Gallery
 
-    if new and not str(folder).startswith("milvus") and not (Path(folder) / "gallery.json").exists():
+    if new and not address_of(folder) and not (Path(folder) / "gallery.json").exists():
         return Gallery.create(folder, model or "demo")
     return Gallery.open(folder, model)
 
