@@ -55,6 +55,11 @@ from .tables import ROOT, put
 from .witness import FAITHFUL, Habits
 
 HARD = Habits(err=0.2, forget=0.2)
+PHRASED = {"text": 8, "sketch+text": 3, "photo+text": 3}
+"""Kind of query → how many measured phrases its words are, where absence is judged by them."""
+DRAWS = 3
+"""How often each person asks with other phrases."""
+BEST_COSINE = absence.FEATURES.index("best cosine")
 PAGE, FOUND = ROOT / "docs" / "conversation.md", ROOT / "results" / "conversation.json"
 MARKS = ("<!-- figures: python -m descry_lab conversation -->", "<!-- end of figures -->")
 ROWS = {
@@ -111,7 +116,7 @@ def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
         world = test.world(model, questions=table)
         faithful = _ideal(test, model, table, FAITHFUL, seeds)
         for label, habits in (("faithful", FAITHFUL), ("20 % wrong, 20 % don't know", HARD)):
-            got = [simulate(world, "gain", habits, 5, s) for s in range(seeds)]
+            got = _repeated(world, habits, seeds)
             same = faithful if habits == FAITHFUL else _ideal(test, model, table, habits, seeds)
             row: dict[str, Any] = {f"R@{k}": share_of_gain(got, faithful, k) for k in (1, 10)}
             row |= {f"R@{k}, ideal with the same witness": share_of_gain(got, same, k) for k in (1, 10)}
@@ -124,7 +129,12 @@ def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
 def _ideal(test: Part, model: Any, table: Sequence[Any], habits: Habits, seeds: int) -> list[Course]:
     """The same policy with the gallery's true attributes, knowing how often the witness errs."""
     world = test.world(model, questions=table, truth=True, witness_error=max(habits.err, 0.01))
-    return [simulate(world, "gain", habits, 5, s) for s in range(seeds)]
+    return _repeated(world, habits, seeds)
+
+
+def _repeated(world: World, habits: Habits, seeds: int) -> list[Course]:
+    """Five questions by gain, once for each seed; once for a faithful witness, who leaves nothing to chance."""
+    return [simulate(world, "gain", habits, 5, s) for s in range(1 if habits == FAITHFUL else seeds)]
 
 
 def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, Any]:
@@ -149,50 +159,75 @@ def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, A
 
 
 def absences(model: Any, known: Part, test: Part) -> dict[str, Any]:
-    """The calibrated decision of each kind of query on test people, and the paired test against the best cosine.
+    """The decision of each kind of query, calibrated on people of neither part, on test people (`absence_row`).
 
-    known: people of neither part, in galleries as large as those asked about; one half fits the regression, the other
-    sets both thresholds.
+    known: in galleries as large as those asked about; one half fits the regression, the other sets both thresholds.
     """
     out: dict[str, Any] = {}
-    size = PARTS["val"][1]
-    asked = {kind: (known.benches[kind], test.benches[kind]) for kind in ("sketch", "text", "sketch+text", "photo")}
-    for kind in ("text", "sketch+text", "photo+text"):
-        asked[f"{kind}, measured phrases"] = (phrased(model, known, kind), phrased(model, test, kind))
-    for kind, (calibrated_on, tested_on) in asked.items():
-        who = [f"calibration {p.pid}" for p in calibrated_on.probes]
-        here, gone, best, _ = absence_profiles(model, calibrated_on, known.photos, people=size)
-        try:
-            fitted = absence.useful(absence.calibrate(kind, here, gone, who))
-        except DataError as error:
-            out[kind] = {"refused": str(error)}
-            continue
-        t_here, t_gone, t_best, t_best_gone = absence_profiles(model, tested_on, test.photos, people=size)
-        row: dict[str, Any] = absence.judged(fitted, t_here, t_gone, [f"test {p.pid}" for p in tested_on.probes])
-        plain = np.sort(best)[int(0.05 * (len(best) + 1)) - 1]
-        row["calibrated on"] = len(here)
-        row["best cosine: AUROC"] = 100 * absence.auroc(t_best, t_best_gone)
-        row["best cosine: false alarms"] = 100 * float((t_best < plain).mean())
-        row["best cosine: absence detected"] = 100 * float((t_best_gone < plain).mean())
-        detected = fitted.number(t_gone) < fitted.absent_below
-        row["detected, against best cosine"] = asdict(paired(detected, t_best_gone < plain))
-        row["AUROC, against best cosine"] = _auroc_gap(fitted, t_here, t_gone, t_best, t_best_gone)
-        half = 196 * (0.05 * 0.95 * (1 / len(t_here) + 1 / fitted.present)) ** 0.5
-        row["interval of 5 %"] = [5 - half, 5 + half]  # of these probes, and of those that set the threshold
-        out[kind] = row
+    for kind in ("sketch", "text", "sketch+text", "photo"):
+        sides = [profiles(model, part, [part.benches[kind]]) for part in (known, test)]
+        out[kind] = absence_row(kind, sides[0], sides[1])
+    for kind, phrases in PHRASED.items():
+        name = f"{kind}, {phrases} measured phrases"
+        sides = [
+            profiles(model, part, [phrased(model, part, kind, phrases, draw) for draw in range(DRAWS)])
+            for part in (known, test)
+        ]
+        out[name] = absence_row(name, sides[0], sides[1], DRAWS)
     return out
 
 
-def phrased(model: Any, part: Part, kind: str, phrases: int = 3) -> Benchmark:
-    """A benchmark whose words are phrases with a measured answer curve that are true of the person: what chips say."""
-    rng = np.random.default_rng(0)
+def profiles(model: Any, part: Part, benches: Sequence[Benchmark]) -> tuple[np.ndarray, np.ndarray]:
+    """(n, F) profiles of present and of absent people, n = benches × people."""
+    found = [absence_profiles(model, bench, part.photos, people=PARTS["val"][1])[:2] for bench in benches]
+    here, gone = (np.concatenate(rows) for rows in zip(*found, strict=True))
+    return here, gone
+
+
+def absence_row(
+    kind: str, known: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray], draws: int = 1
+) -> dict[str, Any]:
+    """A decision and how it fares, beside the best cosine alone; or why it was refused.
+
+    known, test: profiles of present and of absent people. draws: how often each person asks, one draw after the other.
+    "interval of 5 %" is what chance makes of a rate of 5 % with so many people in both samples (`absence.alarms`);
+    people who ask more than once count for as many as the variance of their shares says.
+    """
+    who = [np.tile(np.arange(len(side[0]) // draws), draws) for side in (known, test)]
+    try:
+        fitted = absence.useful(absence.calibrate(kind, *known, [f"calibration {i}" for i in who[0]]))
+    except DataError as error:
+        return {"refused": str(error)}
+    row: dict[str, Any] = absence.judged(fitted, *test, [f"test {i}" for i in who[1]])
+    (best, _), (t_best, t_best_gone) = ([rows[:, BEST_COSINE] for rows in side] for side in (known, test))
+    plain = np.sort(best)[int(0.05 * (len(best) + 1)) - 1]
+    alarmed, detected = (fitted.number(rows) < fitted.absent_below for rows in test)
+    row["calibrated on"], row["draws"] = len(best) // draws, draws
+    row["best cosine: AUROC"] = 100 * absence.auroc(t_best, t_best_gone)
+    row["best cosine: false alarms"] = 100 * float((t_best < plain).mean())
+    row["best cosine: absence detected"] = 100 * float((t_best_gone < plain).mean())
+    row["detected, against best cosine"] = asdict(paired(detected, t_best_gone < plain, who[1]))
+    row["AUROC, against best cosine"] = _auroc_gap(fitted, *test, draws)
+    share = alarmed.reshape(draws, -1).mean(axis=0)
+    counts = share.mean() * (1 - share.mean()) / max(float(share.var()), 1e-9)  # as many as one who asks once
+    people = [int(counts * n) for n in (fitted.present / draws, len(share))]
+    row["interval of 5 %"] = [100 * end for end in absence.alarms(people[0], 0.05, people[1])]
+    return row
+
+
+def phrased(model: Any, part: Part, kind: str, phrases: int, draw: int = 0) -> Benchmark:
+    """A benchmark whose words are phrases with a measured answer curve that are true of the person: what chips say.
+
+    draw: which of the phrases that are true; the seed.
+    """
+    rng = np.random.default_rng(draw)
     probes = []
     for probe in part.benches[kind].probes:
         record = held(part.people[probe.pid])
         true = [q.phrase for q in vocabulary() if record.get(q.attribute) in q.values and model.ranking.curve(q.phrase)]
         chosen = rng.permutation(len(true))[:phrases]
         probes.append(replace(probe, query=probe.query.replace(wanted=tuple(true[i] for i in chosen))))
-    value: Benchmark = replace(part.benches[kind], name=f"{kind}, measured phrases", probes=tuple(probes))
+    value: Benchmark = replace(part.benches[kind], name=f"{kind}, {phrases} measured phrases", probes=tuple(probes))
     return value
 
 
@@ -230,12 +265,14 @@ def _mean_curve(courses: Sequence[Course]) -> dict[str, Any]:
     return {m: np.round(np.mean([c[m] for c in curves], axis=0), 2).tolist() for m in curves[0]}
 
 
-def _auroc_gap(fitted: Any, here: Any, gone: Any, best: Any, best_gone: Any, samples: int = 500) -> dict[str, float]:
-    rng = np.random.default_rng(0)
+def _auroc_gap(fitted: Any, here: np.ndarray, gone: np.ndarray, draws: int, samples: int = 500) -> dict[str, float]:
+    """AUROC of the decision less that of the best cosine, with the 95 % interval of a bootstrap over people."""
+    rng, people = np.random.default_rng(0), len(here) // draws
     number, number_gone = fitted.number(here), fitted.number(gone)
+    best, best_gone = here[:, BEST_COSINE], gone[:, BEST_COSINE]
     gaps = []
     for _ in range(samples):
-        i = rng.integers(len(here), size=len(here))
+        i = (rng.integers(people, size=people) + people * np.arange(draws)[:, None]).ravel()
         gaps.append(absence.auroc(number[i], number_gone[i]) - absence.auroc(best[i], best_gone[i]))
     low, high = np.quantile(gaps, [0.025, 0.975])
     return {"difference": 100 * float(np.mean(gaps)), "low": 100 * float(low), "high": 100 * float(high)}
@@ -298,25 +335,24 @@ def negation_table(found: dict[str, Any]) -> str:
 def absence_table(found: dict[str, Any]) -> str:
     """The decision "probably not here", beside the best cosine alone."""
     lines = [
-        "| absence, threshold for 5 % false alarms | false alarms | absences found | best cosine: false alarms |"
-        " finds | AUROC | best cosine | AUROC gained | calibration error |",
-        "|---|---|---|---|---|---|---|---|---|",
+        "| absence, threshold for 5 % false alarms | false alarms | interval of 5 % | absences found |"
+        " best cosine: false alarms | finds | AUROC | best cosine | AUROC gained | calibration error |",
+        "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for kind, row in found["absence"].items():
         if "refused" in row:
-            lines.append(f"| {kind} | refused: near chance |" + " – |" * 7)
+            lines.append(f"| {kind} | refused: near chance |" + " – |" * 8)
             continue
+        low, high = row["interval of 5 %"]
         lines.append(
-            f"| {kind} | {row['false alarms']:.1f} % | {row['absence detected']:.1f} % |"
+            f"| {kind} | {row['false alarms']:.1f} % | {low:.1f}–{high:.1f} % | {row['absence detected']:.1f} % |"
             f" {row['best cosine: false alarms']:.1f} % | {row['best cosine: absence detected']:.1f} % |"
             f" {row['AUROC']:.1f} | {row['best cosine: AUROC']:.1f} | {_gained(row['AUROC, against best cosine'])} |"
             f" {row['ECE']:.3f} |"
         )
-    first = next(iter(found["absence"].values()))
-    low, high = first["interval of 5 %"]
-    count = first["calibrated on"]
+    count = next(iter(found["absence"].values()))["calibrated on"]
     note = f"Calibrated on {count:,} other people (`--calibration {count}`); all galleries here hold 500 people."
-    note += f" With so many probes, and so many that set the threshold, 5 % has the interval {low:.1f} to {high:.1f} %."
+    note += f" With measured phrases each person asks {DRAWS} times, with other phrases drawn from those true of them."
     note += "".join(f" Not calibrated: {row['refused']}." for row in found["absence"].values() if "refused" in row)
     return "\n".join(lines) + f"\n\n{note}"
 

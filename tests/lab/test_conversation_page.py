@@ -2,7 +2,11 @@
 
 import json
 
+import numpy as np
+import pytest
+
 from descry.checkpoint import read_config
+from descry.interact.absence import FEATURES
 from descry.library import DEMO
 from descry_lab import conversation
 
@@ -21,3 +25,35 @@ def test_every_part_is_there():
     assert text.count("| no") == 0
     assert all(f"| {row['key']} |" in text for row in found["NOT"])
     assert all(f"| {kind} |" in text for kind in found["absence"])
+
+
+def numbers(people: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles of present and of absent people, told apart by their best cosine."""
+    rng = np.random.default_rng(seed)
+    here, gone = rng.normal(size=(2, people, len(FEATURES)))
+    here[:, conversation.BEST_COSINE] += 2
+    return here, gone
+
+
+def asking(draws: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    here, gone = (np.concatenate(rows) for rows in zip(*draws, strict=True))
+    return here, gone
+
+
+def test_the_same_question_asked_three_times_tells_no_more_than_once():
+    known, test = numbers(400, 0), numbers(300, 1)
+    once = conversation.absence_row("sketch", known, test)
+    low, high = once["interval of 5 %"]
+    assert low < once["false alarms"] < high
+    thrice = conversation.absence_row("sketch", asking([known] * 3), asking([test] * 3), 3)
+    assert thrice["calibrated on"] == once["calibrated on"] == 400
+    assert thrice["interval of 5 %"] == pytest.approx(once["interval of 5 %"], abs=0.6)
+    assert thrice["detected, against best cosine"]["identities"] == 300
+    others = asking([numbers(400, s) for s in (0, 2, 3)]), asking([numbers(300, s) for s in (1, 4, 5)])
+    low, high = conversation.absence_row("sketch", *others, 3)["interval of 5 %"]
+    assert high - low < 0.75 * np.ptp(once["interval of 5 %"]), "other questions do tell more"
+
+
+def test_a_decision_that_is_refused_says_why():
+    gone = numbers(100, 0)[1], numbers(100, 1)[1]
+    assert "cannot be told apart" in conversation.absence_row("text", gone, gone)["refused"]
