@@ -122,6 +122,20 @@ def socket_at(path: Path) -> None:
         os.chdir(here)
 
 
+def journal(database: str, victim: Path) -> Callable[[Path], None]:
+    """A rollback journal beside a database that names a further file, which SQLite would delete."""
+
+    def change(folder: Path) -> None:
+        path, magic = folder / database, bytes.fromhex("d9d505f920a163d7")
+        page = struct.unpack(">H", path.read_bytes()[16:18])[0]
+        head = magic + struct.pack(">5I", 0, 0, path.stat().st_size // page, 512, page)
+        name = os.fsencode(victim)
+        tail = struct.pack(">I", (1 << 30) // page + 1) + name + struct.pack(">2I", len(name), sum(name)) + magic
+        path.with_name(f"{database}-journal").write_bytes(head.ljust(512, b"\0") + tail)
+
+    return change
+
+
 def in_round(change: Callable[[dict[str, Any]], Any]) -> Callable[[Path], None]:
     """The first round of the first inquiry with other values, or another text."""
 

@@ -22,7 +22,19 @@ import pytest
 
 import descry
 from conftest import write_small_gallery
-from crafted import DEEP, in_round, instead, schema, seal_config, seal_gallery, seal_head, socket_at, sparse, sql
+from crafted import (
+    DEEP,
+    in_round,
+    instead,
+    journal,
+    schema,
+    seal_config,
+    seal_gallery,
+    seal_head,
+    socket_at,
+    sparse,
+    sql,
+)
 from descry.cli import main
 from descry.gallery.database import FORMS, SCHEMA, State
 
@@ -291,6 +303,23 @@ def test_an_odd_line_of_the_account_is_told_and_blocks_nothing_else(place, tmp_p
 def test_files_that_are_not_what_their_names_say(place, tmp_path, capsys, monkeypatch, case) -> None:
     refused = refusals(place, tmp_path, capsys, monkeypatch, FILE_CASES[case], STORE)
     assert {"search", "info", "verify"} <= refused
+
+
+def test_a_journal_that_came_with_a_gallery_deletes_nothing(place, tmp_path, capsys, monkeypatch) -> None:
+    """SQLite deletes the file that a rollback journal names as that of further databases."""
+    victim = tmp_path / "mine.txt"
+    victim.write_text("mine")
+    shutil.copytree(place / "gallery", tmp_path / "plain")
+    journal("gallery.db", victim)(tmp_path / "plain")
+    with closing(sqlite3.connect(tmp_path / "plain" / "gallery.db")) as db:
+        db.execute("SELECT count(*) FROM items").fetchone()
+    assert not victim.exists(), "the journal is one that SQLite goes by"
+    victim.write_text("mine")
+    refused = refusals(place, tmp_path, capsys, monkeypatch, journal("gallery.db", victim), COMMANDS)
+    assert set(COMMANDS) - refused == {"inspect"}
+    assert victim.read_text() == "mine"
+    assert main(["gallery", "inspect", str(tmp_path / "crafted")]) == 0
+    assert "gallery.db-journal could make SQLite" in "".join(capsys.readouterr())
 
 
 def statements() -> Iterator[tuple[str, str]]:

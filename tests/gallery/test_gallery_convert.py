@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from crafted import journal
 from descry import Gallery
 from descry.audit import Audit
 from descry.cli import main
@@ -47,6 +48,14 @@ def rows_of(folder: Path, name: str, sql: str) -> list[tuple]:
         return db.execute(sql).fetchall()
     finally:
         db.close()
+
+
+def test_a_journal_that_came_with_a_gallery_deletes_nothing(old, tmp_path) -> None:
+    (tmp_path / "mine.txt").write_text("mine")
+    journal("inquiries.db", tmp_path / "mine.txt")(old)
+    with pytest.raises(DescryError, match=r"inquiries\.db-journal names another file"):
+        convert(old, tmp_path / "new")
+    assert (tmp_path / "mine.txt").read_text() == "mine"
 
 
 def test_everything_arrives_and_the_old_folder_stays(old, tmp_path) -> None:

@@ -29,6 +29,8 @@ from ..safe_files import FOLDER, open_own, read_own, refuse_links
 from .database import SKIP, entry_of, foreign_schema, seal_of, translated
 from .local import CONFIG, OWN, LocalStore, checked_binding
 
+JOURNAL = bytes.fromhex("d9d505f920a163d7")
+"""A rollback journal begins so, and ends so when it names a further file (https://sqlite.org/fileformat2.html §3)."""
 FORMAT = 1
 ITEMS, INQUIRIES, ACCOUNT, PURGE = "items.db", "inquiries.db", "audit.jsonl", "purge.json"
 ABSENCE = "absence.json"
@@ -118,6 +120,7 @@ def convert(old: str | Path, new: str | Path, progress: Callable[[int, int], Non
         for name in (ITEMS, f"{ITEMS}-wal", INQUIRIES, f"{INQUIRIES}-journal", f"{INQUIRIES}-wal"):
             if (old / name).exists():
                 _copy(old / name, partial / "old" / name)
+        _refuse_journal(partial / "old" / f"{INQUIRIES}-journal", old)
         report = _made(old, config, partial, progress)
         if _stamp(old) != before:
             raise UsageError(f"{old} was changed while it was read; end what uses it, then repeat")
@@ -153,6 +156,17 @@ def _copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()
         safe_files.sync(copy.fileno())
+
+
+def _refuse_journal(journal: Path, old: Path) -> None:
+    """Raises IndexCorrupt for the copy of a rollback journal that names a further file, as one of several databases
+    does: SQLite would delete that file, whatever it is."""
+    if not journal.exists():
+        return
+    with open(journal, "rb") as file:
+        file.seek(-min(len(JOURNAL), journal.stat().st_size), os.SEEK_END)
+        if file.read() == JOURNAL:
+            raise IndexCorrupt(f"{old / journal.name} names another file, to be deleted; do not trust this gallery")
 
 
 def _corrupt(path: Path, what: str) -> IndexCorrupt:

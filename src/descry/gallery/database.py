@@ -461,6 +461,7 @@ class Database:
     def connect(self, patience: float = 30) -> sqlite3.Connection:
         """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
         place, pragmas = (self._address(), READING) if self.read_only else (str(self.path), PRAGMAS)
+        self._refuse_journal()
         made = sqlite3.connect(
             place,
             timeout=patience,
@@ -488,6 +489,15 @@ class Database:
             made.close()
             raise
         return made
+
+    def _refuse_journal(self) -> None:
+        """Raises IndexCorrupt for a rollback journal, by which SQLite would change the database and delete a file."""
+        journal = self.path.with_name(f"{NAME}-journal")
+        if os.path.lexists(journal):
+            raise IndexCorrupt(
+                f"{journal} lies beside the database, and descry makes none; if somebody gave you this gallery, do not "
+                f"trust it. If it is your own, move that file away, then run descry verify {self.folder}"
+            )
 
     def _address(self) -> str:
         """The file as SQLite opens it without writing a byte; with its log where there is one."""

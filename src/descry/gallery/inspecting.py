@@ -104,6 +104,8 @@ def _file(entry: os.DirEntry[str], warnings: list[str]) -> dict[str, Any]:
         warnings.append(f"{name} is {refused}")
     elif about.st_nlink > 1 and stat.S_ISREG(about.st_mode):
         warnings.append(f"{name} has {about.st_nlink} names: what is written to it shows elsewhere")
+    if entry.name.endswith(".db-journal"):
+        warnings.append(f"{name} could make SQLite change or delete files; descry leaves none")
     if not ours and not any(fnmatchcase(entry.name, pattern) for pattern in OLD):
         warnings.append(f"{name} is none of descry's files")
     if not stat.S_ISLNK(about.st_mode):
