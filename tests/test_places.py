@@ -182,7 +182,8 @@ FILES = {
         descry.cli.chat:_sheet descry.cli.chat:_picture descry.convert:_folder descry.convert:get_model
         descry.gallery.merge:merge descry.routes:_onnx""",
     "of a gallery of format 1, whose links were refused; SQLite opens a private copy": """
-        descry.gallery.conversion:convert descry.gallery.conversion:_copy descry.gallery.conversion:_refuse_journal descry.gallery.conversion:_opened
+        descry.gallery.conversion:convert descry.gallery.conversion:_copy
+        descry.gallery.conversion:_refuse_journal descry.gallery.conversion:_opened
         descry.gallery.conversion:_segment""",
     "of a gallery, whose links LocalStore refused, or by a descriptor of open_own": """
         descry.gallery.database:Database.connect descry.gallery.vectors:Cache.view descry.gallery.vectors:Cache._anew
