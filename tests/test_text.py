@@ -1,7 +1,13 @@
 import gzip
+import html
+import itertools
+import re
 
+import ftfy
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from conftest import SHARED
 from descry.errors import ModelMissing, ModelRefused
@@ -115,13 +121,90 @@ def test_a_row_without_a_draw_has_its_first_word_masked():
         ("\ufeffa red top", "a red top"),
         ("a \ufb02oral o\ufb03ce", "a floral office"),
         ("\uff32\uff25\uff24 top", "RED top"),
-        ("red\u2028top\u0085and\u3000hat", "red top and hat"),
+        ("red\u2028top\u2029and\u3000hat", "red top and hat"),
+        ("red\u0085top", "red\u2026top"),  # what Windows writes so is an ellipsis
         ("red&nbsp;top", "red top"),
+        ("caf&eacute; &hellip; &copy; &#x2019;s &frac12;", "caf\u00e9 \u2026 \u00a9 's \u00bd"),
+        ("the man\u00e2\u20ac\u2122s na\u00c3\u00afve top", "the man's na\u00efve top"),
+        ("a\x00 red\x1b[0m\x7f top", "a red top"),
     ],
 )
 def test_captions_are_cleaned_as_openais_tokenizer_does(text, plain):
-    alphabet = sorted(set("abcdefghijklmnopqrstuvwxyz'\"&;#*0123456789"))
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    alphabet = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
     names = [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]
     words = _byte_pair({name: i for i, name in enumerate(names)}, [])
+    assert words.count(text) == words.count(plain)
     assert words.ids([text]).tolist() == words.ids([plain]).tolist()
     assert words.end not in words.ids([text])[0, 1:-1], "every sign is known"
+
+
+class OpenAI:
+    """OpenAI's tokenizer from its description: cleaning, words, bytes as letters, merges by rank."""
+
+    def __init__(self) -> None:
+        lines = gzip.decompress(MERGES.read_bytes()).decode().split("\n")[1:48895]
+        self.rank = {tuple(line.split()): i for i, line in enumerate(lines)}
+        kept = [*range(33, 127), *range(161, 173), *range(174, 256)]
+        rest = [b for b in range(256) if b not in kept]
+        self.letter = {b: chr(b) for b in kept} | {b: chr(256 + i) for i, b in enumerate(rest)}
+        letters = [self.letter[b] for b in (*kept, *rest)]
+        names = [*letters, *(x + "</w>" for x in letters), *("".join(pair) for pair in self.rank)]
+        self.id = {name: i for i, name in enumerate(names)}
+
+    def ids(self, text: str) -> list[int]:
+        text = " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+        return [i for word in WORDS.findall(text) for i in self.merged(word)]
+
+    def merged(self, word: str) -> list[int]:
+        parts = [self.letter[b] for b in word.encode()]
+        parts[-1] += "</w>"
+        while len(parts) > 1:
+            pairs = list(itertools.pairwise(parts))
+            best = min(pairs, key=lambda pair: self.rank.get(pair, 1 << 30))
+            if best not in self.rank:
+                break
+            at, out = 0, []
+            while at < len(parts):
+                whole = tuple(parts[at : at + 2]) == best
+                out.append("".join(best) if whole else parts[at])
+                at += 2 if whole else 1
+            parts = out
+        return [self.id[part] for part in parts]
+
+
+# letters, a digit, or other signs: as \p{L}, \p{N} and the rest
+WORDS = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d|[^\W\d_]+|\d|(?:[^\s\w]|_)+")
+SIGNS = (
+    "abcxyz ABC 019 .,;:!?'\"-_&#*()\u2019\u2018\u201c\u201d\u2026\u2014\u00e9\u00fc\ufb01\uff21\u00a0\t\n\u2028\u4e00"
+)
+PIECES = [
+    *(
+        "the man\u2019s",
+        "&amp;",
+        "&quot;",
+        "&eacute;",
+        "&#39;s",
+        "&hellip;",
+        "\u00e2\u20ac\u2122s",
+        "hat",
+        "\u2014",
+        "it's",
+    ),
+    *("T-shirt,", "\ufeff", "42", "\U0001f642", "na\u00c3\u00afve"),
+]
+CAPTIONS = st.text(st.sampled_from(SIGNS), max_size=30) | st.lists(st.sampled_from(PIECES), max_size=8).map(" ".join)
+
+
+@pytest.fixture(scope="module")
+def both():
+    return openai_words(MERGES), OpenAI()
+
+
+@needs_merges
+@settings(max_examples=200, deadline=None)
+@given(text=CAPTIONS)
+def test_any_caption_has_the_ids_of_openais_tokenizer(both, text):
+    words, reference = both
+    assert words.ids([text])[0, 1:-1].tolist() == reference.ids(text)[: words.room]
+    assert words.cut(text) == ""

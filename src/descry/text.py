@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 from .errors import ModelMissing, ModelRefused
 from .safe_files import json_of, read_json, read_regular, write_whole
@@ -54,6 +54,8 @@ class Words:
 
     def __init__(self, tokenizer: Tokenizer, specials: Specials):
         self.tokenizer, self.specials = tokenizer, specials
+        byte_pairs = isinstance(tokenizer.model, models.BPE) and tokenizer.model.end_of_word_suffix == "</w>"
+        self.repairs = byte_pairs  # CLIP's: a text is repaired first (`repaired`)
         self.reads_whole = False  # whether long texts are read in windows, so that nothing of them is cut
         self.tokenizer.no_padding()
         self.tokenizer.no_truncation()
@@ -70,8 +72,7 @@ class Words:
         import torch
 
         first = [self.start] if self.start >= 0 else []
-        encoded = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
-        rows = [[*first, *e.ids[: self.room], self.end] for e in encoded]
+        rows = [[*first, *e.ids[: self.room], self.end] for e in self._encoded(texts)]
         out = torch.full((len(rows), max((len(r) for r in rows), default=0)), self.pad, dtype=torch.long)
         for i, row in enumerate(rows):
             out[i, : len(row)] = torch.tensor(row)
@@ -96,14 +97,25 @@ class Words:
         other.reads_whole = True
         return other
 
+    def counts(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each text, without start and end."""
+        return [len(e.ids) for e in self._encoded(texts)]
+
     def count(self, text: str) -> int:
         """Tokens of a text, without start and end."""
-        return len(self.tokenizer.encode(text, add_special_tokens=False).ids)
+        return self.counts([text])[0]
+
+    def _read(self, text: str) -> str:
+        return repaired(text) if self.repairs else text
+
+    def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
+        return self.tokenizer.encode_batch([self._read(text) for text in texts], add_special_tokens=False)
 
     def cut(self, text: str, taken: int = 0) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
         it.
         """
+        text = self._read(text)
         encoded = self.tokenizer.encode(text, add_special_tokens=False)
         room = max(1, self.room - taken)
         if self.reads_whole or len(encoded.ids) <= room:
@@ -116,6 +128,7 @@ class Words:
 
         A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
         """
+        text = self._read(text)
         encoded = self.tokenizer.encode(text, add_special_tokens=False)
         room, parts, first = max(1, self.room - taken), list[str](), 0
         starts = [a for a, _ in encoded.offsets]
@@ -276,25 +289,20 @@ def _sentence_pieces(folder: Path) -> Words:
     return Words(tokenizer, Specials(-1, end, pad, end if mask is None else mask, place, length))
 
 
-# What OpenAI's tokenizer does to a text first (ftfy and two rounds of html.unescape), for what captions hold: entities,
-# curly quotes, ligatures, letters of full width, marks of byte order, line separators.
-_CLEANED = (
-    ("\ufeff", ""),
-    (r"&(?:amp;|#38;|#x26;)+", "&"),
-    (r"&(?:quot|#34|#x22|ldquo|rdquo|bdquo|#8220|#8221);", '"'),
-    (r"&(?:apos|#39|#x27|#039|lsquo|rsquo|sbquo|#8216|#8217);", "'"),
-    (r"&(?:lt|#60|#x3c|#x3C);", "<"),
-    (r"&(?:gt|#62|#x3e|#x3E);", ">"),
-    (r"&(?:nbsp|#160|#xa0|#xA0);", " "),
-    (r"&(?:ndash|#8211);", "–"),
-    (r"&(?:mdash|#8212);", "—"),
-    (r"&(?:eacute|#233);", "é"),
-    ("[\u02bc\u2018-\u201b]", "'"),
-    ("[\u201c-\u201f]", '"'),
-    *((chr(0xFB00 + i), to) for i, to in enumerate(("ff", "fi", "fl", "ffi", "ffl", "st", "st"))),
-    *((re.escape(chr(0xFF01 + i)), chr(0x21 + i)) for i in range(94)),
-    ("[\u0085\u2028\u2029\u3000]", " "),
-)
+def repaired(text: str) -> str:
+    """A text as OpenAI's tokenizer takes it: mended by ftfy (curly quotes, ligatures, letters of full width, wrong
+    decodings, control characters), and HTML's entities replaced twice.
+
+    >>> repaired("the man\u2019s bag &amp;amp; hat")
+    "the man's bag & hat"
+    """
+    if text.isascii() and text.isprintable() and "&" not in text:
+        return text
+    import html
+
+    from ftfy import fix_text
+
+    return html.unescape(html.unescape(fix_text(text))).strip()
 
 
 def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
@@ -306,9 +314,8 @@ def _byte_pair(vocabulary: dict[str, int], merges: Any) -> Words:
             vocab=vocabulary, merges=merges, end_of_word_suffix="</w>", unk_token="<|endoftext|>", fuse_unk=False
         )
     )
-    replaced = [normalizers.Replace(Regex(pattern), to) for pattern, to in _CLEANED]
     tokenizer.normalizer = normalizers.Sequence(
-        [*replaced, normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
+        [normalizers.NFC(), normalizers.Replace(Regex(r"\s+"), " "), normalizers.Lowercase()]
     )
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [

@@ -6,11 +6,13 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from descry.cli import main
 from descry.errors import IndexMismatch, UsageError
 from descry.gallery import Gallery, remote
+from descry.gallery.migrate import migrate
 from descry.gallery.milvus_rows import expression
 from descry.gallery.milvus_schema import Layout, parse
 from descry.gallery.sources import Sources
@@ -111,6 +113,40 @@ def test_marks_that_the_filters_keep_out_are_not_shown(tmp_path, crops, model, l
         assert {kind for kind, _ in found.parts} == {kind for kind, _ in expected.parts}
         none = distant.search(query.replace(filters=Filters(cameras=("cam9",))), 24)
         assert (len(none), none.removed) == (0, {"cameras": 24})
+
+
+@pytest.mark.parametrize(
+    "filters",
+    [
+        *(Filters(("cam1",)), Filters(("cam0", "cam1")), Filters(("",)), Filters(("", "cam1")), Filters()),
+        *(Filters(since="2026-01-05"), Filters(until="2026-01-05"), Filters(("cam1",), "2026-01-05")),
+    ],
+)
+def test_what_a_filter_cannot_know_is_said_of_a_distributed_gallery_too(untimed, filters) -> None:
+    here, there = untimed
+    query = Query(photos=np.zeros((32, 16, 3), np.uint8), filters=filters)
+    found, expected = there.search(query, 30), here.search(query, 30)
+    said = [part for part in found.note.split("; ") if part and not part.startswith("approximate")]
+    assert said == [part for part in expected.note.split("; ") if part and not part.startswith("did you mean")]
+    assert len(found) == len(expected)
+
+
+@pytest.fixture(scope="module")
+def untimed(tmp_path_factory):
+    """A gallery and its distributed copy: three cameras, a third of unknown camera, a third of unknown time."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
+    root, model = tmp_path_factory.mktemp("untimed"), PlainModel()
+    lines = ["path,camera,time"]
+    for i in range(9):
+        draw(root / "crops" / f"{i}.png", i)
+        lines.append(f"{i}.png,{f'cam{i % 3}' if i % 3 else ''},{f'2026-01-{i + 1:02d}' if i < 6 else ''}")
+    (root / "t.csv").write_text("\n".join(lines))
+    with Gallery.create(root / "g", model) as here:
+        here.index(root / "crops", sources=Sources(table=str(root / "t.csv")))
+        here.store.release()
+        migrate(root / "g", f"milvus:{root / 'm.db'}#g")
+        with Gallery.open(f"milvus:{root / 'm.db'}#g", model) as there:
+            yield here, there
 
 
 def test_the_index_grows_with_the_gallery_and_partitions_are_chosen(tmp_path, local, milvus, monkeypatch):

@@ -223,6 +223,13 @@ def test_an_unknown_camera_is_one_like_others(opened):
     assert store.overview()["cameras"] == {"": 2, "a": 4}
 
 
+def test_a_track_is_counted_with_its_camera_and_a_missing_one_is_none(opened):
+    made = [changed(e, camera="ab"[i % 2], track="17"[i // 2] if i < 4 else "") for i, e in enumerate(entries(6))]
+    store = opened()
+    store.add(made, unit_rows(6))
+    assert store.overview()["tracks"] == 4
+
+
 def test_an_item_that_moves_to_another_camera_and_day_is_there_once(opened):
     store, rows = opened(), unit_rows(4)
     first, second = entries(4, camera="a", time=datetime(2026, 1, 1)), entries(4, camera="b", time=datetime(2026, 2, 2))

@@ -297,7 +297,6 @@ def _counter(model: str) -> tuple[Any, int, Any]:
     words = load(model).words
 
     def count(captions: Sequence[str]) -> list[int]:
-        encoded = words.tokenizer.encode_batch(list(captions), add_special_tokens=False)
-        return [len(e.ids) + 2 for e in encoded]
+        return [n + words.length - words.room for n in words.counts(captions)]
 
     return count, words.length, words

@@ -58,6 +58,9 @@ def purge(
         until = day(before, "--before") if before else None
         today = datetime.now(UTC).date() if expired else None
         plan = removing.plan(opened, store, inquiry, item, until, today)
+        if plan.untimed:
+            what = f"{counted(plan.untimed, 'item')} of unknown time may be older"
+            print(f"note: {what}; --before reaches none of them, --item does", file=sys.stderr)
         if dry_run:
             return _would(replace(plan, crops=0) if keep_crops else plan, json_)
         return _tell(removing.run(opened, store, plan, crops=not keep_crops), gallery, json_)

@@ -170,13 +170,14 @@ class MilvusStore:
         item.
         """
         cameras: Counter[str] = Counter()
-        tracks: set[str] = set()
+        tracks: set[tuple[str, str]] = set()
         first: int | None = None
         last: int | None = None
         for ids in self.matching():
             for row in self.rows(ids, ["camera", "track", "time"]):
                 cameras[known(row["camera"])] += 1
-                tracks.add(row["track"])
+                if row["track"]:
+                    tracks.add((row["camera"], row["track"]))
                 if row["time"] != NEVER:
                     first = min(row["time"], row["time"] if first is None else first)
                     last = max(row["time"], row["time"] if last is None else last)
@@ -185,7 +186,7 @@ class MilvusStore:
         return {
             "items": count,
             "cameras": {name: n for name, n in cameras.most_common(50) if name or n < count},
-            "tracks": len(tracks - {""}),
+            "tracks": len(tracks),
             "from": span[0],
             "to": span[1],
             "address": self.address,

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import numpy as np
 
 from .. import search
+from ..escape import counted
 from ..query import Filters, Query
 from ..ranking import Formula
 from .milvus import MOST, MilvusStore
-from .milvus_rows import expression
+from .milvus_rows import NEVER, UNKNOWN, expression
 from .results import Results
 
 LEAST, FACTOR, ALL = 1000, 20, 4000
@@ -59,6 +61,7 @@ def answer(
     total = store.count()
     if not ids:
         removed = removed_by(store, query.filters, total)
+        note = "; ".join(filter(None, (note, *_untold(store, query.filters))))
         return Results(
             (), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query
         )
@@ -68,7 +71,9 @@ def answer(
     found = search.rank(space, terms, query, k, formula)
     items = store.items(found.ids.tolist())
     whom = "all" if passing <= ALL else "the nearest"
-    said = f"approximate: ranked among {len(ids)} candidates of {total} items ({whom} that the filters let through)"
+    said = "; ".join(filter(None, (note, *_untold(store, query.filters))))
+    said += "; " * bool(said)
+    said += f"approximate: ranked among {len(ids)} candidates of {total} items ({whom} that the filters let through)"
     return Results(
         ids=tuple(int(i) for i in found.ids),
         paths=tuple(i.path for i in items),
@@ -80,10 +85,26 @@ def answer(
         considered=len(ids),
         total=total,
         exact=False,
-        note=f"{note}; {said}" if note else said,
+        note=said,
         query=query,
         scored=found.scored if len(ids) == total else None,
     )
+
+
+def _untold(store: MilvusStore, filters: Filters) -> list[str]:
+    """What the filters say nothing about, a sentence each: as `filters.untold` of a gallery on this machine."""
+    said = [
+        f"no item has the camera {camera!r}"
+        for camera in filters.cameras
+        if camera and not store.count(f"camera == {json.dumps(camera, ensure_ascii=False)}")
+    ]
+    for name, asked, condition in (
+        ("camera", bool(filters.cameras) and "" not in filters.cameras, f"camera == {json.dumps(UNKNOWN)}"),
+        ("time", bool(filters.since or filters.until), f"time == {NEVER}"),
+    ):
+        if asked and (count := store.count(condition)):
+            said.append(f"{counted(count, 'item')} of unknown {name} {'is' if count == 1 else 'are'} not searched")
+    return said
 
 
 def removed_by(store: MilvusStore, filters: Filters, total: int) -> dict[str, int]:

@@ -30,9 +30,9 @@ def overview(store: LocalStore) -> dict[str, Any]:
     with store.database.reading() as connection:
         state = store.database.state()
         cameras = connection.execute("SELECT camera, count(*) FROM items GROUP BY camera ORDER BY 2 DESC, 1 LIMIT 50")
-        first, last, tracks = connection.execute(
-            "SELECT min(time), max(time), count(DISTINCT NULLIF(track, '')) FROM items"
-        ).fetchone()
+        first, last = connection.execute("SELECT min(time), max(time) FROM items").fetchone()
+        named = "SELECT DISTINCT camera, track FROM items WHERE track != ''"  # a track belongs to its camera
+        tracks = connection.execute(f"SELECT count(*) FROM ({named})").fetchone()[0]
         reasons = connection.execute("SELECT reason, count(*) FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
         span = [t.isoformat() if t else "" for t in (from_microseconds(first), from_microseconds(last))]
         facts: dict[str, Any] = {

@@ -27,7 +27,7 @@ class Plan:
     """What would go. inquiries: names. items: ids. rounds: (inquiry, number) of other inquiries that were asked with a
     picture of such an item, with all made from them. findings, days: how many; a day is the key of one day's searches
     outside inquiries. before: ISO day, "" for none. refs: how the account names the inquiries. crops: files of the
-    items that descry crop cut.
+    items that descry crop cut. untimed: items without a time, which no `before` reaches.
     """
 
     inquiries: tuple[str, ...] = ()
@@ -38,11 +38,12 @@ class Plan:
     before: str = ""
     refs: tuple[str, ...] = ()
     crops: int = 0
+    untimed: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         counted = {"items": len(self.items), "item_ids": list(self.items), "findings": self.findings, "days": self.days}
-        counted["crops"] = self.crops
+        counted |= {"crops": self.crops, "items_without_time": self.untimed}
         rounds = [{"inquiry": name, "number": n} for name, n in self.rounds]
         return {"inquiries": list(self.inquiries), **counted, "rounds": rounds}
 
@@ -81,7 +82,8 @@ def plan(
     rounds = [(name, n) for name, n in _asked_with(gallery, store, chosen) if name not in names]
     counts = erasing.findings_on(store, refs, set(chosen)), erasing.days_before(store, day) if day else 0
     crops = sum(map(len, crops_of(gallery.items(chosen)).values()))
-    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs, crops)
+    untimed = _untimed(gallery) if before else 0
+    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs, crops, untimed)
 
 
 def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
@@ -130,6 +132,11 @@ def _items_before(gallery: Gallery, before: date) -> list[int]:
     until = microseconds(datetime.combine(before, time()))
     with gallery.store.database.reading() as connection:
         return [i for (i,) in connection.execute("SELECT id FROM items WHERE time < ? ORDER BY id", (until,))]
+
+
+def _untimed(gallery: Gallery) -> int:
+    with gallery.store.database.reading() as connection:
+        return int(connection.execute("SELECT count(*) FROM items WHERE time IS NULL").fetchone()[0])
 
 
 def _asked_with(gallery: Gallery, store: InquiryStore, items: Sequence[int]) -> list[tuple[str, int]]:

@@ -69,7 +69,7 @@ def _near(desk: Desk, gallery: str, number: int, count: int) -> Near:
         at, track = microseconds(item.time), []
         before: list[int] = []
         after: list[int] = []
-        if at is not None:
+        if at is not None and item.camera:
             here = (item.camera, at, number)
             before = ids("camera = ? AND (time, id) < (?, ?)", "time DESC, id DESC", *here)
             after = ids("camera = ? AND (time, id) > (?, ?)", "time, id", *here)
@@ -103,7 +103,8 @@ async def item(desk: TheDesk, gallery: GalleryId, item: ItemId) -> ItemDetail:
 
 @router.get("/{item}/near")
 async def near(desk: TheDesk, gallery: GalleryId, item: ItemId, count: Annotated[int, Query(ge=1, le=20)] = 4) -> Near:
-    """What the same camera saw just before and after, and the rest of the same track."""
+    """What the same camera saw just before and after, and the rest of the same track. An unknown camera is no camera:
+    nothing is known to have been seen by it."""
     return await desk.lookups.do(_near, desk, gallery, item, count)
 
 
