@@ -139,8 +139,9 @@ def nine_terms(space: Any, model: Stub, repeats: int) -> dict[str, dict[str, flo
     They take turns; the ratio is that of each pair.
     """
     v = list(model.embed_texts(range(6)))
-    parts = (("sketch", "drawing", v[0] / 2), ("text", "red jacket", v[1] / 2))
-    nine = [Term("sketch+text", "red jacket", 1.0, unit((v[0] + v[1]) / 2), parts=parts)]
+    sketch, text = np.stack(v[:2]) / np.linalg.norm(v[0] + v[1])
+    parts = (("sketch", "drawing", sketch), ("text", "red jacket", text))
+    nine = [Term("sketch+text", "red jacket", 1.0, sketch + text, parts=parts)]
     nine += [Term("text", name, 1.0, vector, "evidence") for name, vector in zip("ab", v[2:4], strict=True)]
     nine += [Term("not", name, 1.0, vector, "not") for name, vector in zip("cd", v[4:6], strict=True)]
     marked = Query(wanted="red jacket", liked=space.ids[5:6].tolist(), unliked=space.ids[9:10].tolist())

@@ -28,13 +28,31 @@ def benchmark(monkeypatch):
 
 
 def test_search_finds_what_a_float64_product_finds(benchmark, monkeypatch) -> None:
+    pytest.importorskip("threadpoolctl")
     module = benchmark("search")
     monkeypatch.setattr(module, "bandwidth", lambda: 1e10)
-    got = module.measure(5000, 1)
-    assert got["results"]["descry"]["recall"] == 1.0
-    assert got["results"]["descry"]["order_exact"] is True
-    assert got["results"]["NumPy float32"]["recall"] > 0.99
-    assert "| descry |" in module.markdown([got])
+    monkeypatch.setattr(module, "K", 20)
+    got = module.measure(5000, 1, [1], [0, 1])
+    for task, found in got["recall"].items():
+        assert found["descry"] == 1.0, task
+        assert found["NumPy"] > 0.99, task
+    assert [(run["threads"], run["busy"]) for run in got["runs"]] == [(1, 0), (1, 1)]
+    assert all(len(times["descry"]) == 1 for times in got["runs"][0]["ms"].values())
+    assert module.table(got).count("| filter 10 % |") == 2
+
+
+def test_who_is_far_behind_is_not_asked_again(benchmark, monkeypatch) -> None:
+    module = benchmark("search")
+    clock = [0.0]
+    monkeypatch.setattr(module.time, "perf_counter", lambda: clock[0])
+
+    def takes(seconds: float):
+        return lambda: clock.__setitem__(0, clock[0] + seconds)
+
+    got = module.alternate({"descry": takes(1.0), "near": takes(2.0), "far": takes(3.0)}, 8)
+    assert {name: (len(times), times[0]) for name, times in got.items()} == {
+        "descry": (8, 1000.0), "near": (8, 2000.0), "far": (5, 3000.0)
+    }  # fmt: skip
 
 
 def test_the_product_that_bounds_an_encoder_is_the_product(benchmark) -> None:

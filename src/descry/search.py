@@ -477,8 +477,11 @@ class Fall:
         """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
         out: np.ndarray = np.maximum(part, -self.drop)
         high = np.flatnonzero((part < -self.drop) & (before > self.level))
-        least = np.interp(before[high], self.before, self.least)
-        out[high] = np.maximum(part[high], least - before[high])
+        scores = before[high]
+        at = np.minimum(np.searchsorted(self.before, scores, "right"), len(self.before) - 1)  # as np.interp, but faster
+        rise = np.append(np.diff(self.least) / np.maximum(np.diff(self.before), np.finfo(np.float32).tiny), 0)
+        ahead = np.maximum(self.before[at] - scores, 0)
+        out[high] = np.maximum(part[high], self.least[at] - ahead * rise[at - 1] - scores)
         return out
 
 

@@ -38,7 +38,7 @@ STEP = 512
 """Rows that stay in a core's cache while several queries are compared with them."""
 TILE = 4
 """Queries that NumKong compares at once."""
-SMALL = 4096
+SMALL = 512
 """Up to so many rows, all are computed in float64 at once."""
 FEW = 16
 """Most queries of one pass whose sums are all kept; more are compared block by block, where bfloat16 is at hand."""
@@ -192,7 +192,7 @@ def _fronts(snapshot: Snapshot, queries: Tensor, k: int, allowed: np.ndarray | N
             if closed is not None:
                 part[closed[start : start + len(part)]] = -torch.inf
             if not kept and len(part) >= k:
-                best = part.topk(k, dim=0, sorted=False).values.float().t().numpy()
+                best = np.partition(part.float().t().contiguous().numpy(), len(part) - k, axis=1)[:, -k:].copy()
             rows, owner = _set(part > _lower(torch.from_numpy(best.min(axis=1)) - margins, part.dtype))
             values = part[torch.from_numpy(rows), torch.from_numpy(owner)].float().numpy()
             if kept and len(values) > len(queries):

@@ -89,7 +89,7 @@ class Moments:
         if not self.count:
             return np.zeros(len(query)), np.zeros(len(query))
         mean = query @ self.total / self.count
-        square = np.einsum("td,de,te->t", query, self.products, query) / self.count
+        square = np.sum((query @ self.products) * query, axis=1) / self.count
         return mean, np.sqrt(np.maximum(square - mean**2, 0))
 
 
