@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -344,12 +344,17 @@ def busy(processes: int) -> Iterator[None]:
 @contextmanager
 def limited(threads: int) -> Iterator[None]:
     """PyTorch, FAISS and the product of NumPy with so many threads."""
-    from threadpoolctl import threadpool_limits
-
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        with threadpool_limits(threads):
+        from threadpoolctl import threadpool_limits
+
+        limits: Any = threadpool_limits(threads)
+    except ImportError:
+        print("the threads of NumPy and FAISS are not set: pip install -e '.[bench]'", file=sys.stderr)
+        limits = nullcontext()
+    try:
+        with limits:
             yield
     finally:
         torch.set_num_threads(before)

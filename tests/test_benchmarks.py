@@ -28,7 +28,6 @@ def benchmark(monkeypatch):
 
 
 def test_search_finds_what_a_float64_product_finds(benchmark, monkeypatch) -> None:
-    pytest.importorskip("threadpoolctl")
     module = benchmark("search")
     monkeypatch.setattr(module, "bandwidth", lambda: 1e10)
     monkeypatch.setattr(module, "K", 20)
