@@ -62,7 +62,6 @@ def people(
         train: with --oracle, a folder of synthetic training people, for the linear baseline.
         videos: write videos of this many seconds instead, one for each of three fixed cameras, in which these people
             walk, with their boxes and tracks.
-        json_: print JSON.
     """
     if videos:
         unread = "photos sketches captions val test width height processes benchmark benchmark_version oracle train"
@@ -159,7 +158,6 @@ def miniature(
         out: a new folder.
         variant: which circulating form; the first of the set's variants when left out.
         seed: other synthetic people.
-        json_: print JSON.
     """
     from descry.data import DATASETS
     from descry.data.check import MARKER

@@ -42,7 +42,6 @@ def demo(
         video: begin with videos instead of photographs: at most 12 of the people pass three fixed cameras, are cut out,
             and the first lead is shown in its frame. Needs the extra video.
         browser: go on to the page, with a guided tour.
-        json_: print JSON.
     """
     if identities <= PERSON:
         raise UsageError(f"{identities} people were asked for; the demo needs at least {PERSON + 1}")

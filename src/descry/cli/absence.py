@@ -9,22 +9,20 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
 
-import tyro
-
 from ..bounds import Bound
 from ..errors import DataError
 from ..tabular import json_lines, misspelt
-from .machine import Count, Json, Seed
+from .machine import Count, GalleryFolder, Json, MovedModel, Seed
 from .progress import progress
 
 
 def calibrate(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     /,
     queries: Path | None = None,
     alpha: Annotated[float, Bound(0, 0.5, above=True, below=True)] = 0.05,
     limit: Count = 1000,
-    model: str = "",
+    model: MovedModel = "",
     seed: Seed = 0,
     json_: Json = False,
 ) -> int:
@@ -34,16 +32,13 @@ def calibrate(
     again with its whole track left out. That calibrates searches by photograph. Sketches and words need --queries.
 
     Args:
-        gallery: a folder made by descry index.
         queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image",
             and "ids", the items that show the person; if omitted, the gallery's own tracks ask.
         alpha: false-alarm rate, the share of people in the gallery who are reported absent; above 0, below 0.5. It is
             kept on average; the fewer people set the threshold, the farther one calibration can be from it, and the
             interval printed says how far.
         limit: most queries or tracks used.
-        model: the gallery's model, if it was moved since.
         seed: of the split in two halves.
-        json_: print JSON.
     """
     from ..gallery import Gallery
     from ..interact import absence

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +10,7 @@ import tyro
 
 from ..errors import IndexCorrupt, UsageError
 from ..safe_files import address_of
-from .machine import Json
+from .machine import GalleryFolder, Json, emit
 from .report import check_place, refuse_address, write
 
 
@@ -21,16 +20,13 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     Args:
         gallery: a folder made by descry index, or a file that descry audit export wrote.
         head: one that an export showed; an account written anew is found only with it.
-        json_: print JSON.
     """
     verdict = _account(gallery).verify(head)
     if gallery.is_file() and not verdict.lines and not verdict.faults:
         raise UsageError(f"{gallery} holds no line of an account; name a gallery, or a file of descry audit export")
+    emit(json_, verdict.to_json(), *(f"line {fault.line} {fault.what}" for fault in verdict.faults))
     if json_:
-        print(json.dumps(verdict.to_json(), indent=1))
         return 0 if verdict.ok else IndexCorrupt.exit_status
-    for fault in verdict.faults:
-        print(f"line {fault.line} {fault.what}")
     if verdict.torn:
         print("the end of an interrupted write follows the last line; the next writer removes it", file=sys.stderr)
     if verdict.ok:
@@ -41,7 +37,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
 
 
 def export(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     json_: Json = False,
@@ -49,9 +45,7 @@ def export(
     """Copy the account of a gallery to a file and show its head, which is to be kept apart from it.
 
     Args:
-        gallery: a folder made by descry index.
         out: the file to write, JSON lines.
-        json_: print JSON.
     """
     account = _account(gallery)
     if account.exported:
@@ -60,11 +54,8 @@ def export(
     data, head = account.export()
     write(out, data)
     lines = data.count(b"\n")
-    if json_:
-        print(json.dumps({"out": str(out), "lines": lines, "audit_head": head}, indent=1))
-    else:
-        print(f"{out}: {lines} lines\nhead of the account: {head}")
-    return 0
+    value = {"out": str(out), "lines": lines, "audit_head": head}
+    return emit(json_, value, f"{out}: {lines} lines", f"head of the account: {head}")
 
 
 def _account(gallery: Path) -> Any:

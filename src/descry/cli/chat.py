@@ -17,7 +17,7 @@ import tyro
 
 from ..errors import DescryError, Locked, UsageError
 from ..safe_files import address_of
-from .machine import Flag, HowMany
+from .machine import Flag, GalleryFolder, HowMany, MovedModel
 
 HELP = """\
   any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
@@ -41,27 +41,25 @@ ANSWERS = {
 
 
 def chat(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     name: tyro.conf.Positional[str] = "chat",
     /,
     sketch: tuple[str, ...] = (),
     image: tuple[str, ...] = (),
     as_drawn: Flag = False,
     k: HowMany = 10,
-    model: str = "",
+    model: MovedModel = "",
     sheet: Path | None = None,
 ) -> int:
     """Search by talking: say what you know, answer questions, mark leads. Rounds are kept as an inquiry.
 
     Args:
-        gallery: a folder made by descry index.
         name: name of the inquiry, begun or gone on with.
         sketch: a drawing of the person to begin with; may be repeated.
         image: a photograph of the person to begin with; may be repeated.
         as_drawn: give sketches to the encoder as they are, those of /sketch too; if omitted, each is cropped to its ink
             and fitted.
         k: how many leads to show.
-        model: the gallery's model, if it was moved since.
         sheet: where the contact sheet is written, for terminals that show no pictures; if omitted, a file in the
             gallery's folder that is removed at the end.
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
@@ -11,7 +10,7 @@ import tyro
 from ..errors import UsageError, nearest
 from ..ranking import COMPOSITIONS, SERVED
 from .evaluate import table
-from .machine import Json, Seed
+from .machine import Json, Seed, emit
 
 
 def compare(
@@ -30,7 +29,6 @@ def compare(
         b: another; or the same, to compare two ways of composing.
         ways: compose A's queries in the first way and B's in the second, such as served and early.
         measure: R@1, R@5, R@10, mAP, mINP; may be repeated; if omitted, R@1 and mAP.
-        json_: print JSON.
         seed: of the exchanges and draws.
     """
     from ..studies.comparing import compare as lines_of
@@ -43,12 +41,11 @@ def compare(
     one, other = read_results(a), read_results(b)
     lines = lines_of(one, other, ways, measure or ("R@1", "mAP"), seed=seed)
     said = differences(one, other)
+    value = {"A": a, "B": b, "differences": said, "lines": lines}
+    shown = table([_shown(line) for line in lines])
+    emit(json_, value, shown, *(f"the two also differ in {sentence}" for sentence in said))
     if json_:
-        print(json.dumps({"A": a, "B": b, "differences": said, "lines": lines}, indent=1))
         return 0
-    print(table([_shown(line) for line in lines]))
-    for sentence in said:
-        print(f"the two also differ in {sentence}")
     if any(line["p"] is None for line in lines):
         print("lines without p: no values per query were kept; evaluate with --per-query FILE", file=sys.stderr)
     else:

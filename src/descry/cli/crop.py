@@ -62,7 +62,6 @@ def crop(
         jobs: sources at once; if omitted, one per core, at most 4.
         again: make the crops of these sources again.
         strict: exit with 3 when a source was skipped.
-        json_: print the report as JSON.
     """
     from ..footage import Settings
     from ..footage import crop as cut

@@ -13,7 +13,7 @@ import tyro
 
 from ..bounds import Bound
 from ..escape import plain
-from .machine import Json, Part, Seed, Share, Threads, refuse_unread
+from .machine import Json, Part, Seed, Share, Threads, emit, refuse_unread
 from .progress import progress
 
 Name = tyro.conf.Positional[str]
@@ -28,7 +28,6 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
         root: its folder.
         pixels: decode every picture; --no-pixels only looks whether it is there.
         threads: how many pictures are decoded at once.
-        json_: print JSON.
     """
     from ..data import parse
     from ..data.check import as_json
@@ -61,7 +60,6 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
     """The data sets that can be read: tree, how to obtain, terms, published counts.
 
     Args:
-        json_: print JSON.
         markdown: print the sections of docs/datasets.md.
     """
     from ..data import DATASETS, module
@@ -70,12 +68,11 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
     if json_:
         refuse_unread(list_, locals(), "markdown", "--json prints JSON")
     cards = [module(name).CARD for name in DATASETS]
-    if json_:
-        print(json.dumps([asdict(c) for c in cards], indent=2))
-        return 0
     if markdown:
         print("\n".join(map(as_markdown, cards)), end="")
         return 0
+    if json_:
+        return emit(json_, [asdict(c) for c in cards])
     for card in cards:
         print(f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + ".")
         print(f"  asks with {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
@@ -106,7 +103,6 @@ def import_(
         val_share: share of the people without a split who become val.
         test_share: share of the people without a split who become test.
         seed: of that choice.
-        json_: print JSON.
     """
     from ..data.check import counts
     from ..data.faults import repeated, unlike
@@ -115,12 +111,9 @@ def import_(
     made = import_table(table, root, name, val_share, test_share, seed)
     for note in (*made.notes, *repeated(made), *unlike(made)):
         print(f"note: {plain(note)}", file=sys.stderr)
-    if json_:
-        print(json.dumps({"name": made.name, "root": str(root), "counts": counts(made)}, indent=2))
-        return 0
-    print(f"{made.name}: " + ", ".join(f"{n:,} {what}" for what, n in counts(made).items()))
-    print(f"use it as: --data {root}")
-    return 0
+    said = f"{made.name}: " + ", ".join(f"{n:,} {what}" for what, n in counts(made).items())
+    value = {"name": made.name, "root": str(root), "counts": counts(made)}
+    return emit(json_, value, said, f"use it as: --data {root}")
 
 
 def leaks(
@@ -148,7 +141,6 @@ def leaks(
         model: a run folder or demo; its embedding must then agree as well.
         least_cosine: of that embedding.
         threads: how many pictures are read at once.
-        json_: print JSON.
     """
     from ..data.leaks import find_leaks
 
@@ -211,7 +203,6 @@ def sketch(
         distortion: how far strokes wander, as a share of the height; 0.02 is a shaky hand.
         seed: of dropout, distortion and paper grain.
         threads: how many are drawn at once.
-        json_: print JSON.
     """
     from ..data.sketches import Drawing, draw_sketches
 
@@ -233,7 +224,6 @@ def splits(root: Folder, out: Folder, /, json_: Json = False) -> int:
     Args:
         root: the data set.
         out: a folder; idx/ is written into it.
-        json_: print JSON.
     """
     from ..data.pku_sketch import find_root, generate_split, read_styles, split_hash, write_splits
 
@@ -244,12 +234,8 @@ def splits(root: Folder, out: Folder, /, json_: Json = False) -> int:
     for split in range(1, 11):
         train, test = generate_split(styles, split)
         told.append({"split": split, "train": len(train), "test": len(test), "sha256": split_hash(train, test)})
-    if json_:
-        print(json.dumps(told, indent=2))
-        return 0
-    for row in told:
-        print(f"split {row['split']}: {row['train']} train, {row['test']} test, sha256 {row['sha256']}")
-    return 0
+    lines = (f"split {row['split']}: {row['train']} train, {row['test']} test, sha256 {row['sha256']}" for row in told)
+    return emit(json_, told, *lines)
 
 
 def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> int:
@@ -259,7 +245,6 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
         name: the data set.
         root: its folder.
         model: a run folder or demo, whose vocabulary counts the tokens.
-        json_: print JSON.
     """
     from ..data.captions import caption_statistics, commonest
     from ..training.start import tell_unknown

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
-from .machine import Flag, Json
+from .machine import Flag, Json, emit
 
 
 def doctor(
@@ -21,16 +20,10 @@ def doctor(
         model: also load this model and time its encoder: demo, a run folder or a CLIP.
         folder: where galleries will lie.
         quick: leave out what takes seconds.
-        json_: print JSON.
     """
     from ..doctor import examine
 
     found = examine(model, folder, quick)
-    if json_:
-        print(json.dumps([asdict(f) for f in found], indent=1))
-        return 4 if any(finding.refused for finding in found) else 0
-    for finding in found:
-        print(f"{finding.name:<11} {finding.value}")
-        if finding.advice:
-            print(f"{'':<11} → {finding.advice}")
+    lines = [f"{f.name:<11} {f.value}" + (f"\n{'':<11} → {f.advice}" if f.advice else "") for f in found]
+    emit(json_, [asdict(f) for f in found], *lines)
     return 4 if any(finding.refused for finding in found) else 0

@@ -14,28 +14,18 @@ from ..errors import UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
 from ..times import moment
-from .machine import Flag, Item, Json, refuse_unread
+from .machine import Flag, GalleryFolder, GalleryPlace, Item, Json, emit, refuse_unread
 
 
-def info(gallery: tyro.conf.Positional[str], /, json_: Json = False) -> int:
-    """What a gallery holds: items, cameras, times, size, and the model it is bound to.
-
-    Args:
-        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
-        json_: print JSON.
-    """
+def info(gallery: GalleryPlace, /, json_: Json = False) -> int:
+    """What a gallery holds: items, cameras, times, size, and the model it is bound to."""
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         facts = opened.info() | {"calibrated": _calibrated(opened), "read_only": opened.read_only}
-    if json_:
-        print(json.dumps(facts, indent=1))
-        return 0
-    for name, value in facts.items():
-        if isinstance(value, dict):
-            value = ", ".join(f"{k or 'unknown'} {v}" for k, v in value.items()) or "none"
-        print(f"{name:<14} {value}")
-    return 0
+    tables = {name: value for name, value in facts.items() if isinstance(value, dict)}
+    said = {n: ", ".join(f"{k or 'unknown'} {v}" for k, v in held.items()) or "none" for n, held in tables.items()}
+    return emit(json_, facts, *(f"{name:<14} {value}" for name, value in (facts | said).items()))
 
 
 def _calibrated(opened: Any) -> dict[str, str]:
@@ -53,7 +43,6 @@ def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
 
     Args:
         folder: the folder.
-        json_: print JSON.
     """
     from ..gallery.inspecting import inspect as inspected
 
@@ -82,7 +71,7 @@ def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
 
 
 def list_(
-    gallery: tyro.conf.Positional[str],
+    gallery: GalleryPlace,
     /,
     camera: tuple[str, ...] = (),
     since: str = "",
@@ -91,16 +80,14 @@ def list_(
     skipped: Flag = False,
     json_: Json = False,
 ) -> int:
-    """The items of a gallery, one a line: id, path, camera, time, track.
+    """The items of a gallery, one a line (of JSON with --json): id, path, camera, time, track.
 
     Args:
-        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         camera: only this camera; may be repeated.
         since: only from this time on.
         until: only up to this time.
         path: only paths of this glob.
         skipped: list the files that could not be read instead, with the reason.
-        json_: print JSON lines.
     """
     from ..gallery import Gallery
     from ..query import Filters
@@ -126,7 +113,7 @@ def list_(
 
 
 def frame(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     item: tyro.conf.Positional[Item],
     /,
     out: Path = Path("frame.jpg"),
@@ -135,10 +122,8 @@ def frame(
     """Go from an item back to the footage that descry crop cut it from: source, time, and the frame with the box.
 
     Args:
-        gallery: a folder made by descry index.
         item: id of the item.
         out: the picture to write, JPEG or PNG by its name.
-        json_: print JSON.
     """
     from ..errors import DataError
     from ..footage.origin import origin_of
@@ -160,16 +145,13 @@ def frame(
     about = {"item": item, "source": path_text(origin.source), "frame": origin.frame, "seconds": origin.seconds}
     about |= {"time": found[0].time.isoformat() if found[0].time else "", "clock": origin.clock}
     about |= {"camera": found[0].camera, "track": found[0].track, "box": origin.box, "still": str(out)}
-    if json_:
-        print(json.dumps(about, indent=1))
-        return 0
-    print(f"item {item}: {origin.told}, camera {found[0].camera or 'unknown'}, {about['time'] or 'time unknown'}")
-    print(f"{f'clock: {origin.clock}. ' if origin.clock else ''}The frame with its box: {out}")
-    return 0
+    said = f"item {item}: {origin.told}, camera {found[0].camera or 'unknown'}, {about['time'] or 'time unknown'}"
+    clock = f"clock: {origin.clock}. " if origin.clock else ""
+    return emit(json_, about, said, f"{clock}The frame with its box: {out}")
 
 
 def delete(
-    gallery: tyro.conf.Positional[str],
+    gallery: GalleryPlace,
     /,
     item: tuple[Item, ...] = (),
     path: str = "",
@@ -182,13 +164,11 @@ def delete(
     keeps a copy). The pictures themselves are not touched.
 
     Args:
-        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         item: id of an item; may be repeated.
         path: all items of this glob.
         until: all items up to this time.
         everything: the whole gallery.
         confirm: with --everything, the name of the gallery's folder or collection.
-        json_: print JSON.
     """
     from .. import purge as removing
     from ..gallery import Gallery
@@ -204,8 +184,7 @@ def delete(
         with Gallery.open(gallery) as opened:
             count = len(opened) if json_ else 0
             removing.everything(opened)
-        print(json.dumps({"removed": count, "items": 0}) if json_ else f"removed {gallery}")
-        return 0
+        return emit(json_, {"removed": count, "items": 0}, f"removed {gallery}")
     if not (item or path or until):
         raise UsageError("nothing was named; give --item ID, --path GLOB, --until TIME, or --everything")
     with Gallery.open(gallery) as opened:
@@ -219,9 +198,8 @@ def delete(
                 f"{gallery} holds no item {named}; nothing was removed (descry gallery list shows the ids)"
             )
         count, left = removing.items(opened, ids), len(opened)
-    told = f"removed {counted(count, 'item')}; {gallery} holds {left}"
-    print(json.dumps({"removed": count, "items": left}) if json_ else told)
-    return 0
+    said = f"removed {counted(count, 'item')}; {gallery} holds {left}"
+    return emit(json_, {"removed": count, "items": left}, said)
 
 
 def _name_of(gallery: str) -> str:
@@ -237,7 +215,6 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
 
     Args:
         folder: the folder that a received gallery may name.
-        json_: print JSON.
     """
     from .. import safe_files
 
@@ -245,8 +222,7 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
         raise UsageError(f"there is no folder {folder}; name the one that holds the pictures of the gallery")
     safe_files.allow(folder)
     place = path_text(str(folder.resolve()))
-    print(json.dumps({"allowed": place}) if json_ else f"galleries may now show what lies below {place}")
-    return 0
+    return emit(json_, {"allowed": place}, f"galleries may now show what lies below {place}")
 
 
 def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
@@ -258,7 +234,6 @@ def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /,
     Args:
         old: a gallery folder of format 1.
         new: the new folder.
-        json_: print JSON.
     """
     from ..gallery.conversion import KEPT
     from ..gallery.conversion import convert as carry
@@ -279,7 +254,7 @@ def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /,
 
 
 def relocate(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     old: tyro.conf.Positional[Path],
     new: tyro.conf.Positional[Path],
     /,
@@ -288,21 +263,16 @@ def relocate(
     """Follow pictures whose folder was moved or mounted elsewhere: paths change, numbers and vectors stay.
 
     Args:
-        gallery: a folder made by descry index.
         old: the folder as it was; it need not be there any more.
         new: the folder that holds the same files now.
-        json_: print JSON.
     """
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         report = opened.relocate(old, new)
-    if json_:
-        print(json.dumps(asdict(report)))
-        return 0
-    print(f"{report.moved} items moved; nothing was encoded again")
+    lines = [f"{report.moved} items moved; nothing was encoded again"]
     if report.joined:
-        print(f"{report.joined} of them had been indexed at the new place too; they are one again")
+        lines.append(f"{report.joined} of them had been indexed at the new place too; they are one again")
     if report.absent:
-        print(f"{report.absent} items stay where they were: no file of the same size is at the new place")
-    return 0
+        lines.append(f"{report.absent} items stay where they were: no file of the same size is at the new place")
+    return emit(json_, asdict(report), *lines)

@@ -67,7 +67,6 @@ def index(
         links: enter linked folders too.
         leave_out_empty: leave out pictures that the model reads as a scene without people, and list them among the
             skipped; for models of general pictures, refused by others.
-        json_: print the report as JSON.
     """
     from .. import images
     from ..gallery import Gallery

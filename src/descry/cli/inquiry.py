@@ -17,12 +17,11 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from .absence import calibrate
 from .chat import chat
-from .machine import Count, Flag, Item, Json
+from .machine import Count, Flag, GalleryFolder, Item, Json, MovedModel, emit
 from .report import refuse_address
 
 __all__ = ["calibrate", "chat"]
 
-Gallery = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
 Words = Annotated[
     tuple[str, ...],
@@ -41,13 +40,11 @@ class Shown:
 
     Args:
         k: how many leads to show; if omitted, 20 in a new round and as many as were found in an old one.
-        model: the gallery's model, if it was moved since.
         sheet: also write a contact sheet to this picture.
-        json_: print JSON.
     """
 
     k: Annotated[int | None, COUNT, tyro.conf.arg(aliases=["-k"])] = None
-    model: str = ""
+    model: MovedModel = ""
     sheet: Path | None = None
     json_: Json = False
 
@@ -69,7 +66,7 @@ Show = Annotated[Shown, tyro.conf.arg(name="")]
 
 
 def new(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     words: Words = (),
     /,
@@ -97,7 +94,7 @@ def new(
 
 
 def refine(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     words: Words = (),
     /,
@@ -117,7 +114,7 @@ def refine(
 
 
 def mark(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     /,
     like: tuple[Item, ...] = (),
@@ -143,7 +140,7 @@ def mark(
 
 
 def answer(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     answers: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
@@ -172,20 +169,20 @@ def answer(
     return 0
 
 
-def show(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def show(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Show the current round: its leads, and the tree of rounds."""
     with show.round(gallery, name, stored=True):
         return 0
 
 
-def undo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def undo(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go back to the round before."""
     with show.round(gallery, name, stored=True) as session:
         session.undo()
     return 0
 
 
-def redo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def redo(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go forward again to the round that was undone."""
     with show.round(gallery, name, stored=True) as session:
         session.redo()
@@ -193,7 +190,7 @@ def redo(gallery: Gallery, name: Name = "inquiry", /, show: Show = Shown()) -> i
 
 
 def go(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     /,
     *,
@@ -210,94 +207,63 @@ def go(
     return 0
 
 
-def list_(gallery: Gallery, /, json_: Json = False) -> int:
-    """The inquiries of a gallery, a line each.
-
-    Args:
-        json_: print JSON: the names.
-    """
+def list_(gallery: GalleryFolder, /, json_: Json = False) -> int:
+    """The inquiries of a gallery, a line each."""
     from .report import kept
 
     with kept(gallery) as (_, store):
         names = store.names()
-    print(json.dumps(names) if json_ else "\n".join(names) or "no inquiry yet")
-    return 0
+    return emit(json_, names, *names or ["no inquiry yet"])
 
 
-def ask(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Json = False) -> int:
-    """The questions whose answers would narrow the search most.
-
-    Args:
-        model: the gallery's model, if it was moved since.
-        json_: print JSON.
-    """
+def ask(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
+    """The questions whose answers would narrow the search most."""
     from ..interact.questions import Asker, vocabulary
 
     with opened(gallery, name, model) as session:
         asker = Asker.of(session.space, session.model, vocabulary())
         found = asker.next(session.leads.everything, session.query, session.inquiry.current.asked, k=5)
-    if json_:
-        print(json.dumps([{"key": q.key, "question": q.text, "gain": round(g, 4)} for q, g in found], indent=1))
-    else:
-        for question, gain in found:
-            print(f"{question.text}  (gain {gain:.2f} bits; answer {question.key}=yes|no|unknown)")
+    lines = [f"{q.text}  (gain {gain:.2f} bits; answer {q.key}=yes|no|unknown)" for q, gain in found]
+    emit(json_, [{"key": q.key, "question": q.text, "gain": round(g, 4)} for q, g in found], *lines)
     if not found:
         print(asker.why_none or "no question is left: everything the model can read was said or asked", file=sys.stderr)
     return 0
 
 
 def why(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     /,
     ranks: tuple[Count, Count] = (1, 2),
-    model: str = "",
+    model: MovedModel = "",
     json_: Json = False,
 ) -> int:
     """Why one lead of the current round ranks above another, phrase by phrase.
 
     Args:
         ranks: the two ranks.
-        model: the gallery's model, if it was moved since.
-        json_: print JSON.
     """
     with opened(gallery, name, model) as session:
         rows = session.leads.why(*ranks)
-    if json_:
-        print(json.dumps([{"kind": k, "label": label, "difference": d} for k, label, d in rows], indent=1))
-    else:
-        print(f"why rank {ranks[0]} stands above rank {ranks[1]}:")
-        for kind, label, gap in rows:
-            print(f"  {gap:+8.3f}  {'NOT ' if kind == 'not' else ''}{label}  ({kind})")
-    return 0
+    lines = [f"  {gap:+8.3f}  {'NOT ' if kind == 'not' else ''}{label}  ({kind})" for kind, label, gap in rows]
+    value = [{"kind": k, "label": label, "difference": d} for k, label, d in rows]
+    return emit(json_, value, f"why rank {ranks[0]} stands above rank {ranks[1]}:", *lines)
 
 
-def replay(gallery: Gallery, name: Name = "inquiry", /, model: str = "", json_: Json = False) -> int:
-    """Search every round again and say whether the order is the same; exit status 1 when one is not.
-
-    Args:
-        model: the gallery's model, if it was moved since.
-        json_: print JSON.
-    """
+def replay(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
+    """Search every round again and say whether the order is the same; exit status 1 when one is not."""
     with opened(gallery, name, model) as session:
         rows = [{"round": made.number, "same": same} for made, same in session.replay()]
         moved = bool(session.inquiry.current and session.inquiry.current.snapshot != session.space.snapshot)
-    if json_:
-        print(json.dumps({"rounds": rows, "gallery_changed": moved}, indent=1))
-    else:
-        for row in rows:
-            print(f"round {row['round']}: {'the same order' if row['same'] else 'another order'}")
-        if moved:
-            print("the gallery has changed since the last round was made", file=sys.stderr)
+    lines = [f"round {row['round']}: {'the same order' if row['same'] else 'another order'}" for row in rows]
+    emit(json_, {"rounds": rows, "gallery_changed": moved}, *lines)
+    if moved and not json_:
+        print("the gallery has changed since the last round was made", file=sys.stderr)
     return 0 if all(row["same"] for row in rows) else 1
 
 
-def export(gallery: Gallery, name: Name = "inquiry", /, json_: Json = False) -> int:
-    """Print all rounds as JSON; pictures leave as digests.
-
-    Args:
-        json_: accepted for scripts; the output is always JSON.
-    """
+def export(gallery: GalleryFolder, name: Name = "inquiry", /, json_: Json = False) -> int:
+    """Print all rounds as JSON, with --json or without; pictures leave as digests."""
     from ..audit import commitment, ref_of
     from ..interact import rounds
     from .report import kept
@@ -314,34 +280,29 @@ def export(gallery: Gallery, name: Name = "inquiry", /, json_: Json = False) -> 
 
 
 def delete(
-    gallery: Gallery,
+    gallery: GalleryFolder,
     name: Name = "inquiry",
     /,
     round_: Annotated[Item | None, tyro.conf.arg(name="round")] = None,
-    model: str = "",
+    model: MovedModel = "",
     json_: Json = False,
 ) -> int:
     """Remove an inquiry for good, or one round with all that was made from it.
 
     Args:
         round_: number of the round; if omitted, the whole inquiry with its pictures and its key goes.
-        model: the gallery's model, if it was moved since.
-        json_: print JSON.
     """
     if round_ is not None:
         with opened(gallery, name, model) as session:
             gone = session.delete(round_)
-        told: dict[str, Any] = {"inquiry": name, "rounds": gone}
-        print(json.dumps(told) if json_ else f"deleted rounds {', '.join(map(str, gone))}")
-        return 0
+        return emit(json_, {"inquiry": name, "rounds": gone}, f"deleted rounds {', '.join(map(str, gone))}")
     from .. import purge
     from .report import kept
 
     with kept(gallery) as (holder, store):
         done = purge.run(holder, store, purge.plan(holder, store, [name]))
-    told = {"inquiry": name, "removed": done.to_json()}
-    print(json.dumps(told, indent=1) if json_ else f"deleted inquiry {name!r} with its pictures and its key, for good")
-    return 0
+    said = f"deleted inquiry {name!r} with its pictures and its key, for good"
+    return emit(json_, {"inquiry": name, "removed": done.to_json()}, said)
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
 import tyro
@@ -15,7 +17,14 @@ from ..errors import UsageError, nearest
 from ..library import DEVICES, PRECISIONS
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
-Json = Annotated[bool, tyro.conf.arg(name="json"), tyro.conf.FlagCreatePairsOff]
+Json = Annotated[bool, tyro.conf.arg(name="json", help="print JSON."), tyro.conf.FlagCreatePairsOff]
+GalleryFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
+GalleryPlace = Annotated[
+    str,
+    tyro.conf.Positional,
+    tyro.conf.arg(help="a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME)."),
+]
+MovedModel = Annotated[str, tyro.conf.arg(help="the gallery's model, if it was moved since.")]
 Natural = Annotated[int, NOT_NEGATIVE]
 Count = Annotated[int, COUNT]
 Item = Annotated[int, ITEM]
@@ -52,6 +61,13 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
         return function(*args, **options)
 
     return call
+
+
+def emit(as_json: bool, value: Any, *lines: str) -> int:
+    """Print the result of a command, as one value of JSON or as lines for people; returns 0, an exit status."""
+    for line in [json.dumps(value, indent=1, default=str)] if as_json else lines:
+        print(line)
+    return 0
 
 
 def refuse_unread(command: Callable[..., Any], given: Mapping[str, Any], names: str, why: str) -> None:

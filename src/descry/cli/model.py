@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from .machine import Flag, Json, Machine, Natural, OnMachine, Size
+from .machine import Flag, Json, Machine, Natural, OnMachine, Size, emit
 
 
 def get(
@@ -26,9 +26,7 @@ def get(
         name: to remember it by; its own unless given.
         image_size: height and width of the pictures it reads; the checkpoint's own unless given.
         offline: take a hub name from the local cache only.
-        json_: print what was done as JSON.
     """
-    import json
     from dataclasses import asdict
 
     from ..convert import get_model
@@ -36,11 +34,8 @@ def get(
     done = get_model(source, name, image_size, offline)
     for said in done.assumed:
         print(f"note: {said}", file=sys.stderr)
-    if json_:
-        print(json.dumps(asdict(done), default=str))
-        return
-    print(f"{done.name}: {'ready' if done.new else 'was there already'} in {done.folder} ({done.megabytes:g} MB)")
-    print("descry index PHOTOS now takes it; name another model with --model")
+    said = f"{done.name}: {'ready' if done.new else 'was there already'} in {done.folder} ({done.megabytes:g} MB)"
+    emit(json_, asdict(done), said, "descry index PHOTOS now takes it; name another model with --model")
 
 
 def convert(
@@ -65,9 +60,7 @@ def convert(
         pixels: clip, imagenet or inception statistics, or six numbers R,G,B,R,G,B for mean and deviation; left out,
             what the checkpoint's own files say.
         half: store the weights in 16 bits.
-        json_: print what was done as JSON.
     """
-    import json
     from dataclasses import asdict
 
     from ..convert import convert as run
@@ -75,11 +68,9 @@ def convert(
     done = run(file, out, tokenizer, image_size, activation, pixels, half)
     for said in done.assumed:
         print(f"note: {said}", file=sys.stderr)
-    if json_:
-        print(json.dumps(asdict(done), default=str))
-        return
     unused = f"; {len(done.left_out)} weights that search does not need were left out" if done.left_out else ""
-    print(f"{done.out}: {done.layout} checkpoint as {done.method}{unused}\nnext: descry model info {done.out}")
+    said = f"{done.out}: {done.layout} checkpoint as {done.method}{unused}"
+    emit(json_, asdict(done), said, f"next: descry model info {done.out}")
 
 
 def info(
@@ -96,13 +87,10 @@ def info(
         run: a run folder, "demo", or a CLIP folder.
         identities: also count the parts that training this method on so many people needs.
         training: also take one training step and say its time and peak memory.
-        json_: print all of it as JSON.
     """
-    import json
-
     from ..cost import report
 
     machine.settle()
     model = machine.load(run)
     cost = report(model, identities, training, machine.batch_size or 8, machine.seed)
-    print(json.dumps(cost.as_dict(), indent=1) if json_ else cost.text())
+    emit(json_, cost.as_dict(), cost.text())

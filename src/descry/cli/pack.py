@@ -8,7 +8,7 @@ from pathlib import Path
 import tyro
 
 from ..errors import UsageError
-from .machine import Json
+from .machine import Json, emit
 
 
 def pack(
@@ -26,7 +26,6 @@ def pack(
         out: a new folder.
         half: store the weights in 16 bits; they are computed with in 32.
         note: what must be said beside every result of this model; if omitted, the run's own.
-        json_: print JSON.
     """
     from ..checkpoint import load_any, read_config, save_model, write_config
 
@@ -42,8 +41,5 @@ def pack(
         packed["composition"] = config["composition"]
         write_config(out, packed)
     size = sum(p.stat().st_size for p in out.iterdir())
-    if json_:
-        print(json.dumps({"out": str(out), "fingerprint": fingerprint, "bytes": size}))
-    else:
-        print(f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})")
-    return 0
+    said = f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})"
+    return emit(json_, {"out": str(out), "fingerprint": fingerprint, "bytes": size}, said)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +11,12 @@ import tyro
 
 from ..escape import counted
 from ..times import day
-from .machine import Flag, Item, Json, refuse_unread
+from .machine import Flag, GalleryFolder, Item, Json, emit, refuse_unread
 from .report import kept
 
 
 def purge(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
     inquiry: tuple[str, ...] = (),
@@ -36,7 +35,6 @@ def purge(
     can be read any more.
 
     Args:
-        gallery: a folder made by descry index.
         names: names of inquiries.
         inquiry: the same as an option; may be repeated, like item.
         item: id of an item; rounds of other inquiries that were asked with its picture go with it.
@@ -44,7 +42,6 @@ def purge(
         expired: inquiries whose last day to be kept (descry keep) is over.
         keep_crops: leave the crop files of items; the next descry index brings them back.
         dry_run: list what would be removed, and remove nothing.
-        json_: print JSON.
     """
     from datetime import UTC, datetime
 
@@ -68,32 +65,23 @@ def purge(
 
 def _would(plan: Any, as_json: bool) -> int:
     told = plan.to_json()
-    if as_json:
-        print(json.dumps(told, indent=1))
-        return 0
-    for name in told["inquiries"]:
-        print(f"would remove the inquiry {name!r}")
+    lines = [f"would remove the inquiry {name!r}" for name in told["inquiries"]]
     for row in told["rounds"]:
-        print(f"would remove round {row['number']} of {row['inquiry']!r}: asked with a picture of such an item")
+        lines.append(f"would remove round {row['number']} of {row['inquiry']!r}: asked with a picture of such an item")
     counts = [
         counted(told[key], noun) for key, noun in (("items", "item"), ("findings", "finding"), ("days", "day key"))
     ]
     counts += [counted(plan.crops, "crop file")] if plan.crops else []
-    print(f"would remove {', '.join(counts)}")
-    return 0
+    return emit(as_json, told, *lines, f"would remove {', '.join(counts)}")
 
 
 def _tell(done: Any, gallery: Path, as_json: bool) -> int:
-    if as_json:
-        print(json.dumps(done.to_json(), indent=1))
-    else:
-        crops = f", {counted(done.crops, 'crop file')}" if done.crops else ""
-        print(
-            f"removed {counted(done.inquiries, 'inquiry', 'inquiries')}, {counted(done.rounds, 'round')} of others, "
-            f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days"
-            f"{crops}\n"
-            f"head of the account: {done.head}"
-        )
+    said = (
+        f"removed {counted(done.inquiries, 'inquiry', 'inquiries')}, {counted(done.rounds, 'round')} of others, "
+        f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days"
+        + (f", {counted(done.crops, 'crop file')}" if done.crops else "")
+    )
+    emit(as_json, done.to_json(), said, f"head of the account: {done.head}")
     if done.still_on_disk:
         print(
             f"{done.still_on_disk} of their picture files still lie where they were indexed: remove them, or the next "

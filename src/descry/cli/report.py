@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -16,11 +15,11 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..safe_files import address_of, write_whole
 from ..times import day
-from .machine import Flag, Item, Json, refuse_unread
+from .machine import Flag, GalleryFolder, Item, Json, emit, refuse_unread
 
 
 def report(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     inquiry: tyro.conf.Positional[str],
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
@@ -31,12 +30,10 @@ def report(
     """Write a report of an inquiry: every round with its query, first ten leads and changes; findings and runners-up.
 
     Args:
-        gallery: a folder made by descry index.
         inquiry: name of the inquiry.
         out: the file to write: .html (pictures inside, opens without a network), .json or .csv.
         blur_others: blur everyone in the pictures who is in no finding.
         redact_paths: name items by number instead of by path.
-        json_: print JSON.
     """
     from .. import report as writing
 
@@ -47,16 +44,15 @@ def report(
     with kept(gallery) as (opened, store):
         made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
     write(out, made.data)
-    if json_:
-        print(json.dumps({"out": str(out), "format": kind, "bytes": len(made.data), "audit_head": made.head}, indent=1))
-    else:
-        print(f"{out}: {writing.NOTICE}\nhead of the account: {made.head}")
+    value = {"out": str(out), "format": kind, "bytes": len(made.data), "audit_head": made.head}
+    emit(json_, value, f"{out}: {writing.NOTICE}", f"head of the account: {made.head}")
+    if not json_:
         print("write the head down elsewhere: with it, descry audit verify finds a cut account", file=sys.stderr)
     return 0
 
 
 def finding(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     inquiry: tyro.conf.Positional[str],
     /,
     item: Item | None = None,
@@ -68,13 +64,11 @@ def finding(
     """List the findings of an inquiry, or keep one: an item with a verdict and a note.
 
     Args:
-        gallery: a folder made by descry index.
         inquiry: name of the inquiry.
         item: id of an item; if omitted, the findings are listed.
         verdict: "worth following" or "set aside".
         note: why.
         remove: remove the finding about this item.
-        json_: print JSON.
     """
     from ..interact.findings import Finding
 
@@ -92,15 +86,12 @@ def finding(
                 raise UsageError(f"the gallery holds no item {item}; ids are shown beside every result")
             store.find(inquiry, Finding(item, verdict, note, store.on_show(inquiry), found[0].sha256))
         rows = store.findings(inquiry)
-    if json_:
-        print(json.dumps([f.to_json() for f in rows], indent=1))
-    else:
-        print("\n".join(f"item {f.item}: {f.verdict}  {_line(f.note)}".rstrip() for f in rows) or "no findings yet")
-    return 0
+    lines = [f"item {f.item}: {f.verdict}  {_line(f.note)}".rstrip() for f in rows]
+    return emit(json_, [f.to_json() for f in rows], *lines or ["no findings yet"])
 
 
 def keep(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     inquiry: tyro.conf.Positional[str] = "",
     /,
     until: str = "",
@@ -110,10 +101,8 @@ def keep(
     inquiry named, list all with their dates.
 
     Args:
-        gallery: a folder made by descry index.
         inquiry: name of the inquiry.
         until: a day, as 2027-01-31, or never to keep it until it is purged by name.
-        json_: print JSON.
     """
     from ..interact.erasing import abouts
 
@@ -125,16 +114,13 @@ def keep(
         if inquiry:
             store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
         rows = [store.about(inquiry)] if inquiry else abouts(store)
-    if json_:
-        told = [about.to_json() for about in rows]
-        print(json.dumps(told[0] if inquiry else told, indent=1))
-        return 0
-    for about in rows:
-        counts = (
-            f"{counted(about.rounds, 'round')}, {counted(about.findings, 'finding')}, last used {about.touched[:10]}"
-        )
-        print(f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counts})")
-    return 0
+    lines = [
+        f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
+        f"{counted(about.findings, 'finding')}, last used {about.touched[:10]})"
+        for about in rows
+    ]
+    told = [about.to_json() for about in rows]
+    return emit(json_, told[0] if inquiry else told, *lines)
 
 
 def refuse_address(gallery: Path) -> None:

@@ -12,14 +12,14 @@ import tyro
 from ..escape import counted, path_text, plain
 from ..safe_files import write_whole
 from ..times import moment
-from .machine import Flag, HowMany, Item, Json, Machine, OnMachine, refuse_unread
+from .machine import Flag, GalleryPlace, HowMany, Item, Json, Machine, MovedModel, OnMachine, refuse_unread
 from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
 
 
 def search(
-    gallery: tyro.conf.Positional[str],
+    gallery: GalleryPlace,
     words: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
     sketch: tuple[str, ...] = (),
@@ -38,7 +38,7 @@ def search(
     verbatim: Flag = False,
     as_drawn: Flag = False,
     composition: str = "",
-    model: str = "",
+    model: MovedModel = "",
     json_: Json = False,
     csv_: Annotated[Path | None, tyro.conf.arg(name="csv")] = None,
     sheet: Path | None = None,
@@ -48,7 +48,6 @@ def search(
     """Search a gallery with any of sketches, photographs, words and marks. Results are leads, never identifications.
 
     Args:
-        gallery: a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME).
         words: a description, such as "a red jacket, no backpack".
         sketch: a drawing of the person; may be repeated, like all of the next.
         image: a photograph of the person.
@@ -67,8 +66,6 @@ def search(
         verbatim: give the texts to the encoder as they are; if omitted, "no backpack" means --not backpack.
         as_drawn: give sketches to the encoder as they are; if omitted, each is cropped to its ink and fitted.
         composition: early, late, sum, slerp, ranks, early+late or pseudo; if omitted, the one chosen on validation.
-        model: the gallery's model, if it was moved since.
-        json_: print JSON.
         csv_: also write a table to this file.
         sheet: also write a contact sheet to this picture.
         copy_to: also copy the pictures shown to this folder.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,7 +12,7 @@ from ..bounds import Bound
 from ..errors import UsageError
 from ..safe_files import json_of
 from ..tabular import read_text
-from .machine import Flag, Json, refuse_unread
+from .machine import Flag, Json, emit, refuse_unread
 
 
 def compose(
@@ -37,15 +36,13 @@ def compose(
         width: of the picture, in pixels.
         height: of the picture, in pixels.
         list_: show every part and its values.
-        json_: print JSON.
     """
     from ..drawing.composing import PARTS, UNKNOWN, compose_sketch
 
     if list_:
         refuse_unread(compose, locals(), "record set_ out width height", "--list draws nothing")
         rows = {part: [*values, UNKNOWN] for part, values in PARTS.items()}
-        print(json.dumps(rows, indent=2) if json_ else "\n".join(f"{p:<16} {', '.join(v)}" for p, v in rows.items()))
-        return 0
+        return emit(json_, rows, *(f"{p:<16} {', '.join(v)}" for p, v in rows.items()))
     if not out:
         refuse_unread(compose, locals(), "width height", "without --out no picture is written")
     if out and out.suffix.lower() != ".png":
@@ -56,12 +53,9 @@ def compose(
     made = compose_sketch(asked, (width, height))
     if out:
         made.sketch.save(out, format="PNG")
-    if json_:
-        found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
-        print(json.dumps(found, indent=2))
-        return 0
-    print("\n".join(made.phrases))
-    if out:
+    found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
+    emit(json_, found, "\n".join(made.phrases))
+    if out and not json_:
         print(
             f"drawn in {out}; search with it: descry search GALLERY --sketch {out} {_quoted(made.phrases)}",
             file=sys.stderr,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -11,48 +10,31 @@ from typing import Annotated
 import tyro
 
 from ..errors import UsageError, nearest
-from .machine import Json
+from .machine import GalleryFolder, Json, emit
 from .progress import progress
 
 
-def verify(gallery: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
-    """Read every byte that an answer depends on and compare it with what was written. Exit status 5 when one differs.
-
-    Args:
-        gallery: a folder made by descry index.
-        json_: print JSON.
-    """
+def verify(gallery: GalleryFolder, /, json_: Json = False) -> int:
+    """Read every byte that an answer depends on and compare it with what was written. Exit status 5 if one differs."""
     from ..errors import IndexCorrupt
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         faults = opened.verify()
         count = 0 if faults else len(opened)
-    if json_:
-        found = [asdict(fault) for fault in faults]
-        print(json.dumps({"ok": not faults, "items": None if faults else count, "faults": found}, indent=1))
-        return IndexCorrupt.exit_status if faults else 0
-    for fault in faults:
-        print(f"{fault.where}: {fault.what}")
-    if faults:
-        return IndexCorrupt.exit_status
-    print(f"{gallery}: {count} items, every byte as it was written")
-    return 0
+    value = {"ok": not faults, "items": None if faults else count, "faults": [asdict(fault) for fault in faults]}
+    lines = [f"{fault.where}: {fault.what}" for fault in faults]
+    emit(json_, value, *lines or [f"{gallery}: {count} items, every byte as it was written"])
+    return IndexCorrupt.exit_status if faults else 0
 
 
-def compact(gallery: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
-    """Give back the space of removed items, so that none of their bytes is left.
-
-    Args:
-        gallery: a folder made by descry index.
-        json_: print JSON.
-    """
+def compact(gallery: GalleryFolder, /, json_: Json = False) -> int:
+    """Give back the space of removed items, so that none of their bytes is left."""
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
         given = opened.compact()
-    print(json.dumps({"bytes": given}) if json_ else f"{given:,} bytes given back")
-    return 0
+    return emit(json_, {"bytes": given}, f"{given:,} bytes given back")
 
 
 def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Json = False) -> int:
@@ -61,21 +43,17 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Js
     Args:
         parts: galleries of one model.
         out: the new gallery.
-        json_: print JSON.
     """
     from ..gallery.merge import merge as join
 
     with progress("merging", quiet=json_) as tick:
         count = join(parts, out, tick)
-    if json_:
-        print(json.dumps({"out": str(out), "items": count, "galleries": len(parts)}))
-        return 0
-    print(f"{out} holds {count} items of {len(parts)} galleries; every vector was compared")
-    return 0
+    said = f"{out} holds {count} items of {len(parts)} galleries; every vector was compared"
+    return emit(json_, {"out": str(out), "items": count, "galleries": len(parts)}, said)
 
 
 def migrate(
-    gallery: tyro.conf.Positional[Path],
+    gallery: GalleryFolder,
     /,
     to: str,
     name: str = "",
@@ -87,29 +65,20 @@ def migrate(
     stopped.
 
     Args:
-        gallery: a folder made by descry index.
         to: postgresql://USER@HOST:PORT/DATABASE; or milvus://HOST:PORT, milvus+https://…, milvus:FILE.db.
         name: of the gallery there; the folder's name if left out.
         partition_by: (Milvus) camera, day or none, of a new collection; if omitted, cameras where there are several,
             else days.
         index_type: (Milvus) flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
-        json_: print JSON.
     """
     from ..gallery.migrate import migrate as copy
     from ..gallery.milvus_schema import Layout
 
     with progress("migrating", quiet=json_) as tick:
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
-    if json_:
-        print(json.dumps({"to": to} | asdict(report), indent=1))
-        return 0
-    print(
-        f"{report.total} items in {to}: {report.copied} copied, {report.present} were there; counts and checksums agree"
-    )
-    if report.index == "exact":
-        return 0
-    print(f"divided by {report.partition_by}; index {report.index}")
-    return 0
+    here = f"{report.copied} copied, {report.present} were there; counts and checksums agree"
+    parts = [] if report.index == "exact" else [f"divided by {report.partition_by}; index {report.index}"]
+    return emit(json_, {"to": to} | asdict(report), f"{report.total} items in {to}: {here}", *parts)
 
 
 def export(
@@ -127,7 +96,6 @@ def export(
         out: a new folder.
         format_: onnx or openvino.
         precision: fp32, fp16 (openvino), or int8.
-        json_: print JSON.
     """
     from ..embed import load
     from ..export import export as write
@@ -135,11 +103,9 @@ def export(
     if format_ not in ("onnx", "openvino"):
         raise UsageError(f"there is no format {format_!r}; {nearest(format_, ['onnx', 'openvino'])}")
     report = write(load(run, "cpu"), out, format_, precision)
-    if json_:
-        print(json.dumps(report, indent=1))
-        return 0
     agreement = ", ".join(f"{part} {cosine:.4f}" for part, cosine in report["least_cosine_to_fp32"].items())
-    print(f"{out}: {', '.join(report['files'])} in {report['precision']}; least cosine to fp32: {agreement}")
-    if report["note"]:
+    said = f"{out}: {', '.join(report['files'])} in {report['precision']}; least cosine to fp32: {agreement}"
+    emit(json_, report, said)
+    if report["note"] and not json_:
         print(f"note: {report['note']}", file=sys.stderr)
     return 0

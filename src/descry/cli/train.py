@@ -74,7 +74,6 @@ def train(
         tensorboard: also write what TensorBoard shows, into the run folder.
         select_on_test: choose the epoch on the test split; this flatters the result, which says so.
         half: store the model in 16 bits.
-        json_: print the metrics as JSON.
     """
     import torch
 

@@ -26,7 +26,6 @@ def compose(
         run: a run folder, or demo.
         data: a data set with a validation benchmark "sketch+text", or NAME and its folder.
         keep: write the best into the run's config.json; vectors, and so galleries, stay valid.
-        json_: print JSON.
     """
     from descry.checkpoint import load_any, read_config, write_config
     from descry.evaluate import Embedded

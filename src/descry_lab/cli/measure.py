@@ -35,7 +35,6 @@ def measure(
         data: a data set with a validation split, or NAME and its folder.
         split: val; test is for data that nothing will be reported on.
         dry_run: measure and write nothing.
-        json_: print JSON.
     """
     from descry.checkpoint import load_any, read_config, write_config
     from descry.training.start import read_data

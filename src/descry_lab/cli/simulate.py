@@ -51,7 +51,6 @@ def simulate(
         probes: only the first so many people; 0 for all.
         truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.
         out: write all ranks to this file, as JSON.
-        json_: print the same JSON.
     """
     from descry.embed import load
     from descry.evaluate import Embedded
