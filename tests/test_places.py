@@ -154,8 +154,9 @@ FILES = {
     "bytes in memory, or an object that opens files through helpers": """
         descry.cli.absence:calibrate descry.cli.data:leaks descry.client:Client.upload descry.gallery.results:sheet_html
         descry.images:_opened descry.interact.session:Session._saving descry.report.page:_address
-        descry.text:_unpacked descry.checkpoint:save_model descry.web.api.assets:_png descry.web.api.figure:_compose
-        descry.web.api.footage:_still descry.web.desk:Desk.begin descry.web.pictures:rewritten
+        descry.text:_unpacked descry.checkpoint:save_model descry.web.api.assets:_png
+        descry.web.api.description:_compose descry.web.api.items:_still descry.web.desk:Desk.begin
+        descry.web.pictures:rewritten
         descry.web.pictures:small descry.web.pictures:as_upload""",
     "a database in memory": """
         descry.gallery.database:foreign_schema descry.gallery.database:MemoryDatabase.__init__
@@ -170,7 +171,7 @@ FILES = {
         descry.interact.questions:vocabulary descry.interact.store:frozen descry.query:digest
         descry.studies.matrices:read_scores descry.web.serving:serve descry_lab.cli.plot:_rounds""",
     "a file that this user named to be written": """
-        descry.cli.card:card descry.cli.evaluate:_csv descry.cli.gallery:frame descry.cli.sketch:compose
+        descry.cli.model:card descry.cli.evaluate:_csv descry.cli.gallery:frame descry.cli.sketch:compose
         descry.gallery.results:contact_sheet descry.studies.matrices:write_order descry_lab.cli.simulate:simulate
         descry_people.miniature:save""",
     "a new or named folder of this user's results": """

@@ -27,3 +27,16 @@ def test_the_readme_is_short_and_its_pictures_are_there():
     pictures = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", text)
     assert len(pictures) >= 2
     assert all((ROOT / picture).stat().st_size > 10_000 for picture in pictures)
+
+
+def test_the_map_leads_to_what_it_names() -> None:
+    """Files of README's and CONTRIBUTING's map are there, and hold the functions that stand beside them."""
+    readme, map_ = ((ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md"))
+    for path in re.findall(r"`(src/[^`]+)`", readme + map_):
+        assert "PAPER" in path or (ROOT / path).exists(), path
+    named = re.findall(r"`([\w.]+)` in `((?:src/)?[\w/]+\.py)`", map_)
+    assert {"Vectors.append", "Asker.next", "fit_to_ink", "_inversion"} <= {name for name, _ in named}
+    for name, path in named:
+        file = ROOT / path if path.startswith("src/") else ROOT / "src/descry/methods" / path
+        for part in name.split("."):
+            assert re.search(rf"(?:def|class) {part}\b", file.read_text("utf-8")), (name, path)

@@ -20,7 +20,7 @@ import descry
 from descry import cli
 from descry.client import Client, ServerRefused
 from descry.errors import UsageError
-from descry.web.app import NOUNS
+from descry.web.app import ROUTERS
 from descry.web.connections import bounded
 from descry.web.limits import Limits
 from descry.web.tokens import FILE, Tokens
@@ -73,7 +73,7 @@ def test_no_answer_is_kept_by_a_browser(client, server, inquiry) -> None:
 def test_every_get_route_of_the_app_forbids_keeping_or_is_known_to_be_impersonal(client, server) -> None:
     """By the routes themselves, also those that the API's description leaves out."""
     own = [r for r in server.app.app.routes if hasattr(r, "path")]
-    inner = [r for noun in NOUNS for r in noun.router.routes]
+    inner = [r for router in ROUTERS for r in router.routes]
     paths = {r.path for r in [*own, *inner] if "GET" in (getattr(r, "methods", None) or ())}
     assert {path for method, path in operations(server) if method == "GET"} <= paths
     for path in sorted(paths - {"/", "/healthz", "/readyz"}):

@@ -1,4 +1,4 @@
-"""descry model get, descry convert, descry model info."""
+"""descry model get, convert, model info, model card, model pack."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import tyro
 
+from ..errors import UsageError
 from .machine import Flag, Json, Machine, Natural, OnMachine, Size, emit
 
 
@@ -94,3 +95,60 @@ def info(
     model = machine.load(run)
     cost = report(model, identities, training, machine.batch_size or 8, machine.seed)
     emit(json_, cost.as_dict(), cost.text())
+
+
+def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "", out: Path | None = None) -> int:
+    """A model card from a run folder and its results: data, protocol, metrics with intervals, uses, provenance.
+
+    Args:
+        run: a run folder.
+        results: a file that descry evaluate wrote with --json (with --slices for parts) or --per-query.
+        licence: of the weights.
+        out: the file to write; if omitted, README.md in the run folder, which is where a hub looks for it.
+    """
+    from ..safe_files import write_whole
+    from ..studies.card import model_card
+    from ..studies.results import read_results
+
+    text = model_card(run, read_results(results) if results else None, licence)
+    path = out or run / "README.md"
+    if out:
+        path.write_text(text, encoding="utf-8")
+    else:  # a run folder may be somebody else's, and its README.md a link
+        write_whole(path, text)
+    print(path)
+    return 0
+
+
+def pack(
+    run: tyro.conf.Positional[str],
+    /,
+    out: Path,
+    half: bool = False,
+    note: str = "",
+    json_: Json = False,
+) -> int:
+    """Write a model for sharing: configuration, inference weights and vocabulary, without optimiser or log.
+
+    Args:
+        run: a run folder.
+        out: a new folder.
+        half: store the weights in 16 bits; they are computed with in 32.
+        note: what must be said beside every result of this model; if omitted, the run's own.
+    """
+    from ..checkpoint import load_any, read_config, save_model, write_config
+
+    if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
+        raise UsageError(f"{out} holds other things; choose a new folder")
+    method, config, folder = load_any(run)
+    about = config["about"] | ({"note": note} if note else {})
+    if "history" in about:  # folders of this machine are nobody's business
+        about["history"] = [step | {"from": Path(step["from"]).name} for step in about["history"]]
+    fingerprint = save_model(out, method, config["method"], config["preset"], about, half, "vocabulary" in config)
+    packed = read_config(out)
+    if "composition" in config:
+        packed["composition"] = config["composition"]
+        write_config(out, packed)
+    size = sum(p.stat().st_size for p in out.iterdir())
+    said = f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})"
+    return emit(json_, {"out": str(out), "fingerprint": fingerprint, "bytes": size}, said)

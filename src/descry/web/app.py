@@ -16,42 +16,16 @@ from starlette.formparsers import MultiPartParser
 
 from .. import __version__
 from . import problems
-from .api import (
-    account,
-    assets,
-    chips,
-    figure,
-    findings,
-    footage,
-    galleries,
-    health,
-    inquiries,
-    items,
-    jobs,
-    marks,
-    questions,
-    rounds,
-)
+from .api import account, assets, description, findings, galleries, health, inquiries, items, jobs, rounds
 from .desk import Desk
 from .safety import Safety
 from .tokens import Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
-NOUNS = (
-    galleries,
-    jobs,
-    items,
-    footage,
-    assets,
-    inquiries,
-    rounds,
-    marks,
-    questions,
-    findings,
-    account,
-    chips,
-    figure,
-    health,
+ROUTERS = (
+    *(galleries.router, jobs.router, items.router, items.footage_router, assets.router, inquiries.router),
+    *(rounds.router, rounds.marks_router, rounds.questions_router, findings.router, account.router),
+    *(description.chips_router, description.router, health.router),
 )
 ABOUT = "Search a gallery of crops by sketch, words and pictures. Results are leads, never identifications."
 
@@ -82,8 +56,8 @@ def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], 
     MultiPartParser.spool_max_size = desk.limits.upload_bytes + 65_536  # an upload is never written to a file
     problems.install(app)
     safety = Safety(app, tokens, hosts, desk.limits, desk.counted)
-    for noun in NOUNS:
-        app.include_router(noun.router)
+    for router in ROUTERS:
+        app.include_router(router)
     app.include_router(health.login_router(safety))
     problems.described(app)
 

@@ -100,6 +100,7 @@ class Desk:
         self.done: OrderedDict[tuple[str, str], tuple[int, str]] = OrderedDict()
         self._tokens, self._filled = float(limits.burst), time.monotonic()
         self.searches = WorkQueue("searches", 1, limits)
+        self.do = self.searches.do
         self.pictures = WorkQueue("pictures", limits.decoding, limits)
         self.lookups = WorkQueue("lookups", limits.lookups, limits)
         self._store: InquiryStore | None = None
@@ -110,11 +111,7 @@ class Desk:
         self._memo = Memo()
         self._shut = False
 
-    # ------------------------------------------------------------------ the line
-
-    async def do(self, work: Callable[..., Answer], *args: Any, patience: float = 0.0) -> Answer:
-        """Run it in the worker; see `Line.do`."""
-        return await self.searches.do(work, *args, patience=patience)
+    # ------------------------------------------------------------------ pace and end
 
     def paced(self) -> None:
         """Take one search from the allowance. Raises Refusal 429."""

@@ -22,7 +22,7 @@ from ..gallery.indexing import IndexReport, Step
 from ..gallery.sources import Sources
 from .folders import Place, leading_out
 from .problems import PLAIN, Refusal
-from .shapes_index import Counts, JobOut, State
+from .shapes import Counts, JobOut, State
 
 log = logging.getLogger("descry.web")
 LATELY = 15.0

@@ -17,7 +17,7 @@ from ..gallery.walk import files_under
 from ..images import SUFFIXES, header
 from .folders import Folders, Place
 from .problems import Refusal
-from .shapes_index import Mapping, PreviewRow
+from .shapes import Mapping, PreviewRow
 
 TIME = r"\d{4}[-_:]?\d\d[-_:]?\d\d(?:[T _-]?\d\d[-_:.]?\d\d(?:[-_:.]?\d\d)?)?"
 LOOKED_AT, ROWS = 2000, 12

@@ -9,10 +9,10 @@ from fastapi import APIRouter, Query, Response
 from ... import purge, report
 from ...audit import Audit
 from ..desk import Desk
-from ..shapes import InquiryOut
-from ..shapes_account import (
+from ..shapes import (
     AccountFault,
     AccountOut,
+    InquiryOut,
     Keep,
     NewReport,
     Pending,

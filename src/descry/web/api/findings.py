@@ -10,7 +10,7 @@ from ...gallery.reading import as_indexed
 from ...interact.findings import Finding
 from ..desk import Desk
 from ..problems import Refusal
-from ..shapes_account import FindingOut, Findings, NewFinding
+from ..shapes import FindingOut, Findings, NewFinding
 from .depends import REFUSALS, InquiryId, ItemId, TheDesk
 from .items import shown
 

@@ -1,13 +1,15 @@
-"""Items of a gallery and their pictures, by id and never by path."""
+"""Items of a gallery, their pictures and the footage they were cut from, by id and never by path."""
 
 from __future__ import annotations
 
+import io
 import os
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from fastapi.responses import FileResponse
 
-from ...footage.origin import origin_of
+from ...footage.origin import Origin, origin_of
 from ...gallery.contract import Item, microseconds
 from ..desk import Desk
 from ..pictures import as_upload, nearest_height, small
@@ -17,6 +19,7 @@ from .depends import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
 from .galleries import checked
 
 router = APIRouter(prefix="/api/v1/galleries/{gallery}/items", tags=["items"], responses=REFUSALS)
+footage_router = APIRouter(prefix="/api/v1/galleries/{gallery}/items/{item}", tags=["footage"], responses=REFUSALS)
 JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {}}, "description": "a picture"},
     304: {"description": "unchanged"},
@@ -152,3 +155,50 @@ async def as_asset(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Asset:
     name, data, (width, height) = await desk.pictures.do(as_upload, found)
     desk.assets.put(name, data)
     return Asset(id=name, width=width, height=height)
+
+
+# ---------------------------------------------------------------------- footage
+
+
+def _origin(desk: Desk, gallery: str, item: int) -> Origin:
+    found = origin_of(one(desk, gallery, item).path)
+    if found is None:
+        raise Refusal(404, "not_found", f"item {item} was not cut from footage by descry crop")
+    return found
+
+
+def _still(desk: Desk, gallery: str, item: int) -> bytes:
+    buffer = io.BytesIO()
+    _origin(desk, gallery, item).still().save(buffer, "JPEG", quality=85)
+    return buffer.getvalue()
+
+
+@footage_router.get("/still", response_class=Response, responses=JPEG)
+async def still(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Response:
+    """The whole frame with the item's box drawn in it."""
+    data: bytes = await desk.pictures.do(_still, desk, gallery, item)
+    return Response(data, media_type="image/jpeg")
+
+
+def _video(desk: Desk, gallery: str, item: int) -> Origin:
+    from ...footage import Video
+
+    found = _origin(desk, gallery, item)
+    if not found.media_type:
+        raise Refusal(404, "not_found", f"{found.name} is not there, or is no video that browsers play; see still")
+    Video(found.source)  # nothing but a video is given out
+    return found
+
+
+@footage_router.get(
+    "/video",
+    response_class=Response,
+    responses={
+        200: {"content": {"video/mp4": {}}, "description": "the file"},
+        206: {"description": "the range asked for"},
+    },
+)
+async def video(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Response:
+    """The video that the item was cut from, as it is; answers ranges, so that a player begins at `seconds`."""
+    found: Origin = await desk.do(_video, desk, gallery, item)
+    return FileResponse(found.source, media_type=found.media_type)

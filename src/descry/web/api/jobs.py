@@ -17,7 +17,7 @@ from ..folders import Place
 from ..indexing import ENDED, Job
 from ..mapping import preview, sources_of
 from ..problems import Refusal
-from ..shapes_index import (
+from ..shapes import (
     FoldersOut,
     JobOut,
     Jobs,

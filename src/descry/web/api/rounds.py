@@ -1,4 +1,5 @@
-"""Rounds: a query in, leads out; pages of leads by cursor, all of them from the rows the round was ranked among."""
+"""Rounds: a query in, leads out; pages of leads by cursor, all of them from the rows the round was ranked among. Marks
+and answers make rounds too."""
 
 from __future__ import annotations
 
@@ -9,24 +10,46 @@ import numpy as np
 from fastapi import APIRouter, Header, Query, Response
 
 from ... import query as asking
-from ...errors import UsageError
+from ...errors import UsageError, nearest
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
-from ...interact.questions import Question, read
+from ...interact.questions import Question, read, vocabulary
 from ...interact.rounds import Round, difference
+from ...interact.session import Session
 from ...ranking import ranking_of
 from ...search import LEVELS, Heights, fitting_notes, phrase_vectors
 from ..desk import Desk
 from ..problems import Refusal
-from ..shapes import Difference, Fits, Lead, Level, NewRound, PartName, PhraseName, Results, RoundOut, Share, Why
+from ..shapes import (
+    Absence,
+    Answer,
+    Closest,
+    Difference,
+    Fits,
+    Lead,
+    Level,
+    Mark,
+    Marks,
+    NewRound,
+    PartName,
+    PhraseName,
+    QuestionOut,
+    Questions,
+    Results,
+    RoundOut,
+    Share,
+    Why,
+)  # fmt: skip
 from .assets import resolve
-from .depends import REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
+from .depends import MANY, REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
 from .items import shown
 
 STORED = "nothing that this round was ranked by is left in the gallery; it is shown as it was stored"
 TOLD = 0.75
 """P(yes | item) from which a phrase counts as fulfilled, and below 1 - TOLD as not."""
 router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/rounds", tags=["rounds"], responses=REFUSALS)
+marks_router = APIRouter(prefix="/api/v1/inquiries/{inquiry}", tags=["marks"], responses=REFUSALS)
+questions_router = APIRouter(prefix="/api/v1/inquiries/{inquiry}", tags=["questions"], responses=REFUSALS)
 
 
 def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
@@ -320,3 +343,102 @@ async def contributions(
 ) -> Why:
     """What each part of the query gave to one lead's score, and to another's."""
     return await desk.do(_why, desk, inquiry, number, item, against)
+
+
+# ---------------------------------------------------------------------- marks
+
+
+def begun(desk: Desk, inquiry: str, parent: int | None = None) -> Session:
+    """The session over the rows of now, at the round that was looked at: what is marked or answered belongs to what was
+    seen, whatever another tab shows meanwhile. Raises Refusal 409 before the first round, 404 for one that is gone."""
+    session = desk.refreshed(inquiry)
+    if parent is not None and session.inquiry.head != desk.round(inquiry, parent).number:
+        session.go(parent)
+    if session.inquiry.current is None:
+        raise Refusal(409, "no_round", "the inquiry has no round yet; begin with a sketch, a photograph or words")
+    return session
+
+
+async def _marked(
+    desk: Desk, inquiry: str, parent: int | None, like: Any = (), unlike: Any = (), clear: Any = ()
+) -> RoundOut:
+    desk.paced()
+    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
+
+
+@marks_router.put("/marks/{item}")
+async def mark(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: Mark) -> RoundOut:
+    """Like or unlike an item."""
+    return await _marked(desk, inquiry, body.parent, **{body.mark: [item]})
+
+
+@marks_router.delete("/marks/{item}")
+async def unmark(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    item: ItemId,
+    parent: Annotated[int | None, Query(ge=1, le=MANY, description="the round that was looked at")] = None,
+) -> RoundOut:
+    """Neither any more."""
+    return await _marked(desk, inquiry, parent, clear=[item])
+
+
+@marks_router.post("/marks", status_code=201)
+async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
+    """Many marks in one round."""
+    return await _marked(desk, inquiry, body.parent, body.like, body.unlike, body.clear)
+
+
+@marks_router.post("/closest", status_code=201)
+async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
+    """Of those shown, this one is the closest."""
+    desk.paced()
+    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
+
+
+# ---------------------------------------------------------------------- questions and absence
+
+
+def _next(desk: Desk, inquiry: str) -> Questions:
+    session = desk.session(inquiry)
+    current = session.inquiry.current
+    if current is None or not current.results or "text" not in session.model.answers:
+        return Questions(question=None, asked=dict(current.asked) if current else {})
+    ranked = desk.ranking(inquiry, current.number)
+    if ranked is None or current.snapshot != desk.space().snapshot:
+        return Questions(question=None, asked=dict(current.asked))
+    asker = desk.asker()
+    found = asker.next(ranked.everything, current.query, current.asked)
+    made = QuestionOut(key=found[0][0].key, text=found[0][0].text, phrase=found[0][0].phrase) if found else None
+    return Questions(question=made, asked=dict(current.asked), why=asker.why_none)
+
+
+def _answer(desk: Desk, inquiry: str, body: Answer) -> RoundOut:
+    questions = {q.key: q for q in vocabulary()}
+    if body.key not in questions:
+        raise UsageError(f"there is no question {body.key!r}; {nearest(body.key, list(questions))}")
+    return view(desk, inquiry, begun(desk, inquiry, body.parent).answer(questions[body.key], body.answer))
+
+
+def _absence(desk: Desk, inquiry: str) -> Absence:
+    text, calibrated = desk.notice(inquiry)
+    return Absence(text=text, calibrated=calibrated)
+
+
+@questions_router.get("/question")
+async def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
+    """The question whose answer is expected to narrow the gallery most."""
+    return await desk.do(_next, desk, inquiry)
+
+
+@questions_router.post("/answers", status_code=201)
+async def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
+    """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
+    desk.paced()
+    return await desk.do(_answer, desk, inquiry, body)
+
+
+@questions_router.get("/absence")
+async def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
+    """What may be said about whether the person is in this gallery at all."""
+    return await desk.do(_absence, desk, inquiry)

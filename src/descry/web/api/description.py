@@ -1,4 +1,4 @@
-"""The figure that dresses itself: what is remembered of a person, drawn as a line sketch and said in phrases."""
+"""What is remembered of a person, before anything is searched: drawn as a line sketch, and read from text as chips."""
 
 from __future__ import annotations
 
@@ -7,11 +7,25 @@ import io
 
 from fastapi import APIRouter
 
+from ... import language
 from ...drawing.composing import PARTS, compose_sketch
-from ..shapes import Figure, FigureAttribute, FigurePart, FigureParts, FigurePhrase, Remembered
+from ..desk import Desk
+from ..shapes import (
+    Chip,
+    Chips,
+    Conflict,
+    Figure,
+    FigureAttribute,
+    FigurePart,
+    FigureParts,
+    FigurePhrase,
+    Remembered,
+    Words,
+)
 from .depends import REFUSALS, TheDesk
 
 router = APIRouter(prefix="/api/v1/figure", tags=["figure"], responses=REFUSALS)
+chips_router = APIRouter(prefix="/api/v1/chips", tags=["chips"], responses=REFUSALS)
 PERSON = ("sex", "age", "build", "height")
 SIZE = (256, 512)
 TINY = (16, 32)
@@ -59,3 +73,22 @@ async def parts() -> FigureParts:
 async def compose(desk: TheDesk, body: Remembered) -> Figure:
     """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
     return await desk.pictures.do(_compose, body)
+
+
+def _read(desk: Desk, said: Words) -> Chips:
+    words = getattr(desk.gallery.model, "words", None) if desk.loaded else None
+
+    def out(chip: language.Chip) -> Chip:
+        unknown = words.unknown(chip.text) if words is not None else []
+        return Chip(text=chip.text, wanted=chip.wanted, weight=chip.weight, on=chip.on, cut=chip.cut, unknown=unknown)
+
+    new = language.parse(said.text, words)
+    held = [language.Chip(p.text, p.wanted, p.weight, p.on) for p in said.held]
+    clashes = [Conflict(old=out(c.old), new=out(c.new), why=c.why) for c in language.conflicts(held, new)]
+    return Chips(chips=[out(c) for c in new], conflicts=clashes, unclear=list(language.read(said.text).unclear))
+
+
+@chips_router.post("")
+async def read(desk: TheDesk, said: Words) -> Chips:
+    """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
+    return await desk.do(_read, desk, said)
