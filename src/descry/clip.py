@@ -68,24 +68,21 @@ class ClipSpec:
         refuse_absurd(made.config)
         if made.config.get("model_type", "clip") == "clip":
             clip_config(made.config)
-        faults = [
-            name
-            for name, count, least, most in (("image_size", 2, 8, 4096), ("mean", 3, -1e3, 1e3), ("std", 3, 1e-3, 1e3))
-            if not _numbers(getattr(made, name), count, least, most, whole=name == "image_size")
-        ]
-        faults += [name for name in ("end", "placeholder") if not _numbers((getattr(made, name),), 1, 0, 1 << 24, True)]
+        bounds = [("image_size", 2, 8, 4096), ("mean", 3, -1e3, 1e3), ("std", 3, 1e-3, 1e3)]
+        bounds += [("end", 1, 0, 1 << 24), ("placeholder", 1, 0, 1 << 24)]
+        faults = []
+        for name, count, least, most in bounds:
+            value, kinds = getattr(made, name), (int, float) if name in ("mean", "std") else (int,)
+            numbers = value if isinstance(value, tuple) else (value,)
+            whole = isinstance(value, tuple) == (count > 1) and len(numbers) == count
+            if not whole or not all(type(x) in kinds and least <= x <= most for x in numbers):
+                faults.append(name)
         if faults:
             raise ModelRefused(
                 f"the configuration of a CLIP says {faults[0]} = {str(getattr(made, faults[0]))[:60]}, which cannot be "
                 "meant"
             )
         return made
-
-
-def _numbers(value: Any, count: int, least: float, most: float, whole: bool) -> bool:
-    kinds = (int,) if whole else (int, float)
-    fits = isinstance(value, tuple) and len(value) == count
-    return fits and all(type(x) in kinds and least <= x <= most for x in value)
 
 
 def refuse_absurd(config: Any) -> None:
@@ -159,16 +156,12 @@ class Attention(nn.Module):
         self.q_proj = nn.Linear(width, width)
         self.out_proj = nn.Linear(width, width)
 
-    def forward(self, states: Tensor, one: Tensor | int | None = None) -> Tensor:
-        """(B, S, W) → (B, S, W). one: place, or (B,) of them, that alone is answered: (B, 1, W)."""
-        q, k, v = (
-            project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for project, x in (
-                (self.q_proj, states if one is None else at(states, one)),
-                (self.k_proj, states),
-                (self.v_proj, states),
-            )
-        )
+    def forward(self, states: Tensor, asking: Tensor, one: Tensor | int | None = None) -> Tensor:
+        """(B, S, W) → (B, S, W). asking: the same states, or (B, 1, W) those of `one` (a place, or (B,) of them), which
+        alone are answered then.
+        """
+        pairs = ((self.q_proj, asking), (self.k_proj, states), (self.v_proj, states))
+        q, k, v = (project(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for project, x in pairs)
         share = self.dropout if self.training else 0.0
         if self.fused and one is None:
             out = F.scaled_dot_product_attention(q, k, v, dropout_p=share, is_causal=self.causal, scale=self.scale)
@@ -182,13 +175,6 @@ class Attention(nn.Module):
             out = F.dropout(weights, share, self.training) @ v
         value: Tensor = self.out_proj(out.transpose(1, 2).flatten(2))
         return value
-
-
-def at(states: Tensor, one: Tensor | int) -> Tensor:
-    """(B, S, W), (B,) places or one for all → (B, 1, W)."""
-    if isinstance(one, int):
-        return states[:, one : one + 1]  # what is exported has no index that is made for one size of batch
-    return states.gather(1, one.view(-1, 1, 1).expand(-1, 1, states.shape[-1]))
 
 
 class Layer(nn.Module):
@@ -205,8 +191,14 @@ class Layer(nn.Module):
 
     def forward(self, states: Tensor, one: Tensor | int | None = None) -> Tensor:
         """(B, S, W) → (B, S, W). one: place, or (B,) of them, that alone is wanted: (B, 1, W)."""
-        own = states if one is None else at(states, one)
-        own = own + self.self_attn(self.layer_norm1(states), one)
+        own, normed = states, self.layer_norm1(states)
+        asking = normed
+        if isinstance(one, int):  # what is exported has no index that is made for one size of batch
+            own, asking = states[:, one : one + 1], normed[:, one : one + 1]
+        elif one is not None:
+            places = one.view(-1, 1, 1).expand(-1, 1, states.shape[-1])
+            own, asking = states.gather(1, places), normed.gather(1, places)
+        own = own + self.self_attn(normed, asking, one)
         value: Tensor = own + self.mlp.fc2(self.activation(self.mlp.fc1(self.layer_norm2(own))))
         return value
 
@@ -358,13 +350,6 @@ class _Undrawn(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-@contextmanager
-def _unfilled() -> Iterator[None]:
-    """Inside, tensors have shapes and no memory. They are not drawn: that would load PyTorch's compiler and SymPy."""
-    with torch.device("meta"), _Undrawn():
-        yield
-
-
 class Clip(nn.Module):
     """CLIP for images of a fixed (H, W). Features are projected into the shared space and not scaled to unit length."""
 
@@ -391,8 +376,12 @@ class Clip(nn.Module):
         self.text_width: int = text["hidden_size"]
         self.length: int = text["max_position_embeddings"]
         self.vocabulary: int = text["vocab_size"]
-        with nullcontext() if drawn else _unfilled():
+        if drawn:
             self.model = Network(config, self.grid[0] * self.grid[1])
+        else:
+            # shapes without memory; drawing them would load PyTorch's compiler and SymPy
+            with torch.device("meta"), _Undrawn():
+                self.model = Network(config, self.grid[0] * self.grid[1])
         self.register_buffer("mean", torch.tensor(spec.mean).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(1, 3, 1, 1), persistent=False)
 

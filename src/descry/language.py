@@ -471,29 +471,21 @@ def _answered(found: re.Match[str]) -> str:
 
 @cache
 def _known() -> dict[str, tuple[str, ...]]:
+    """Common slip of the fingers → the known words that it may stand for."""
     cues = ("without", "wearing", "carrying", "never", "neither", "nothing", "instead", "maybe", "perhaps", "probably")
     words = {w for w in (*nouns(), *adjectives(), *words_of("details"), *cues) if len(w) > 2}
     spared = words | words_of("ordinary", "verbs", "starters", "enders", "degrees", "anyone")
     table: dict[str, tuple[str, ...]] = {}
-    for word in words:
-        for slip in _slips(word) - spared:
+    for word in words:  # two letters swapped, one dropped, one doubled, a wrong vowel; the first letter stays
+        cuts = range(1, len(word))
+        slips = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in cuts if i + 1 < len(word)}
+        slips |= {word[: i + 1] + word[i] + word[i + 1 :] for i in cuts}
+        if len(word) >= 5:
+            slips |= {word[:i] + word[i + 1 :] for i in cuts}
+            slips |= {word[:i] + v + word[i + 1 :] for i in cuts if word[i] in "aeiou" for v in "aeiou"}
+        for slip in slips - spared - {word}:
             table[slip] = (*table.get(slip, ()), word)
     return table
-
-
-def _slips(word: str) -> set[str]:
-    """Common slips of the fingers: two letters swapped, one dropped, one doubled, a wrong vowel. The first letter
-    stays."""
-    if len(word) < 3:
-        return set()
-    cuts = range(1, len(word))
-    swapped = {word[:i] + word[i + 1] + word[i] + word[i + 2 :] for i in cuts if i + 1 < len(word)}
-    dropped = {word[:i] + word[i + 1 :] for i in cuts} if len(word) >= 5 else set()
-    doubled = {word[: i + 1] + word[i] + word[i + 1 :] for i in cuts}
-    vowels = (
-        {word[:i] + v + word[i + 1 :] for i in cuts if word[i] in "aeiou" for v in "aeiou"} if len(word) >= 5 else set()
-    )
-    return (swapped | dropped | doubled | vowels) - {word}
 
 
 def mended(word: str) -> str:
