@@ -162,7 +162,7 @@ def _checked(cursor: Any) -> Any:
 
     def row(values: Sequence[Any]) -> tuple[Any, ...]:
         for name, form, value in zip(names, forms, values, strict=True):
-            if form is not None and not form(value):
+            if form is not None and not form.holds(value):
                 raise cursor.connection.corrupt(f"the column {name!r} holds {value!r:.60}")
         return tuple(values)
 

@@ -22,7 +22,9 @@ GalleryFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a fold
 GalleryPlace = Annotated[
     str,
     tyro.conf.Positional,
-    tyro.conf.arg(help="a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME)."),
+    tyro.conf.arg(
+        help="a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME)."
+    ),
 ]
 MovedModel = Annotated[str, tyro.conf.arg(help="the gallery's model, if it was moved since.")]
 Natural = Annotated[int, NOT_NEGATIVE]

@@ -24,7 +24,8 @@ from hashlib import blake2b
 from importlib import import_module
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from types import NoneType
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly, UsageError
@@ -92,76 +93,67 @@ ENTRY = "id, path, sha, size, mtime, checked, camera, track, time, look"
 # --------------------------------------------------------------------------------------------- what may stand in a row
 
 
-_Form = Callable[[Any], bool]
+class Form(NamedTuple):
+    """What may stand in a column: types, from least to most (of text and bytes their length), and a pattern of text."""
+
+    kinds: tuple[type, ...]
+    least: int = 0
+    most: int = (1 << 62) - 1
+    pattern: re.Pattern[Any] | None = None
+
+    def holds(self, value: Any) -> bool:
+        """Whether a value is of this form."""
+        kind = type(value)
+        if kind not in self.kinds:
+            return False
+        text = kind is str or kind is bytes
+        inside = value is None or self.least <= (len(value) if text else value) <= self.most
+        return inside and not (text and self.pattern and self.pattern.fullmatch(value) is None)
+
+
 _FIRST, _LAST = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max))
 _DATE = re.compile(r"[0-9T:.+Z-]{0,40}")
 _HEX = re.compile(r"([0-9a-f]{64})?")
-
-
-def _whole(value: Any) -> bool:
-    return type(value) is int
-
-
-def _count(value: Any) -> bool:
-    return type(value) is int and 0 <= value < 1 << 62
-
-
-def _text(most: int) -> _Form:
-    return lambda value: type(value) is str and len(value) <= most
-
-
-def _like(pattern: re.Pattern[str]) -> _Form:
-    return lambda value: type(value) is str and pattern.fullmatch(value) is not None
-
-
-def _path(value: Any) -> bool:
-    return type(value) is bytes and 0 < len(value) <= 1 << 16 and 0 not in value
-
-
-def _time(value: Any) -> bool:
-    return value is None or (type(value) is int and _FIRST <= value <= _LAST)
-
-
+_PATH = re.compile(rb"[^\0]*")
+_WHOLE = (-(1 << 63), (1 << 63) - 1)
 _COUNTS = (
     *("id", "row", "rows", "number", "inquiry", "item", "round", "head", "size", "checked", "commits", "generation"),
     *("layout", "next_id", "count", "lines", "purging", "dimension", "version", "erased", "count(*)", "parts"),
 )
-FORMS: dict[str, _Form] = dict.fromkeys(_COUNTS, _count) | {
-    **dict.fromkeys(("mtime", "look", "digest", "seal"), _whole),
-    **dict.fromkeys(("time", "min(time)", "max(time)"), _time),
-    **dict.fromkeys(("begun", "touched", "keep_until", "day", "at"), _like(_DATE)),
-    **dict.fromkeys(("camera", "track", "reason", "kind", "verdict"), _text(1 << 16)),
-    **dict.fromkeys(("name", "detail", "note"), _text(1 << 20)),
-    **dict.fromkeys(("min(path)", "max(path)"), lambda value: value is None or _path(value)),
-    "path": _path,
-    "sha": lambda value: type(value) is bytes and len(value) == 32,
-    "sha256": _like(_HEX),
-    "key": lambda value: type(value) is bytes and len(value) == 32,
-    "line": lambda value: type(value) is bytes and len(value) <= 1 << 24,
-    "visited": _text(1 << 24),
-    "data": lambda value: type(value) in (str, bytes),
-    "crc": lambda value: value is None or _whole(value),  # None: of a block without one, which is then refused
-    "last": lambda value: _count(value) or (type(value) is str and _HEX.fullmatch(value) is not None),
+FORMS: dict[str, Form] = dict.fromkeys(_COUNTS, Form((int,))) | {
+    **dict.fromkeys(("mtime", "look", "digest", "seal"), Form((int,), *_WHOLE)),
+    **dict.fromkeys(("time", "min(time)", "max(time)"), Form((int, NoneType), _FIRST, _LAST)),
+    **dict.fromkeys(("begun", "touched", "keep_until", "day", "at"), Form((str,), pattern=_DATE)),
+    **dict.fromkeys(("camera", "track", "reason", "kind", "verdict"), Form((str,), most=1 << 16)),
+    **dict.fromkeys(("name", "detail", "note"), Form((str,), most=1 << 20)),
+    **dict.fromkeys(("min(path)", "max(path)"), Form((bytes, NoneType), 1, 1 << 16, _PATH)),
+    **dict.fromkeys(("sha", "key"), Form((bytes,), 32, 32)),
+    "path": Form((bytes,), 1, 1 << 16, _PATH),
+    "sha256": Form((str,), pattern=_HEX),
+    "line": Form((bytes,), most=1 << 24),
+    "visited": Form((str,), most=1 << 24),
+    "data": Form((str, bytes)),
+    "crc": Form((int, NoneType), *_WHOLE),  # None: of a block without one, which is then refused
+    "last": Form((int, str), pattern=_HEX),
 }
-"""Name of a column → whether a value may stand there: type, range and form."""
+"""Name of a column → what may stand there."""
 
 
 class Cursor(sqlite3.Cursor):
     """Gives only rows whose values are of the form of their columns. Raises IndexCorrupt."""
 
     told: Any = None
-    forms: Sequence[_Form | None] = ()
+    forms: Sequence[Form | None] = ()
 
 
 def _checked(cursor: Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
     if cursor.told is not cursor.description:
         cursor.told = cursor.description
         cursor.forms = [FORMS.get(column[0]) for column in cursor.description]
-    for form, value in zip(cursor.forms, row, strict=True):
-        if form is not None and not form(value):
-            name = cursor.description[row.index(value)][0]
-            said = repr(value)[:60]
-            raise cursor.connection.corrupt(f"the column {name!r} holds {said}")  # type: ignore[attr-defined]
+    for at, form in enumerate(cursor.forms):
+        if form is not None and not form.holds(row[at]):
+            said = f"the column {cursor.description[at][0]!r} holds {repr(row[at])[:60]}"
+            raise cursor.connection.corrupt(said)  # type: ignore[attr-defined]
     return row
 
 
@@ -603,11 +595,16 @@ class Database:
             raw = read_own(self.folder / HEAD, 2 * SLOT)
         except FileNotFoundError:
             raise self.corrupt(f"the file {HEAD!r} beside it is missing") from None
-        found = []
+        found: list[dict[str, Any]] = []
+        kinds = {"commits": int, "digest": int, "lines": int, "last": str}
         for at in (0, SLOT):
             body, _, seal = raw[at : at + SLOT].rstrip().rpartition(b" ")
-            if f"{zlib.crc32(body):08x}".encode() == seal and body and (note := _note(body)):
-                found.append(note)
+            if not body or f"{zlib.crc32(body):08x}".encode() != seal:
+                continue
+            with suppress(ValueError, RecursionError):  # a checksum alone makes no note of `write_head`
+                note = json.loads(body)
+                if isinstance(note, dict) and {name: type(value) for name, value in note.items()} == kinds:
+                    found.append(note)
         if not found:
             raise self.corrupt(f"the file {HEAD!r} beside it is damaged")
         return dict(max(found, key=itemgetter("commits")))
@@ -647,19 +644,6 @@ class Database:
         log = self.path.with_name(self.path.name + "-wal")
         return not log.is_file() or not log.stat().st_size
 
-    # ------------------------------------------------------------------ reading
-
-    def items(self, ids: Sequence[int]) -> list[Item]:
-        """Items in the order of ids; unknown ones left out."""
-        found: dict[int, Item] = {}
-        with self.reading() as connection:
-            for i in range(0, len(ids), CHUNK):
-                part = list(map(int, ids[i : i + CHUNK]))
-                marks = ",".join("?" * len(part))
-                for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
-                    found[row[0]] = item_of(row)
-        return [found[i] for i in map(int, ids) if i in found]
-
 
 def database_at(place: str | Path, create: bool = False) -> Database:
     """The database of a gallery, of its folder or of an address. create: see `Database`."""
@@ -672,17 +656,6 @@ def database_at(place: str | Path, create: bool = False) -> Database:
         made: Database = import_module("descry_stores.postgres").PostgresDatabase(address)
         return made
     return Database(Path(place), create)
-
-
-def _note(body: bytes) -> dict[str, Any]:
-    """A note of `write_head`; {} for anything else that bears a checksum."""
-    try:
-        note = json.loads(body)
-    except (ValueError, RecursionError):
-        return {}
-    kinds = {"commits": int, "digest": int, "lines": int, "last": str}
-    whole = isinstance(note, dict) and {name: type(value) for name, value in note.items()} == kinds
-    return dict(note) if whole else {}
 
 
 class MemoryDatabase(Database):
