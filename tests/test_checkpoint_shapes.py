@@ -220,6 +220,16 @@ def test_pixels_are_made_ready_as_the_folder_says(folder, clip, file):
     assert spec.std == pytest.approx((0.2, 0.25, 0.5))
 
 
+def test_pixels_stand_in_the_file_that_says_them(folder, clip):
+    """A processor's file of transformers before version 5 is of the vocabulary alone; the pixels stand beside it."""
+    (folder / "processor_config.json").write_text(json.dumps({"processor_class": "CLIPProcessor"}))
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}))
+    spec = load_clip(folder, size(clip)).spec
+    assert (spec.mean, spec.std) == ((0.5,) * 3, (0.25,) * 3)
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": [0.1] * 3}}))
+    assert load_clip(folder, size(clip)).spec.mean == (0.1,) * 3
+
+
 def test_what_is_asked_for_goes_before_what_a_folder_says(folder, clip, tmp_path):
     names = [a + b for a in "abcdefgh" for b in "ijklmnop"]
     word_level([" ".join(names[: WORDS - len(word_level([]))])]).save(folder)
@@ -318,6 +328,61 @@ def test_prefixes_of_wrappers_are_taken_away(tmp_path, prefix):
     clip = from_state(read_state(file), None, "wrapped")[0]
     plain = from_state(dict(state), None, "plain")[0]
     assert all(torch.equal(a, b) for a, b in zip(clip.state_dict().values(), plain.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("kind", ["pt", "safetensors"])
+def test_two_models_in_one_list_of_weights_are_refused(tmp_path, kind):
+    state = state_of(128, 16, 128, 64, side=32)
+    both = {f"model.{k}": v for k, v in state.items()} | {f"clip.{k}": v * 2 for k, v in state.items()}
+    file = tmp_path / f"w.{kind}"
+    save_file(both, file) if kind == "safetensors" else torch.save(both, file)
+    with pytest.raises(ModelRefused, match=r"two models: (model|clip)\.\S+ and (model|clip)\.\S+ are the same weight"):
+        from_state(read_state(file), None, "w")
+
+
+def test_which_of_several_models_in_a_file_was_taken_is_said(tmp_path):
+    words = toy_words()
+    words.save(tmp_path)
+    state = state_of(128, 16, 128, 64, side=32)
+    state["token_embedding.weight"] = torch.randn(len(words), 128) * 0.03
+    average = {k: v + 1 for k, v in state.items()}
+    torch.save(
+        {"epoch": 3, "model": state, "model_ema": average, "optimizer": {"m": state["visual.proj"]}}, tmp_path / "w.pt"
+    )
+    done = convert(tmp_path / "w.pt", tmp_path / "run", tmp_path)
+    assert done.assumed[0] == "w.pt holds 2 models; 'model' was taken, not 'model_ema'"
+    clip = load(tmp_path / "run", "cpu").clip
+    plain = from_state(dict(state), None, "plain")[0]
+    assert torch.equal(
+        clip.state_dict()["model.visual_projection.weight"], plain.state_dict()["model.visual_projection.weight"]
+    )
+    torch.save({"state_dict": state}, tmp_path / "one.pt")
+    assert not any("holds" in said for said in convert(tmp_path / "one.pt", tmp_path / "other", tmp_path).assumed)
+
+
+def test_the_digest_of_a_folder_is_of_the_weights_that_were_read(folder, clip, tmp_path):
+    names = [a + b for a in "abcdefgh" for b in "ijklmnop"]
+    word_level([" ".join(names[: WORDS - len(word_level([]))])]).save(folder)
+    about = []
+    for i in range(2):
+        convert(folder, tmp_path / f"run{i}", image_size=size(clip))
+        about.append(json.loads((tmp_path / f"run{i}" / "config.json").read_text())["about"]["sha256"])
+        save_file({"x": torch.zeros(2)}, folder / "another.safetensors")
+        (folder / "training_args.bin").write_bytes(b"x")
+    assert about[0] == about[1]
+
+
+def test_two_vocabularies_that_differ_are_refused(tmp_path):
+    vocabulary, merges = small_vocabulary()
+    (tmp_path / "vocab.json").write_text(json.dumps(vocabulary))
+    (tmp_path / "merges.txt").write_text("\n".join(" ".join(m) for m in merges))
+    model = {"type": "BPE", "vocab": vocabulary, "end_of_word_suffix": "</w>", "merges": merges}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model}))
+    assert len(Words.load(tmp_path)) == len(vocabulary)
+    swapped = vocabulary | {"a</w>": vocabulary["b</w>"], "b</w>": vocabulary["a</w>"]}
+    (tmp_path / "tokenizer.json").write_text(json.dumps({"model": model | {"vocab": swapped}}))
+    with pytest.raises(ModelRefused, match="two vocabularies that differ"):
+        Words.load(tmp_path)
 
 
 def test_what_was_found_instead_is_named(tmp_path):

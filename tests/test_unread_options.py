@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import ast
+import inspect
+import textwrap
+from dataclasses import fields
+from pathlib import Path
+from typing import get_args
+
 import pytest
 
-from descry.cli import main
-from descry.cli.machine import Machine
+import descry
+from descry.cli import VERBS, function_of, main
+from descry.cli.machine import Machine, OnMachine
 from descry.cli.train import Changes, change
 from descry.errors import UsageError
-from descry.methods import presets
+from descry.methods import METHODS, presets
+from descry.training.loop import Settings
 
 PEOPLE = ["--photos 2", "--sketches 1", "--captions 1", "--val 1", "--test 1", "--width 64", "--height 64"]
 BESIDE: dict[str, list[str]] = {
@@ -31,7 +40,6 @@ BESIDE: dict[str, list[str]] = {
     "gallery delete X --everything --confirm X": ["--item 1", "--path *", "--until 2026-01-01"],
     "sketch compose --list": ["--set top=jacket", "--out OUT.png", "--width 64", "--height 64"],
     "sketch compose --set top=jacket": ["--width 64", "--height 64"],
-    "search X red": ["--as-drawn"],
     "search X --sketch X": ["--verbatim"],
     "crop X --start 2026-01-31": ["--time-from (.*)"],
     "plot losses X --out OUT": [
@@ -44,6 +52,14 @@ BESIDE: dict[str, list[str]] = {
     ],
     "plot cmc X --out OUT": ["--data X", "--most 3"],
     "keep X": ["--until 2026-01-31"],
+    "search X red": ["--as-drawn", "--batch-size 8", "--seed 1"],
+    "evaluate demo --data X": ["--batch-size 8", "--seed 1"],
+    "index X --out OUT": ["--seed 1"],
+    "crop X --out OUT": ["--seed 1"],
+    "demo": ["--seed 1"],
+    "model compose X --data X": ["--batch-size 8", "--seed 1"],
+    "model measure X --data X": ["--batch-size 8"],
+    "plot masks X --data X --out OUT": ["--batch-size 8", "--seed 1"],
 }
 
 
@@ -86,3 +102,56 @@ def test_finishing_a_purge_is_never_a_rehearsal(tmp_path, monkeypatch, capsys) -
     for option in ("--dry-run", "--keep-crops"):
         assert main(["purge", str(tmp_path), option]) == 2
         assert option in capsys.readouterr().err
+
+
+# ---------------------------------------------------------------------- every option and every field, found by code
+
+IDLE = {("inquiry export", "json_"): "it prints JSON with and without"}
+BY_CALL = {"settle": {"device", "precision", "threads"}, "load": {"device", "precision", "allow_download"}}
+"""What the methods of Machine read."""
+HANDED = {"train": {"batch_size"}, "plot": {"seed", "allow_download"}, "demo": {"batch_size", "allow_download"}}
+"""What a command hands on with the whole group to another function of its module."""
+
+
+def loads(node: ast.AST) -> set[str]:
+    return {n.id for n in ast.walk(node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_option_is_read_or_refused(verb) -> None:
+    """A parameter that its function never names has no effect, whatever was given."""
+    function = inspect.unwrap(function_of(verb))
+    tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
+    unread = set(inspect.signature(function).parameters) - loads(tree)
+    assert unread == {name for of, name in IDLE if of == verb}
+
+
+@pytest.mark.parametrize("verb", [v for v in VERBS if "machine" in inspect.signature(function_of(v)).parameters])
+def test_every_option_of_the_machine_is_read_or_refused(verb) -> None:
+    function = inspect.unwrap(function_of(verb))
+    assert Machine in get_args(OnMachine)
+    source = inspect.getsource(function)
+    used = {n.attr for n in ast.walk(ast.parse(textwrap.dedent(source))) if isinstance(n, ast.Attribute)}
+    read = {field.name for field in fields(Machine) if field.name in used or f"machine.{field.name}" in source}
+    module = Path(inspect.getfile(function)).read_text("utf-8")
+    read |= {name for call, names in BY_CALL.items() if f"machine.{call}" in module for name in names}
+    assert read | HANDED.get(verb, set()) == {field.name for field in fields(Machine)}
+
+
+def test_every_field_of_a_config_is_read() -> None:
+    """What --set and a preset can say is asked for somewhere."""
+    read: set[str] = set()
+    for file in Path(descry.__file__).parent.rglob("*.py"):
+        tree = ast.parse(file.read_text("utf-8"))
+        read |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Load)}
+        read |= {n.args[1].value for n in ast.walk(tree) if asks_by_name(n)}
+    owners = [o for m in METHODS for c in presets(m).values() for o in (c, c.recipe)]
+    assert {f.name for o in (*owners, Settings()) for f in fields(o)} - read == {"image_encoder"}, (
+        "vit_bert reads it by a loop"
+    )
+
+
+def asks_by_name(node: ast.AST) -> bool:
+    """Whether a node is getattr(…, "name")."""
+    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "getattr"
+    return called and len(node.args) > 1 and isinstance(node.args[1], ast.Constant)

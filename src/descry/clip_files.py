@@ -257,14 +257,16 @@ def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = N
 
     Raises ModelRefused for what is damaged, and for a preparation that differs from (value / 255 − mean) / deviation.
     """
-    file = next((folder / name for name in PREPROCESSING if (folder / name).is_file()), None)
-    if file is None:
-        return usual or CLIP_MEAN, usual or CLIP_STD
+    file = folder
     try:
-        data = read_json(file)
-        data = data.get("image_processor", data)
-        if not isinstance(data, dict):
-            raise TypeError("it holds no object")
+        data: dict[str, Any] = {}
+        for file in (folder / name for name in PREPROCESSING if (folder / name).is_file()):
+            held = read_json(file)
+            data = held.get("image_processor", held)
+            if not isinstance(data, dict):
+                raise TypeError("it holds no object")
+            if data.keys() & {"image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor"}:
+                break  # a processor's file may be of the vocabulary alone, with the pixels in the other
         mean, std = (
             tuple(float(x) for x in (data.get(key) or default))
             for key, default in (("image_mean", usual or CLIP_MEAN), ("image_std", usual or CLIP_STD))

@@ -110,10 +110,11 @@ def convert(
     words = _words(source, tokenizer)
     if source.is_dir() and not (source / "config.json").is_file():
         source = next((source / name for name in OPEN_CLIP_WEIGHTS if (source / name).is_file()), source)
+    said: list[str] = []
     if source.is_dir():
-        clip, layout, mapping, left = _folder(source, image_size)
+        clip, layout, mapping, left = _folder(source, image_size, said)
     else:
-        clip, layout, mapping, left = from_state(read_state(source), image_size, source.name)
+        clip, layout, mapping, left = from_state(read_state(source, said), image_size, source.name)
     beside = _OpenClip.beside(source) if source.is_file() else None
     if beside:
         beside.check(clip)
@@ -125,7 +126,7 @@ def convert(
         statistics = PIXELS["imagenet"]
     if statistics:
         clip = respecified(clip, mean=statistics[0], std=statistics[1])
-    assumed = _assumed(source, layout, activation, statistics)
+    assumed = (*said, *_assumed(source, layout, activation, statistics))
     if len(words) != clip.vocabulary:
         raise ModelRefused(
             f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer"
@@ -211,11 +212,12 @@ class _OpenClip:
 # ---------------------------------------------------------------------- reading
 
 
-def read_state(path: str | Path) -> dict[str, Tensor]:
+def read_state(path: str | Path, said: list[str] | None = None) -> dict[str, Tensor]:
     """The weights of a file by name, of its largest group of tensors that holds a CLIP. No pickle is executed.
 
-    Names of enclosing dicts ("model", "state_dict") are dropped; those of modules stay, joined by dots. Raises
-    ModelMissing, ModelRefused with one line that says why.
+    Names of enclosing dicts ("model", "state_dict") are dropped; those of modules stay, joined by dots. said: takes a
+    sentence where the file holds several models, such as one and its moving average: the first of the largest is read.
+    Raises ModelMissing, ModelRefused with one line that says why.
     """
     path = Path(path)
     if not path.is_file():
@@ -238,7 +240,14 @@ def read_state(path: str | Path) -> dict[str, Tensor]:
             f"{path} is refused: none of its {len(rows)} tensors has the name of a CLIP's patch convolution, such as "
             f"visual.conv1.weight; it holds {_some_names(rows)}"
         )
-    chosen = fitting[max(fitting, key=len)]
+    whole = max(fitting, key=len)  # the deepest dict: what encloses it holds the same tensors
+    beside = [group for group in fitting if len(group) == len(whole)]
+    largest = max(len(fitting[group]) for group in beside)
+    whole = next(group for group in beside if len(fitting[group]) == largest)
+    if said is not None and beside[1:]:
+        others = ", ".join(repr(".".join(map(str, group))) for group in beside if group != whole)
+        said.append(f"{path.name} holds {len(beside)} models; {'.'.join(map(str, whole))!r} was taken, not {others}")
+    chosen = fitting[whole]
     with open(path, "rb") as file:
         return {name: _tensor(file, row) for name, row in chosen.items()}
 
@@ -286,9 +295,7 @@ def _tensor(file: Any, row: dict[str, Any]) -> Tensor:
 
 
 def _digest(source: Path) -> str:
-    files = (
-        [source] if source.is_file() else sorted(p for p in source.iterdir() if p.suffix in (".safetensors", ".bin"))
-    )
+    files = [source] if source.is_file() else weight_files(source) or [source / "pytorch_model.bin"]
     total = hashlib.sha256()
     for path in files:
         with open(path, "rb") as file:
@@ -330,7 +337,13 @@ def from_state(
     """A Clip from weights of a known layout, the layout, the weights beside it that inference needs (of a mapping or of
     token selections; or none), and the names left out.
     """
-    state = {_bare(k): v for k, v in state.items()}
+    bare: dict[str, str] = {}
+    for name in state:
+        if bare.setdefault(_bare(name), name) != name:
+            raise ModelRefused(
+                f"{source} holds two models: {bare[_bare(name)]} and {name} are the same weight; keep one of them"
+            )
+    state = {short: state[name] for short, name in bare.items()}
     layout = _layout(set(state))
     if not layout:
         raise ModelRefused(
@@ -387,7 +400,9 @@ def _likely(grid: int, patch: int) -> str:
     return f"{grid // wide * patch} {wide * patch}"
 
 
-def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
+def _folder(
+    source: Path, image_size: tuple[int, int] | None, said: list[str]
+) -> tuple[Clip, str, dict[str, Tensor], list[str]]:
     """A CLIP of the transformers library; its pickled weights are read like any other when it has no safetensors."""
     if weight_files(source) or not (source / "pytorch_model.bin").is_file():
         return load_clip(source, image_size), "transformers", {}, []
@@ -395,7 +410,7 @@ def _folder(source: Path, image_size: tuple[int, int] | None) -> tuple[Clip, str
 
     from safetensors.torch import save_file
 
-    state = read_state(source / "pytorch_model.bin")
+    state = read_state(source / "pytorch_model.bin", said)
     with tempfile.TemporaryDirectory() as place:
         for name in ("config.json", *PREPROCESSING):
             if (source / name).is_file():

@@ -169,14 +169,14 @@ class Words:
             except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
                 raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
         if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
-            try:
-                vocabulary = read_json(path / "vocab.json")
-                lines = read_regular(path / "merges.txt", MERGES_BYTES).decode("utf-8").split("\n")
-                return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
-            except ModelRefused:
-                raise
-            except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
-                raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
+            words = _early_words(path)
+            other = _transformers_words(path / "tokenizer.json") if (path / "tokenizer.json").is_file() else None
+            if other and other.tokenizer.get_vocab() != words.tokenizer.get_vocab():
+                raise ModelRefused(
+                    f"{path} holds two vocabularies that differ, tokenizer.json and vocab.json; remove the one "
+                    "that the model was not trained with"
+                )
+            return words
         if (path / "tokenizer.json").is_file():
             found = _transformers_words(path / "tokenizer.json")
             if found or (path / "config.json").is_file():
@@ -222,6 +222,18 @@ def _checked(tokenizer: Tokenizer, ids: Any) -> Words:
     if type(length) is not int or not 2 <= length <= 1 << 16:
         raise ValueError(f"words.json says length = {str(length)[:40]!r}; 2 to {1 << 16} is read")
     return Words(tokenizer, specials)
+
+
+def _early_words(folder: Path) -> Words:
+    """CLIP's vocabulary in vocab.json and merges.txt, as transformers wrote it before version 5."""
+    try:
+        vocabulary = read_json(folder / "vocab.json")
+        lines = read_regular(folder / "merges.txt", MERGES_BYTES).decode("utf-8").split("\n")
+        return _byte_pair(vocabulary, [tuple(x.split()) for x in lines if x and not x.startswith("#version")])
+    except ModelRefused:
+        raise
+    except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
+        raise ModelRefused(f"the vocabulary in {folder} cannot be read: {error}") from None
 
 
 def _transformers_words(path: Path) -> Words | None:

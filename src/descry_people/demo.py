@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine
+from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, refuse_unread
 from descry.cli.progress import progress
 from descry.cli.search import tell
 from descry.errors import UsageError
@@ -45,6 +45,7 @@ def demo(
     """
     if identities <= PERSON:
         raise UsageError(f"{identities} people were asked for; the demo needs at least {PERSON + 1}")
+    refuse_unread(demo, locals(), "machine.seed", "the demo draws the same people always")
     begun = time.monotonic()
     machine.settle()
     if video:

@@ -1,5 +1,6 @@
 """Reading videos and folders of frames: what is damaged costs one line, and nothing else."""
 
+import os
 import struct
 
 import numpy as np
@@ -214,3 +215,34 @@ def test_the_clock_of_the_file_is_told_with_its_doubt(tmp_path):
     assert "may be" in video.clock
     path = write_video(tmp_path / "b.mp4", numbered(3), metadata={"creation_time": "1970-01-01T00:00:00Z"})
     assert (Video(str(path)).begins, Video(str(path)).clock) == (None, "")
+
+
+def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, monkeypatch):
+    folder = tmp_path / "recordings"
+    for name in (
+        "day/a.mp4",
+        "day/b.part",
+        "day/boxes.txt",
+        "frames/0.png",
+        "frames/1.xyz",
+        "locked/c.mp4",
+        ".x/d.mp4",
+    ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x")
+    (tmp_path / "elsewhere").mkdir()
+    (folder / "linked").symlink_to(tmp_path / "elsewhere")
+    listed = os.scandir
+
+    def refusing(path):
+        if str(path).endswith("locked"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    told = [str(s) for s in sources_of([folder]) if isinstance(s, FootageError)]
+    reasons = {t.partition(": ")[0].rpartition("/")[2]: t.partition(": ")[2] for t in told}
+    assert set(reasons) == {"a.mp4", "b.part", "1.xyz", "locked", "linked"}
+    assert reasons["b.part"] == reasons["1.xyz"] == "no video or picture by its name"
+    assert reasons["locked"] == "the folder cannot be listed: Permission denied"
+    assert "linked folder" in reasons["linked"]

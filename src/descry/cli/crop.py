@@ -66,6 +66,9 @@ def crop(
     from ..footage import Settings
     from ..footage import crop as cut
 
+    refuse_unread(crop, locals(), "machine.seed", "nothing of it is random")
+    if machine.threads:
+        machine.settle()
     if start:
         refuse_unread(crop, locals(), "time_from", "--start says the clock time")
     settings = Settings(

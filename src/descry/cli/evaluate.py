@@ -78,6 +78,7 @@ def evaluate(
     from ..library import DEMO
     from ..studies.results import remember, row_of
 
+    refuse_unread(evaluate, locals(), "machine.batch_size machine.seed", "evaluation has fixed batches and no chance")
     machine.settle()
     begun = time.monotonic()
     if run and not data:

@@ -20,7 +20,7 @@ from ..bounds import Bound
 from ..errors import DescryError, UsageError
 from ..escape import path_text
 from ..safe_files import address_of
-from .machine import Flag, Json, Machine, OnMachine
+from .machine import Flag, Json, Machine, OnMachine, refuse_unread
 from .progress import progress
 
 
@@ -73,6 +73,7 @@ def index(
     from ..gallery.sources import Sources
 
     _refuse_distributed(out, folders)
+    refuse_unread(index, locals(), "machine.seed", "nothing of an index is random")
     machine.settle()
     sources = Sources(camera_from, time_from, track_from, table)
     limits = replace(images.GALLERY, pixels=int(max_mp * 1e6))

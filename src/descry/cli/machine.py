@@ -78,14 +78,19 @@ def refuse_unread(command: Callable[..., Any], given: Mapping[str, Any], names: 
     Args:
         command: whose options they are.
         given: values by name, as `locals()` has them at the command's beginning.
-        names: of the parameters that are not read, with spaces between.
+        names: of the parameters that are not read, with spaces between; machine.seed is one option of a group.
         why: the half sentence that says so.
     """
     parameters = inspect.signature(command).parameters
     for name in names.split():
+        name, _, only = name.partition(".")
         pairs = {name: (given[name], parameters[name].default)}
         if is_dataclass(given[name]):  # a group of options
-            pairs = {n: (value, getattr(parameters[name].default, n)) for n, value in vars(given[name]).items()}
+            pairs = {
+                n: (value, getattr(parameters[name].default, n))
+                for n, value in vars(given[name]).items()
+                if only in ("", n)
+            }
         for option, (value, default) in pairs.items():
             if value != default:
                 raise UsageError(f"--{option.strip('_').replace('_', '-')} was given, and {why}; leave it out")

@@ -86,6 +86,7 @@ def search(
         refuse_unread(search, locals(), "as_drawn", "there is no --sketch")
     if not words and not text:
         refuse_unread(search, locals(), "verbatim", "there are no words")
+    refuse_unread(search, locals(), "machine.batch_size machine.seed", "a search has no batches and no chance")
     machine.settle()
     first = moment(since, "--since") if since else None
     filters = Filters(camera, first, moment(until, "--until", end=True) if until else None, path)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -67,29 +68,49 @@ def draw_sketches(
     if photos == sketches:
         raise UsageError(f"photographs and sketches cannot share the folder {photos!r}")
     jobs: list[tuple[Path, Path, str]] = []
-    kept = 0
+    kept, skipped = 0, list[tuple[str, str]]()
     for source in sources:
         target = source.with_name(sketches)
         _record(target, drawing)
-        for path in _photographs(source):
+        for path in _photographs(source, skipped):
             inside = path.relative_to(source)
             drawn = target / inside
             if drawn.is_file() and drawn.stat().st_mtime_ns >= path.stat().st_mtime_ns:
                 kept += 1
             else:
                 jobs.append((path, target / inside, inside.as_posix()))
-    skipped = []
+    unread = len(skipped)
     for done, (name, reason) in enumerate(_run(jobs, drawing, threads), 1):
         if reason:
             skipped.append((name, reason))
         if progress:
             progress(done, len(jobs))
     folders = tuple(str(s.with_name(sketches)) for s in sources)
-    return Drawn(folders, len(jobs) - len(skipped), kept, tuple(skipped))
+    return Drawn(folders, len(jobs) - len(skipped) + unread, kept, tuple(skipped))
 
 
-def _photographs(folder: Path) -> Iterator[Path]:
-    yield from sorted(p for p in folder.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+def _photographs(folder: Path, skipped: list[tuple[str, str]]) -> list[Path]:
+    """The pictures below a folder by their names, in order. skipped: takes other files, linked folders and what cannot
+    be listed, with the reason; hidden files are passed over.
+    """
+
+    def unlisted(error: OSError) -> None:
+        name = Path(error.filename).relative_to(folder).as_posix()
+        skipped.append((name, f"missing: the folder cannot be listed: {error.strerror}"))
+
+    found: list[Path] = []
+    for place, folders, names in os.walk(folder, onerror=unlisted):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in folders:
+            if os.path.islink(os.path.join(place, name)):
+                skipped.append(((Path(place) / name).relative_to(folder).as_posix(), "link: a linked folder"))
+        for name in sorted(names):
+            path = Path(place) / name
+            if name.lower().endswith(SUFFIXES) and path.is_file():
+                found.append(path)
+            elif not name.startswith(".") and name != RECORD:
+                skipped.append((path.relative_to(folder).as_posix(), "format: no picture by its name"))
+    return sorted(found)
 
 
 KINDS = {
@@ -114,7 +135,7 @@ def _record(target: Path, drawing: Drawing) -> None:
                 f"{target} was drawn with {differing}; ask for the same, or choose another folder with --sketches"
             )
         return
-    if target.is_dir() and any(_photographs(target)):
+    if target.is_dir() and _photographs(target, []):
         raise DataError(f"{target} holds sketches of another origin; choose another folder with --sketches")
     target.mkdir(parents=True, exist_ok=True)
     write_whole(file, json.dumps(wanted, indent=2) + "\n")

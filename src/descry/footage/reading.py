@@ -25,6 +25,8 @@ from ..errors import DataError, ImageRejected, UsageError, install_hint
 
 VIDEOS = images.VIDEO_SUFFIXES
 PICTURES = tuple(s for s in images.SUFFIXES if s not in images.VIDEO_SUFFIXES)
+BESIDE = (".txt", ".csv", ".json")
+"""Tables of boxes, times and cameras, which may lie beside footage."""
 GAP = 10.0  # seconds between two frames that are told as a gap
 BEHIND = 1.0  # seconds by which a video may end before its stated end without a word
 ROTATIONS = (0, 90, 180, 270)
@@ -398,6 +400,8 @@ def sources_of(
     out: list[Source | FootageError] = []
     for kind, path in (found for given in paths for found in _listed(str(given))):
         try:
+            if kind not in ("frames", "video"):
+                raise FootageError(f"{path}: {kind}")
             out.append(Frames(path, rate, rotate) if kind == "frames" else Video(path, rotate))
         except FootageError as error:
             out.append(error)
@@ -405,18 +409,29 @@ def sources_of(
 
 
 def _listed(path: str) -> Iterator[tuple[str, str]]:
+    """("video" or "frames", path) of each source, and (why not, path) of all else that is not hidden."""
     if not os.path.isdir(path):
         yield ("frames" if path.lower().endswith(PICTURES) else "video"), path
         return
-    found = False
-    for folder, below, names in os.walk(path):
+    found, lost = False, list[OSError]()
+    for folder, below, names in os.walk(path, onerror=lost.append):
         below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in sorted(names, key=_natural):
-            if name.lower().endswith(VIDEOS) and not name.startswith("."):
+        for name in below:
+            if os.path.islink(os.path.join(folder, name)):
+                yield f"a linked folder; name {os.path.realpath(os.path.join(folder, name))} too", f"{folder}/{name}"
+        pictures = False
+        for name in sorted((n for n in names if not n.startswith(".")), key=_natural):
+            lower = name.lower()
+            pictures |= lower.endswith(PICTURES)
+            if lower.endswith(VIDEOS):
                 found = True
                 yield "video", os.path.join(folder, name)
-        if any(name.lower().endswith(PICTURES) and not name.startswith(".") for name in names):
+            elif not lower.endswith((*PICTURES, *BESIDE)):
+                yield "no video or picture by its name", os.path.join(folder, name)
+        if pictures:
             found = True
             yield "frames", folder
+    for error in lost:
+        yield f"the folder cannot be listed: {error.strerror}", str(error.filename)
     if not found:
         yield "frames", path  # which says that there is none

@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Json, Machine, OnMachine
+from descry.cli.machine import Json, Machine, OnMachine, refuse_unread
 from descry.errors import UsageError
 
 
@@ -33,6 +33,7 @@ def compose(
 
     from ..choosing import compare, compositions
 
+    refuse_unread(compose, locals(), "machine.batch_size machine.seed", "it has fixed batches and no chance")
     machine.settle()
     bench = read_data(data).val.get("sketch+text")
     if bench is None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import tyro
 
-from descry.cli.machine import Flag, Json, Machine, OnMachine
+from descry.cli.machine import Flag, Json, Machine, OnMachine, refuse_unread
 from descry.errors import UsageError, nearest
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def measure(
 
     if split not in ("val", "test"):
         raise UsageError(f"--split {split} was given; {nearest(split, ['val', 'test'])}")
+    refuse_unread(measure, locals(), "machine.batch_size", "the measurement has fixed batches")
     machine.settle()
     benchmarks = getattr(read_data(data), split)
     if not benchmarks:

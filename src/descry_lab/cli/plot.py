@@ -59,6 +59,7 @@ def plot(
     """
     from . import plot_models as models
 
+    refuse_unread(plot, locals(), "machine.batch_size", "figures have fixed batches")
     machine.settle()
     kinds: dict[str, Callable[[], Path]] = {
         "cmc": lambda: _cmc(sources, benchmark, out),
@@ -77,6 +78,8 @@ def plot(
         raise UsageError(f"there is no figure {kind!r}; {nearest(kind, list(kinds))}")
     unread = " ".join(name for name, figures in READ.items() if kind not in figures)
     refuse_unread(plot, locals(), unread, f"{kind} does not read it")
+    if kind != "map":
+        refuse_unread(plot, locals(), "machine.seed", f"nothing of {kind} is random")
     if not sources:
         raise UsageError(f"{kind} needs what is drawn: result files, run folders or models")
     print(kinds[kind]())
