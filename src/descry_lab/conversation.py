@@ -210,7 +210,7 @@ def absence_row(
     row["AUROC, against best cosine"] = _auroc_gap(fitted, *test, draws)
     share = alarmed.reshape(draws, -1).mean(axis=0)
     counts = share.mean() * (1 - share.mean()) / max(float(share.var()), 1e-9)  # as many as one who asks once
-    people = [int(counts * n) for n in (fitted.present / draws, len(share))]
+    people = [round(counts * n) for n in (fitted.present / draws, len(share))]
     row["interval of 5 %"] = [100 * end for end in absence.alarms(people[0], 0.05, people[1])]
     return row
 

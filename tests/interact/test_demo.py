@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from descry.interact import absence
 from descry.interact.questions import vocabulary
 from descry.ranking import WELL_READ
 from descry.studies.intervals import paired
+from descry_lab import conversation
 from descry_lab.choosing import negation
 from descry_lab.simulation import absence_profiles, share_of_gain, simulate, withheld, world_of
 from descry_lab.witness import FAITHFUL, Habits
@@ -127,3 +129,19 @@ def test_absence_keeps_its_false_alarm_rate_and_beats_the_best_cosine(model, par
         i = rng.integers(len(here), size=len(here))
         gaps.append(absence.auroc(number[i], number_gone[i]) - absence.auroc(best[i], best_gone[i]))
     assert np.quantile(gaps, 0.025) > 0, got
+
+
+@pytest.mark.parametrize("kind", sorted(conversation.PHRASED))
+def test_absence_keeps_its_false_alarm_rate_with_measured_phrases(model, parts, kind) -> None:
+    sides = []
+    for name in ("calibration", "test"):
+        part = SimpleNamespace(**dict(zip(("benches", "photos", "people"), parts[name], strict=True)))
+        asked = [
+            conversation.phrased(model, part, kind, conversation.PHRASED[kind], draw)
+            for draw in range(conversation.DRAWS)
+        ]
+        sides.append(conversation.profiles(model, part, asked))
+    row = conversation.absence_row(kind, sides[0], sides[1], conversation.DRAWS)
+    low, high = row["interval of 5 %"]
+    assert low <= row["false alarms"] <= high, row
+    assert row["AUROC, against best cosine"]["low"] > 0, row
