@@ -19,6 +19,7 @@ from crafted import DEEP, instead, sparse
 from descry.checkpoint import fingerprint, search_fingerprint, vocabulary_of
 from descry.cli import main
 from descry.embed import load
+from descry.errors import ModelRefused
 from descry.ranking import Ranking
 
 Change = Callable[[Path], None]
@@ -121,6 +122,9 @@ def recipe(body: dict[str, Any]) -> dict[str, Any]:
     return next(value for value in body["config"].values() if isinstance(value, dict) and "lr" in value)
 
 
+MANY = {str(i): (1, 0) for i in range(20_000)}
+BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
+GROWS = {"type": "Replace", "pattern": {"String": "e"}, "content": "e" * 16}
 F32 = {"dtype": "F32", "shape": [1 << 40], "data_offsets": [0, 1 << 42]}
 CASES: dict[str, Change] = {
     "config is no JSON": config(lambda c: "{"),
@@ -185,6 +189,25 @@ CASES: dict[str, Change] = {
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "(a+)+$"}, "behavior": "Removed", "invert": False}
         )
     ),
+    "an expression that reads a text in many ways": tokens(lambda t: t.update(pre_tokenizer=split(r"(\w|\w|\s)*\d"))),
+    "an expression among a thousand steps": tokens(
+        lambda t: t.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [*([BYTES] * 5), split("(a+)+$")] * 300})
+    ),
+    "a text that grows": tokens(lambda t: t.update(normalizer={"type": "Sequence", "normalizers": [GROWS] * 12})),
+    "a text that doubles": tokens(
+        lambda t: t.update(pre_tokenizer={"type": "Sequence", "pretokenizers": [BYTES] * 30})
+    ),
+    "a hundred thousand steps": tokens(
+        lambda t: t.update(normalizer={"type": "Sequence", "normalizers": [{"type": "Lowercase"}] * 100_000})
+    ),
+    "20,000 curves": config(lambda c: c.update(composition={"curves": MANY})),
+    "a configuration of five megabytes": config(lambda c: c.update(about={"source": "x" * 5_000_000})),
+    "prompts of 20,000 texts": config(lambda c: c.update(composition={"prompts": {"red": [["a text"] * 20_000, []]}})),
+    "a prompt of a megabyte": config(lambda c: c.update(composition={"prompts": {"red": [["x" * 10**6], []]}})),
+    "a phrase of a megabyte": config(lambda c: c.update(composition={"curves": {"x" * 10**6: [1, 0]}})),
+    "a neutral text of a megabyte": config(lambda c: c.update(composition={"neutral": "x" * 10**6})),
+    "a note of a megabyte": config(lambda c: c.update(about={"note": "x" * 10**6})),
+    "a note that is a list": config(lambda c: c.update(about={"note": [1]})),
     "an expression that is none": tokens(
         lambda t: t.update(
             pre_tokenizer={"type": "Split", "pattern": {"Regex": "(["}, "behavior": "Removed", "invert": False}
@@ -220,6 +243,14 @@ def test_another_vocabulary_is_another_model(run, tmp_path, capsys, name) -> Non
     sealed(tmp_path / "run")
     assert main(["model", "info", str(tmp_path / "run")]) == 0
     assert json.loads((tmp_path / "run" / CONFIG).read_text())["fingerprint"] != before
+
+
+def test_an_expression_that_breaks_the_library_off_is_one_line(run, tmp_path) -> None:
+    """Its error is no Exception, and comes with a text."""
+    shutil.copytree(run, tmp_path / "run")
+    tokens(lambda t: t.update(pre_tokenizer=split(r"\w*" * 12 + r"\d")))(tmp_path / "run")
+    with pytest.raises(ModelRefused, match="broke off"):
+        load(tmp_path / "run", device="cpu").embed_texts(["r" * 200])
 
 
 RANKED = {

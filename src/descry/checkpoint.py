@@ -37,7 +37,9 @@ from .safe_files import json_of, read_json, read_regular, refuse_links, write_wh
 from .text import Words
 
 FORMAT = 1
-CONFIG_BYTES = 64 << 20
+CONFIG_BYTES, VOCABULARY_BYTES = 4 << 20, 64 << 20
+NOTE = 10_000
+"""Characters of what a model says beside every result, at most."""
 KINDS = {
     **dict.fromkeys(("method", "preset", "fingerprint", "vocabulary", "search_fingerprint"), str),
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
@@ -108,7 +110,7 @@ def vocabulary_of(folder: Path) -> str:
     made = hashlib.sha256()
     for name in ("tokenizer.json", "words.json", "vocab.json", "merges.txt"):
         there = (folder / name).is_file()
-        data = read_regular(folder / name, CONFIG_BYTES) if there else b""
+        data = read_regular(folder / name, VOCABULARY_BYTES) if there else b""
         if there or name in ("tokenizer.json", "words.json"):  # as it was before the others were known
             made.update(b"%d " % len(data) + data)
     return made.hexdigest()
@@ -134,6 +136,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise ModelRefused(f"{path} is damaged: {_line(error)}") from None
     wrong = next((k for k, kind in KINDS.items() if k in config and not isinstance(config[k], kind)), "")
+    about = config.get("about")
+    if isinstance(about, dict) and not (isinstance(about.get("note", ""), str) and len(about.get("note", "")) <= NOTE):
+        wrong = "about"
     if wrong and "method" in config:
         raise ModelRefused(f"{path} says {wrong} = {str(config[wrong])[:40]!r}, which cannot be meant; fetch it again")
     if "format" in config and config["format"] != FORMAT:

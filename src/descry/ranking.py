@@ -23,6 +23,8 @@ SERVED = "served"
 """The name of the composition that a model serves, beside the names of COMPOSITIONS."""
 
 
+MEASURED, LONGEST = 10_000, 1_000
+"""So many phrases may have curves or prompts, and so many characters has a phrase or a text of a prompt at most."""
 STEEPEST = 1e4
 """The largest constant and the steepest curve: with larger ones scores would lose their last digits."""
 
@@ -159,8 +161,11 @@ class Composition:
             if not (_number(value) and 0.0 <= value <= 1.0):
                 raise UsageError(f"{name}={value!r} was given; a share lies between 0 and 1")
         for name in ("neutral", "joiner"):
-            if not isinstance(getattr(self, name), str):
-                raise UsageError(f"{name}={getattr(self, name)!r} was given; it must be text")
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) > LONGEST:
+                raise UsageError(
+                    f"{name}={str(value)[:60]!r} was given; it must be text of at most {LONGEST} characters"
+                )
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, as they stand in a model's configuration; `how` is called "default" there."""
@@ -199,6 +204,9 @@ class Ranking:
     sharpness: float = 1.0
 
     def __post_init__(self) -> None:
+        for name, held in (("curves", self.curves), ("prompts", self.prompts)):
+            if len(held) > MEASURED or any(len(str(phrase)) > LONGEST for phrase in held):
+                raise UsageError(f"the {name} are of more than {MEASURED} phrases, or of longer ones than {LONGEST}")
         fusion = "ranks" if self.composition.how == "ranks" else "z"
         object.__setattr__(self, "formula", replace(self.formula, fusion=fusion))
         curves = {str(phrase): _curve(phrase, curve) for phrase, curve in self.curves.items()}
@@ -383,7 +391,8 @@ def _curve(phrase: str, curve: Any) -> Curve:
     whole = isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(_number, curve))
     if not whole or max(map(abs, curve)) > STEEPEST:
         raise UsageError(
-            f"the answer curve of {phrase!r} is {curve!r}; it must be two numbers up to {STEEPEST:g}, slope and offset"
+            f"the answer curve of {phrase!r} is {str(curve)[:60]}; it must be two numbers up to {STEEPEST:g}, slope "
+            f"and offset"
         )
     return float(curve[0]), float(curve[1])
 
@@ -391,8 +400,10 @@ def _curve(phrase: str, curve: Any) -> Curve:
 def _prompts(phrase: str, texts: Any) -> Prompts:
     sides = texts if isinstance(texts, (list, tuple)) and len(texts) == 2 else ((), ())
     like, unlike = (tuple(side) if isinstance(side, (list, tuple)) else () for side in sides)
-    if not like or not all(isinstance(text, str) and text.strip() for text in (*like, *unlike)):
+    both = (*like, *unlike)
+    if not like or len(both) > 100 or not all(isinstance(t, str) and t.strip() and len(t) <= LONGEST for t in both):
         raise UsageError(
-            f"the prompts of {phrase!r} are {texts!r}; they must be two lists of texts, the first not empty"
+            f"the prompts of {phrase!r} are {str(texts)[:60]}; they must be two lists of at most 100 texts in all, of "
+            f"up to {LONGEST} characters, the first not empty"
         )
     return like, unlike

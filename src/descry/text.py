@@ -12,11 +12,11 @@ import io
 import json
 import re
 import zlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from copy import copy
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from tokenizers import Encoding, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:  # imported where ids are made: which words a model knows is s
     import torch
     from torch import Tensor
 
+_T = TypeVar("_T")
 PLACEHOLDER = "*"
 OPENAI_MERGES = 48_894
 MERGES_BYTES = 64 << 20
@@ -109,14 +110,15 @@ class Words:
         return repaired(text) if self.repairs else text
 
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
-        return self.tokenizer.encode_batch([self._read(text) for text in texts], add_special_tokens=False)
+        read = [self._read(text) for text in texts]
+        return _unbroken(self.tokenizer.encode_batch, read, add_special_tokens=False)
 
     def cut(self, text: str, taken: int = 0) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
         it.
         """
         text = self._read(text)
-        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
         room = max(1, self.room - taken)
         if self.reads_whole or len(encoded.ids) <= room:
             return ""
@@ -129,7 +131,7 @@ class Words:
         A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
         """
         text = self._read(text)
-        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
         room, parts, first = max(1, self.room - taken), list[str](), 0
         starts = [a for a, _ in encoded.offsets]
         while len(starts) - first > room:
@@ -145,7 +147,7 @@ class Words:
         """The words of a text that this vocabulary has never seen, in order, each once."""
         if self.specials.unknown < 0:
             return []
-        encoded = self.tokenizer.encode(text, add_special_tokens=False)
+        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
         pairs = zip(encoded.ids, encoded.offsets, strict=True)
         return list(dict.fromkeys(text[a:b] for i, (a, b) in pairs if i == self.specials.unknown))
 
@@ -187,28 +189,57 @@ class Words:
         )
 
 
-_NESTED = re.compile(r"[*+}]\)*\)[*+{]")
-"""An expression that repeats what repeats already, which can take for ever."""
+_REPEATED = re.compile(r"\)[*+{]")
+"""An expression that repeats a group, which can take for ever where the group reads a text in several ways."""
+GROWTH, STAGES = 64, 100
+"""The steps of a tokenizer may make a text so many times as long, and may be so many."""
 
 
 def _tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json of others. Raises ValueError, or the bare Exception of the tokenizers library."""
     text = read_regular(path, MERGES_BYTES).decode("utf-8")
-    todo: list[Any] = [json_of(text)]
+    held = json_of(text)
+    growth, stages = 1.0, 0
+    todo: list[Any] = (
+        [v for k, v in held.items() if k not in ("model", "added_tokens")] if isinstance(held, dict) else []
+    )
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
-            if _NESTED.search(str(value.get("Regex", ""))):
-                raise ValueError(f"its expression {value['Regex'][:40]!r} repeats what repeats")
-            todo += [one for one in value.values() if isinstance(one, (dict, list))]
-        elif isinstance(value, list) and len(value) < 1000:
-            todo += [one for one in value if isinstance(one, (dict, list))]
+            if _REPEATED.search(str(value.get("Regex", ""))):
+                raise ValueError(f"its expression {value['Regex'][:40]!r} repeats a group")
+            stages += "type" in value
+            growth *= _growth(value)
+            if growth > GROWTH or stages > STAGES:
+                raise ValueError(f"it has more than {STAGES} steps, or makes texts more than {GROWTH} times as long")
+        if isinstance(value, (dict, list)):
+            inner = value.values() if isinstance(value, dict) else value
+            todo += [one for one in inner if isinstance(one, (dict, list))]
     try:
-        return Tokenizer.from_str(text)
+        return _unbroken(Tokenizer.from_str, text)
+    except ModelRefused as error:
+        raise ValueError(error) from None
+
+
+def _growth(step: dict[str, Any]) -> float:
+    """How many times as long one step of a tokenizer may make a text."""
+    if step.get("type") == "ByteLevel":
+        return 2.0
+    if step.get("type") != "Replace":
+        return 1.0
+    content, pattern = str(step.get("content", "")), step.get("pattern")
+    replaced = str(pattern["String"]) if isinstance(pattern, dict) and "String" in pattern else ""
+    return max(1.0, len(content) / len(replaced) if replaced else len(content) + 1.0)
+
+
+def _unbroken(call: Callable[..., _T], *args: Any, **options: Any) -> _T:
+    """A call of the tokenizers library. ModelRefused where it breaks off, which no `except Exception` sees."""
+    try:
+        return call(*args, **options)
     except BaseException as error:
         if type(error).__name__ != "PanicException":
             raise
-        raise ValueError(f"the tokenizers library broke off: {str(error)[:100]}") from None
+        raise ModelRefused(f"the tokenizers library broke off: {str(error)[:100]}; use another model") from None
 
 
 def _checked(tokenizer: Tokenizer, ids: Any) -> Words:
