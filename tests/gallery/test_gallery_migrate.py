@@ -252,3 +252,183 @@ def test_an_address_says_where_and_which():
     assert parse("milvus://h:19530#crops") == ("http://h:19530", "crops")
     assert parse("milvus+https://h") == ("https://h", "gallery")
     assert parse("milvus:a.db#x") == (str(Path("a.db").absolute()), "x")
+
+
+# ---------------------------------------------------------------------- repairs that a real server asked for
+
+
+@pytest.fixture(scope="module")
+def clustered(tmp_path_factory):
+    """1,185 items in clusters, locally and in an embedded collection, opened for search."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
+    from descry.gallery.migrate import migrate
+    from descry.gallery.milvus import MilvusStore
+
+    from .test_postgres import filled
+
+    folder = tmp_path_factory.mktemp("clustered")
+    here = filled(folder / "local", 1200)
+    migrate(folder / "local", f"milvus:{folder / 'm.db'}#g")
+    there = MilvusStore(f"milvus:{folder / 'm.db'}#g")
+    yield here, there
+    here.close()
+    there.close()
+
+
+@pytest.mark.parametrize("kind", ["sketch", "two phrases", "sketch and words", "sketch, words and no", "round", "no"])
+def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind):
+    """Candidates are few here, so that most of the collection is not among them."""
+    import numpy as np
+
+    from descry.gallery.scan import answer
+    from descry.ranking import FORMULA
+
+    from .test_postgres import asked
+
+    here, there = clustered
+    monkeypatch.setattr(remote, "ALL", 0)
+    monkeypatch.setattr(remote, "LEAST", 200)
+    monkeypatch.setattr(remote, "FACTOR", 1)
+    rng, kept = np.random.default_rng(5), []
+    for _ in range(8):
+        terms, query = asked(kind, rng, here.snapshot().ids, here.binding.dimension)
+        query = query.replace(filters=Filters())
+        one, other = answer(here, terms, query, 20, FORMULA), remote.answer(there, terms, query, 20, FORMULA)
+        assert other.considered < other.total
+        assert "approximate: ranked among" in other.note
+        kept.append(len({*one.ids} & {*other.ids}) / 20)
+    assert np.mean(kept) >= 0.99, kept
+
+
+def test_filters_are_counted_after_migrating(tmp_path, local, milvus, monkeypatch):
+    from descry.errors import StoreUnavailable
+    from descry.gallery.milvus import MilvusStore
+
+    honest = MilvusStore.count
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    monkeypatch.setattr(
+        MilvusStore, "count", lambda self, asked="": honest(self, asked) // (2 if "camera" in asked else 1)
+    )
+    with pytest.raises(StoreUnavailable, match="finds 6 of the 12 items of camera 'cam"):
+        milvus(tmp_path / "g", there)
+    monkeypatch.undo()
+    with Gallery.open(there) as distant:
+        assert distant.info()["unfinished"]
+        assert "has not finished" in distant.search("a hat", model=PlainModel()).note
+    milvus(tmp_path / "g", there)
+    with Gallery.open(there) as distant:
+        assert not distant.info()["unfinished"]
+        assert "has not finished" not in distant.search("a hat", model=PlainModel()).note
+
+
+def test_an_index_that_the_server_cannot_build_changes_nothing(tmp_path, local, milvus, monkeypatch):
+    """Servers refuse a kind that they do not know when it is made; the embedded engine does not look at it."""
+    from pymilvus.exceptions import MilvusException
+
+    from descry.gallery import milvus_schema
+
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    honest = milvus_schema._index
+
+    def index(client, kind):
+        if kind == "hnsw_sq":
+            raise MilvusException(1100, "invalid index type: HNSW_SQ")
+        return honest(client, kind)
+
+    monkeypatch.setattr(milvus_schema, "_index", index)
+    with pytest.raises(UsageError, match="cannot build the index hnsw_sq"):
+        milvus(tmp_path / "g", there, layout=Layout(index="hnsw_sq"))
+    with Gallery.open(there, PlainModel()) as distant:
+        assert (distant.info()["index"], len(distant.search("a hat"))) == ("flat", 20)
+
+
+def test_an_index_change_that_fails_half_way_is_taken_back(tmp_path, local, milvus, monkeypatch):
+    from descry.gallery import milvus_schema
+
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    honest, made = milvus_schema._index, []
+
+    def index(client, kind):
+        made.append(kind)
+        if made == ["ivf_sq8", "ivf_sq8"]:  # the trial is well, the change itself is not
+            raise KeyboardInterrupt
+        return honest(client, kind)
+
+    monkeypatch.setattr(milvus_schema, "_index", index)
+    with Gallery.open(there) as distant, pytest.raises(KeyboardInterrupt):
+        milvus_schema.reindex(distant.store.client, "g", "ivf_sq8", 32)
+    monkeypatch.undo()
+    with Gallery.open(there, PlainModel()) as distant:
+        assert (distant.info()["index"], len(distant.search("a hat"))) == ("flat", 20)
+
+
+def test_a_collection_that_lost_its_index_is_mended_and_can_be_erased(tmp_path, local, milvus):
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    with Gallery.open(there) as distant:
+        client = distant.store.client
+        client.release_collection("g")
+        client.drop_index("g", client.list_indexes("g")[0])
+    with Gallery.open(there, PlainModel()) as distant:
+        assert len(distant.search("a hat")) == 20
+    assert main(["gallery", "delete", there, "--everything", "--confirm", "g"]) == 0
+    assert main(["gallery", "info", there]) == 2
+
+
+def test_items_that_somebody_deletes_during_a_search_are_left_out(tmp_path, local, milvus, monkeypatch):
+    from descry.gallery.milvus import MilvusStore
+
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    honest = MilvusStore.items
+
+    def items(self, ids):
+        self.delete(ids[:3])
+        return honest(self, ids)
+
+    with Gallery.open(there, PlainModel()) as distant:
+        before = distant.search("a hat").ids
+        monkeypatch.setattr(MilvusStore, "items", items)
+        assert distant.search("a hat").ids == before[3:]
+        monkeypatch.undo()
+        assert "scores are scaled by the 24 items of the last migration" in distant.search("a hat").note
+        with pytest.raises(UsageError, match="holds no item"):
+            distant.search(Query(wanted="a hat", liked=(before[0],)))
+
+
+def test_a_not_phrase_alone_has_leads(tmp_path, local, milvus, monkeypatch):
+    monkeypatch.setattr(remote, "ALL", 0)
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    milvus(tmp_path / "g", there)
+    with Gallery.open(there, PlainModel()) as distant:
+        asked = Query(unwanted="a hat")
+        assert distant.search(asked, 24).ids == local.search(asked, 24, model=PlainModel()).ids
+
+
+def test_a_password_does_not_stand_in_the_address():
+    with pytest.raises(UsageError, match="MILVUS_TOKEN") as error:
+        parse("milvus://root:secret@h:19530#g")
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("auth check failure, please check username and password", "refused: .* put USER:PASSWORD into MILVUS_TOKEN"),
+        ("Fail connecting to server on h:1", "does not answer .* is it running"),
+        ("cannot parse expression: like", "could not do it: cannot parse"),
+    ],
+)
+def test_one_line_says_what_happened(tmp_path, milvus, said, told):
+    from pymilvus.exceptions import MilvusException
+
+    from descry.errors import StoreUnavailable
+    from descry.gallery.milvus import MilvusStore
+
+    store = MilvusStore.__new__(MilvusStore)
+    store.address = "milvus://h:1#g"
+    with pytest.raises(StoreUnavailable, match=told) as error, store._translated():
+        raise MilvusException(1, f"{said}\nmore of it")
+    assert "\n" not in str(error.value)

@@ -520,7 +520,41 @@ def test_the_commands_take_the_address(tmp_path, toy, postgres, capsys, monkeypa
     assert "red" not in told("inquiry", "list", there)
     assert json.loads(told("index", str(root / "crops"), "--out", there, "--json"))["unchanged"] == 6
     told("compact", there)
+    assert main(["gallery", "calibrate", there]) == 2
+    assert "calibrate the local gallery" in capsys.readouterr().err
     told("gallery", "delete", there, "--item", str(found[0]["id"]))
     told("gallery", "delete", there, "--everything", "--confirm", "team")
     assert main(["gallery", "info", there]) == 2
     assert "holds no gallery" in capsys.readouterr().err
+
+
+def test_the_page_works_for_a_team(tmp_path, postgres):
+    """Rounds, items and findings over HTTP, of two servers of one gallery."""
+    pytest.importorskip("fastapi", reason="the extra web is not installed")
+    from served import make_gallery
+    from web.in_process import Server as Page
+    from web.in_process import ask
+
+    make_gallery(tmp_path, 4, 3).close()
+    migrate(tmp_path / "gallery", postgres)
+    pages = [Page(tmp_path / "gallery"), Page(postgres), Page(postgres)]
+    for page in pages:
+        page.desk.warm()
+    local, one, other = (page.client(Authorization=f"Bearer {page.token}") for page in pages)
+    with local, one, other:
+        numbers = [c.post("/api/v1/inquiries", json={"name": "red"}).json()["id"] for c in (local, one)]
+        rounds = [ask(c, number, "a red jacket", "-hat") for c, number in zip((local, one), numbers, strict=True)]
+        shown = [[row["item"]["id"] for row in made["results"]["leads"]] for made in rounds]
+        assert shown[0] == shown[1]
+        assert len(shown[1]) == 12
+        assert [row["name"] for row in other.get("/api/v1/inquiries").json()["inquiries"]] == ["red"]
+        again = ask(other, numbers[1], "a coat")
+        assert again["number"] == 2
+        gallery = one.get("/api/v1/galleries").json()["galleries"][0]["id"]
+        item = one.get(f"/api/v1/galleries/{gallery}/items/{shown[1][0]}")
+        assert (item.status_code, item.json()["camera"] != "") == (200, True)
+        facets = one.get(f"/api/v1/galleries/{gallery}/facets").json()
+        assert facets.get("total") == 12, facets
+    for page in pages:
+        page.gallery.close()
+    assert Audit(postgres).verify().ok

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from ..bounds import Bound
-from ..errors import DataError
+from ..errors import DataError, UsageError
+from ..safe_files import address_of
 from ..tabular import json_lines, misspelt
 from .machine import Count, GalleryFolder, Json, MovedModel, Seed
 from .progress import progress
@@ -43,6 +44,8 @@ def calibrate(
     from ..gallery import Gallery
     from ..interact import absence
 
+    if address := address_of(gallery):
+        raise UsageError(f"{address} has no folder to keep a calibration in; calibrate the local gallery")
     with Gallery.open(gallery, model or None) as opened:
         asked = _asked(opened, queries, limit, json_) if queries else _tracks(opened, limit)
         kinds: dict[str, absence.Calibration] = {}

@@ -91,6 +91,11 @@ class Gallery(AbstractContextManager["Gallery"]):
             raise
 
     @property
+    def name(self) -> str:
+        """The name of its folder, or the one behind the # of its address."""
+        return self._name.partition("#")[2] if address_of(self._name) else self.path.resolve().name or "gallery"
+
+    @property
     def model(self) -> Any:
         """The model it is bound to, loaded on first use. ModelRefused when gone, IndexMismatch when changed."""
         if self._model is None:

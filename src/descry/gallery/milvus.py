@@ -9,10 +9,13 @@ extra `milvus`.
 from __future__ import annotations
 
 import importlib.util
+import logging
+import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -24,6 +27,7 @@ from .contract import Binding, Entry, Item, from_microseconds
 from .local import as_half
 from .milvus_rows import NEVER, PUBLIC, expression, id_of, item_of, known, row_of
 from .milvus_schema import Layout, parse
+from .vectors import Moments
 
 STEP, MOST = 500, 16384
 
@@ -38,11 +42,15 @@ class MilvusStore:
             raise DescryError(f"pymilvus is not installed: {install_hint('milvus')}")
         from pymilvus import MilvusClient
 
-        self.address = address
+        for name in ("pymilvus", "grpc._server"):  # they print what they also raise
+            logging.getLogger(name).setLevel(logging.CRITICAL)
+        self.address, self.level = address, "Session"
+        """level: how fresh answers are: what this process wrote, and of others what is a few seconds old."""
+        self._moments: Moments | None = None
         uri, self.name = parse(address)
         with self._translated(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            self.client = MilvusClient(uri)
+            self.client = MilvusClient(uri, token=os.environ.get("MILVUS_TOKEN", ""))
         try:
             self._open(binding, layout or Layout())
         except BaseException:
@@ -58,8 +66,10 @@ class MilvusStore:
                         f"{self.address}"
                     )
                 schema.create(self.client, self.name, binding, layout)
+            schema.mend(self.client, self.name)
             self.client.load_collection(self.name)
-            self.binding, self.partition_by = schema.read_about(self.client, self.name, self.address)
+            self.about = schema.read_about(self.client, self.name, self.address)
+            self.binding, self.partition_by = Binding(**self.about["binding"]), str(self.about["partition_by"])
             self.index = schema.index_of(self.client, self.name)
         if binding is not None:
             self.binding.check(binding, self.address)
@@ -76,16 +86,36 @@ class MilvusStore:
         try:
             yield
         except (MilvusException, ConnectionError, TimeoutError) as error:
-            raise StoreUnavailable(
-                f"{self.address} does not answer or refused: {error}; is it running? Then repeat"
-            ) from None
+            said = schema.line(error)
+            if re.search("auth|token|password|permission|privilege", said, re.IGNORECASE):
+                raise StoreUnavailable(f"{self.address} refused: {said}; put USER:PASSWORD into MILVUS_TOKEN") from None
+            if re.search("connect|timeout|timed out|deadline|unavailable|closed", said, re.IGNORECASE):
+                raise StoreUnavailable(f"{self.address} does not answer ({said}); is it running? Then repeat") from None
+            raise StoreUnavailable(f"{self.address} could not do it: {said}") from None
+
+    def note(self, **facts: Any) -> None:
+        """Keep facts about the collection beside it."""
+        self.about |= facts
+        with self._translated():
+            schema.write_about(self.client, self.name, self.about)
+
+    def moments(self) -> Moments | None:
+        """Mean and covariance of all vectors, as they were when a migration last ended; None before."""
+        if self._moments is None and self.about.get("count") is not None:
+            with self._translated():
+                count = int(self.about["count"])
+                self._moments = schema.read_moments(self.client, self.name, self.binding.dimension, count)
+        return self._moments
 
     # ------------------------------------------------------------------ reading
 
     def count(self, condition: str = "") -> int:
         """Number of items, or of those that a condition in the engine's language lets through."""
         with self._translated():
-            return int(self.client.query(self.name, filter=condition, output_fields=["count(*)"])[0]["count(*)"])
+            found = self.client.query(
+                self.name, filter=condition, output_fields=["count(*)"], consistency_level=self.level
+            )
+        return int(found[0]["count(*)"])
 
     def items(self, ids: Sequence[int]) -> list[Item]:
         """Items by id, in the order asked; unknown ids are left out."""
@@ -99,7 +129,7 @@ class MilvusStore:
         with self._translated():
             for i in range(0, len(plain), STEP):
                 asked = _all(f"id in {plain[i : i + STEP]}", condition)
-                out += self.client.query(self.name, filter=asked, output_fields=fields)
+                out += self.client.query(self.name, filter=asked, output_fields=fields, consistency_level=self.level)
         return out
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
@@ -113,6 +143,19 @@ class MilvusStore:
 
     def nearest(self, vectors: np.ndarray, k: int, filters: Filters | None = None) -> tuple[np.ndarray, np.ndarray]:
         """(T, D) → ids (T, ≤ k) and cosines, best first; as good as the collection's index finds them."""
+        hits = self._found(vectors, k, filters, ["id"])
+        ordered = [sorted((-h["distance"], h["id"]) for h in row) for row in hits]
+        width = min(map(len, ordered), default=0)
+        ids = np.array([[i for _, i in row[:width]] for row in ordered], np.int64)
+        scores = np.array([[-s for s, _ in row[:width]] for row in ordered], np.float32)
+        return ids.reshape(len(ordered), width), scores.reshape(len(ordered), width)
+
+    def near(self, vectors: np.ndarray, k: int, filters: Filters | None = None) -> dict[int, np.ndarray]:
+        """The k items nearest to each of (T, D) vectors, id → (D,) float16, in one call."""
+        hits = self._found(vectors, k, filters, ["id", "vector"])
+        return {h["id"]: np.array(h["entity"]["vector"], np.float16) for row in hits for h in row}
+
+    def _found(self, vectors: np.ndarray, k: int, filters: Filters | None, fields: list[str]) -> Any:
         if k < 1:
             raise UsageError(f"k={k} results were asked for; ask for at least 1")
         queries = np.asarray(vectors, np.float32)
@@ -123,19 +166,15 @@ class MilvusStore:
             )
         limit = min(k, MOST)
         with self._translated():
-            found = self.client.search(
+            return self.client.search(
                 self.name,
                 queries.tolist(),
                 limit=limit,
                 filter=expression(filters, self.partition_by),
                 search_params=schema.search_params(self.index, limit),
-                output_fields=["id"],
+                output_fields=fields,
+                consistency_level=self.level,
             )
-        hits = [sorted((-h["distance"], h["id"]) for h in row) for row in found]
-        width = min(map(len, hits), default=0)
-        ids = np.array([[i for _, i in row[:width]] for row in hits], np.int64)
-        scores = np.array([[-s for s, _ in row[:width]] for row in hits], np.float32)
-        return ids.reshape(len(hits), width), scores.reshape(len(hits), width)
 
     def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
         """Every id that the filters let through, rising, in steps."""
@@ -143,7 +182,11 @@ class MilvusStore:
         while True:
             with self._translated():
                 rows = self.client.query(
-                    self.name, filter=_all(f"id > {last}", condition), output_fields=["id"], limit=MOST
+                    self.name,
+                    filter=_all(f"id > {last}", condition),
+                    output_fields=["id"],
+                    limit=MOST,
+                    consistency_level=self.level,
                 )
             found = sorted(int(r["id"]) for r in rows)
             if not found:
@@ -158,7 +201,9 @@ class MilvusStore:
         inside = _all(f"id > {low} and id <= {high}", condition)
         if self.count(inside) <= MOST:
             with self._translated():
-                rows = self.client.query(self.name, filter=inside, output_fields=["id"], limit=MOST)
+                rows = self.client.query(
+                    self.name, filter=inside, output_fields=["id"], limit=MOST, consistency_level=self.level
+                )
             yield sorted(int(r["id"]) for r in rows)
             return
         middle = (low + high) // 2
@@ -192,6 +237,8 @@ class MilvusStore:
             "address": self.address,
             "partitions": self.partition_by,
             "index": self.index,
+            "server": self.version(),
+            "unfinished": bool(self.about.get("unfinished")),
             "model": self.binding.source,
             "fingerprint": self.binding.fingerprint,
             "dimension": self.binding.dimension,
@@ -212,9 +259,10 @@ class MilvusStore:
         if not len(half) == len(entries) == len(ids):
             raise UsageError(f"{len(entries)} crops came with {len(half)} vectors and {len(ids)} ids; give one of each")
         rows = [row_of(i, entry, vector) for i, entry, vector in zip(ids, entries, half, strict=True)]
+        self.delete(ids)  # servers before 2.4 put rows that are upserted where no filter finds them
         with self._translated():
             for i in range(0, len(rows), STEP):
-                self.client.upsert(self.name, rows[i : i + STEP])
+                self.client.insert(self.name, rows[i : i + STEP])
 
     def settle(self, layout: Layout) -> str:
         """Seal what was written and make the index the one that the layout wants for so many items; its kind."""
@@ -223,7 +271,7 @@ class MilvusStore:
         with self._translated():
             self.client.flush(self.name)
             if kind != self.index:
-                schema.reindex(self.client, self.name, kind)
+                schema.reindex(self.client, self.name, kind, self.binding.dimension)
                 self.index = kind
         return kind
 
@@ -238,8 +286,16 @@ class MilvusStore:
     def erase(self) -> None:
         """Remove the collection and the one beside it."""
         with self._translated():
-            for name in (self.name, schema.about_of(self.name)):
+            for name in (self.name, schema.moments_of(self.name), schema.about_of(self.name)):
                 self.client.drop_collection(name)
+
+    def version(self) -> str:
+        """The server's version as it tells it, "" where it does not."""
+        from pymilvus.exceptions import MilvusException
+
+        with suppress(MilvusException):
+            return str(self.client.get_server_version())
+        return ""
 
     def close(self) -> None:
         """Disconnect."""

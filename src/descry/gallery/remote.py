@@ -1,34 +1,40 @@
-"""One answer to one query over a distributed store: the formula on the candidates that its index finds, and no more."""
+"""One answer to one query over a Milvus store: the formula on the candidates that its index finds, and no more."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
 from .. import search
+from ..errors import UsageError
 from ..escape import counted
 from ..query import Filters, Query
 from ..ranking import Formula
 from .milvus import MOST, MilvusStore
 from .milvus_rows import NEVER, UNKNOWN, expression
 from .results import Results
+from .vectors import Moments
 
 LEAST, FACTOR, ALL = 1000, 20, 4000
 
 
 class Candidates(search.Arrays):
     """A Space of the items that may be shown; those that may not, such as marks outside the filters, lend their
-    vectors and nothing else. ids: (N,) rising; vectors: (N, D); shown: (N,) bool.
+    vectors and nothing else. ids: (N,) rising; vectors: (N, D); shown: (N,) bool. moments: of the whole collection, by
+    which its scores are standardised as those of a local gallery are.
     """
 
-    def __init__(self, ids: np.ndarray, vectors: np.ndarray, shown: np.ndarray):
+    def __init__(self, ids: np.ndarray, vectors: np.ndarray, shown: np.ndarray, moments: Moments | None = None):
         super().__init__(ids[shown], vectors[shown])
-        self.all = search.Arrays(ids, vectors)
+        self.all, self.moments = search.Arrays(ids, vectors), moments
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         return self.all.vectors(ids)
+
+    def sums(self) -> Moments | None:
+        return self.moments
 
 
 def answer(
@@ -39,56 +45,95 @@ def answer(
     formula: Formula,
     note: str = "",
 ) -> Results:
-    """The best k among the nearest candidates of every term that draws people in, by the formula over those candidates.
+    """The best k by the formula among candidates: the items nearest to each term that draws people in, and to all
+    terms together.
 
-    `exact` is False and `considered` says over how many: an item that no single term brings among its candidates cannot
-    be shown, and the scale of the scores is that of the candidates, not of the whole gallery. Where the filters let
-    only ALL items through, or there are no more, every one of them is a candidate.
+    `exact` is False, and `note` says how many candidates there were and what may differ from a local gallery. Where the
+    filters let only ALL items through, or there are no more, every one of them is a candidate.
     """
     wanted = min(MOST, max(LEAST, FACTOR * k))
-    marks = [*query.liked, *query.unliked, *query.closest]
-    pulls = [t.vector for t in terms if search.SHAPES[t.shape] > 0]
-    if query.liked or query.closest:
-        pulls.append(search.unit(store.vectors([*query.liked, *query.closest]).astype(np.float32).mean(axis=0)))
+    marks = {
+        int(row["id"]): np.array(row["vector"], np.float16)
+        for row in store.rows([*query.liked, *query.unliked, *query.closest], ["id", "vector"])
+    }
+    gone = {*query.liked, *query.unliked, *query.closest} - set(marks)
+    if gone:
+        raise UsageError(f"the gallery holds no item {min(gone)}; ids are shown beside every result")
+    moments, total = store.moments(), store.count()
     condition = expression(query.filters, store.partition_by)
-    passing = store.count(condition)
-    if passing <= ALL:
-        ids = {number for part in store.matching(query.filters) for number in part}
+    passing = store.count(condition) if condition else total
+    whole = passing <= ALL
+    if whole:
+        ids = [number for part in store.matching(query.filters) for number in part]
+        rows = store.rows(ids, ["id", "vector"])
+        near = {int(row["id"]): np.array(row["vector"], np.float16) for row in rows}
     else:
-        ids = {int(row["id"]) for row in store.rows(marks, ["id"], condition)}
-        for vector in pulls:
-            ids |= set(store.nearest(vector[None], wanted, query.filters)[0].ravel().tolist())
-    total = store.count()
-    if not ids:
+        liked = [marks[i].astype(np.float32) for i in (*query.liked, *query.closest)]
+        pulls = [t.vector for t in terms if search.SHAPES[t.shape] > 0]
+        pulls += [search.unit(np.mean(liked, axis=0))] if liked else []
+        pulls = [*pulls, _together(terms, liked, moments)]
+        near = store.near(np.stack(pulls), wanted, query.filters)
+        inside = store.rows(list(marks), ["id"], condition)
+        near |= {int(row["id"]): marks[int(row["id"])] for row in inside}
+    if not near:
         removed = removed_by(store, query.filters, total)
         note = "; ".join(filter(None, (note, *_untold(store, query.filters))))
         return Results(
             (), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query
         )
-    order = np.array(sorted(ids.union(marks)), np.int64)
-    vectors = store.vectors(order.tolist()).astype(np.float32)
-    space = Candidates(order, vectors, np.isin(order, list(ids)))
+    held = marks | near
+    order = np.array(sorted(held), np.int64)
+    vectors = np.stack([held[i] for i in order.tolist()]).astype(np.float32)
+    space = Candidates(order, vectors, np.isin(order, list(near)), moments)
     found = search.rank(space, terms, query, k, formula)
-    items = store.items(found.ids.tolist())
-    whom = "all" if passing <= ALL else "the nearest"
-    said = "; ".join(filter(None, (note, *_untold(store, query.filters))))
-    said += "; " * bool(said)
-    said += f"approximate: ranked among {len(ids)} candidates of {total} items ({whom} that the filters let through)"
+    items = {item.id: item for item in store.items(found.ids.tolist())}
+    kept = [j for j, number in enumerate(found.ids.tolist()) if number in items]  # others delete meanwhile
     return Results(
-        ids=tuple(int(i) for i in found.ids),
-        paths=tuple(i.path for i in items),
-        scores=np.asarray(found.scores, np.float32),
-        items=tuple(items),
-        cosines=found.cosines,
+        ids=tuple(int(found.ids[j]) for j in kept),
+        paths=tuple(items[int(found.ids[j])].path for j in kept),
+        scores=np.asarray(found.scores, np.float32)[kept],
+        items=tuple(items[int(found.ids[j])] for j in kept),
+        cosines=found.cosines[kept],
         parts=found.names,
-        contributions=found.shares,
-        considered=len(ids),
+        contributions=found.shares[:, kept],
+        considered=len(near),
         total=total,
         exact=False,
-        note=said,
+        note="; ".join(filter(None, (note, *_differences(store, query, terms, len(near), total, whole)))),
         query=query,
-        scored=found.scored if len(ids) == total else None,
+        scored=found.scored if len(near) == total else None,
     )
+
+
+def _together(terms: Sequence[search.Term], liked: Sequence[np.ndarray], moments: Moments | None) -> np.ndarray:
+    """(D,) all terms as one direction, each in units of its spread: nearest to it stand those that are good at all of
+    them, though first in none. A NOT phrase alone becomes its opposite.
+    """
+    rows = [(t.vector, search.SHAPES[t.shape] * t.weight * t.strength) for t in terms]
+    rows += [(vector, 1.0 / len(liked)) for vector in liked]
+    vectors = np.stack([vector for vector, _ in rows]).astype(np.float64)
+    weights = np.array([weight for _, weight in rows])
+    if moments is not None:
+        weights = weights / np.maximum(moments.of(vectors)[1], 1e-6)
+    return search.unit(weights @ vectors)
+
+
+def _differences(
+    store: MilvusStore, query: Query, terms: Sequence[search.Term], near: int, total: int, whole: bool
+) -> Iterator[str]:
+    """Everything that may make the answer another than a local gallery's, a half sentence each."""
+    yield from _untold(store, query.filters)
+    whom = "all" if whole else "the nearest"
+    yield f"approximate: ranked among {near} candidates of {total} items ({whom} that the filters let through)"
+    if near < total and any(t.shape in search.PHRASE_SHAPES for t in terms):
+        yield "how far a phrase may put somebody back is judged by the candidates"
+    moments = store.moments()
+    if moments is None:
+        yield "scores are scaled by the candidates; migrate again to scale them by the gallery"
+    elif moments.count != total:
+        yield f"scores are scaled by the {moments.count} items of the last migration"
+    if store.about.get("unfinished"):
+        yield "a migration into it has not finished, so that items may be missing; repeat it"
 
 
 def _untold(store: MilvusStore, filters: Filters) -> list[str]:

@@ -110,7 +110,7 @@ def _gallery(gallery: Gallery) -> dict[str, Any]:
     info = gallery.info()
     reasons = info["skipped"]
     return {
-        "name": gallery.path.resolve().name,
+        "name": gallery.name,
         "items": info["items"],
         "generation": info["commits"],
         "digest": content_digest(gallery.store),

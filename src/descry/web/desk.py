@@ -88,7 +88,7 @@ class Desk:
         self.folders = Folders(folders)
         self.indexing = Indexing(lambda: self.gallery)
         self.ending: Callable[[], bool] = lambda: self._shut
-        self.name = gallery.path.resolve().name or "gallery"
+        self.name = gallery.name or "gallery"
         self.example: dict[str, str] = {}
         self.assets = Least(KEPT * 4_000_000)
         self.thumbs = Least(64_000_000)
