@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 import descry
+from conftest import write_small_gallery, write_toy
 from descry.cli import main
 from descry.data import parse
 from descry.data.sketches import Drawing, draw_sketches
@@ -272,3 +273,48 @@ def test_a_purge_by_date_says_whom_it_cannot_reach(seen, capsys) -> None:
     out, err = capsys.readouterr()
     assert "1 item of unknown time may be older" in err
     assert "would remove 0 items" in out
+
+
+HALF = "north\udcff"
+COMMANDS = [
+    *("search GALLERY red --camera HALF", "search GALLERY red --path HALF", "search GALLERY HALF"),
+    *("inquiry new GALLERY HALF --text red", "inquiry show GALLERY HALF", "keep GALLERY HALF --until 2027-01-31"),
+    *("finding GALLERY HALF --item 1", "gallery list GALLERY --camera HALF", "purge GALLERY HALF"),
+    "search GALLERY --not HALF",
+]
+
+
+@pytest.fixture(scope="module")
+def toy_gallery(tmp_path_factory):
+    """A gallery of six pictures, and a model that reads words."""
+    root = tmp_path_factory.mktemp("toys")
+    (root / "data").mkdir()
+    return write_small_gallery(root, write_toy(root / "data"))
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_half_of_a_character_on_the_command_line_is_one_line(toy_gallery, capsys, command) -> None:
+    """What a terminal of another encoding makes of a letter."""
+    words = [{"GALLERY": str(toy_gallery / "gallery"), "HALF": HALF}.get(w, w) for w in command.split()]
+    assert main(words) == 2
+    err = capsys.readouterr().err
+    assert "half of a character" in err or "no inquiry" in err
+    assert "unexpected" not in err
+
+
+@pytest.mark.parametrize("name", ["", "  ", "\u2003"])
+def test_an_inquiry_needs_a_name(toy_gallery, capsys, name) -> None:
+    assert main(["inquiry", "new", str(toy_gallery / "gallery"), name, "--text", "a red top"]) == 2
+    assert "needs a name" in capsys.readouterr().err
+
+
+def test_a_search_does_not_like_and_unlike_one_item(toy_gallery, capsys) -> None:
+    command = ["search", str(toy_gallery / "gallery"), "a red top", "--like", "1", "--unlike", "1"]
+    assert main(command) == 2
+    assert "item 1 was liked and unliked at once" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("wrong", [{"cameras": (HALF,)}, {"path": HALF}, {"path": 7}, {"path": None}])
+def test_a_filter_that_no_item_can_have_is_refused(wrong) -> None:
+    with pytest.raises(UsageError):
+        Filters(**wrong)

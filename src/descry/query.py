@@ -41,6 +41,13 @@ class Part:
             )
 
 
+def _refuse_half(*texts: str) -> None:
+    """UsageError for a lone surrogate, which no file and no vocabulary can hold."""
+    for text in texts:
+        if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise UsageError(f"a text holds half of a character: {text!r:.60}; is the terminal UTF-8?")
+
+
 @dataclass(frozen=True, slots=True)
 class Filters:
     """Which items may be ranked at all. Empty fields do not restrict.
@@ -60,6 +67,9 @@ class Filters:
         cameras = (self.cameras,) if isinstance(self.cameras, str) else tuple(self.cameras)
         if any(not isinstance(name, str) or (name and not name.strip()) for name in cameras):  # "": camera unknown
             raise UsageError(f"cameras are names; got {cameras!r:.80}; leave the filter out to search all of them")
+        if not isinstance(self.path, str):
+            raise UsageError(f"path is a pattern as text, such as north/*; got {self.path!r:.80}")
+        _refuse_half(*cameras, self.path)
         object.__setattr__(self, "cameras", cameras)
         for name in ("since", "until"):
             when = getattr(self, name)
@@ -122,8 +132,7 @@ class Query:
         for part in (*self.wanted, *self.unwanted):
             if not isinstance(part.value, str) or not part.value.strip():
                 raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")
-            if any("\ud800" <= sign <= "\udfff" for sign in part.value):
-                raise UsageError(f"a phrase holds half of a character: {part.value!r:.60}; is the terminal UTF-8?")
+            _refuse_half(part.value)
 
     @property
     def kind(self) -> str:

@@ -6,6 +6,7 @@ import io
 import json
 
 import numpy as np
+import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
 
 from .in_process import Server, ask, png, upload
@@ -290,3 +291,24 @@ def test_never_the_words_that_would_name_a_person(server):
         assert "match" not in text.replace("does not match", "")
         assert "identified" not in text
     assert "%" not in page
+
+
+@pytest.mark.parametrize(
+    "ids", ["[true]", '["1"]', "[1.0]", "[null]", "[1e400]", "[NaN]", "[-1]", "[99999999999999999999]"]
+)
+@pytest.mark.parametrize("name", ["liked", "unliked"])
+def test_an_id_that_is_no_whole_number_is_refused(client, inquiry, name, ids):
+    url = f"/api/v1/inquiries/{inquiry}/rounds"
+    answer = client.post(url, content=f'{{"{name}": {ids}}}', headers={"Content-Type": "application/json"})
+    assert answer.status_code in (400, 422), answer.text
+
+
+def test_an_item_is_liked_or_unliked_and_the_last_word_counts(client, inquiry):
+    url = f"/api/v1/inquiries/{inquiry}/rounds"
+    refused = client.post(url, json={"liked": [1], "unliked": [1]})
+    assert (refused.status_code, "item 1 was liked and unliked" in refused.text) == (422, True)
+    assert client.post(url, json={"liked": [1], "unliked": [2]}).status_code == 201
+    query = client.post(url, json={"liked": [1, 2]}).json()["query"]
+    assert (query["liked"], query["unliked"]) == ([1, 2], [])
+    query = client.post(url, json={"unliked": [2, 3]}).json()["query"]
+    assert (query["liked"], query["unliked"]) == ([1], [2, 3])

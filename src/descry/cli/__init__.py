@@ -150,7 +150,7 @@ def main(argv: list[str] | None = None) -> int:
         from ..escape import plain  # a name in it may hold what a terminal obeys
 
         print(f"descry: {plain(_said(error))}", file=sys.stderr)
-        status = error.exit_status if isinstance(error, DescryError) else 1
+        status = error.exit_status if isinstance(error, DescryError) else 2 if _half(error) else 1
     finally:
         os.umask(before)
         if held and status:
@@ -171,6 +171,11 @@ def _cost(seconds: float) -> str:
     return f"{said}, at most {most / 1e6:.0f} MB of memory"
 
 
+def _half(error: Exception) -> bool:
+    """Whether a text that was given holds half of a character, as a terminal of another encoding makes it."""
+    return isinstance(error, UnicodeEncodeError) and "surrogates" in error.reason
+
+
 def _said(error: Exception) -> str:
     """An error as one line that says what was given and what to do next."""
     if isinstance(error, DescryError):
@@ -183,6 +188,8 @@ def _said(error: Exception) -> str:
         return f"the package {error.name} is not installed; {install_hint()}"
     if isinstance(error, ValueError) and "null byte" in str(error):
         return "a path that was given holds a null byte, which no file has in its name; check the path"
+    if isinstance(error, UnicodeEncodeError) and _half(error):
+        return f"a text that was given holds half of a character: {error.object!r:.60}; is the terminal UTF-8?"
     kind = type(error).__name__
     return f"unexpected {kind}: {error}; repeat with --traceback to see where, and please report it"
 

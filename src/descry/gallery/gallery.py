@@ -241,6 +241,8 @@ class Gallery(AbstractContextManager["Gallery"]):
                 checked_level(least)
             if model is not None:
                 self._bind(model)
+            if both := set(query.liked) & set(query.unliked):
+                raise UsageError(f"item {min(both)} was liked and unliked at once; say which")
             query, ranking = understood(query), ranking_of(self.model).using(composition)
             parts = (*query.sketches, *query.photos, *query.wanted, *query.unwanted)
             terms = terms_of(self.model, [query], ranking)[0] if any(p.on for p in parts) else []

@@ -82,6 +82,8 @@ class InquiryStore:
         with self._writing():
             there = self._seen_whole(inquiry)
             fresh = [inquiry.rounds[n] for n in sorted(set(inquiry.rounds) - there.numbers)]
+            if not there.numbers and not inquiry.name.strip():
+                raise UsageError(f"an inquiry needs a name; got {inquiry.name!r}")
             if fresh and fresh[0].number <= there.last:
                 raise _gone(f"round {fresh[0].number} of the inquiry {inquiry.name!r}")
             moment, visited = now(), json.dumps(list(inquiry.visited.items()))

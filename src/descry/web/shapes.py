@@ -11,7 +11,7 @@ from ..interact.findings import MAX_NOTE
 from ..times import is_day, parse_time
 from .limits import LIMITS
 
-Number = Annotated[int, Field(ge=0, le=2**53)]
+Number = Annotated[int, Field(ge=0, le=2**53, strict=True)]  # neither "7" nor true is the item 7
 Weight = Annotated[float, Field(ge=0, le=2, allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Ids = Annotated[list[Number], Field(max_length=LIMITS.marks)]

@@ -14,7 +14,7 @@ from ...errors import UsageError, nearest
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
 from ...interact.questions import Question, read, vocabulary
-from ...interact.rounds import Round, difference
+from ...interact.rounds import Round, difference, marked
 from ...interact.session import Session
 from ...ranking import ranking_of
 from ...search import LEVELS, Heights, fitting_notes, phrase_vectors
@@ -53,7 +53,9 @@ questions_router = APIRouter(prefix="/api/v1/inquiries/{inquiry}", tags=["questi
 
 
 def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
-    """The query a body describes; marks that it does not name stay as they were."""
+    """The query a body describes; marks that it does not name stay as they were, but for items that it marks the other
+    way. UsageError for an item that it likes and unlikes at once.
+    """
 
     def pictures(rows: Any) -> tuple[asking.Part, ...]:
         return tuple(asking.Part(resolve(desk, p.asset), p.weight, p.on) for p in rows)
@@ -65,13 +67,16 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
         return when.replace(tzinfo=None) if when else None
 
     f = body.filters
+    kept = asking.Query(liked=before.liked, unliked=before.unliked)
+    liked, unliked = (tuple(dict.fromkeys(ids or ())) for ids in (body.liked, body.unliked))
+    kept = marked(kept, liked, unliked)
     return asking.Query(
         sketches=pictures(body.sketches),
         photos=pictures(body.photos),
         wanted=phrases(True),
         unwanted=phrases(False),
-        liked=before.liked if body.liked is None else tuple(dict.fromkeys(body.liked)),
-        unliked=before.unliked if body.unliked is None else tuple(dict.fromkeys(body.unliked)),
+        liked=kept.liked if body.liked is None else liked,
+        unliked=kept.unliked if body.unliked is None else unliked,
         closest=before.closest,
         filters=asking.Filters(tuple(f.cameras), naive(f.since), naive(f.until), marked=f.marked),
         as_drawn=body.as_drawn,
