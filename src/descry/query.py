@@ -20,6 +20,8 @@ from .times import moment
 
 FORMAT = 1
 MAX_WEIGHT = 2.0
+MOST, LONGEST = 1_000, 100_000
+"""So many parts of one kind, and so many characters of one phrase, does a query have at most."""
 Parts: TypeAlias = Any  # given: a part, a picture or phrase, or several of them; held: always a tuple of Part
 
 
@@ -129,7 +131,14 @@ class Query:
             object.__setattr__(self, name, _parts(getattr(self, name)))
         for name in ("liked", "unliked", "closest"):
             object.__setattr__(self, name, tuple(_id(i, name) for i in getattr(self, name)))
+        for name in _PARTS:
+            if len(getattr(self, name)) > MOST:
+                raise UsageError(f"{len(getattr(self, name)):,} {name} were given; at most {MOST:,} is allowed")
         for part in (*self.wanted, *self.unwanted):
+            if isinstance(part.value, str) and len(part.value) > LONGEST:
+                raise UsageError(
+                    f"a phrase of {len(part.value):,} characters was given; at most {LONGEST:,} is allowed"
+                )
             if not isinstance(part.value, str) or not part.value.strip():
                 raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")
             _refuse_half(part.value)

@@ -108,7 +108,8 @@ def unread(model: Any, query: Query) -> list[str]:
         return said
     unknown = list(dict.fromkeys(word for part in parts for word in words.unknown(part.value)))
     if unknown:
-        said.append(f"this model does not know {', '.join(map(repr, unknown))}")
+        more = f" and {len(unknown) - 20} more words" if len(unknown) > 20 else ""
+        said.append(f"this model does not know {', '.join(map(repr, unknown[:20]))}{more}")
         asked = {word for part in parts for word in re.findall(r"\w+", part.value.lower())}
         if asked <= {word.lower() for word in unknown} and not (query.sketches or query.photos):
             raise UsageError(f"{said[-1]}; use other words, or a model with a larger vocabulary (descry model get)")
