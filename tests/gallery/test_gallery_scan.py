@@ -31,11 +31,13 @@ def truth(rows: np.ndarray, query: np.ndarray, k: int, live: np.ndarray, ids: np
     return ids[live][np.lexsort((ids[live], -scores))[:k]]
 
 
-@pytest.mark.parametrize("brain", [True, False])
-@pytest.mark.parametrize("queries", [1, 3, 9, 17])
-def test_nearest_is_the_float64_order(monkeypatch, brain, queries):
-    monkeypatch.setattr(scan, "has_brain", lambda: brain)
+@pytest.mark.parametrize(
+    ("queries", "kind"), [(1, None), (3, None), (9, None), (17, None), (17, torch.bfloat16), (17, torch.float16)]
+)
+def test_nearest_is_the_float64_order(monkeypatch, kind, queries):
+    monkeypatch.setattr(scan, "batch_kind", lambda: kind)
     rows, asked = unit_rows(9000, 64), unit_rows(queries, 64, seed=5)
+    asked[0] *= 1e6  # beyond what float16 can hold
     rows[100:140] = rows[7]
     for cuts, dead in [((), ()), ((5000, 5001), ()), ((100, 4000), (0, 7, 8999))]:
         shot = snapshot(rows, cuts, dead)
@@ -55,10 +57,10 @@ def test_equal_vectors_come_by_rising_id():
         assert found.tolist() == [list(range(1, 31))] * queries
 
 
-@pytest.mark.parametrize("queries", [8, 20])
-def test_sorted_rows_do_not_fool_the_batch(monkeypatch, queries):
+@pytest.mark.parametrize(("queries", "kind"), [(8, None), (20, torch.bfloat16), (20, torch.float16)])
+def test_sorted_rows_do_not_fool_the_batch(monkeypatch, queries, kind):
     monkeypatch.setattr(scan, "BLOCK", 512)
-    monkeypatch.setattr(scan, "has_brain", lambda: True)
+    monkeypatch.setattr(scan, "batch_kind", lambda: kind)
     asked = unit_rows(queries, 64, seed=2)
     rows = unit_rows(9000, 64)
     rows = rows[np.argsort(rows @ asked[0])]
@@ -72,7 +74,7 @@ def test_sorted_rows_do_not_fool_the_batch(monkeypatch, queries):
 def test_filters_do_not_lose_exactness(monkeypatch, share, queries):
     """Rows that are let through are gathered where they are few, and masked where they are many; the answer is one."""
     monkeypatch.setattr(scan, "SMALL", 50)
-    monkeypatch.setattr(scan, "has_brain", lambda: True)
+    monkeypatch.setattr(scan, "batch_kind", lambda: torch.bfloat16)
     rows, asked = unit_rows(9000, 64), unit_rows(queries, 64, seed=1)
     allowed = np.random.default_rng(0).random(9000) < share
     for cuts, dead in [((), ()), ((2000, 5000), (0, 7, 8999))]:
@@ -120,10 +122,11 @@ def test_bounds_hold_on_the_worst_of_many():
     block, queries = torch.from_numpy(half), torch.from_numpy(asked)
     one = np.stack([scan.similarities(snapshot(rows), q[None])[0] for q in asked], axis=1)
     swept = scan.similarities(snapshot(rows), asked).T
-    many = scan._many(block, queries).double().numpy()
+    for kind in (torch.bfloat16, torch.float16):
+        many = scan._many(block, queries, kind).double().numpy()
+        assert np.abs(many - exact).max() < scan.batch_bound(kind, 1.0, 512)
     assert np.abs(one - exact).max() < scan.half_bound(1.0, 512)
     assert np.abs(swept - exact).max() < scan.half_bound(1.0, 512)
-    assert np.abs(many - exact).max() < scan.brain_bound(1.0, 512)
 
 
 def test_similarities_are_those_of_all_live_rows():

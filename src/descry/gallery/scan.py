@@ -7,8 +7,8 @@ float64.
 Letters: N live rows, D dimension, T query vectors, k results, ε bound on the error of a low-precision cosine.
 
 NumKong's products of float16 read stored rows as they are and sum in float32: one query as fast as memory delivers the
-rows, a few queries in the same pass. For the best of many queries a bfloat16 product of cached blocks wins, where the
-processor has one (`has_brain`). Rows that filters let through are gathered where they are few; the others are not read.
+rows, a few queries in the same pass. For the best of many queries PyTorch's float16 or bfloat16 product wins, where the
+processor has one (`batch_kind`). Rows that filters let through are gathered where they are few; no others are read.
 """
 
 from __future__ import annotations
@@ -51,9 +51,15 @@ Scratch = tuple[Tensor, Tensor]
 
 
 @cache
-def has_brain() -> bool:
-    """Whether the processor multiplies bfloat16. Nothing is timed. The sums are of float32, as `brain_bound` says."""
-    return bool(torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported())
+def batch_kind() -> torch.dtype | None:
+    """The numbers in which many queries are multiplied, by what the processor has: float16, as the rows are stored,
+    else bfloat16; None where it has neither. Nothing is timed. The sums are of float32, as the bounds say.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return None
+    if torch.ops.mkldnn._is_mkldnn_fp16_supported():
+        return torch.float16
+    return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
 
 
 def half_bound(norm: float, dimension: int) -> float:
@@ -64,6 +70,11 @@ def half_bound(norm: float, dimension: int) -> float:
 def brain_bound(norm: float, dimension: int) -> float:
     """ε of a bfloat16 product: rows, query and result rounded to 8 bits."""
     return norm * (1.6 * BRAIN_EPS + dimension * 2.0**-24)
+
+
+def batch_bound(kind: torch.dtype, norm: float, dimension: int) -> float:
+    """ε of a product of `batch_kind`; one in float16 rounds its result too."""
+    return brain_bound(norm, dimension) if kind == torch.bfloat16 else half_bound(norm, dimension) + norm * HALF_EPS
 
 
 def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
@@ -151,11 +162,11 @@ def nearest(
     fronts: list[np.ndarray]
     if among <= SMALL:
         fronts = [np.arange(len(snapshot)) if open_to is None else open_to] * len(queries)
-    elif len(queries) > FEW and has_brain() and snapshot.blocks:
+    elif len(queries) > FEW and snapshot.blocks and (kind := batch_kind()):
         if open_to is not None and among <= GATHER * len(snapshot):
             part = Snapshot(snapshot.generation, 0, snapshot.ids[open_to], (snapshot.vectors(open_to),), None)
             return nearest(part, queries, k)
-        fronts = _fronts(snapshot, torch.from_numpy(queries), k, allowed)
+        fronts = _fronts(snapshot, torch.from_numpy(queries), k, allowed, kind)
     else:
         fronts = []
         for i in range(0, len(queries), FEW):
@@ -179,16 +190,20 @@ def _half_fronts(snapshot: Snapshot, queries: np.ndarray, k: int, open_to: np.nd
     return found if open_to is None else [open_to[columns] for columns in found]
 
 
-def _fronts(snapshot: Snapshot, queries: Tensor, k: int, allowed: np.ndarray | None) -> list[np.ndarray]:
-    """For each of many queries the columns that surely hold its best k, from one pass over the vectors in bfloat16."""
-    margins = torch.tensor([2 * brain_bound(float(q.norm()), len(q)) for q in queries])
+def _fronts(
+    snapshot: Snapshot, queries: Tensor, k: int, allowed: np.ndarray | None, kind: torch.dtype
+) -> list[np.ndarray]:
+    """For each of many queries the columns that surely hold its best k, from one pass over the vectors."""
+    lengths = queries.norm(dim=1).clamp_min(1e-30)
+    queries = queries / lengths[:, None]  # of length 1, so that no number is too large for float16
+    margins = torch.full((len(queries),), 2 * batch_bound(kind, 1.0, queries.shape[1]))
     kept: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     best = np.full((len(queries), k), -np.inf, np.float32)
     scratch, start = _scratch(queries.shape[1]), 0
     column, closed = _stored(snapshot, allowed, sum(map(len, snapshot.blocks)))
     for block in snapshot.blocks:
         for i in range(0, len(block), BLOCK):
-            part = _many(torch.from_numpy(block[i : i + BLOCK]), queries, scratch)
+            part = _many(torch.from_numpy(block[i : i + BLOCK]), queries, kind, scratch)
             if closed is not None:
                 part[closed[start : start + len(part)]] = -torch.inf
             if not kept and len(part) >= k:
@@ -253,11 +268,13 @@ def _tightened(
     return np.split(rows[order], np.searchsorted(owner[order], np.arange(1, len(best))))
 
 
-def _many(block: Tensor, queries: Tensor, scratch: Scratch | None = None) -> Tensor:
-    """(rows, T) bfloat16 products of a float16 block, small enough for the cache, with float32 queries."""
-    right = queries.t().bfloat16()
+def _many(block: Tensor, queries: Tensor, kind: torch.dtype, scratch: Scratch | None = None) -> Tensor:
+    """(rows, T) products of a float16 block with float32 queries of length 1, in float16 or bfloat16."""
+    right = queries.t().to(kind)
+    if kind == torch.float16:
+        return block @ right
     single, brain = scratch or _scratch(queries.shape[1])
-    out = torch.empty((len(block), len(queries)), dtype=torch.bfloat16)
+    out = torch.empty((len(block), len(queries)), dtype=kind)
     for i in range(0, len(block), len(single)):
         part = block[i : i + len(single)]
         left = brain[: len(part)].copy_(single[: len(part)].copy_(part))
