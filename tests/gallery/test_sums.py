@@ -92,10 +92,13 @@ def test_leads_by_sums_are_those_of_a_pass(store, monkeypatch, terms, formula) -
     monkeypatch.setattr(space, "sums", lambda: None)
     for query, found, scores in zip(queries, by_sums, everything, strict=True):
         wanted = rank(space, terms, query, 12, formula)
-        assert found.ids.tolist() == wanted.ids.tolist()
+        gaps = np.diff(wanted.scores, prepend=np.inf, append=-np.inf)
+        clear = (np.abs(gaps[:-1]) > 1e-3) & (np.abs(gaps[1:]) > 1e-3)  # others may change places by rounding
+        assert found.ids[clear].tolist() == wanted.ids[clear].tolist()
+        assert set(found.ids[:-2].tolist()) <= set(wanted.ids.tolist())
         assert found.names == wanted.names
         np.testing.assert_allclose(found.scores, wanted.scores, atol=2e-3)
-        np.testing.assert_allclose(found.shares, wanted.shares, atol=2e-3)
+        np.testing.assert_allclose(found.shares[:, clear], wanted.shares[:, clear], atol=2e-3)
         np.testing.assert_allclose(found.shares.sum(axis=0), found.scores, atol=1e-5)
         np.testing.assert_allclose(scores, wanted.everything, atol=2e-2)
         assert (found.considered, found.pinned, found.whole) == (wanted.considered, wanted.pinned, wanted.whole)
