@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import tempfile
@@ -118,3 +119,26 @@ def quick(config, **changes):
     """A config that trains a tiny model in a second."""
     recipe = replace(config.recipe, **({"epochs": 2, "batch_size": 8, "lr": 1e-3, "warmup_epochs": 0.5} | changes))
     return config.with_recipe(recipe)
+
+
+def hub_folder(folder: Path) -> Path:
+    """A tiny CLIP as the hub serves one: config, safetensors, vocabulary and preprocessor."""
+    from transformers import CLIPConfig, CLIPModel
+
+    letters = [*map(chr, range(97, 123)), "*", ","]
+    symbols = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    folder.mkdir(parents=True)
+    (folder / "vocab.json").write_text(json.dumps({s: i for i, s in enumerate(symbols)}))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    last = len(symbols) - 1
+    side = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+    text = side | {
+        "vocab_size": len(symbols),
+        "max_position_embeddings": 32,
+        "eos_token_id": last,
+        "bos_token_id": last - 1,
+    }
+    config = CLIPConfig(text_config=text, vision_config=side | {"image_size": 32, "patch_size": 8}, projection_dim=24)
+    CLIPModel(config).save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}))
+    return folder

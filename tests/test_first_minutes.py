@@ -120,6 +120,105 @@ def test_the_metadata_name_platforms_topic_and_state():
     assert 'authors = [{ name = "' in text
 
 
+def test_the_examination_names_every_extra_that_is_not_there(monkeypatch):
+    from descry import doctor
+
+    monkeypatch.setattr(doctor.importlib.util, "find_spec", lambda name: None)
+    (finding,) = doctor._extras()
+    for extra in ("data", "fast", "figures", "lora", "milvus", "tensorboard", "video", "web"):
+        assert re.search(rf"[\[,]{extra}[\],]", finding.advice), extra
+
+
+@pytest.mark.parametrize(
+    ("command", "extra"), [("plot", "figures"), ("data sketch", "data"), ("crop", "video"), ("export", "fast")]
+)
+def test_a_tutorial_names_the_extra_that_its_commands_need(command, extra):
+    """Every page with such a line in a block of commands says how to install what it needs."""
+    pages = [p for p in (ROOT / "docs").glob("*.md") if p.name not in ("commands.md", "results.md")]
+    lacking = [
+        p.name
+        for p in pages
+        if re.search(rf"^descry {command} ", p.read_text("utf-8"), re.M)
+        and not re.search(rf"\[[a-z,]*\b{extra}\b[a-z,]*\]'|extra `{extra}`", p.read_text("utf-8"))
+    ]
+    assert lacking == []
+
+
+def test_ctrl_c_is_an_interruption_whatever_a_library_makes_of_it(capsys, monkeypatch):
+    import signal
+
+    from descry import cli
+    from descry.errors import ModelRefused
+
+    def load(args: list[str]) -> int:
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ModelRefused("model.safetensors cannot be read as safetensors") from None
+        return 0
+
+    monkeypatch.setattr(cli, "_run", load)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
+    assert run(capsys, "search")[::2] == (130, "descry: interrupted; what was committed is kept\n")
+
+
+def test_what_came_before_the_first_step_says_nothing_about_the_time_that_is_left(capsys, monkeypatch):
+    """Loading, or looking for the best encoder, took a minute; then 16 pictures a second."""
+    from types import SimpleNamespace
+
+    from descry.cli import progress
+
+    now = iter([0.0, 60.0, 60.0, 72.0, 72.0])
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    tick = progress._lines("indexing", 400)
+    tick(8)
+    tick(200)
+    assert capsys.readouterr().err.splitlines() == ["indexing: 8/400", "indexing: 200/400, 16.0/s, 12 s left"]
+
+
+def test_a_table_of_ones_own_is_counted_without_a_column_of_unknown(place, capsys):
+    (place / "own").mkdir()
+    crop(place / "own", 0)
+    photo = next((place / "own").rglob("*.png"))
+    table = place / "own" / "table.csv"
+    table.write_text(f"split,pid,path,caption\ntrain,1,{photo.relative_to(place / 'own')},a red coat\n")
+    status, out, err = run(capsys, "data", "check", "table", "own")
+    assert status == 0, err
+    assert "train captions" in out
+    assert "unknown" not in out
+
+
+def test_one_is_no_plural(place, capsys):
+    _, _, err = run(capsys, "search", "g", "red", "-k", "1")
+    assert "1 lead of 6 items" in err
+    _, out, _ = run(capsys, "audit", "verify", "g")
+    assert not re.search(r"\b1 [a-z]+s\b", out)
+    assert run(capsys, "keep", "g")[1] == "no inquiry yet\n"
+
+
+def test_a_few_full_frames_among_crops_are_told(place, capsys):
+    from PIL import Image
+
+    for i in range(2):
+        Image.new("RGB", (640, 360), (40 * i, 90, 90)).save(place / "crops" / f"frame{i}.png")
+    said = run(capsys, "index", "crops", "--out", "g")[2]
+    assert "2 of 8 pictures have the shape of full frames" in said
+    assert "descry crop" in said
+
+
+def test_a_pattern_is_shown_as_it_was_typed(place, capsys):
+    assert (
+        r"--camera-from 'cam_(\d+)_' fits none"
+        in run(capsys, "index", "crops", "--out", "g", "--camera-from", r"cam_(\d+)_")[2]
+    )
+
+
+def test_info_says_none_where_nothing_is_known(place, capsys):
+    out = run(capsys, "gallery", "info", "g")[1]
+    assert re.search(r"^times from +none$", out, re.M)
+    assert re.search(r"^read-only +no$", out, re.M)
+
+
 GONE = (
     "turns three published systems",
     "no CUDA package is taken",

@@ -92,9 +92,9 @@ def test_a_day_is_the_whole_day_however_it_is_written(text):
 
 @pytest.mark.parametrize("text", ["2026-W05", "1769868420", "yesterday", "2026-02-30"])
 def test_what_is_no_time_is_said(text):
-    with pytest.raises(UsageError, match="is no time; write it as"):
+    with pytest.raises(UsageError, match="is not a time; write it as"):
         moment(text, "--until", end=True)
-    with pytest.raises(UsageError, match="is no day; write it as"):
+    with pytest.raises(UsageError, match="is not a day; write it as"):
         day(text, "--until")
 
 

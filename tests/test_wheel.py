@@ -6,13 +6,16 @@ import os
 import re
 import subprocess
 import sys
-import sysconfig
 import time
 import urllib.request
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
+
+from conftest import hub_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 pytestmark = pytest.mark.long
@@ -32,17 +35,36 @@ def wheel(tmp_path_factory) -> Path:
     return next(out.glob("*.whl"))
 
 
+def outside(home: Path) -> dict[str, str]:
+    """The variables of a user who has no checkout, no models and nothing of this environment."""
+    ours = ("PYTHONPATH", "VIRTUAL_ENV", "DESCRY_MODELS")
+    return {k: v for k, v in os.environ.items() if k not in ours} | {"HOME": str(home), "HF_HUB_OFFLINE": "1"}
+
+
+def installed(command: list[str], **options) -> None:
+    """Run an installation. Without a package index there is nothing to install from, and the test is skipped."""
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    said = done.stdout + done.stderr
+    if done.returncode and re.search("No matching distribution|connection|network up", said, re.IGNORECASE):
+        pytest.skip("packages cannot be installed here: there is no package index")
+    assert done.returncode == 0, said
+
+
 @pytest.fixture(scope="module")
 def descry(wheel, tmp_path_factory) -> list[str]:
-    """The command of an environment that holds the wheel; what it depends on is lent by this one."""
+    """The command of an environment that held nothing before the wheel was installed with the extra web."""
     place = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", str(place / "env")], check=True)
     folder = place / "env" / ("Scripts" if os.name == "nt" else "bin")
-    python = str(folder / "python")
-    subprocess.run([python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)], check=True)
-    asked = [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
-    packages = Path(subprocess.run(asked, check=True, capture_output=True, text=True).stdout.strip())
-    (packages / "lent.pth").write_text(sysconfig.get_path("purelib") + "\n")
+    pip = [str(folder / "python"), "-m", "pip", "install", "--quiet", "-c", str(ROOT / "constraints.txt")]
+    sys.path.insert(0, str(ROOT / "tools"))
+    try:
+        import environment
+    finally:
+        sys.path.remove(str(ROOT / "tools"))
+    torch = environment.torch_requirement()
+    installed([*pip, *environment.torch_source(torch, str(folder / "python")), torch])
+    installed([*pip, f"{wheel}[web]"])
     return [str(folder / "descry")]
 
 
@@ -63,7 +85,7 @@ def test_the_metadata_say_what_it_is(wheel):
 
 
 def test_demo_search_and_page_work_outside_the_checkout(descry, tmp_path):
-    environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"HOME": str(tmp_path / "home")}
+    environment = outside(tmp_path / "home")
 
     def run(*args: str) -> str:
         done = subprocess.run([*descry, *args], cwd=tmp_path, env=environment, capture_output=True, text=True)
@@ -100,3 +122,26 @@ def test_demo_search_and_page_work_outside_the_checkout(descry, tmp_path):
         server.terminate()
         server.wait(30)
         server.stdout.close()
+
+
+def test_from_a_fresh_clone_to_a_search_over_own_photographs_in_four_commands(tmp_path):
+    """Clone; then install, take a model, index, search: no other step, and nothing of this environment."""
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for i in range(6):
+        pixels = np.random.default_rng(i).integers(0, 256, (64, 32, 3), np.uint8)
+        Image.fromarray(pixels).save(photos / f"{i}.jpg")
+    hub = hub_folder(tmp_path / "clip")
+    clone = tmp_path / "descry"
+    subprocess.run(["git", "clone", "--quiet", "--depth", "1", f"file://{ROOT}", str(clone)], check=True)
+    environment = outside(tmp_path / "home")
+    installed([sys.executable, "tools/environment.py", "web"], cwd=clone, env=environment)
+    command = str(clone / ".venv" / ("Scripts" if os.name == "nt" else "bin") / "descry")
+    for words in (
+        ["model", "get", str(hub)],
+        ["index", str(photos), "--out", "gallery"],
+        ["search", "gallery", "a cap"],
+    ):
+        done = subprocess.run([command, *words], cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 6

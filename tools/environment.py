@@ -58,19 +58,20 @@ def make_venv() -> None:
             stop("python3 -m venv failed; see the lines above. On Debian and Ubuntu: sudo apt install python3-venv")
 
 
-def pip(*args: str, capture: bool = False) -> subprocess.CompletedProcess[str]:
-    command = [str(PYTHON), "-m", "pip", "--disable-pip-version-check", *args]
+def pip(*args: str, capture: bool = False, python: str = str(PYTHON)) -> subprocess.CompletedProcess[str]:
+    command = [python, "-m", "pip", "--disable-pip-version-check", *args]
     return subprocess.run(command, cwd=ROOT, text=True, stdout=subprocess.PIPE if capture else None)
 
 
-def torch_source(requirement: str) -> list[str]:
-    """Extra arguments for pip so that no CUDA package comes to a machine without an NVIDIA GPU."""
+def torch_source(requirement: str, python: str = str(PYTHON)) -> list[str]:
+    """Extra arguments for the pip of a Python so that no CUDA package comes to a machine without an NVIDIA GPU."""
     if os.environ.get("TORCH_INDEX"):
         return ["--index-url", os.environ["TORCH_INDEX"]]
     if shutil.which("nvidia-smi"):
         return []
     say("no NVIDIA GPU: looking at which PyTorch pip would take")
-    plan = pip("install", "-q", "--dry-run", "--report", "-", "-c", "constraints.txt", requirement, capture=True)
+    looking = ("install", "-q", "--dry-run", "--report", "-", "-c", "constraints.txt", requirement)
+    plan = pip(*looking, capture=True, python=python)
     if plan.returncode:
         return ["--index-url", CPU_WHEELS]
     names = {item["metadata"]["name"].lower() for item in json.loads(plan.stdout)["install"]}

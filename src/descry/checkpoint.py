@@ -127,7 +127,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     refuse_links(folder, ("config.json*", "model.safetensors*", "words.json*", "tokenizer.json*"), "run folder")
     if not path.is_file():
         raise ModelMissing(
-            f"{folder} is no run folder: it holds no config.json; make one with descry train or descry convert"
+            f"{folder} is not a run folder: it holds no config.json; make one with descry train or descry convert"
         )
     try:
         config: dict[str, Any] = read_json(path, CONFIG_BYTES)
@@ -140,7 +140,9 @@ def read_config(folder: Path) -> dict[str, Any]:
     if isinstance(about, dict) and not (isinstance(about.get("note", ""), str) and len(about.get("note", "")) <= NOTE):
         wrong = "about"
     if wrong and "method" in config:
-        raise ModelRefused(f"{path} says {wrong} = {str(config[wrong])[:40]!r}, which cannot be meant; fetch it again")
+        raise ModelRefused(
+            f"{path} says {wrong} = {str(config[wrong])[:40]!r}, which is not a possible value; fetch it again"
+        )
     if "format" in config and config["format"] != FORMAT:
         raise ModelRefused(f"{path} has format {config['format']}; this version of descry reads format {FORMAT}")
     return config
@@ -157,7 +159,7 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     if not file.is_file():
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
     if lacking := next((k for k in ("config", "clip") if k not in config), ""):
-        raise ModelRefused(f"{folder / 'config.json'} says nothing of its {lacking}; fetch or train the model again")
+        raise ModelRefused(f"{folder / 'config.json'} has no entry {lacking!r}; fetch or train the model again")
     held = _weights_in(file)
     raw = file.read_bytes()
     if verify and fingerprint(config, raw) != config.get("fingerprint"):
@@ -236,7 +238,7 @@ def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, draw
             return value
     except (UsageError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ModelRefused(
-            f"{folder / 'config.json'} describes no model that can be made: {_line(error)}; fetch or train it again"
+            f"{folder / 'config.json'} does not describe a valid model: {_line(error)}; fetch or train it again"
         ) from None
 
 

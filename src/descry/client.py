@@ -209,7 +209,7 @@ class Client:
         held = self._held(inquiry)
         heard = self._call("POST", "/chips", {"text": text, "held": held["phrases"]})
         if not heard["chips"]:
-            raise UsageError(f"nothing to look for was found in {text!r}; name a garment, a colour or a thing")
+            raise UsageError(f"found nothing to search for in {text!r}; name a garment, a colour or a thing")
         gone = {c["text"] for c in heard["chips"]} | {c["old"]["text"] for c in heard["conflicts"] if replace}
         new = [{k: c[k] for k in ("text", "wanted", "weight", "on")} for c in heard["chips"]]
         held["phrases"] = [p for p in held["phrases"] if p["text"] not in gone] + new

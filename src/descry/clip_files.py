@@ -34,7 +34,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
         if kind in ("siglip", "siglip2"):
             return _siglip(folder, raw, image_size)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ModelRefused(f"{folder / 'config.json'} is no configuration of a CLIP: {error}") from None
+        raise ModelRefused(f"{folder / 'config.json'} is not a configuration of a CLIP: {error}") from None
     if kind != "clip":
         raise ModelRefused(
             f"{folder} holds a model of type {kind!r}; this version reads 'clip', 'siglip' and 'siglip2'"
@@ -199,7 +199,8 @@ def find_clip(name: str | Path, allow_download: bool = False) -> Path:
         return Path(snapshot_download(str(name), local_files_only=not allow_download, allow_patterns=patterns))
     except (LocalEntryNotFoundError, OSError, ValueError) as error:
         advice = (
-            "it could not be fetched"
+            "it could not be fetched: check its name and the network; without a network, descry model get "
+            f"{name} --offline says which files to bring"
             if allow_download
             else f"fetch it once with descry model get {name}, or add --allow-download (allow_download=True in Python)"
         )
@@ -242,7 +243,7 @@ def weight_files(folder: Path) -> list[Path]:
         if not names or not all(isinstance(n, str) and Path(n).name == n for n in names):
             raise ValueError("it names no files beside it")
     except (ValueError, TypeError, KeyError, AttributeError, OSError) as error:
-        raise ModelRefused(f"{index} is no index of weights: {error}") from None
+        raise ModelRefused(f"{index} is not an index of weights: {error}") from None
     if lacking := [name for name in names if not (folder / name).is_file()]:
         raise ModelMissing(f"{folder} lacks {', '.join(lacking)}, which its index names; fetch the model again")
     return [folder / name for name in names]

@@ -200,7 +200,7 @@ class _OpenClip:
             heads = int(vision["width"]) // int(vision["head_width"]) if "head_width" in vision else None
             return cls(path, "quick_gelu" if model.get("quick_gelu") else "gelu", statistics, heads)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, UsageError) as error:
-            raise ModelRefused(f"{path} is no configuration of open_clip: {error!r:.200}") from None
+            raise ModelRefused(f"{path} is not a configuration of open_clip: {error!r:.200}") from None
 
     def check(self, clip: Clip) -> None:
         """Raise ModelRefused where the number of heads is not the one that was read off the width."""
@@ -423,7 +423,7 @@ def _words(source: Path, tokenizer: str | Path | None) -> Words:
     if not source.exists():
         raise ModelMissing(f"there is no file or folder {source}; give the path of a checkpoint, or of a CLIP folder")
     if source.is_file() and source.suffix.lower() in (*SUFFIXES, *VIDEO_SUFFIXES, *NOT_WEIGHTS):
-        raise UsageError(f"{source.name} is no checkpoint; give a .pt, .pth, .bin or .safetensors file, or a folder")
+        raise UsageError(f"{source.name} is not a checkpoint; give a .pt, .pth, .bin or .safetensors file, or a folder")
     if (source / "config.json").is_file() and "method" in read_config(source):
         raise UsageError(f"{source} is a run folder already; use it as it is: descry model info {source}")
     if tokenizer is not None:

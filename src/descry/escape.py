@@ -38,4 +38,4 @@ def path_text(path: str) -> str:
 
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the plural where it must be: `counted(2, "inquiry", "inquiries")`."""
-    return f"{n} {noun if n == 1 else plural or noun + 's'}"
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"

@@ -284,7 +284,7 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
         raise
     except UnidentifiedImageError:
         allowed = ", ".join(limits.formats)
-        raise ImageRejected(f"{name} is not a picture that is read here; allowed: {allowed}", "format") from None
+        raise ImageRejected(f"{name} is in no format that descry reads; allowed: {allowed}", "format") from None
     except Image.DecompressionBombError:
         raise ImageRejected(
             f"{name} has more than {limits.pixels / 1e6:g} million pixels; make it smaller", "too_many_pixels"

@@ -217,6 +217,8 @@ def digest(picture: Any) -> str:
         except (OSError, ValueError) as error:
             reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
             what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
+            if isinstance(error, (FileNotFoundError, IsADirectoryError)):
+                what = "it is a folder" if isinstance(error, IsADirectoryError) else "there is no such file"
             raise ImageRejected(
                 f"the picture {str(picture)!r} cannot be read: {what}; check the path", reason
             ) from None

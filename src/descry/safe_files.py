@@ -154,7 +154,7 @@ def _finite(text: str) -> float:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text[:20]} is no number that is read here")
+    raise ValueError(f"{text[:20]} is not a number that is read here")
 
 
 def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = PRIVATE) -> int:

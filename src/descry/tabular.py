@@ -36,7 +36,7 @@ def read_text(path: Path) -> str:
         raise DataError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:
         if not isinstance(error, UnicodeDecodeError):  # a path with a NUL
-            raise DataError(f"{str(path)!r} is no path ({error})") from None
+            raise DataError(f"{str(path)!r} is not a path ({error})") from None
         line = path.read_bytes()[: error.start].count(b"\n") + 1
         raise DataError(f"{path.name}, line {line}: byte {error.start} is not UTF-8; save the file as UTF-8") from None
 

@@ -54,7 +54,7 @@ def moment(text: str, option: str, end: bool = False) -> datetime | None:
         return None
     time = parse_time(text)
     if time is None:
-        raise UsageError(f"{option} {text} is no time; write it as 2026-01-31 or 2026-01-31T14:05")
+        raise UsageError(f"{option} {text} is not a time; write it as 2026-01-31 or 2026-01-31T14:05")
     return time + timedelta(days=1, microseconds=-1) if end and is_day(text) else time
 
 
@@ -62,5 +62,5 @@ def day(text: str, option: str) -> date:
     """A day as 2027-01-31. UsageError for what is none."""
     found = parse_time(text) if is_day(text) else None
     if found is None:
-        raise UsageError(f"{option} {text} is no day; write it as 2027-01-31")
+        raise UsageError(f"{option} {text} is not a day; write it as 2027-01-31")
     return found.date()

@@ -11,6 +11,7 @@ import tyro
 from descry.bounds import MOST_THREADS, Bound
 from descry.cli.machine import Count, Json, Natural, Seed, refuse_unread
 from descry.cli.progress import progress
+from descry.escape import counted
 
 Folder = tyro.conf.Positional[Path]
 NOTE = "Synthetic people: no evidence of accuracy on real people."
@@ -51,8 +52,8 @@ def people(
         world: set of cameras, places and drawing, 0 or 1.
         val: people kept for validation; a tenth when left out.
         test: people kept for testing; a tenth when left out.
-        width: of a picture, in pixels.
-        height: of a picture, in pixels.
+        width: width of a picture, in pixels.
+        height: height of a picture, in pixels.
         first: number of the first person in the population; ranges that do not overlap share nobody.
         processes: how many draw at once; one per core when left out.
         benchmark: write and check the frozen benchmark instead: its test part (1,000 people), its val part (500), or
@@ -96,7 +97,10 @@ def people(
     if json_:
         print(json.dumps({"folder": str(out), "identities": identities, "splits": splits, "note": NOTE}, indent=2))
         return 0
-    print(f"{identities:,} people in {out}: {', '.join(f'{count:,} {name}' for name, count in splits.items())}. {NOTE}")
+    print(
+        f"{counted(identities, 'person', 'people')} in {out}: "
+        f"{', '.join(f'{count:,} {name}' for name, count in splits.items())}. {NOTE}"
+    )
     print(f"photographs to index: descry index {out / 'photos'} --model demo --out GALLERY")
     return 0
 
@@ -142,7 +146,7 @@ def _benchmark(
         found = {"folder": str(folder), "version": version, "people": count, "r1": table, "note": NOTE}
         print(json.dumps(found, indent=2))
         return 0
-    print(f"benchmark version {version}, {part}: {count:,} people in {folder}, as frozen. {NOTE}")
+    print(f"benchmark version {version}, {part}: {counted(count, 'person', 'people')} in {folder}, as frozen. {NOTE}")
     for ranker, row in table.items():
         print(f"  {ranker:<18} R@1  " + "   ".join(f"{kind} {value:.1f}" for kind, value in row.items()))
     return 0

@@ -14,6 +14,7 @@ from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, r
 from descry.cli.progress import progress
 from descry.cli.search import tell
 from descry.errors import UsageError
+from descry.escape import counted
 from descry.footage.origin import origin_of
 
 FIRST = 3_000_000  # number of the first demo person: neither trained on nor in the benchmark
@@ -114,7 +115,7 @@ def _from_video(out: Path, identities: int, k: int, machine: Machine) -> tuple[A
             write_videos(videos, identities, 30.0, first=FIRST, progress=lambda done, total: tick(done, total))
     _say(f"cutting the people out of {videos}/ into {crops}/")
     report = crop(videos, crops, Settings(time_from="([0-9]{8}_[0-9]{6})", camera_from="([a-z]+)_[0-9]{8}"))
-    _say(f"{report.tracks} tracks, {report.crops} crops")
+    _say(f"{counted(report.tracks, 'track')}, {counted(report.crops, 'crop')}")
     first = json.loads((videos / "passes.jsonl").read_text("utf-8").splitlines()[0])
     query, sources = Query(wanted=first["text"]), Sources(table=report.table, time="csv")
     return query, gallery, *_search(crops, gallery, query, k, machine, sources)

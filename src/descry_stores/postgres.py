@@ -99,7 +99,7 @@ def parse(address: str) -> tuple[str, str]:
             "PGPASSWORD and leave it out"
         )
     if not re.fullmatch(r"[A-Za-z_]\w{0,50}", name or "gallery", re.ASCII) or not parts.path.strip("/"):
-        raise UsageError(f"{address} is no address of a PostgreSQL store; {form}")
+        raise UsageError(f"{address} is not an address of a PostgreSQL store; {form}")
     return place, name or "gallery"
 
 

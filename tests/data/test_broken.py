@@ -299,7 +299,12 @@ BROKEN: list[tuple[str, tuple[str, str], Callable[[Path], Any], str]] = [
     ),
     ("no styles", PKU, remove("styleAnnotation"), r"the folder styleAnnotation is missing"),
     ("an id of two styles", PKU, line("styleAnnotation/b_4.txt", 0, "1"), r"id 1 stands in a_4\.txt and in b_4\.txt"),
-    ("a style line that is no id", PKU, line("styleAnnotation/a_4.txt", 1, "two"), r"a_4\.txt, line 2: 'two' is no id"),
+    (
+        "a style line that is no id",
+        PKU,
+        line("styleAnnotation/a_4.txt", 1, "two"),
+        r"a_4\.txt, line 2: 'two' is not an id",
+    ),
     (
         "a person of no style",
         PKU,

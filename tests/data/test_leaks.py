@@ -111,7 +111,7 @@ def test_ignore_sets_are_renumbered(drawn) -> None:
 
 def test_a_list_of_another_kind_is_refused(tmp_path) -> None:
     (tmp_path / "x.json").write_text("[]")
-    with pytest.raises(DataError, match="is no list of leaks"):
+    with pytest.raises(DataError, match="is not a list of leaks"):
         load_leaks(tmp_path / "x.json")
     (tmp_path / "x.json").write_text('{"format": 9}')
     with pytest.raises(DataError, match="format 9"):

@@ -138,7 +138,7 @@ def test_training_photographs_without_a_sketch_are_left_out_and_stray_files_too(
     data = read("market-sketch-1k", root)
     assert data.identities == 5
     assert "3 training photographs of people without a sketch" in data.source
-    assert "Thumbs.db is no picture" in data.source
+    assert "Thumbs.db is not a picture" in data.source
 
 
 # ---------------------------------------------------------------- PKU-Sketch

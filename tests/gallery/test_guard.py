@@ -64,7 +64,7 @@ def test_a_folder_of_videos_is_told(tmp_path, run, capsys):
     folder = folder_of(tmp_path, [])
     (folder / "a.MP4").write_bytes(b"x")
     assert main(["index", str(folder), "--out", str(tmp_path / "g"), "--model", str(run)]) == 1
-    assert f"It holds 1 videos: cut the people out first, descry crop {folder} --out CROPS" in capsys.readouterr().err
+    assert f"It holds 1 video: cut the people out first, descry crop {folder} --out CROPS" in capsys.readouterr().err
 
 
 class Seeing(PlainModel):

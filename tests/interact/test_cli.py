@@ -156,7 +156,7 @@ def test_a_chat_that_another_process_goes_on_with(place, capsys, monkeypatch) ->
     monkeypatch.setattr("descry.cli.chat._line", line)
     status, out, err = run(capsys, "chat", root / "gallery", "shared")
     assert status == 0, err
-    assert "another process went on with this inquiry" in err
+    assert "another process continued this inquiry" in err
     assert "→   2. NOT bag" in out, "nothing was asked of a round that was not seen"
     assert "blue hat" not in out
 
@@ -172,7 +172,7 @@ def test_a_chat(place, capsys, monkeypatch) -> None:
     assert "there is no /nonsense" in err
     assert "chips are 1 to" in err
     assert "NOT hat" in out
-    assert "nothing to look for" in err
+    assert "nothing to search for" in err
     monkeypatch.setattr("sys.stdin", io.StringIO("/undo\n"))
     assert run(capsys, "chat", root / "gallery", "talk")[0] == 0, "goes on where it stopped"
 

@@ -161,7 +161,7 @@ def test_chips_and_conflicts(session: Session) -> None:
     assert [p.value for p in made.query.wanted] == ["blue jacket"]
     off = session.set_chips([Chip("blue jacket", on=False), Chip("hat", weight=2.0)])
     assert not off.query.wanted[0].on
-    with pytest.raises(UsageError, match="nothing to look for"):
+    with pytest.raises(UsageError, match="nothing to search for"):
         session.refine("I don't know")
 
 

@@ -116,7 +116,7 @@ def test_refusals_keep_their_code(client: Client) -> None:
     assert (refused.value.code, refused.value.status) == ("empty_query", 422)
     with pytest.raises(UsageError, match="inquiry"):
         client.open("inquiri")
-    with pytest.raises(UsageError, match="nothing to look for"):
+    with pytest.raises(UsageError, match="nothing to search for"):
         client.refine("and the")
 
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import sys
 import textwrap
 import time
-from collections.abc import Callable
-from contextlib import nullcontext, redirect_stderr
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext, redirect_stderr
 from importlib import import_module
+from threading import current_thread, main_thread
 from typing import Any
 
 from .. import __version__
@@ -137,7 +139,7 @@ def main(argv: list[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):  # redirected output may not be able to hold every name
             stream.reconfigure(errors="backslashreplace")
     try:
-        with redirect_stderr(held) if held else nullcontext():
+        with redirect_stderr(held) if held else nullcontext(), _interruptible():
             status = _run(args)
     except BrokenPipeError:
         status = 0
@@ -158,6 +160,29 @@ def main(argv: list[str] | None = None) -> int:
     if "--verbose" in given:
         print(_cost(time.perf_counter() - begun), file=stderr)
     return status
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Inside, an error is KeyboardInterrupt when Ctrl-C caused it: some libraries make an error of their own of it."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler or current_thread() is not main_thread():
+        yield  # somebody else looks after Ctrl-C
+        return
+    came = []
+
+    def stop(number: int, frame: Any) -> None:
+        came.append(number)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except Exception:
+        if came:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _cost(seconds: float) -> str:

@@ -9,17 +9,18 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import IndexCorrupt, UsageError
+from ..escape import counted
 from ..safe_files import address_of
 from .machine import GalleryFolder, Json, emit
 from .report import check_place, refuse_address, write
 
 
 def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:
-    """Look whether the account of a gallery was changed. Exit status 5 when it is not.
+    """Check whether the account of a gallery was changed. Exit status 5 if it was.
 
     Args:
         gallery: a folder made by descry index, or a file that descry audit export wrote.
-        head: one that an export showed; an account written anew is found only with it.
+        head: the head that an earlier export showed; only with it can a rewritten account be noticed.
     """
     verdict = _account(gallery).verify(head)
     if gallery.is_file() and not verdict.lines and not verdict.faults:
@@ -30,7 +31,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     if verdict.torn:
         print("the end of an interrupted write follows the last line; the next writer removes it", file=sys.stderr)
     if verdict.ok:
-        print(f"{verdict.lines} lines, each as it was written\nhead of the account: {verdict.head}")
+        print(f"{counted(verdict.lines, 'line')}, each as it was written\nhead of the account: {verdict.head}")
         if not head:
             print("whether all of it was written anew, only the --head of an export can tell", file=sys.stderr)
     return 0 if verdict.ok else IndexCorrupt.exit_status
@@ -42,7 +43,7 @@ def export(
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     json_: Json = False,
 ) -> int:
-    """Copy the account of a gallery to a file and show its head, which is to be kept apart from it.
+    """Copy the account of a gallery to a file and show its head. Keep the head somewhere else.
 
     Args:
         out: the file to write, JSON lines.
@@ -55,7 +56,7 @@ def export(
     write(out, data)
     lines = data.count(b"\n")
     value = {"out": str(out), "lines": lines, "audit_head": head}
-    return emit(json_, value, f"{out}: {lines} lines", f"head of the account: {head}")
+    return emit(json_, value, f"{out}: {counted(lines, 'line')}", f"head of the account: {head}")
 
 
 def _account(gallery: Path) -> Any:

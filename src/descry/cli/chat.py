@@ -54,7 +54,7 @@ def chat(
     """Search by talking: say what you know, answer questions, mark leads. Rounds are kept as an inquiry.
 
     Args:
-        name: name of the inquiry, begun or gone on with.
+        name: name of the inquiry to begin or continue.
         sketch: a drawing of the person to begin with; may be repeated.
         image: a photograph of the person to begin with; may be repeated.
         as_drawn: give sketches to the encoder as they are, those of /sketch too; if omitted, each is cropped to its ink
@@ -144,7 +144,7 @@ class Chat:
             self.question = None
             if self.session.inquiry.current:
                 self.show()
-            raise Locked("another process went on with this inquiry; its newest round is shown: say it again")
+            raise Locked("another process continued this inquiry; its newest round is shown: repeat your line")
         answer = ANSWERS.get(line.lower().rstrip(".!"))
         if self.question and answer:
             question, self.question = self.question, None

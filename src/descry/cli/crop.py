@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..bounds import SIDE, Bound
-from ..escape import path_text
+from ..escape import counted, path_text
 from .index import stopping
 from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads, refuse_unread
 from .progress import EVERY
@@ -49,11 +49,11 @@ def crop(
         out: the folder of crops; made where there is none.
         detector: background (fixed cameras, no weights), the folder of an object detection model of the transformers
             library, or boxes from elsewhere: a MOT or COCO file, or a folder with one for each source.
-        rate: frames a second that are looked at; 0 takes all.
+        rate: how many frames per second are analysed; 0 takes all.
         keep: best crops of each track; 0 keeps every box.
-        least: least height of a person, in pixels of the frame.
-        lost: seconds for which somebody may be hidden and keep the track.
-        sure: least score that begins a track; if omitted, 0.5, and 0.4 for background.
+        least: smallest height of a person, in pixels of the frame.
+        lost: how many seconds a person may be hidden and still keep the same track.
+        sure: lowest detection score that starts a track; if omitted, 0.5, or 0.4 for background.
         start: clock time of the first frame, as 2026-01-31T14:05:09; for one source.
         time_from: a regular expression over the path with a group that holds that time, such as '([0-9]{8}_[0-9]{6})'.
         camera_from: dirname, or a regular expression over the path with a group; if omitted, the source's name.
@@ -112,11 +112,14 @@ def _tell(report: Any, as_json: bool) -> None:
             print(f"note: {path}: {note}", file=sys.stderr)
         left = ", ".join(f"{n} {_LEFT_OUT[kind]}" for kind, n in source.left_out.items() if n)
         print(
-            f"{path}: {source.tracks} tracks, {source.crops} crops"
+            f"{path}: {counted(source.tracks, 'track')}, {counted(source.crops, 'crop')}"
             f"{f' (left out: {left})' if left else ''}{', done before' if source.before else ''}"
         )
     skipped = sum(bool(s.skipped) for s in report.sources)
-    print(f"{report.tracks} tracks, {report.crops} crops in {report.out}; {skipped} sources skipped")
+    print(
+        f"{counted(report.tracks, 'track')}, {counted(report.crops, 'crop')} in {report.out}; "
+        f"{counted(skipped, 'source')} skipped"
+    )
     if report.crops and not report.interrupted:
         print(f"to search them: descry index {report.out} --table {report.table} --out GALLERY")
     elif not report.interrupted and skipped < len(report.sources):
@@ -155,7 +158,7 @@ def _progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
             def tick(step: Any) -> None:
                 if step.source not in tasks:
                     tasks[step.source] = bars.add_task(step.source, total=None, note="")
-                note = f"{step.tracks} tracks, {step.crops} crops"
+                note = f"{counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}"
                 total = max(step.total, step.seconds)
                 bars.update(tasks[step.source], completed=step.seconds, total=total, note=note)
 
@@ -178,7 +181,7 @@ class _Lines:
         of = f" of {step.total:.0f}" if step.total else ""
         print(
             f"cropping {step.source}: {step.seconds:.0f}{of} s of footage, {speed:.1f} times as fast as it was recorded"
-            f"{left}; {step.tracks} tracks, {step.crops} crops",
+            f"{left}; {counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}",
             file=sys.stderr,
             flush=True,
         )

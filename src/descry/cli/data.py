@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import tyro
 
 from ..bounds import Bound
-from ..escape import plain
+from ..escape import counted, plain
 from .machine import Json, Part, Seed, Share, Threads, emit, refuse_unread
 from .progress import progress
 
@@ -21,7 +21,7 @@ Folder = tyro.conf.Positional[Path]
 
 
 def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4, json_: Json = False) -> int:
-    """Say whether a data set is whole: folders, pictures, identities shared by splits, counts against the published.
+    """Check whether a data set is complete: folders, pictures, identities shared by splits, published counts.
 
     Args:
         name: the data set, with options such as pku-sketch:split=3; descry data list names them.
@@ -43,8 +43,9 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
     print(f"{report.name}{kind}  {report.root}  {report.variant}")
     width = max((len(c.what) for c in report.counts), default=0)
     for c in report.counts:
-        expected = f"{c.expected:>9,}" if c.expected is not None else "  unknown"
-        print(f"  {c.what:<{width}}  {c.found:>9,}  expected {expected}  {'DIFFERS  ' if c.differs else ''}{c.source}")
+        differs = "DIFFERS  " if c.differs else ""
+        expected = "" if c.expected is None else f"  expected {c.expected:>9,}  {differs}{c.source}"
+        print(f"  {c.what:<{width}}  {c.found:>9,}{expected}")
     for note in report.notes:
         print(f"  note: {plain(note)}")
     for fault in report.faults:
@@ -139,7 +140,7 @@ def leaks(
         out: write the list here; descry evaluate can leave its identities out.
         most_bits: how many of the 64 bits of the perceptual hash may differ.
         model: a run folder or demo; its embedding must then agree as well.
-        least_cosine: of that embedding.
+        least_cosine: smallest cosine between the two embeddings for a pair to be listed.
         threads: how many pictures are read at once.
     """
     from ..data.leaks import find_leaks
@@ -161,9 +162,12 @@ def leaks(
         cosine = f", cosine {pair.cosine:.3f}" if pair.cosine is not None else ""
         print(f"{pair.a}  {pair.b}  ({pair.bits} bits{cosine}; {pair.b_split} identity {pair.b_pid})")
     people = sum(len(p) for p in found.identities().values())
-    print(f"{len(found.pairs):,} near-duplicate pairs, {people:,} identities of {found.b} to leave out")
+    print(
+        f"{len(found.pairs):,} near-duplicate pairs, "
+        f"{counted(people, 'identity', 'identities')} of {found.b} to leave out"
+    )
     if found.unreadable:
-        print(f"{found.unreadable:,} pictures could not be read", file=sys.stderr)
+        print(f"{counted(found.unreadable, 'picture')} could not be read", file=sys.stderr)
     return 0
 
 
@@ -212,7 +216,9 @@ def sketch(
         skipped = [{"path": path, "reason": reason} for path, reason in drawn.skipped]
         print(json.dumps(asdict(drawn) | {"skipped": skipped}, indent=2))
         return 3 if skipped else 0
-    print(f"{drawn.made:,} sketches drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}")
+    print(
+        f"{counted(drawn.made, 'sketch', 'sketches')} drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}"
+    )
     for path, reason in drawn.skipped[:20]:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     return 3 if drawn.skipped else 0
@@ -259,7 +265,7 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
         return 0
     for c in lines:
         print(
-            f"{c.split}: {c.count:,} captions, {c.different:,} different, "
+            f"{c.split}: {counted(c.count, 'caption')}, {c.different:,} different, "
             f"{c.mean_words:.1f} words on average, {c.most_words} at most"
         )
         if c.cut is not None:
@@ -271,7 +277,7 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
             print(f"  {c.back_translated:,} back-translations")
     shared = [(text, n) for text, n in commonest(table, 3) if n > 1]
     for text, n in shared:
-        print(f"  {n} pictures share: {text}")
+        print(f"  {counted(n, 'picture')} with the caption: {text}")
     return 0
 
 

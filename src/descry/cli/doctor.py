@@ -18,8 +18,8 @@ def doctor(
 
     Args:
         model: also load this model and time its encoder: demo, a run folder or a CLIP.
-        folder: where galleries will lie.
-        quick: leave out what takes seconds.
+        folder: where you will keep galleries.
+        quick: skip the checks that take seconds.
     """
     from ..doctor import examine
 

@@ -14,11 +14,19 @@ from typing import Annotated, Any
 import tyro
 
 from ..errors import UsageError, nearest
+from ..escape import counted
 from ..ranking import COMPOSITIONS, SERVED
 from ..safe_files import read_json
 from .machine import Json, Machine, OnMachine, Seed, Size, emit, refuse_unread
 
 LEADS = ("R@1", "mAP")
+WAYS = {
+    "early": "one prompt of picture and words",
+    "late": "the scores of picture and words added",
+    "pseudo": "the picture read as a word, and the words",
+    "served": "what a search with this model uses",
+}
+"""What the names in the column composition mean, for those who read the table."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +148,8 @@ def _write_order(benchmarks: dict[str, Any], path: Path) -> int:
     bench = _one(benchmarks)
     write_order(bench, path)
     print(
-        f"{path}: {len(bench.probes):,} queries, then {len(bench.photos):,} photographs\nnext: save your scores in "
+        f"{path}: {counted(len(bench.probes), 'query', 'queries')}, "
+        f"then {counted(len(bench.photos), 'photograph')}\nnext: save your scores in "
         f"this order with numpy.save, then descry evaluate --scores FILE.npy --benchmark {path}"
     )
     return 0
@@ -219,6 +228,8 @@ def _report(
     said = [f"{about['data']}, {about['split']} split", f"epoch selected on: {about['selection']}", clip, about["note"]]
     print("; ".join(filter(None, said)))
     print("[…] 95 % intervals by bootstrap over identities", file=sys.stderr)
+    if ways := [f"{name}: {WAYS[name]}" for name in dict.fromkeys(row["composition"] for row in rows) if name in WAYS]:
+        print(f"composition  {'; '.join(ways)}", file=sys.stderr)
     return 0
 
 

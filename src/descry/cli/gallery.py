@@ -24,8 +24,11 @@ def info(gallery: GalleryPlace, /, json_: Json = False) -> int:
     with Gallery.open(gallery) as opened:
         facts = opened.info() | {"calibrated": _calibrated(opened), "read_only": opened.read_only}
     tables = {name: value for name, value in facts.items() if isinstance(value, dict)}
-    said = {n: ", ".join(f"{k or 'unknown'} {v}" for k, v in held.items()) or "none" for n, held in tables.items()}
-    return emit(json_, facts, *(f"{name:<14} {value}" for name, value in (facts | said).items()))
+    said = {n: ", ".join(f"{k or 'unknown'} {v}" for k, v in held.items()) for n, held in tables.items()}
+    said |= {"read_only": "yes" if opened.read_only else "no"}
+    names = {"from": "times from", "to": "times to", "read_only": "read-only"}
+    lines = (f"{names.get(n, n):<14} {'none' if v in (None, '') else v}" for n, v in (facts | said).items())
+    return emit(json_, facts, *lines)
 
 
 def _calibrated(opened: Any) -> dict[str, str]:
@@ -211,7 +214,7 @@ def _name_of(gallery: str) -> str:
 def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     """Let galleries show the pictures, and load the models, below a folder: for a gallery that came from elsewhere.
 
-    What you index or name yourself needs this not.
+    Not needed for folders that you index or name yourself.
 
     Args:
         folder: the folder that a received gallery may name.
@@ -260,7 +263,7 @@ def relocate(
     /,
     json_: Json = False,
 ) -> int:
-    """Follow pictures whose folder was moved or mounted elsewhere: paths change, numbers and vectors stay.
+    """Follow pictures whose folder was moved or mounted elsewhere: paths change, ids and vectors stay.
 
     Args:
         old: the folder as it was; it need not be there any more.
@@ -270,9 +273,9 @@ def relocate(
 
     with Gallery.open(gallery) as opened:
         report = opened.relocate(old, new)
-    lines = [f"{report.moved} items moved; nothing was encoded again"]
+    lines = [f"{counted(report.moved, 'item')} moved; nothing was encoded again"]
     if report.joined:
         lines.append(f"{report.joined} of them had been indexed at the new place too; they are one again")
     if report.absent:
-        lines.append(f"{report.absent} items stay where they were: no file of the same size is at the new place")
+        lines.append(f"{counted(report.absent, 'item')} not followed: no file of the same size is at the new place")
     return emit(json_, asdict(report), *lines)

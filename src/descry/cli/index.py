@@ -18,7 +18,7 @@ import tyro
 
 from ..bounds import Bound
 from ..errors import DescryError, UsageError
-from ..escape import path_text
+from ..escape import counted, path_text
 from ..safe_files import address_of
 from .machine import Flag, Json, Machine, OnMachine, refuse_unread
 from .progress import progress
@@ -57,7 +57,7 @@ def index(
         track_from: dirname, csv, or a regular expression.
         table: a CSV file with a column path and any of camera, time, track; its values come before all others.
         exclude: glob of names or paths to leave out; may be repeated.
-        max_mp: most million pixels of a picture; larger ones are skipped.
+        max_mp: largest picture, in megapixels; larger ones are skipped.
         shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.
         encoder: auto (the best for this processor), torch, autocast, bf16, compiled, onnx, openvino, or int8
             (not exact, see docs/scale.md); on a GPU auto or torch.
@@ -236,10 +236,10 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
         print(f"skipped {path_text(path)}: {reason}", file=sys.stderr)
     verb = "would be " if report.dry else ""
     if report.relabelled:
-        print(f"camera, time or track read anew of {report.relabelled} items", file=sys.stderr)
+        print(f"camera, time or track read anew of {counted(report.relabelled, 'item')}", file=sys.stderr)
     print(
         f"{verb}added {report.added}, changed {report.changed}, moved {report.moved}, removed {report.removed}, "
-        f"unchanged {report.unchanged}, skipped {len(report.skipped)}; {out} holds {count} items"
+        f"unchanged {report.unchanged}, skipped {len(report.skipped)}; {out} holds {counted(count, 'item')}"
     )
     if report.dry:
         print("a dry run opens no picture: files that cannot be read are counted as added", file=sys.stderr)

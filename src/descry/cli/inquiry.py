@@ -411,7 +411,7 @@ def _refine(session: Any, text: tuple[str, ...], unwanted: tuple[str, ...], repl
         if chip.cut:
             print(f"“{chip}”: the model reads only so many words; cut off: “{chip.cut}”", file=sys.stderr)
     if not new:
-        raise UsageError(f"nothing to look for was found in {' '.join(text)!r}; name a garment, a colour or a thing")
+        raise UsageError(f"found nothing to search for in {' '.join(text)!r}; name a garment, a colour or a thing")
     old = [c.old for c in found] if replace else []
     session.ask(chips.added(session.query, new, old), ", ".join(map(str, new)))
 

@@ -102,11 +102,11 @@ class Machine:
 
     Args:
         device: auto (a GPU when there is one), cpu, cuda (NVIDIA) or mps (Apple).
-        precision: fp32, bf16, or fp16 on a GPU; auto trains in bf16 on a GPU that has it, and is fp32 for all else.
-        batch_size: pictures at a time; 0 leaves it to the command.
-        threads: of the processor; 0 takes all.
-        seed: of everything random.
-        allow_download: a model that is named by its hub name may be fetched from the network.
+        precision: fp32, bf16, or fp16 on a GPU; auto is bf16 for training on a GPU that supports it, otherwise fp32.
+        batch_size: how many pictures are processed at once; 0 lets the command choose.
+        threads: number of CPU threads; 0 uses all cores.
+        seed: seed for everything that is random.
+        allow_download: allow a model given by its hub name to be fetched from the network.
     """
 
     device: str = "auto"

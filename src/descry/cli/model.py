@@ -8,6 +8,7 @@ from pathlib import Path
 import tyro
 
 from ..errors import UsageError
+from ..escape import counted
 from .machine import Flag, Json, Machine, Natural, OnMachine, Size, emit
 
 
@@ -69,7 +70,7 @@ def convert(
     done = run(file, out, tokenizer, image_size, activation, pixels, half)
     for said in done.assumed:
         print(f"note: {said}", file=sys.stderr)
-    unused = f"; {len(done.left_out)} weights that search does not need were left out" if done.left_out else ""
+    unused = f"; {counted(len(done.left_out), 'weight')} left out that search does not need" if done.left_out else ""
     said = f"{done.out}: {done.layout} checkpoint as {done.method}{unused}"
     emit(json_, asdict(done), said, f"next: descry model info {done.out}")
 
@@ -86,7 +87,7 @@ def info(
 
     Args:
         run: a run folder, "demo", or a CLIP folder.
-        identities: also count the parts that training this method on so many people needs.
+        identities: also count the parts that training this method on this many people needs.
         training: also take one training step and say its time and peak memory.
     """
     from ..cost import report
@@ -103,7 +104,7 @@ def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "
     Args:
         run: a run folder.
         results: a file that descry evaluate wrote with --json (with --slices for parts) or --per-query.
-        licence: of the weights.
+        licence: licence of the weights.
         out: the file to write; if omitted, README.md in the run folder, which is where a hub looks for it.
     """
     from ..safe_files import write_whole

@@ -40,13 +40,11 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     )
     with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
         task = bar.add_task(what, total=total, note="")
-        begun, first = time.monotonic(), -1
+        rate = _rate()
 
         def tick(done: int, total: int | None = total, note: str = "") -> None:
-            nonlocal first
-            first = done - 1 if first < 0 else first
-            rate = f"{(done - first) / max(1e-6, time.monotonic() - begun):.1f}/s"
-            bar.update(task, completed=done, total=total, note=f"{rate} {note}")
+            speed = rate(done)
+            bar.update(task, completed=done, total=total, note=f"{speed:.1f}/s {note}" if speed else note)
 
         yield tick
 
@@ -63,22 +61,34 @@ def span(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
+def _rate() -> Callable[[int], float]:
+    """done → how many a second since the first call, 0 while that is not known. What was done before the first call,
+    and the time it took (loading a model, resuming a run), say nothing about the rest.
+    """
+    begun, first = 0.0, -1
+
+    def rate(done: int) -> float:
+        nonlocal begun, first
+        now = time.monotonic()
+        if first < 0:
+            begun, first = now, done
+        return (done - first) / max(1e-6, now - begun)
+
+    return rate
+
+
 def _lines(what: str, total: int | None) -> Callable[..., None]:
-    begun = last = time.monotonic()
-    first = -1  # what was done before we came, as in a run that is resumed
+    last, rate = time.monotonic(), _rate()
 
     def tick(done: int, total: int | None = total, note: str = "") -> None:
-        nonlocal first, last
-        now = time.monotonic()
-        first = done - 1 if first < 0 else first
+        nonlocal last
+        now, speed = time.monotonic(), rate(done)
         if now - last < EVERY:
             return
-        last, rate = now, (done - first) / max(1e-6, now - begun)
-        left = f", {span((total - done) / max(1e-6, rate))} left" if total else ""
-        print(
-            f"{what}: {done}{f'/{total}' if total else ''}, {rate:.1f}/s{left} {note}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        last = now
+        said = [f"{what}: {done}{f'/{total}' if total else ''}"]
+        if speed:
+            said += [f"{speed:.1f}/s", *([f"{span((total - done) / speed)} left"] if total else [])]
+        print(f"{', '.join(said)} {note}".rstrip(), file=sys.stderr, flush=True)
 
     return tick

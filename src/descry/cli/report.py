@@ -120,7 +120,7 @@ def keep(
         for about in rows
     ]
     told = [about.to_json() for about in rows]
-    return emit(json_, told[0] if inquiry else told, *lines)
+    return emit(json_, told[0] if inquiry else told, *lines or ["no inquiry yet"])
 
 
 def refuse_address(gallery: Path) -> None:

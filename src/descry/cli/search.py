@@ -57,8 +57,8 @@ def search(
         unlike: id of an item that is not the person.
         closest: id chosen as the closest of those shown.
         k: how many to show.
-        min_: show only leads above this level: spreads over the middle of all the gallery's scores, such as 3; usual is
-            where the page draws its line. Who stands above need not be the person.
+        min_: show only leads that score this many standard deviations (robust) above the gallery's median, such as 3;
+            usual is where the page draws its line. A lead above it need not be the person.
         camera: only this camera; may be repeated.
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
@@ -129,7 +129,7 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
             for name, n in found.removed.items()
         ]
         level = f" above the level: {found.left_out} left out" if found.left_out else ""
-        why = f": {', '.join(by)} of {found.total} items" if by else f" among {found.total} items"
+        why = f": {', '.join(by)} of {counted(found.total, 'item')}" if by else f" among {counted(found.total, 'item')}"
         print(f"no results{level}{why}", file=sys.stderr)
     else:
         absent = sum(not Path(path).is_file() for path in found.paths)
@@ -140,7 +140,11 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
                 file=sys.stderr,
             )
         said = f"{absence[:1].upper()}{absence[1:]}. " * bool(absence)
-        print(f"{len(found)} leads of {found.considered} items. {said}Leads are not identifications.", file=sys.stderr)
+        print(
+            f"{counted(len(found), 'lead')} of {counted(found.considered, 'item')}. {said}"
+            "Leads are not identifications.",
+            file=sys.stderr,
+        )
 
 
 def copy_pictures(folder: Path, found: Any) -> None:

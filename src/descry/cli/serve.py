@@ -22,9 +22,9 @@ def serve(
 
     Args:
         gallery: a gallery folder; with --folder a new one is made where there is none.
-        model: another way to the model it was made by.
-        port: 0 for any free one; unless given, 8642 or, where that is taken, any.
-        folder: of crops, which may be indexed from the page with all below it; may be repeated.
+        model: where the gallery's model is now, if it was moved.
+        port: TCP port; 0 takes any free one. If omitted, 8642, or any free one if that is taken.
+        folder: a folder of crops that may be indexed from the page, with everything below it; may be repeated.
     """
     from ..web.serving import serve as start
 

@@ -33,8 +33,8 @@ def compose(
         record: a JSON file of parts and values, or - for standard input.
         set_: a part and its value, as top=jacket or top.colour=red; may be repeated, and goes before the file.
         out: the picture to write, a PNG file.
-        width: of the picture, in pixels.
-        height: of the picture, in pixels.
+        width: width of the picture, in pixels.
+        height: height of the picture, in pixels.
         list_: show every part and its values.
     """
     from ..drawing.composing import PARTS, UNKNOWN, compose_sketch
@@ -49,7 +49,7 @@ def compose(
         raise UsageError(f"--out {out} was given; the picture is a PNG file, such as {out.with_suffix('.png')}")
     asked = (_read(record) if record else {}) | dict(map(_pair, set_))
     if not asked:
-        raise UsageError("nothing was said; give a JSON file or --set PART=VALUE (--list shows the parts and values)")
+        raise UsageError("no part was given; give a JSON file or --set PART=VALUE (--list shows the parts and values)")
     made = compose_sketch(asked, (width, height))
     if out:
         made.sketch.save(out, format="PNG")

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from ..errors import UsageError, nearest
+from ..escape import counted
 from .machine import GalleryFolder, Json, emit
 from .progress import progress
 
@@ -24,7 +25,7 @@ def verify(gallery: GalleryFolder, /, json_: Json = False) -> int:
         count = 0 if faults else len(opened)
     value = {"ok": not faults, "items": None if faults else count, "faults": [asdict(fault) for fault in faults]}
     lines = [f"{fault.where}: {fault.what}" for fault in faults]
-    emit(json_, value, *lines or [f"{gallery}: {count} items, every byte as it was written"])
+    emit(json_, value, *lines or [f"{gallery}: {counted(count, 'item')}, every byte as it was written"])
     return IndexCorrupt.exit_status if faults else 0
 
 
@@ -48,7 +49,7 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Js
 
     with progress("merging", quiet=json_) as tick:
         count = join(parts, out, tick)
-    said = f"{out} holds {count} items of {len(parts)} galleries; every vector was compared"
+    said = f"{out} holds {counted(count, 'item')} of {len(parts)} galleries; every vector was compared"
     return emit(json_, {"out": str(out), "items": count, "galleries": len(parts)}, said)
 
 
@@ -78,7 +79,7 @@ def migrate(
         report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
     here = f"{report.copied} copied, {report.present} were there; counts and checksums agree"
     parts = [] if report.index == "exact" else [f"divided by {report.partition_by}; index {report.index}"]
-    return emit(json_, {"to": to} | asdict(report), f"{report.total} items in {to}: {here}", *parts)
+    return emit(json_, {"to": to} | asdict(report), f"{counted(report.total, 'item')} in {to}: {here}", *parts)
 
 
 def export(

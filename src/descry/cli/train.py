@@ -54,7 +54,7 @@ def train(
     changes: Annotated[Changes, tyro.conf.arg(name="")] = Changes(),
     machine: OnMachine = Machine(),
 ) -> int:
-    """Train a method and write a run folder. Ctrl-C leaves a run that --resume goes on with.
+    """Train a method and write a run folder. After Ctrl-C, --resume continues the run.
 
     A finished training is also written down in the ledger.jsonl of its run folder.
 
@@ -63,15 +63,16 @@ def train(
         data: a data set folder, or NAME and its folder.
         from_: what to start from: a run folder, demo, a CLIP folder or hub name, a file ViT-B-16.pt, or random.
         out: the run folder to write.
-        preset: paper, released or recommended.
+        preset: paper (as the paper prints it), released (as the authors' code does it), or recommended (with the known
+            faults of both corrected).
         stage: 1 or 2, for methods with two stages.
         image_size: height and width; if omitted, the preset's.
-        resume: go on where this run folder stopped.
+        resume: continue this run folder where it stopped.
         accumulate: micro-batches of one step; each has its own negatives.
-        save_every: also save after so many steps.
+        save_every: also save after this many steps.
         checkpoint_gradients: less memory, more time.
-        cache_gradients: encode so many rows at a time; a batch that memory does not hold keeps all its negatives.
-        tensorboard: also write what TensorBoard shows, into the run folder.
+        cache_gradients: encode this many rows at a time; a batch that memory does not hold keeps all its negatives.
+        tensorboard: also write curves for TensorBoard into the run folder.
         select_on_test: choose the epoch on the test split; this flatters the result, which says so.
         half: store the model in 16 bits.
     """

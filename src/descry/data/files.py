@@ -21,7 +21,7 @@ def pictures_in(folder: Path, notes: list[str]) -> list[str]:
     held = [name for name in names if name.lower().endswith(SUFFIXES)]
     if left := [name for name in names if not name.lower().endswith(SUFFIXES)]:
         others = f", nor are {len(left) - 1} others" if left[1:] else ""
-        notes.append(f"{folder.name}: {left[0]} is no picture and was left out{others}")
+        notes.append(f"{folder.name}: {left[0]} is not a picture and was left out{others}")
     return held
 
 

@@ -80,7 +80,7 @@ def load_leaks(path: str | Path) -> Leaks:
             raise TypeError("paths are texts")
         return Leaks(held["a"], held["b"], pairs, held["unreadable"])
     except (ValueError, KeyError, TypeError):
-        raise DataError(f"{path} is no list of leaks; make one: descry data leaks A B --out {path}") from None
+        raise DataError(f"{path} is not a list of leaks; make one: descry data leaks A B --out {path}") from None
 
 
 def _cosines(size: int) -> np.ndarray:

@@ -127,7 +127,7 @@ def read_styles(root: Path) -> dict[str, tuple[str, ...]]:
         lines = [line.strip() for line in lines_of(read_text(file)) if line.strip()]
         for number, line in enumerate(lines, 1):
             if not ID.fullmatch(line):
-                raise DataError(f"pku-sketch: styleAnnotation/{file.name}, line {number}: {line!r} is no id")
+                raise DataError(f"pku-sketch: styleAnnotation/{file.name}, line {number}: {line!r} is not an id")
             if str(int(line)) in seen:
                 raise DataError(f"pku-sketch: id {line} stands in {seen[str(int(line))]} and in {file.name}")
             seen[str(int(line))] = file.name

@@ -101,7 +101,7 @@ def _records(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         return csv_rows(path)[1]
     if path.suffix.lower() in (".jsonl", ".ndjson"):
         return json_lines(path)
-    raise DataError(f"{path.name} is no table that is read here; allowed: .jsonl and .csv")
+    raise DataError(f"{path.name} is not a table that is read here; allowed: .jsonl and .csv")
 
 
 def _with(record: dict[str, Any], split: str) -> dict[str, Any]:
@@ -165,7 +165,7 @@ def clean_path(text: Any, where: str) -> str:
     if path.is_absolute() or ".." in path.parts or (text.strip()[1:2] == ":"):
         raise DataError(f"{where}: {text!r} leaves the data set's folder; paths are relative to it")
     if "\0" in text or len(text) > LONGEST:
-        raise DataError(f"{where}: {text[:40]!r} is no path; it holds NUL or more than {LONGEST:,} characters")
+        raise DataError(f"{where}: {text[:40]!r} is not a path; it holds NUL or more than {LONGEST:,} characters")
     return "" if str(path) == "." else unicode_of(str(path), f"{where}: a path")
 
 

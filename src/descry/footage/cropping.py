@@ -53,8 +53,8 @@ class Settings:
     Attributes:
         rate: frames a second that are looked at; 0 for all.
         keep: best crops of each track; 0 for every box.
-        least: least height of a person, in pixels of the frame.
-        lost: seconds for which somebody may be hidden and keep the track.
+        least: smallest height of a person, in pixels of the frame.
+        lost: how many seconds a person may be hidden and still keep the same track.
         detector: "background", the folder or hub name of a transformers model, or boxes from elsewhere.
         sure: least score that begins a track; 0 leaves it to the detector.
         rotate: degrees counter-clockwise for all sources; None follows the files.
@@ -610,7 +610,7 @@ def _pattern(name: str, text: str) -> re.Pattern[str] | None:
     try:
         pattern = re.compile(text)
     except re.error as error:
-        raise UsageError(f"{option} {text!r} is no regular expression ({error})") from None
+        raise UsageError(f"{option} {text!r} is not a regular expression ({error})") from None
     if not pattern.groups:
         raise UsageError(f"{option} {text!r} has no group; write it as 'cam(\\d+)'")
     return pattern

@@ -80,7 +80,7 @@ class Background:
     is of a person's shape. The empty scene is found for each stretch of footage from frames spread over it.
 
     Attributes:
-        least: least height of a person, in pixels of the frame.
+        least: smallest height of a person, in pixels of the frame.
         height: the height that frames are reduced to, in pixels.
         difference: least difference from the empty scene, in levels of 255, in the channel that differs most.
         fill: least share of a box that must differ.
@@ -322,7 +322,9 @@ class TransformersDetector:
             self.processor = AutoImageProcessor.from_pretrained(folder, local_files_only=local)
             model = AutoModelForObjectDetection.from_pretrained(folder, local_files_only=local, use_safetensors=True)
         except (OSError, ValueError, KeyError, ImportError) as error:
-            raise ModelRefused(f"{folder} is no object detection model that can be loaded: {_line(error)}") from None
+            raise ModelRefused(
+                f"{folder} is not an object detection model that can be loaded: {_line(error)}"
+            ) from None
         finally:
             logging.set_verbosity(level)
         self.model = model.to(self.device, self.type).eval()
@@ -433,8 +435,8 @@ def _mot(path: str) -> list[list[float]]:
         raise DataError(f"{path} cannot be read: {error}") from None
     except ValueError:
         raise DataError(
-            f"{path}, line {i}: {line.strip()[:60]!r} is no box; each line is frame (from 1), id (-1 for none), left, "
-            "top, width, height, score"
+            f"{path}, line {i}: {line.strip()[:60]!r} is not a box; each line is frame (from 1), id (-1 for none), "
+            "left, top, width, height, score"
         ) from None
     return out
 
@@ -475,7 +477,7 @@ def _coco(path: str, names: Sequence[str]) -> list[list[float]]:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} is no COCO file of boxes ({type(error).__name__}: {error}); it needs images, "
+            f"{path} is not a COCO file of boxes ({type(error).__name__}: {error}); it needs images, "
             "annotations (image_id, bbox, category_id) and categories"
         ) from None
 

@@ -135,7 +135,7 @@ def _config(old: Path) -> dict[str, Any]:
     try:
         config = safe_files.read_sealed(old / CONFIG)
     except (FileNotFoundError, NotADirectoryError):
-        raise UsageError(f"{old} is no gallery: it holds no {CONFIG}; name the folder of a gallery") from None
+        raise UsageError(f"{old} is not a gallery: it holds no {CONFIG}; name the folder of a gallery") from None
     if config.get("format") != FORMAT:
         raise UsageError(f"{old} has format {config.get('format')!r}; galleries of format {FORMAT} are converted")
     if (old / PURGE).exists():

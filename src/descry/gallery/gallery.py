@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import images
 from ..errors import DataError, DescryError, ModelRefused, UsageError
+from ..escape import counted
 from ..query import Filters, Query
 from ..safe_files import address_of, allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
@@ -344,7 +345,7 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     def __repr__(self) -> str:
         state = ", read-only" if self.read_only else ""
-        return f"Gallery({self._name!r}, {len(self)} items, model {self.binding.source!r}{state})"
+        return f"Gallery({self._name!r}, {counted(len(self), 'item')}, model {self.binding.source!r}{state})"
 
     def __len__(self) -> int:
         return self.store.count()

@@ -13,6 +13,7 @@ from PIL import Image
 
 from .. import images
 from ..errors import ImageRejected, UsageError
+from ..escape import counted
 
 LOOKED_AT = 200  # pictures whose size is read, spread over all
 WIDE = 1.15  # ratio of width to height above which a picture is no crop of somebody who stands or walks
@@ -20,18 +21,18 @@ LARGE = 1_500_000  # pixels above which it is none either
 
 
 def full_frames(paths: Sequence[str], roots: Sequence[str]) -> str:
-    """A note when most of the pictures have the shape or the size of full frames; "" when they look like crops.
+    """A note when at least a quarter of the pictures look like full frames by shape or size; "" otherwise.
 
     Only headers are read, of at most 200 files. paths: the picture files. roots: the folders that were given.
     """
     step = max(1, len(paths) // LOOKED_AT)
     sizes = [size for path in paths[::step][:LOOKED_AT] if (size := _size(path))]
     frames = [(w, h) for w, h in sizes if w > WIDE * h or w * h > LARGE]
-    if 2 * len(frames) <= len(sizes):
+    if 4 * len(frames) < len(sizes) or not frames:
         return ""
     wide, high = sorted(frames)[len(frames) // 2]
     share = (
-        f"{len(frames)} of {len(sizes)} pictures"
+        f"{len(frames)} of {counted(len(sizes), 'picture')}"
         if step == 1
         else f"{100 * len(frames) // len(sizes)} % of the pictures"
     )
@@ -54,7 +55,8 @@ def _size(path: str) -> tuple[int, int] | None:
 def videos_in(root: str, suffixes: tuple[str, ...]) -> str:
     """A half sentence about the videos below a folder, with the command; "" when there are none."""
     count = sum(name.lower().endswith(suffixes) for _, _, names in os.walk(root) for name in names)
-    return f" It holds {count} videos: cut the people out first, descry crop {root} --out CROPS." if count else ""
+    said = f" It holds {counted(count, 'video')}: cut the people out first, descry crop {root} --out CROPS."
+    return said if count else ""
 
 
 SOMEBODY = ("a person", "a photo of a person", "a man", "a woman")

@@ -134,7 +134,8 @@ class LocalStore:
             config = safe_files.read_sealed(self.folder / CONFIG)
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
-                f"{self.folder} is no gallery: it holds no {CONFIG}; make one with descry index DIR --out {self.folder}"
+                f"{self.folder} is not a gallery: it holds no {CONFIG}; make one with descry index DIR "
+                f"--out {self.folder}"
             ) from None
         if config.get("format") != FORMAT:
             older = config.get("format") == 1

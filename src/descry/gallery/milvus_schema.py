@@ -67,7 +67,7 @@ def parse(address: str) -> tuple[str, str]:
         )
     if not found or (name and not re.fullmatch(r"[A-Za-z_]\w*", name)):
         raise UsageError(
-            f"{address} is no address of a Milvus store; write milvus://HOST:PORT#NAME or milvus:FILE.db#NAME, "
+            f"{address} is not an address of a Milvus store; write milvus://HOST:PORT#NAME or milvus:FILE.db#NAME, "
             "the name of letters, digits and _"
         )
     scheme, slashes, rest = found.groups()

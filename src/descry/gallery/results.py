@@ -164,8 +164,8 @@ class Results(Sequence[Lead]):
             return self
         if self.heights is None:
             raise UsageError(
-                f"a level of {level!r} was given, but {self.considered} of {self.total} items were scored; a level "
-                "needs every item's score: leave it out, or search a gallery on this machine"
+                f"a level of {level!r} was given, but {self.considered} of {counted(self.total, 'item')} were "
+                "scored; a level needs every item's score: leave it out, or search a gallery on this machine"
             )
         height = self.heights.usual if level == USUAL else float(level)
         line = self.heights.score(height)
@@ -180,7 +180,7 @@ class Results(Sequence[Lead]):
     def __repr__(self) -> str:
         lines = [repr(lead) for lead in self[:20]]
         more = [f"      … and {len(self) - 20} more"] if len(self) > 20 else []
-        said = f"{len(self)} leads of {self.considered} items. Leads are not identifications."
+        said = f"{counted(len(self), 'lead')} of {counted(self.considered, 'item')}. Leads are not identifications."
         return "\n".join([*lines, *more, said, *([self.note] if self.note else [])])
 
     def _repr_html_(self) -> str:
@@ -291,7 +291,8 @@ def sheet_html(results: Results) -> str:
             f'<figure style="display:inline-block;margin:4px;text-align:center" title="{title}">{shown}'
             f"<figcaption>{lead.rank} · {lead.score:.2f} · id {lead.item.id}</figcaption></figure>"
         )
-    said = f"{len(results)} leads of {results.considered} items. Leads are not identifications. {results.note}"
+    said = f"{counted(len(results), 'lead')} of {counted(results.considered, 'item')}. "
+    said += f"Leads are not identifications. {results.note}"
     return f"<div>{''.join(tiles)}<p>{escape(plain(said))}</p></div>"
 
 
@@ -302,12 +303,12 @@ def check_size(gallery: str, items: int, large: bool) -> str:
     command = f"descry migrate {gallery} --to milvus://HOST:PORT"
     if items > TOO_MANY and not large:
         raise LimitExceeded(
-            f"{gallery} would hold {items:,} items; more than {TOO_MANY:,} are searched slowly by one machine. "
-            f"Migrate to a distributed store ({command}), or allow it with --large"
+            f"{gallery} would hold {counted(items, 'item')}; more than {TOO_MANY:,} are searched slowly by one "
+            f"machine. Migrate to a distributed store ({command}), or allow it with --large"
         )
     if items > MANY:
         return (
-            f"{items:,} items are more than the {MANY:,} that one machine searches comfortably: every search reads all "
-            f"vectors. Consider a distributed store: {command}"
+            f"{counted(items, 'item')} are more than the {MANY:,} that one machine searches comfortably: every search "
+            f"reads all vectors. Consider a distributed store: {command}"
         )
     return ""

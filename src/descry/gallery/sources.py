@@ -85,7 +85,7 @@ class Sources:
             found = [text for path in paths if (text := self._from(name, path, 0, {}))]
             if paths and not found:
                 first = path_text(paths[0])
-                yield f"--{name}-from {pattern.pattern!r} fits none of the {len(paths)} paths, such as {first}"
+                yield f"--{name}-from '{pattern.pattern}' fits none of the {len(paths)} paths, such as {first}"
             odd = [text for text in found if parse_time(text) is None] if name == "time" else []
             if odd:
                 yield f"--time-from finds no time in {len(odd)} of {len(paths)} paths, such as {path_text(odd[0])!r}"
@@ -146,7 +146,7 @@ def _pattern(name: str, kind: str) -> re.Pattern[str]:
         pattern = re.compile(kind)
     except re.error as error:
         raise UsageError(
-            f"{name}: {kind!r} is no regular expression ({error}); {nearest(kind, KINDS[name])}, or an "
+            f"{name}: {kind!r} is not a regular expression ({error}); {nearest(kind, KINDS[name])}, or an "
             f"expression with a group"
         ) from None
     if not pattern.groups:

@@ -31,7 +31,7 @@ class Finding:
 
     def __post_init__(self) -> None:
         if self.verdict not in VERDICTS:
-            raise UsageError(f"{self.verdict!r} is no verdict; {nearest(self.verdict, VERDICTS)}")
+            raise UsageError(f"{self.verdict!r} is not a verdict; {nearest(self.verdict, VERDICTS)}")
         if len(self.note) > MAX_NOTE:
             raise LimitExceeded(f"the note has {len(self.note)} characters, allowed are {MAX_NOTE:,}; say it shorter")
 

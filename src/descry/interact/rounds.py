@@ -230,7 +230,7 @@ def from_json(data: dict[str, Any], picture: Any = None) -> Round:
         raise ValueError(f"round {number} is said to follow round {parent}")
     asked = {text(key): text(answer) for key, answer in dict(data["asked"]).items()}
     if unknown := set(asked.values()) - set(ANSWERS):
-        raise ValueError(f"{min(unknown)!r} is no answer")
+        raise ValueError(f"{min(unknown)!r} is not an answer")
     return Round(
         number=number,
         parent=parent,
@@ -253,12 +253,12 @@ def visits(data: Any) -> dict[int, int]:
 def whole(value: Any) -> int:
     """A whole number from 0 that a database can hold. ValueError for anything else."""
     if type(value) is not int or not 0 <= value < 1 << 62:
-        raise ValueError(f"{str(value)[:40]!r} is no number of a round or an item")
+        raise ValueError(f"{str(value)[:40]!r} is not a number of a round or an item")
     return value
 
 
 def text(value: Any) -> str:
     """A text of at most a million characters. ValueError for anything else."""
     if not isinstance(value, str) or len(value) > 1 << 20:
-        raise ValueError(f"{str(value)[:40]!r} is no text that belongs here")
+        raise ValueError(f"{str(value)[:40]!r} is not a text that belongs here")
     return value

@@ -59,9 +59,7 @@ class Session:
         """
         new = chipping.parse(text, getattr(self.model, "words", None))
         if not new:
-            raise UsageError(
-                f"nothing to look for was found in {text!r}; name a garment, a colour or what is not there"
-            )
+            raise UsageError(f"found nothing to search for in {text!r}; name a garment, a colour or what is not there")
         return self._add(chipping.added(self.query, new, replace), ", ".join(map(str, new)))
 
     def conflicts(self, text: str) -> list[Conflict]:
@@ -96,7 +94,7 @@ class Session:
     def answer(self, question: Any, answer: str) -> Round:
         """A round after a question (`questions.Question`) was answered "yes", "no" or "unknown" (don't know)."""
         if answer not in ANSWERS:
-            raise UsageError(f"{answer!r} is no answer; {nearest(answer, ANSWERS)}")
+            raise UsageError(f"{answer!r} is not an answer; {nearest(answer, ANSWERS)}")
         query = self.query
         if answer != "unknown":
             formula = self.ranking.formula

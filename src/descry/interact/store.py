@@ -125,7 +125,7 @@ class InquiryStore:
         return found
 
     def changed(self, inquiry: Inquiry) -> bool:
-        """Whether the file holds it otherwise than it was loaded or saved here: another process went on with it."""
+        """Whether the file holds it otherwise than it was loaded or saved here: another process continued it."""
         with self._reading():
             return self._state(inquiry.name) != self._seen.get(inquiry)
 

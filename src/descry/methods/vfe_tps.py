@@ -393,7 +393,7 @@ class VfeTps(Method):
         unit, rest = divmod(self.config.mask_unit, self.clip.patch)
         if rest:
             raise UsageError(
-                f"mask_unit={self.config.mask_unit} is no multiple of the patch of {self.clip.patch} pixels"
+                f"mask_unit={self.config.mask_unit} is not a multiple of the patch of {self.clip.patch} pixels"
             )
         return random_mask(rows, self.clip.grid, unit, self.config.mask_ratio, generator)
 

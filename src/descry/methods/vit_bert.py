@@ -80,7 +80,7 @@ def bert_words(folder: str | Path) -> Words:
     ids = {key: tokenizer.token_to_id(token) for key, token in names.items()}
     lacking = [names[key] for key, value in ids.items() if value is None]
     if lacking:
-        raise ModelRefused(f"{path} is no vocabulary of a BERT: it lacks {', '.join(lacking)}")
+        raise ModelRefused(f"{path} is not a vocabulary of a BERT: it lacks {', '.join(lacking)}")
     return Words(tokenizer, Specials(**{key: int(value or 0) for key, value in ids.items()}))
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import images
 from ..errors import DescryError
-from ..escape import plain
+from ..escape import counted, plain
 from ..footage.origin import Origin, origin_of
 from ..interact.store import InquiryStore
 from .build import Crops
@@ -93,7 +93,7 @@ class _Page:
         header = SubElement(self.body, "header")
         _add(header, "p", self.made["notice"], {"class": "notice"})
         _add(header, "h1", f"Inquiry “{inquiry['name']}”")
-        dates = [f"begun {inquiry['begun']}" * bool(inquiry["begun"]), f"{inquiry['rounds']} rounds"]
+        dates = [f"begun {inquiry['begun']}" * bool(inquiry["begun"]), f"{counted(inquiry['rounds'], 'round')}"]
         dates += [f"kept until {inquiry['keep_until']}" * bool(inquiry["keep_until"])]
         _add(header, "p", "; ".join(filter(None, dates)))
         said = [text for name, text in _OPTIONS.items() if self.made["options"][name]]
@@ -201,7 +201,7 @@ class _Page:
             section,
             {
                 "inquiry, SHA-256": self.made["inquiry"]["digest"],
-                "gallery": f"{gallery['name']}: {gallery['items']} items, commit {gallery['generation']}",
+                "gallery": f"{gallery['name']}: {counted(gallery['items'], 'item')}, commit {gallery['generation']}",
                 "gallery, SHA-256": gallery["digest"],
                 "files skipped": skipped,
                 "model": model["source"],

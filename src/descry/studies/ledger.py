@@ -90,7 +90,7 @@ def read(path: Path) -> list[Entry]:
             entries.append(Entry(**held))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
-                f"{path}, line {number} is no ledger line ({error}); restore the file from version control"
+                f"{path}, line {number} is not a ledger line ({error}); restore the file from version control"
             ) from None
     return entries
 

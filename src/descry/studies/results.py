@@ -71,7 +71,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}); {again}") from None
     if not isinstance(held, dict) or held.get("kind") != KIND:
-        raise DataError(f"{path} is no results file; {again}")
+        raise DataError(f"{path} is not a results file; {again}")
     if held.get("format") != FORMAT:
         raise DataError(f"{path} has format {held.get('format')!r}; this version reads format {FORMAT}; {again}")
     return held

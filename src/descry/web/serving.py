@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import UsageError, install_hint
+from ..escape import counted
 from ..safe_files import address_of, write_private
 from .limits import LIMITS, Limits
 
@@ -72,7 +73,7 @@ def serve(
         limit_concurrency=4 * limits.connections, timeout_graceful_shutdown=3, ws="none", http=bounded(limits),
     )  # fmt: skip
     print(
-        f"{len(opened):,} crops of {opened.path}\nthe page: {link}\n"
+        f"{counted(len(opened), 'crop')} of {opened.path}\nthe page: {link}\n"
         f"that link opens once; for scripts: http://{address}/#token={tokens.make()}\n"
         + "the gallery is read-only: rounds end with the server, and no line is written to the account\n"
         * opened.read_only

@@ -11,6 +11,7 @@ import tyro
 
 from descry.cli.machine import Flag, Json, Machine, OnMachine, refuse_unread
 from descry.errors import UsageError, nearest
+from descry.escape import counted
 
 if TYPE_CHECKING:
     from ..reading import Measured
@@ -52,7 +53,7 @@ def measure(
         )
     model = machine.load(run)
     bench = max(benchmarks.values(), key=lambda b: len(b.photos))
-    print(f"measuring on {len(bench.photos):,} photographs of the {split} split", file=sys.stderr)
+    print(f"measuring on {counted(len(bench.photos), 'photograph')} of the {split} split", file=sys.stderr)
     found = run_measure(model, benchmarks, Path(data[-1]), machine.seed)
     folder = load_any(run)[2]
     keep = not dry_run and run != "demo"
@@ -78,7 +79,8 @@ def _lines(found: Measured) -> list[str]:
     bad = [r.phrase for r in found.readings if not r.readable]
     readable = len(found.readings) - len(bad)
     out.append(
-        f"{readable} of {len(found.readings)} phrases can be read; of the others nothing is asked, nor do they count"
+        f"{readable} of {counted(len(found.readings), 'phrase')} can be read; of the others nothing is asked, "
+        "nor do they count"
     )
     if bad:
         out.append(f"cannot be read: {', '.join(bad)}")

@@ -10,6 +10,7 @@ import tyro
 
 from descry.cli.machine import Count, Flag, Json, Natural, Share
 from descry.errors import UsageError
+from descry.escape import counted
 
 
 def simulate(
@@ -48,7 +49,7 @@ def simulate(
         contradict: how often an earlier answer is taken back, 0 to 1.
         questions: a JSON table of your own, with key, question and phrase in each row; if omitted, the package's.
         withhold: share of the attributes left out of the table.
-        probes: only the first so many people; 0 for all.
+        probes: use only the first N people; 0 for all.
         truth: questions about the gallery are answered from the records instead of the pictures, as a ceiling.
         out: write all ranks to this file, as JSON.
     """
@@ -74,7 +75,7 @@ def simulate(
     if "sketch" not in benches:
         raise UsageError(f"{data} has no {held_in(part)} people with sketches; choose another --part")
     loaded = load(model)
-    print(f"embedding {len(benches['sketch'].photos)} photographs", file=sys.stderr)
+    print(f"embedding {counted(len(benches['sketch'].photos), 'photograph')}", file=sys.stderr)
     table = vocabulary(questions)
     if withhold:
         table = tuple(withheld(table, withhold))
