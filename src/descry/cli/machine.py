@@ -26,7 +26,7 @@ GalleryPlace = Annotated[
         help="a folder made by descry index, or an address (postgresql://USER@HOST/DATABASE#NAME, milvus://…#NAME)."
     ),
 ]
-MovedModel = Annotated[str, tyro.conf.arg(help="the gallery's model, if it was moved since.")]
+MovedModel = Annotated[str, tyro.conf.arg(help="where the gallery's model is now, if it was moved.")]
 Natural = Annotated[int, NOT_NEGATIVE]
 Count = Annotated[int, COUNT]
 Item = Annotated[int, ITEM]
