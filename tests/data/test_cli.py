@@ -69,7 +69,7 @@ def test_leaks(copied, capsys, tmp_path) -> None:
         capsys, "leaks", "rstpreid", str(root), "rstpreid", str(root), "--most-bits", "0", "--out", str(out_file)
     )
     assert status == 0
-    assert "1 near-duplicate pairs, 1 identities of rstpreid to leave out" in out
+    assert "1 near-duplicate pair, 1 identity of rstpreid to leave out" in out
     assert json.loads(out_file.read_text())["identities"] == {"test": ["7"]}
 
 

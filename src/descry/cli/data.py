@@ -163,7 +163,7 @@ def leaks(
         print(f"{pair.a}  {pair.b}  ({pair.bits} bits{cosine}; {pair.b_split} identity {pair.b_pid})")
     people = sum(len(p) for p in found.identities().values())
     print(
-        f"{len(found.pairs):,} near-duplicate pairs, "
+        f"{counted(len(found.pairs), 'near-duplicate pair')}, "
         f"{counted(people, 'identity', 'identities')} of {found.b} to leave out"
     )
     if found.unreadable:
