@@ -412,7 +412,7 @@ class Clip(nn.Module):
     def image_features(self, images: Any, normalised: bool = False) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
         vision = self.model.vision_model
-        states = self._image_states(images, normalised, first=True)[:, 0]
+        states = vision(self._pixels(images, normalised), first=True)[:, 0]
         value: Tensor = self.model.visual_projection(vision.post_layernorm(states))
         return value
 
@@ -424,7 +424,7 @@ class Clip(nn.Module):
         mask: (B, P) bool; masked patches are replaced after the patch convolution by mask_token (W,), or by zeros.
         """
         with nullcontext() if mask is None else self._masked_patches(mask, mask_token):
-            states = self._image_states(images, normalised)
+            states = self.model.vision_model(self._pixels(images, normalised))
         value: Tensor = self.model.visual_projection(self.model.vision_model.post_layernorm(states))
         return value
 
@@ -499,15 +499,14 @@ class Clip(nn.Module):
         """(B, 3, H, W) in [0, 1] → with the model's mean and deviation."""
         return (images - self.mean) / self.std
 
-    def _image_states(self, images: Any, normalised: bool, first: bool = False) -> Tensor:
+    def _pixels(self, images: Any, normalised: bool) -> Tensor:
+        """(B, 3, H, W) with the model's mean and deviation; UsageError for another size than the model reads."""
         images = torch.as_tensor(images, device=self.mean.device)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             raise UsageError(
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
             )
-        images = images if normalised else self.normalise(images)
-        value: Tensor = self.model.vision_model(images, first)
-        return value
+        return images if normalised else self.normalise(images)
 
     def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Tensor:
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:

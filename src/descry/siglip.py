@@ -138,12 +138,7 @@ class Siglip(Clip):
         return F.pad(ids, (0, max(0, self.length - ids.shape[-1])), value=self.pad)
 
     def _vision(self, images: Any, normalised: bool) -> Any:
-        images = torch.as_tensor(images, device=self.logit_scale.device)
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
-            raise UsageError(
-                f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
-            )
-        images = images if normalised else self.normalise(images)
+        images = self._pixels(images, normalised)
         if not self.flexible:
             return self.model.vision_model(pixel_values=images, interpolate_pos_encoding=True)
         high, wide = self.grid

@@ -16,6 +16,7 @@ from descry.cli.inquiry import opened
 @pytest.fixture(scope="module")
 def place(tmp_path_factory, toy):
     """A folder with a run, a gallery of the toy's photographs (a track per person) and one sketch."""
+    from descry.checkpoint import write_config
     from descry.embed import load
     from descry.gallery import Gallery
     from descry.gallery.sources import Sources
@@ -28,7 +29,7 @@ def place(tmp_path_factory, toy):
     ranking = Ranking(
         curves={q.phrase: (1.0, 0.0) for q in vocabulary()}
     )  # as if it had been measured, so that it asks
-    (root / "run" / "config.json").write_text(json.dumps(ranking.saved(config)))
+    write_config(root / "run", ranking.saved(config))
     crops = Path(toy.test["sketch"].photos[0].path).parent
     with Gallery.create(root / "gallery", load(root / "run")) as gallery:
         gallery.index(crops, sources=Sources("", "", r"(\d\d)_\d", ""), exclude=["*sketch*"])

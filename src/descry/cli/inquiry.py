@@ -15,12 +15,8 @@ import tyro
 from ..bounds import COUNT
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .absence import calibrate
-from .chat import chat
 from .machine import Count, Flag, GalleryFolder, Item, Json, MovedModel, emit
 from .report import refuse_address
-
-__all__ = ["calibrate", "chat"]
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
 Words = Annotated[

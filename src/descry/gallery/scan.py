@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numkong
 import numpy as np
@@ -29,9 +30,11 @@ from ..ranking import Formula
 from ..search import Term, positions, rank
 from .contract import Snapshot
 from .filters import removed_by, untold
-from .local import LocalStore
 from .results import Results
 from .vectors import Moments
+
+if TYPE_CHECKING:
+    from .local import LocalStore
 
 BLOCK = 16384
 STEP = 512
