@@ -240,13 +240,8 @@ def terms_of(
     pictures = {name: part.value for plan in plans for name, part in zip(plan.names, plan.pictures, strict=True)}
     names = list(pictures)
     fitted = {name for plan in plans for name in plan.fitted}
-    fits: dict[str, Any] = {}
     fit_sketch: Any = getattr(model, "fit_sketch", None)
-
-    def fit_of(name: str) -> Any:
-        if name not in fits:
-            fits[name] = fit_sketch(pictures[name])
-        return fits[name]
+    fit_of: Any = cache(lambda name: fit_sketch(pictures[name]))
 
     def seen(name: str) -> Any:
         return fit_of(name).picture if name in fitted else pictures[name]

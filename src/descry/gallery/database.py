@@ -31,7 +31,7 @@ from urllib.parse import quote
 from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly, UsageError
 from ..safe_files import address_of, open_own, read_own, sync, writable, write_at
 from . import vectors
-from .contract import EPOCH, Entry, Item, from_microseconds, microseconds
+from .contract import EPOCH, Entry, from_microseconds, microseconds
 
 NAME, HEAD = "gallery.db", "head"
 SLOT = 512
@@ -190,14 +190,6 @@ def columns(entry: Entry) -> tuple[Any, ...]:
         os.fsencode(entry.path), entry.sha, entry.size, entry.mtime, entry.checked, entry.camera, entry.track, when,
         look
     )  # fmt: skip
-
-
-def item_of(row: tuple[Any, ...]) -> Item:
-    """A row of the public columns as an Item."""
-    number, path, sha, size, mtime, camera, track, time, look = row
-    return Item(
-        number, os.fsdecode(path), sha.hex(), size, mtime, camera, track, from_microseconds(time), look % (1 << 64)
-    )
 
 
 def entry_of(row: tuple[Any, ...]) -> tuple[int, Entry]:

@@ -27,8 +27,8 @@ from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from .contract import Binding, Entry, Fault, Item, Snapshot
-from .database import CHUNK, HEAD, NAME, PUBLIC, Change, Database, State, item_of
+from .contract import Binding, Entry, Fault, Item, Snapshot, from_microseconds
+from .database import CHUNK, HEAD, NAME, PUBLIC, Change, Database, State
 from .filters import passing_ids
 from .vectors import CACHE, Moments, Vectors
 
@@ -158,8 +158,12 @@ class LocalStore:
             for i in range(0, len(ids), CHUNK):
                 part = list(map(int, ids[i : i + CHUNK]))
                 marks = ",".join("?" * len(part))
-                for row in connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part):
-                    found[row[0]] = item_of(row)
+                rows = connection.execute(f"SELECT {PUBLIC} FROM items WHERE id IN ({marks})", part)
+                for number, path, sha, size, mtime, camera, track, time, look in rows:
+                    when, unsigned = from_microseconds(time), look % (1 << 64)
+                    found[number] = Item(
+                        number, os.fsdecode(path), sha.hex(), size, mtime, camera, track, when, unsigned
+                    )
         return [found[i] for i in map(int, ids) if i in found]
 
     @contextmanager

@@ -70,7 +70,7 @@ class Lead:
     def __repr__(self) -> str:
         row = self.to_json()
         where = " ".join(filter(None, (row["camera"], row["time"], row["footage"] and f"from {row['footage']}")))
-        return f"{self.rank:>4}  {self.score:8.3f}  id {self.item.id:<8} {path_text(self.path)}  {where}".rstrip()
+        return f"{self.rank:>4}  {self.score:8.3f}  id {self.item.id:<8} {row['path']}  {where}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)
