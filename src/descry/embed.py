@@ -25,7 +25,7 @@ from .checkpoint import PRECISIONS, load_any
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking, note_of
-from .sketching import Fitted, fit_to_ink, unfitted
+from .sketching import Fitted, fit_to_ink
 from .text import clean_caption
 
 
@@ -129,7 +129,7 @@ class Model:
         """A sketch as the model reads it: fitted to its ink if its recipe says so. Raises ImageRejected."""
         if self._fits:
             return fit_to_ink(picture)
-        return unfitted(images.read(picture), "the model reads sketches as they are drawn")
+        return Fitted(images.read(picture), "the model reads sketches as they are drawn")
 
     def embed_images(
         self, pictures: Sequence[Any], batch_size: int = 64, progress: Callable[[int], None] | None = None

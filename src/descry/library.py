@@ -82,8 +82,8 @@ class ModelCard:
     def fit_sketch(self, picture: Any) -> Fitted:
         """As `Model.fit_sketch`."""
         from . import images
-        from .sketching import fit_to_ink, unfitted
+        from .sketching import Fitted, fit_to_ink
 
         if self.config["config"].get("recipe", {}).get("fit_sketches", True):
             return fit_to_ink(picture)
-        return unfitted(images.read(picture), "the model reads sketches as they are drawn")
+        return Fitted(images.read(picture), "the model reads sketches as they are drawn")

@@ -42,21 +42,21 @@ class Fitted:
 
     Attributes:
         picture: the drawing to search with; RGB. The picture that was given, where it could not be fitted.
+        note: what was done, in one sentence; why nothing was done, if so.
         fitted: whether it was cropped and fitted.
         box: (left, top, right, bottom) of the ink on the paper given, as shares of its width and height.
         line: width of its lines after fitting, as a share of the height, before they were drawn anew; 0 where unknown.
         redrawn: whether its lines were too thin or too thick and were drawn in the usual width.
         sticks: whether it looks like a stick figure, which models read badly.
-        note: what was done, in one sentence; why nothing was done, if so.
     """
 
     picture: Image.Image
-    fitted: bool
-    box: tuple[float, float, float, float]
-    line: float
-    redrawn: bool
-    sticks: bool
     note: str
+    fitted: bool = False
+    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
+    line: float = 0.0
+    redrawn: bool = False
+    sticks: bool = False
 
     @property
     def done(self) -> str:
@@ -68,11 +68,6 @@ class Fitted:
     def notes(self) -> list[str]:
         """What is worth saying beside an answer: what was `done`, and the hint for sticks."""
         return [self.done] * bool(self.done) + [STICKS] * self.sticks
-
-
-def unfitted(image: Image.Image, why: str) -> Fitted:
-    """A picture that is used as it is."""
-    return Fitted(image, False, (0.0, 0.0, 1.0, 1.0), 0.0, False, False, why)
 
 
 def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:
@@ -94,12 +89,12 @@ def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:
     edge = np.concatenate([values[0], values[-1], values[:, 0], values[:, -1]])
     paper = float(np.median(edge))
     if (np.abs(edge - paper) <= 24).mean() < _PLAIN:
-        return unfitted(image, "the picture has no plain paper at its edge; used as it is")
+        return Fitted(image, "the picture has no plain paper at its edge; used as it is")
     ink = np.abs(values - paper) / max(paper, 255.0 - paper)
     seen = ink > _FAINT
     columns, rows = np.flatnonzero(seen.any(axis=0)), np.flatnonzero(seen.any(axis=1))
     if not len(rows):
-        return unfitted(image, "the picture holds no line; used as it is")
+        return Fitted(image, "the picture holds no line; used as it is")
     left, top, right, bottom = int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
     box = (left / grey.width, top / grey.height, right / grey.width, bottom / grey.height)
     head = np.flatnonzero(seen[top : top + max(1, round(0.13 * (bottom - top))), left:right].any(axis=0))
@@ -110,7 +105,7 @@ def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:
         _, line, odd = _usual_lines(sheet)
         if not odd:
             sticks = _sticks(np.asarray(sheet) < 128)
-            return Fitted(image, True, box, line, False, sticks, "found to stand as it should; used as it is")
+            return Fitted(image, "found to stand as it should; used as it is", True, box, line, False, sticks)
     drawn = Image.fromarray(((1.0 - np.clip(ink[top:bottom, left:right], 0, 1)) * 255).astype(np.uint8))
     scale = _OVER * min(_TALL * size[1] / drawn.height, _WIDE * size[0] / drawn.width)
     inside = (max(1, round(drawn.width * scale)), max(1, round(drawn.height * scale)))
@@ -122,7 +117,7 @@ def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:
     sheet, line, redrawn = _usual_lines(sheet)
     pixels = np.asarray(sheet) < 128
     note = "cropped to its ink and fitted" + (", its lines drawn in the usual width" if redrawn else "")
-    return Fitted(sheet.reduce(_OVER).convert("RGB"), True, box, line, redrawn, _sticks(pixels), note)
+    return Fitted(sheet.reduce(_OVER).convert("RGB"), note, True, box, line, redrawn, _sticks(pixels))
 
 
 def _usual_lines(sheet: Image.Image) -> tuple[Image.Image, float, bool]:
