@@ -56,7 +56,7 @@ def main() -> None:
         for row in misread_of(model, known, test, vocabulary(), weight=weight):
             print(line(row), flush=True)
             rows.append({"as": name} | row)
-        (args.out / "misread.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+            (args.out / "misread.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 if __name__ == "__main__":

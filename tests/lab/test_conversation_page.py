@@ -9,6 +9,7 @@ from descry.checkpoint import read_config
 from descry.interact.absence import FEATURES
 from descry.library import DEMO
 from descry_lab import conversation
+from descry_lab.misread import AUROCS, SPOILT
 
 
 def test_the_page_shows_the_results_and_they_are_of_the_shipped_model():
@@ -57,3 +58,18 @@ def test_the_same_question_asked_three_times_tells_no_more_than_once():
 def test_a_decision_that_is_refused_says_why():
     gone = numbers(100, 0)[1], numbers(100, 1)[1]
     assert "cannot be told apart" in conversation.absence_row("text", gone, gone)["refused"]
+
+
+def test_what_is_said_of_badly_read_attributes_lies_in_results():
+    """True phrases and answers worsen no median beyond chance, nobody falls beyond the bound, and the page shows it."""
+    rows = json.loads((conversation.ROOT / "results" / "misread.json").read_text("utf-8"))
+    assert len(rows) == 2 * len(SPOILT) * len(AUROCS) * 2 * 4
+    assert not [row for row in rows if row["said"].startswith("true") and row["interval"][0] > 0]
+    assert not [row for row in rows if row["over"]]
+    page = conversation.PAGE.read_text("utf-8")
+    for row in rows:
+        if row["spoilt"] == "labels" and row["AUROC"] in (0.5, 0.7, 0.9, 0.95):
+            name = f"| {row['AUROC']:.2f}, curve {'measured' if row['measured'] else 'not measured'} |"
+            low, high = (f"{end:+.0f}" for end in row["interval"])
+            cell = f"| {row['median before']:.0f} → {row['median after']:.0f} ({low} to {high}) |"
+            assert any(line.startswith(name) and cell in line for line in page.splitlines()), (row, name, cell)
