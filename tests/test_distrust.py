@@ -268,6 +268,33 @@ def test_items_follow_a_folder_to_the_root_and_back(place, tmp_path, monkeypatch
             link.unlink()
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root gives files to another user")
+def test_a_file_of_another_user_is_refused_wherever_it_is_ours_by_name(place, tmp_path, capsys, monkeypatch) -> None:
+    """Every file of a gallery and of a run folder, one after another: they could be changed while they are read."""
+    me, other = 65533, 65534
+    shutil.copytree(place / "gallery", tmp_path / "gallery")
+    shutil.copytree(place / "run", tmp_path / "run")
+    own = [p for name in ("gallery", "run") for p in sorted((tmp_path / name).iterdir())]
+    commands = {
+        "gallery": (["gallery", "info", "G"], ["verify", "G"], ["audit", "verify", "G"]),
+        "run": (["model", "info", "R"],),
+    }
+    named = {"G": str(tmp_path / "gallery"), "R": str(tmp_path / "run")}
+    for path in own:
+        os.chown(path, me, -1)
+    monkeypatch.setattr("os.geteuid", lambda: me)
+    for path in own:
+        os.chown(path, other, -1)
+        for command in commands[path.parent.name]:
+            assert main([named.get(a, a) for a in command]) == 2, (path.name, command)
+            err = capsys.readouterr().err
+            assert f"{path.name} is a file of another user" in err
+            assert len(err.strip().splitlines()) == 1
+        os.chown(path, me, -1)
+    for folder in commands:
+        assert main([named.get(a, a) for a in commands[folder][0]]) == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork") or os.geteuid() != 0, reason="only root can become another user")
 def test_as_another_user_nothing_of_it_is_read(place, tmp_path, capsys) -> None:
     """Gallery, run folder, report, sheet, table and account that commands write: a child that is nobody opens none."""

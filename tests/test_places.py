@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ast
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -327,6 +328,13 @@ def test_the_log_of_a_received_run_is_not_written_through_a_link(tmp_path, victi
         Log(tmp_path)
 
 
+def test_the_board_of_a_received_run_is_not_written_elsewhere(tmp_path, victim) -> None:
+    (tmp_path / "tensorboard").symlink_to(victim.parent)
+    with pytest.raises(UsageError, match="symbolic link"):
+        Log(tmp_path, board=True)
+    assert [p.name for p in victim.parent.iterdir()] == [victim.name]
+
+
 def test_a_vocabulary_and_a_card_replace_a_link(tmp_path, victim, capsys) -> None:
     run = write_run(tmp_path / "run")
     (run / "README.md").symlink_to(victim)
@@ -358,6 +366,19 @@ def test_a_folder_of_crops_leads_nowhere_else(tmp_path, victim) -> None:
 def test_a_folder_of_people_is_not_written_through_a_link(tmp_path, victim) -> None:
     (tmp_path / "people").mkdir()
     (tmp_path / "people" / "table.jsonl").symlink_to(victim)
+    with pytest.raises(UsageError, match="symbolic link"):
+        write_people(tmp_path / "people", 4, splits={"test": 4})
+    shutil.rmtree(tmp_path / "people")
+    write_people(tmp_path / "people", 4, splits={"test": 4})
+    (tmp_path / "people" / "descry.json").rename(tmp_path / "people" / "descry.part.json")  # as if it had been killed
+    shutil.rmtree(tmp_path / "people" / "sketches")
+    (tmp_path / "people" / "sketches").symlink_to(victim.parent)
+    with pytest.raises(UsageError, match="symbolic link"):
+        write_people(tmp_path / "people", 4, splits={"test": 4})
+    (tmp_path / "people" / "sketches").unlink()
+    photo = next((tmp_path / "people" / "photos").iterdir())
+    photo.unlink()
+    photo.symlink_to(victim)
     with pytest.raises(UsageError, match="symbolic link"):
         write_people(tmp_path / "people", 4, splits={"test": 4})
 

@@ -70,6 +70,16 @@ def refuse_links(folder: str | Path, names: Iterable[str], what: str) -> None:
             raise _not_ours(folder / entry.name, kind, what)
 
 
+def refuse_linked_folders(folder: str | Path, names: Iterable[str], what: str) -> None:
+    """UsageError when a folder inside one that is ours is a symbolic link: what is written there would lie elsewhere.
+
+    names: of the inner folders. what: as in `refuse_links`.
+    """
+    for path in (Path(folder) / name for name in names):
+        if path.is_symlink():
+            raise _not_ours(path, "a symbolic link", what)
+
+
 def _not_ours(path: Path, kind: str, what: str) -> UsageError:
     return UsageError(
         f"{path} is {kind}; the files of a {what} are regular files of their owner. If you were given this folder, do "

@@ -21,7 +21,7 @@ from PIL import Image
 from descry.drawing.person import Person, to_json
 from descry.drawing.sketch import Sketch, draw_sketch
 from descry.errors import DataError, UsageError, nearest
-from descry.safe_files import read_json, refuse_links
+from descry.safe_files import read_json, refuse_linked_folders, refuse_links
 
 from .photo import draw_photo
 from .plan import GENERATOR_VERSION, KIND, SPLITS, Mixture, Plan
@@ -175,8 +175,10 @@ def write_people(
         if progress:
             progress(identities, identities)
         return out
+    refuse_linked_folders(out, ("photos", "sketches"), "data set")
     for name in ("photos", "sketches"):
         (out / name).mkdir(parents=True, exist_ok=True)
+        refuse_links(out / name, ("*",), "data set")
     (out / "descry.part.json").write_text(json.dumps(describe_plan(plan), indent=1) + "\n")
     processes = processes or min(os.cpu_count() or 1, max(1, identities // 32))
     with (out / "table.jsonl").open("w") as table, (out / "people.jsonl").open("w") as people:

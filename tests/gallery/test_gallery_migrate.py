@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import datetime
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from descry.cli import main
 from descry.errors import IndexMismatch, UsageError
-from descry.gallery import Gallery, remote
+from descry.gallery import Gallery, merge, remote
 from descry.gallery.migrate import migrate
 from descry.gallery.milvus_rows import expression
 from descry.gallery.milvus_schema import Layout, parse
@@ -319,6 +320,43 @@ def test_filters_are_counted_after_migrating(tmp_path, local, milvus, monkeypatc
     with Gallery.open(there) as distant:
         assert not distant.info()["unfinished"]
         assert "has not finished" not in distant.search("a hat", model=PlainModel()).note
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; the test kills a forked process")
+def test_a_migration_that_was_killed_says_so_until_it_is_repeated(tmp_path, local, milvus, monkeypatch):
+    """Killed before each part that it sends, and before it says that it is done."""
+    from descry.gallery.milvus import MilvusStore
+
+    monkeypatch.setattr(merge, "STEP", 8)
+    honest = {name: getattr(MilvusStore, name) for name in ("put", "settle")}
+    said = []
+    for at in (1, 3):
+        there, left = f"milvus:{tmp_path / f'm{at}.db'}#g", iter(range(at))
+
+        def dies(name, left=left):
+            def call(self, *args, **options):
+                if next(left, None) is None:
+                    os._exit(9)
+                return honest[name](self, *args, **options)
+
+            return call
+
+        pid = os.fork()
+        if pid == 0:
+            try:
+                for name in honest:
+                    setattr(MilvusStore, name, dies(name))
+                milvus(tmp_path / "g", there)
+            finally:
+                os._exit(4)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 9
+        with Gallery.open(there) as distant:
+            said.append((len(distant), distant.info()["unfinished"]))
+        report = milvus(tmp_path / "g", there)
+        assert (report.total, report.present) == (24, 8 * at)
+        with Gallery.open(there) as distant:
+            assert (len(distant), distant.info()["unfinished"]) == (24, False)
+    assert said == [(8 * at, True) for at in (1, 3)]
 
 
 def test_an_index_that_the_server_cannot_build_changes_nothing(tmp_path, local, milvus, monkeypatch):

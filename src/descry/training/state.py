@@ -19,7 +19,7 @@ from ..checkpoint import load_training, save_training
 from ..clip import check_fit
 from ..errors import UsageError, install_hint
 from ..records import Dataset
-from ..safe_files import refuse_links
+from ..safe_files import refuse_linked_folders, refuse_links
 
 FILE, BOARD = "log.jsonl", "tensorboard"
 
@@ -134,6 +134,7 @@ class Log:
     def __init__(self, run: Path, start: int = 0, writes: bool = True, board: bool = False):
         self.path, self.start, self.writes = run / FILE, start, writes
         refuse_links(run, (FILE,), "run folder")
+        refuse_linked_folders(run, (BOARD,), "run folder")
         self.board = _board(run / BOARD, start) if board and writes else None
         if writes:
             old = self.path.read_text("utf-8").splitlines() if start and self.path.is_file() else []
