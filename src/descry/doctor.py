@@ -105,6 +105,7 @@ def _disk(folder: Path) -> Finding:
 def _extras() -> list[Finding]:
     wanted = {"openvino": "fast", "onnxruntime": "fast", "fastapi": "web", "pymilvus": "milvus", "av": "video"}
     wanted |= {"matplotlib": "figures", "scipy": "data", "peft": "lora", "tensorboard": "tensorboard"}
+    wanted |= {"psycopg": "postgres"}
     present = [name for name in wanted if importlib.util.find_spec(name)]
     absent = sorted({extra for name, extra in wanted.items() if name not in present})
     advice = f"not needed, but there are more: {install_hint(','.join(absent))}" if absent else ""

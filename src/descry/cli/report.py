@@ -127,7 +127,7 @@ def refuse_address(gallery: Path) -> None:
     """UsageError for a Milvus store: inquiries and the account stay where it came from."""
     if address_of(gallery).startswith("milvus"):
         raise UsageError(
-            f"{gallery} is a distributed store, which keeps no inquiries and no account; name the folder of the "
+            f"{gallery} is a Milvus store, which keeps no inquiries and no account; name the folder of the "
             "local gallery that it was migrated from"
         )
 

@@ -96,7 +96,7 @@ def search(
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None, least=min_)
         absence = opened.notice(query, composition or None)
-    unaccounted = "" if "compact" in opened.store.capabilities else "a distributed gallery keeps no account of searches"
+    unaccounted = "" if "compact" in opened.store.capabilities else "a Milvus store keeps no account of searches"
     for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):
         print(f"note: {note}", file=sys.stderr)
     tell(found, json_, absence)

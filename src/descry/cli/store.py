@@ -62,7 +62,7 @@ def migrate(
     index_type: str = "auto",
     json_: Json = False,
 ) -> int:
-    """Copy a gallery into a distributed store and compare counts and checksums; can be repeated and goes on where it
+    """Copy a gallery into PostgreSQL or Milvus and compare counts and checksums; can be repeated and goes on where it
     stopped.
 
     Args:

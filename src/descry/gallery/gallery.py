@@ -118,9 +118,9 @@ class Gallery(AbstractContextManager["Gallery"]):
         self._model = loaded
 
     def _needs_local(self, verb: str, instead: str) -> None:
-        """UsageError on a distributed store for what only the local one does."""
+        """UsageError on a Milvus store for what only the local one does."""
         if "snapshot" not in self.store.capabilities:
-            raise UsageError(f"{self._name} is a distributed store and cannot {verb}; {instead}")
+            raise UsageError(f"{self._name} is a Milvus store and cannot {verb}; {instead}")
 
     # ------------------------------------------------------------------ indexing
 
@@ -297,7 +297,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         return scan.rescore(rows, np.atleast_2d(vectors), rows.columns(ids))
 
     def snapshot(self) -> Snapshot:
-        """The rows as they are now; later writes do not change it. UsageError on a distributed store."""
+        """The rows as they are now; later writes do not change it. UsageError on a Milvus store."""
         self._needs_local("show one moment", LOCALLY)
         return self.store.snapshot()
 
@@ -360,7 +360,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         return gone
 
     def purge(self, ids: Iterable[int], record: bool = True) -> int:
-        """Remove items, and every byte of them from the gallery's files. How many there were. A distributed store
+        """Remove items, and every byte of them from the gallery's files. How many there were. A Milvus store
         removes their bytes itself, when it next compacts. record: add a line to the account.
         """
         if record:
@@ -374,7 +374,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         return gone
 
     def compact(self) -> int:
-        """Remove the bytes of deleted items; bytes won. UsageError on a distributed store, which does it by itself."""
+        """Remove the bytes of deleted items; bytes won. UsageError on a Milvus store, which does it by itself."""
         self._needs_local("be compacted from outside", LOCALLY)
         return self.store.compact()
 
@@ -408,7 +408,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             yield from self.store.items(ids)
 
     def skipped(self) -> list[tuple[str, str]]:
-        """(path, reason) of every file that was not read; UsageError on a distributed store, which does not know."""
+        """(path, reason) of every file that was not read; UsageError on a Milvus store, which does not know."""
         self._needs_local("say what was skipped", LOCALLY)
         from .upkeep import skipped
 
@@ -429,7 +429,7 @@ class Gallery(AbstractContextManager["Gallery"]):
     # ------------------------------------------------------------------ the account
 
     def _record(self, what: str, **facts: Any) -> None:
-        """Add a line to the account. A distributed store has none."""
+        """Add a line to the account. A Milvus store has none."""
         if "compact" not in self.store.capabilities:
             return
         from ..audit import Audit

@@ -1,4 +1,4 @@
-"""The distributed store: a Milvus collection through its ordinary client: embedded file, server or cluster alike.
+"""The Milvus store: a collection through its ordinary client: embedded file, server or cluster alike.
 
 It answers approximately and keeps no snapshots, no checksums of its own rows and no full score vectors; those are the
 local store's. Vectors are the stored float16 values (held as float32, which the embedded engine needs), so that

@@ -43,7 +43,7 @@ def expression(filters: Filters | None, partition_by: str = "none") -> str:
     if filters is None:
         return ""
     if filters.marked is not None:
-        raise UsageError("a distributed store knows no marks; filter by marks in a local gallery")
+        raise UsageError("a Milvus store knows no marks; filter by marks in a local gallery")
     parts = []
     if filters.cameras:
         parts.append(f"camera in {_quoted(c or UNKNOWN for c in filters.cameras)}")
@@ -56,9 +56,7 @@ def expression(filters: Filters | None, partition_by: str = "none") -> str:
         parts.append(f"day in {_quoted(days)}")
     if filters.path:
         if re.search(r"[?\[\]]", filters.path):
-            raise UsageError(
-                f"the path pattern {filters.path!r} was given; a distributed store understands only * in it"
-            )
+            raise UsageError(f"the path pattern {filters.path!r} was given; a Milvus store understands only * in it")
         pattern = re.sub(r"([%_\\])", r"\\\1", glob_of(filters.path)).replace("*", "%")
         parts.append(f"path like {json.dumps(pattern, ensure_ascii=False)}")
     return " and ".join(parts)

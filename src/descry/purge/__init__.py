@@ -92,7 +92,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True)
 
 
 def items(gallery: Gallery, ids: Collection[int]) -> int:
-    """Remove items for good, as `run` does; how many there were. A distributed store removes them by itself."""
+    """Remove items for good, as `run` does; how many there were. A Milvus store removes them by itself."""
     if "compact" not in gallery.store.capabilities:
         return gallery.purge(ids, record=False)
     store = InquiryStore(gallery.path)
