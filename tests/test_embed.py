@@ -1,9 +1,16 @@
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
-from descry.embed import Model, choose_device
-from descry.errors import ImageRejected, UsageError
+from descry.checkpoint import SKETCHES, read_config, save_model, write_config, write_sketches
+from descry.cli import main
+from descry.embed import Model, choose_device, load
+from descry.errors import ImageRejected, ModelRefused, UsageError
 from descry.evaluate import Embedded, evaluate, evaluate_all, scores_of, ways
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.query import Part, Query
@@ -12,8 +19,6 @@ from descry.search import terms_of
 
 @pytest.fixture
 def model(clip, words):
-    from dataclasses import replace
-
     return Model(InteractReID(clip, words, replace(PRESETS["recommended"], stage=2), 0).eval(), {}, "toy", device="cpu")
 
 
@@ -60,11 +65,89 @@ def test_queries_become_vectors_of_the_same_encoder(model, toy):
     assert [len(terms) for terms in mixed] == [1, 2, 1]
 
 
+@pytest.fixture
+def apart(clip, words, tmp_path):
+    """A run folder that reads sketches apart, and the method whose image encoder does."""
+    method = InteractReID(clip, words, replace(PRESETS["recommended"], stage=2), 0).eval()
+    save_model(tmp_path / "run", method, "interactreid", "recommended", {})
+    reader, draw = deepcopy(method), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for _, weight in reader.clip.image_parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=draw)
+    before = read_config(tmp_path / "run")
+    write_sketches(tmp_path / "run", method, reader, 1000)
+    after = read_config(tmp_path / "run")
+    assert before["fingerprint"] == after["fingerprint"]
+    assert before["search_fingerprint"] != after["search_fingerprint"]
+    return tmp_path / "run", reader
+
+
+def test_a_sketch_and_a_photograph_of_the_same_pixels_are_read_apart(apart, model, toy, tmp_path):
+    """Alone and beside words, fitted and as drawn, in one batch; and so does the packed model."""
+    folder, reader = apart
+    assert main(["model", "pack", str(folder), "--out", str(tmp_path / "packed")]) == 0
+    picture = str(toy.test["text"].photos[0].path)
+    for name in (folder, tmp_path / "packed"):
+        read = load(name, device="cpu")
+        sketch, photo = read.embed_sketches([picture]), read.embed_images([picture])
+        assert np.allclose(photo, model.embed_images([picture]), atol=1e-6)
+        assert np.allclose(sketch, Model(reader, {}, "", device="cpu").embed_images([picture]), atol=2e-3)
+        assert not np.allclose(sketch, photo, atol=2e-2)
+    fitted = read.fit_sketch(picture).picture
+    asked = [Query(sketches=picture, as_drawn=True), Query(photos=picture), Query(sketches=picture)]
+    rows = [terms[0].vector for terms in terms_of(read, asked)]
+    assert np.allclose(rows, np.concatenate([sketch, photo, read.embed_sketches([fitted])]), atol=1e-5)
+    asked = [Query(sketches=picture, wanted="a hat", as_drawn=True), Query(photos=picture, wanted="a hat")]
+    rows = [terms[0].vector for terms in terms_of(read, asked, read.ranking.using("early"))]
+    word = [read.pseudo_words([picture], sketches=drawn) for drawn in (True, False)]
+    assert np.allclose(rows, np.concatenate([read.compose_words(w, ["a hat"]) for w in word]), atol=1e-5)
+    assert not np.allclose(*word, atol=1e-4)
+
+
+def test_a_difference_of_low_rank_is_the_nearest(clip, words, tmp_path):
+    method = InteractReID(clip, words, replace(PRESETS["recommended"], stage=2), 0).eval()
+    save_model(tmp_path, method, "interactreid", "recommended", {})
+    reader = deepcopy(method)
+    weight = reader.clip.model.visual_projection.weight
+    with torch.no_grad():
+        weight += torch.outer(torch.arange(len(weight)) * 0.1, torch.ones(weight.shape[1]))
+    write_sketches(tmp_path, method, reader, 1)
+    read = load(tmp_path, device="cpu").sketch_method.clip
+    for (name, wanted), (_, got) in zip(reader.clip.image_parameters(), read.image_parameters(), strict=True):
+        assert torch.allclose(wanted, got, atol=5e-3), name
+    sizes = {name: part.shape for name, part in load_file(tmp_path / SKETCHES).items()}
+    assert sizes["model.visual_projection.weight.left"] == (len(weight), 1)
+
+
+@pytest.mark.parametrize("harm", ["another file", "no number", "a side too long", "a weight too few", "one too many"])
+def test_a_file_for_sketches_that_does_not_fit_is_refused(apart, harm):
+    folder, _ = apart
+    parts = load_file(folder / SKETCHES)
+    name = "model.visual_projection.weight"
+    if harm == "no number":
+        parts[name][0, 0] = float("nan")
+    elif harm == "a side too long":
+        whole = parts.pop(name)
+        parts |= {f"{name}.left": torch.zeros(len(whole), 500), f"{name}.right": torch.zeros(500, whole.shape[1])}
+    elif harm == "a weight too few":
+        del parts[name]
+    elif harm == "one too many":
+        parts["clip.other"] = torch.zeros(2)
+    else:
+        parts[name] += 1
+    save_file(parts, folder / SKETCHES)
+    if harm == "another file":
+        with pytest.raises(ModelRefused, match="not what was written"):
+            load(folder, device="cpu")
+        return
+    write_config(folder, read_config(folder))
+    with pytest.raises(ModelRefused, match="does not fit this model"):
+        load(folder, device="cpu")
+
+
 @pytest.mark.parametrize(("preset", "same"), [("released", True), ("recommended", True), ("paper", False)])
 def test_texts_are_read_as_captions_were_in_training_where_the_preset_says_so(clip, words, toy, preset, same):
     """The released InteractReID cleans captions for judging too."""
-    from dataclasses import replace
-
     model = Model(InteractReID(clip, words, replace(PRESETS[preset], stage=2), 0).eval(), {}, "toy", device="cpu")
     loud, plain = "A red: top!", "a red top"
     assert np.array_equal(*model.embed_texts([loud, plain])) == same

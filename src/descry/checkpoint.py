@@ -5,11 +5,13 @@ model.safetensors     what inference needs, at the selected epoch
 training.safetensors  what resuming needs: all weights, optimiser, what a method remembers, position; one file, so that
                       it is always of one step
 tokenizer.json, words.json   the vocabulary
+sketches.safetensors  where sketches are read apart: what is added to the image encoder's weights for them
 log.jsonl, metrics.json      what happened, what was measured
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import hashlib
 import json
@@ -40,6 +42,7 @@ FORMAT = 1
 CONFIG_BYTES, VOCABULARY_BYTES = 4 << 20, 64 << 20
 NOTE = 10_000
 """Characters of what a model says beside every result, at most."""
+SKETCHES, SKETCHES_BYTES = "sketches.safetensors", 1 << 30
 KINDS = {
     **dict.fromkeys(("method", "preset", "fingerprint", "vocabulary", "search_fingerprint"), str),
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
@@ -100,8 +103,10 @@ def fingerprint(config: dict[str, Any], weights: bytes) -> str:
 
 def search_fingerprint(config: dict[str, Any], folder: Path) -> str:
     """SHA-256 (hex) over everything that changes an answer: the model's fingerprint, its vocabulary, and how it ranks
-    (composition, formula, answer curves, prompts)."""
+    (composition, formula, answer curves, prompts), and what it reads sketches with, if that is apart."""
     parts = [config.get("fingerprint", ""), vocabulary_of(folder), config.get("composition") or {}]
+    if (folder / SKETCHES).is_file():
+        parts.append(hashlib.sha256(read_regular(folder / SKETCHES, SKETCHES_BYTES)).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -124,7 +129,8 @@ def write_atomically(path: Path, data: bytes) -> None:
 def read_config(folder: Path) -> dict[str, Any]:
     """config.json of a run folder; ModelMissing or ModelRefused when it is none."""
     path = folder / "config.json"
-    refuse_links(folder, ("config.json*", "model.safetensors*", "words.json*", "tokenizer.json*"), "run folder")
+    files = ("config.json*", "model.safetensors*", "words.json*", "tokenizer.json*", f"{SKETCHES}*")
+    refuse_links(folder, files, "run folder")
     if not path.is_file():
         raise ModelMissing(
             f"{folder} is not a run folder: it holds no config.json; make one with descry train or descry convert"
@@ -173,8 +179,9 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
         )
     if config.get("search_fingerprint", "") not in ("", search_fingerprint(config, folder)):
         raise ModelRefused(
-            f"the vocabulary in {folder}, or how {folder / 'config.json'} says that the model ranks, is not what was "
-            "written; fetch or train it again (descry model compose and descry model measure change how it ranks)"
+            f"the vocabulary or {SKETCHES} in {folder}, or how {folder / 'config.json'} says that the model ranks, is "
+            "not what was written; fetch or train it again (descry model compose and descry model measure change how "
+            "it ranks)"
         )
     with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
         method = empty_method(folder, config, identities, bool(identities))
@@ -188,6 +195,54 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
     check_fit(method, state | rest, str(file))
     method.load_state_dict(state | rest, assign=True)
     return method.eval(), config
+
+
+def write_sketches(folder: Path, method: Method, reader: Method, rank: int) -> None:
+    """Make a model read sketches with the image encoder of another method, and photographs as before.
+
+    Written is the difference of each weight, in 16 bits: of a matrix the nearest one of this rank, as two factors. The
+    fingerprint, and with it every gallery, stays valid; the search fingerprint changes.
+
+    Args:
+        folder: of the model, packed or a run.
+        method: the model's.
+        reader: the same method, whose image encoder was trained further to read sketches.
+        rank: of the difference of a matrix; one with a side no longer than that is kept whole.
+    """
+    parts, config = {}, read_config(folder)
+    for (name, old), (_, new) in zip(method.clip.image_parameters(), reader.clip.image_parameters(), strict=True):
+        change = (new - old).detach().cpu().float()
+        if change.ndim == 2 and min(change.shape) > rank:
+            left, sizes, right = torch.linalg.svd(change, full_matrices=False)
+            root = sizes[:rank].sqrt()
+            parts[f"{name}.left"] = (left[:, :rank] * root).half().contiguous()
+            parts[f"{name}.right"] = (root[:, None] * right[:rank]).half().contiguous()
+        else:
+            parts[name] = change.half().contiguous()
+    write_atomically(folder / SKETCHES, save(parts))
+    write_config(folder, config)
+
+
+def sketch_reader(method: Method, folder: Path) -> Method:
+    """What embeds sketches: the method itself, or, where the folder holds sketches.safetensors, a copy of it with that
+    added to its image encoder. Raises ModelRefused for a file that does not fit the model."""
+    file = folder / SKETCHES
+    if not file.is_file():
+        return method
+    _weights_in(file)
+    parts, reader = {name: part.float() for name, part in read_tensors(file).items()}, copy.deepcopy(method)
+    for name, weight in reader.clip.image_parameters():
+        factors = [parts.pop(f"{name}.{side}", torch.zeros(0)) for side in ("left", "right")]
+        change = parts.pop(name, torch.zeros(0))
+        if all(f.ndim == 2 for f in factors) and factors[0].shape[1] == factors[1].shape[0] <= min(weight.shape):
+            change = factors[0] @ factors[1]
+        if change.shape != weight.shape or not bool(torch.isfinite(change).all()):
+            raise ModelRefused(f"{file} does not fit this model: {name}; fetch or train the model again")
+        with torch.no_grad():
+            weight.add_(change.to(weight))
+    if parts:
+        raise ModelRefused(f"{file} does not fit this model: unexpected {min(parts)}; fetch or train the model again")
+    return reader.eval()
 
 
 def _weights_in(file: Path) -> int:

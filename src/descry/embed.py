@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from . import images
-from .checkpoint import PRECISIONS, load_any
+from .checkpoint import PRECISIONS, load_any, sketch_reader
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking, note_of
@@ -43,7 +43,7 @@ def load(
     the network.
     """
     method, config, folder = load_any(name, image_size, allow_download)
-    return Model(method, config, str(name), folder, device, precision)
+    return Model(method, config, str(name), folder, device, precision, sketch_reader(method, folder))
 
 
 def choose_device(device: str, precision: str = "fp32") -> torch.device:
@@ -80,6 +80,8 @@ class Model:
         preprocessing: how pixels reach the encoder; bound to every gallery.
         pretrained: whether a CLIP trained on large data stands behind it.
         ranking: how it ranks.
+        sketch_method: what embeds sketches: the method itself, or a copy that learned to read them and leaves vectors
+            of photographs and words as they are.
         search_fingerprint: SHA-256 (hex) of everything that changes an answer: `fingerprint`, vocabulary and `ranking`.
     """
 
@@ -91,9 +93,11 @@ class Model:
         folder: Path | None = None,
         device: str = "auto",
         precision: str = "fp32",
+        sketch_method: Any = None,
     ):
         self.device = choose_device(device, precision)
         self.method = method.to(self.device)
+        self.sketch_method = self.method if sketch_method in (None, method) else sketch_method.to(self.device)
         self.clip, self.words = method.clip, method.words
         if getattr(method.config.recipe, "long_queries", "cut") == "windows":
             self.words = self.words.in_windows()
@@ -153,6 +157,15 @@ class Model:
             return self.encoder(pixels)
         return self._computed(self.method.encode_image, self._images(pixels))
 
+    def embed_sketches(self, sketches: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+        """Sketches, as `fit_sketch` gives them → (N, D) float32 unit rows. Where the model does not read sketches apart
+        they are those of `embed_images`.
+        """
+        if self.sketch_method is self.method:
+            return self.embed_images(sketches, batch_size)
+        read, batches = self.sketch_method.encode_image, self._decoded(sketches, batch_size)
+        return np.concatenate([self._computed(read, self._images(pixels)) for pixels in batches])
+
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Texts → (N, D) float32 unit rows. Of a text beyond the encoder's limit the end is not read (`words.cut`), or
         it is read in windows, as the model's recipe says (`long_queries`).
@@ -179,17 +192,17 @@ class Model:
         return f"Model({self.name!r}, {self.dimension} dimensions, answers {answers}, on {self.device})"
 
     def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts → (N,
-        D).
+        """Early fusion (InteractReID §III-D): photographs become pseudo-words in prompts that go on with the texts →
+        (N, D).
         """
         return self.compose_words(self.pseudo_words(pictures, batch_size), texts)
 
-    def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64) -> np.ndarray:
+    def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64, sketches: bool = False) -> np.ndarray:
         """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round
-        cheap.
+        cheap. sketches: they are sketches, not photographs.
         """
-        batches = self._decoded(pictures, batch_size)
-        return np.concatenate([self._computed(self.method.pseudo_words, self._images(pixels)) for pixels in batches])
+        method, batches = self.sketch_method if sketches else self.method, self._decoded(pictures, batch_size)
+        return np.concatenate([self._computed(method.pseudo_words, self._images(pixels)) for pixels in batches])
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""

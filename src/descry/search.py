@@ -156,7 +156,8 @@ class Encoder(Protocol):
     """What is asked of a model: `descry.embed.Model` has it, and so has a small fake in a test.
 
     A `ranking` of its own, if it has one, says how it ranks; its `fit_sketch`, if it has one, is given every sketch
-    that is not to be read as drawn.
+    that is not to be read as drawn. If it has `embed_sketches`, sketches are given to that, and to `pseudo_words` with
+    `sketches=True`.
     """
 
     answers: frozenset[str]
@@ -253,12 +254,22 @@ def terms_of(
     sticks = {name for _, name in (key for key, row in found.items() if row[0])}
     for plan in plans:
         plan.set_aside(sticks)
-    rows = memo.rows([("image", n) for n in names], lambda new: model.embed_images([seen(names[i]) for i in new]))
+    drawn = {name for plan in plans for name in plan.sketches} if hasattr(model, "embed_sketches") else set()
+    taken, drawings = [n for n in names if n not in drawn], [n for n in names if n in drawn]
+    apart: Any = model  # what reads sketches in another way than photographs
+    rows = memo.rows([("image", n) for n in taken], lambda new: model.embed_images([seen(taken[i]) for i in new]))
+    rows |= memo.rows(
+        [("image", n) for n in drawings], lambda new: apart.embed_sketches([seen(drawings[i]) for i in new])
+    )
     texts = list(dict.fromkeys(text for plan in plans for text in plan.texts))
     rows |= memo.rows([("text", t) for t in texts], lambda new: model.embed_texts([texts[i] for i in new]))
     prompts = list(dict.fromkeys(prompt for plan in plans for prompt in plan.prompts))
-    drawn = list(dict.fromkeys(name for name, _ in prompts))
-    words = memo.rows([("word", n) for n in drawn], lambda new: model.pseudo_words([seen(drawn[i]) for i in new]))
+    shown = list(dict.fromkeys(name for name, _ in prompts if name not in drawn))
+    sketched = list(dict.fromkeys(name for name, _ in prompts if name in drawn))
+    words = memo.rows([("word", n) for n in shown], lambda new: model.pseudo_words([seen(shown[i]) for i in new]))
+    words |= memo.rows(
+        [("word", n) for n in sketched], lambda new: apart.pseudo_words([seen(sketched[i]) for i in new], sketches=True)
+    )
     rows |= memo.rows(
         [("composed", name, text) for name, text in prompts],
         lambda new: model.compose_words(
@@ -297,7 +308,7 @@ def _direction(texts: Prompts, rows: Mapping[tuple[str, ...], np.ndarray]) -> np
 class _Plan:
     """What of one query has to be embedded, and how the vectors become terms.
 
-    names: digests of its pictures, and whether they are fitted. fitted: those that are.
+    names: digests of its pictures, and how they are read. sketches: those of sketches. fitted: those that are fitted.
     prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
     prompts with a pseudo-word. texts: all that is embedded as text. beside_words: whether a stick figure would be set
     aside. sticks: (digest, weight) of those that were.
@@ -307,8 +318,10 @@ class _Plan:
         self.ranking, self.kind, how = ranking, query.kind, ranking.composition
         self.pictures = [p for p in (*query.sketches, *query.photos) if p.on]
         fitted = sum(p.on for p in query.sketches) if fits and not query.as_drawn else 0
-        self.names = [digest(p.value) + " fitted" * (i < fitted) for i, p in enumerate(self.pictures)]
-        self.fitted = self.names[:fitted]
+        count = sum(p.on for p in query.sketches)
+        read = [" fitted"] * fitted + [" as drawn"] * (count - fitted) + [""] * (len(self.pictures) - count)
+        self.names = [digest(p.value) + how for p, how in zip(self.pictures, read, strict=True)]
+        self.sketches, self.fitted = self.names[:count], self.names[:fitted]
         wanted = [p for p in query.wanted if p.on]
         self.unwanted = [p for p in query.unwanted if p.on]
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):

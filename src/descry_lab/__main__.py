@@ -9,6 +9,7 @@
     python -m descry_lab tables [--check]         the tables of docs/ anew from results/ledger.jsonl and cost.json
     python -m descry_lab cost [TABLE …]           memory and time of a table at the paper's size, counted without a GPU
     python -m descry_lab conversation|weights|demo-report|real-crops …      what docs/ says of the model that ships
+    python -m descry_lab demo-sketches MODEL      teaches that model to read drawings by people who cannot draw
     torchrun --nproc-per-node 4 -m descry_lab TABLE …    the same on several GPUs, and with --nnodes on several machines
 
 --preset names the method's preset of every row that is not a rival's: paper (the default), released or recommended.
@@ -42,6 +43,7 @@ PAGES = {
     "conversation": ".conversation",
     "weights": ".weights",
     "demo-report": ".demo_report",
+    "demo-sketches": ".demo_sketches",
     "real-crops": ".real_crops",
 }
 """Measurements of the model that ships, each with a page of docs/."""

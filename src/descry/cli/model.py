@@ -137,7 +137,10 @@ def pack(
         half: store the weights in 16 bits; they are computed with in 32.
         note: what must be said beside every result of this model; if omitted, the run's own.
     """
-    from ..checkpoint import load_any, read_config, save_model, write_config
+    from ..checkpoint import (
+        SKETCHES, SKETCHES_BYTES, load_any, read_config, save_model, write_atomically, write_config,
+    )  # fmt: skip
+    from ..safe_files import read_regular
 
     if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
         raise UsageError(f"{out} holds other things; choose a new folder")
@@ -146,10 +149,14 @@ def pack(
     if "history" in about:  # folders of this machine are nobody's business
         about["history"] = [step | {"from": Path(step["from"]).name} for step in about["history"]]
     fingerprint = save_model(out, method, config["method"], config["preset"], about, half, "vocabulary" in config)
+    if (folder / SKETCHES).is_file():
+        write_atomically(out / SKETCHES, read_regular(folder / SKETCHES, SKETCHES_BYTES))
+    elif out.resolve() != folder.resolve():
+        (out / SKETCHES).unlink(missing_ok=True)
     packed = read_config(out)
     if "composition" in config:
         packed["composition"] = config["composition"]
-        write_config(out, packed)
+    write_config(out, packed)
     size = sum(p.stat().st_size for p in out.iterdir())
     said = f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})"
     return emit(json_, {"out": str(out), "fingerprint": fingerprint, "bytes": size}, said)
