@@ -43,7 +43,7 @@ def test_the_targets_are_those_of_the_oracle():
 
 
 def test_drawings_are_of_every_style_and_vary_by_chance():
-    styles = {drawing(make_person(n), k)[0] for n in range(12) for k in range(3)}
+    styles = {drawing(make_person(n), k)[0] for n in range(20) for k in range(3)}
     assert styles == set(SHARES)
     ink = torch.from_numpy(np.asarray(drawing(make_person(1), 0)[1].convert("L").resize((48, 96)))).float()[None, None]
     several, kept = varied(
