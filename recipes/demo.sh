@@ -6,6 +6,7 @@
 #   stage 0  contrastive, photographs and words (from random weights)
 #   stage 1  InteractReID stage 1 with composed prompts and a loss between sketches and words; what ships
 #   stage 2  InteractReID stage 2 on other people, sketches only: STAGE2=1 trains it (docs/demo-model.md says why it does not ship)
+#   sketches a copy of the image encoder learns to read drawings by people who cannot draw; photographs stay as they are
 #   then     the way of joining sketch and words is chosen on the validation part of the frozen benchmark, and all is measured
 #
 # Expected figures and what was measured where: docs/demo-model.md. PROCESSES of one thread each (4), PRECISION (bf16).
@@ -53,11 +54,13 @@ fi
 "$DESCRY" model pack "$WORK/stage1" --out "$WORK/demo" --half \
   --note "trained on synthetic people only: no evidence of accuracy on real people"
 PYTHON=${PYTHON:-.venv/bin/python}
+"$PYTHON" -m descry_lab demo-sketches "$WORK/demo"
 "$PYTHON" -m descry_lab conversation --model "$WORK/demo" --data "$WORK/bench" --out "$WORK/conversation"
-"$PYTHON" - "$WORK/demo/config.json" "$WORK/conversation/composition.json" <<'END'
+"$PYTHON" - "$WORK/demo" "$WORK/conversation/composition.json" <<'END'
 import json, pathlib, sys
-config, chosen = map(pathlib.Path, sys.argv[1:])
-config.write_text(json.dumps(json.loads(config.read_text()) | {"composition": json.loads(chosen.read_text())}, indent=1) + "\n")
+from descry.checkpoint import read_config, write_config
+folder, chosen = map(pathlib.Path, sys.argv[1:])
+write_config(folder, read_config(folder) | {"composition": json.loads(chosen.read_text())})
 END
 "$PYTHON" -m descry_lab demo-report "$WORK/bench" --model "$WORK/demo"
 echo "== $WORK/demo is the model; copied to src/descry/models/demo it is the one that ships (python -m descry_lab demo-report --write)"

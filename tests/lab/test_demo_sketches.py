@@ -45,7 +45,7 @@ def test_the_targets_are_those_of_the_oracle():
 def test_drawings_are_of_every_style_and_vary_by_chance():
     styles = {drawing(make_person(n), k)[0] for n in range(20) for k in range(3)}
     assert styles == set(SHARES)
-    ink = torch.from_numpy(np.asarray(drawing(make_person(1), 0)[1].convert("L").resize((48, 96)))).float()[None, None]
+    ink = torch.from_numpy(np.array(drawing(make_person(1), 0)[1].convert("L").resize((48, 96)))).float()[None, None]
     several, kept = varied(
         (ink / 255).expand(40, -1, -1, -1), torch.arange(40) % 2 == 0, torch.Generator().manual_seed(0)
     )
