@@ -138,7 +138,13 @@ def pack(
         note: what must be said beside every result of this model; if omitted, the run's own.
     """
     from ..checkpoint import (
-        SKETCHES, SKETCHES_BYTES, load_any, read_config, save_model, write_atomically, write_config,
+        SKETCHES,
+        SKETCHES_BYTES,
+        load_any,
+        read_config,
+        save_model,
+        write_atomically,
+        write_config,
     )  # fmt: skip
     from ..safe_files import read_regular
 
