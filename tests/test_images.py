@@ -219,3 +219,15 @@ def test_what_indexing_takes_when_asked_all_others_show():
     assert Bound(0, LARGEST.pixels / 1e6, above=True) in hint.__metadata__
     for name in ("read", "load", "decodes", "header"):
         assert inspect.signature(getattr(images, name)).parameters["limits"].default == LARGEST
+
+
+@pytest.mark.parametrize("nothing", [np.zeros((0, 0, 3)), np.zeros((0, 9), np.uint8), Image.new("RGB", (0, 5))])
+def test_a_picture_without_a_pixel_is_refused(nothing):
+    with pytest.raises(ImageRejected, match="holds no"):
+        images.read(nothing)
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.uint16, np.complex64, object])
+def test_the_kind_of_an_array_that_is_not_read_is_named(kind):
+    with pytest.raises(UsageError, match="array of "):
+        images.read(np.zeros((9, 9, 3)).astype(kind))

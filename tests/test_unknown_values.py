@@ -191,6 +191,7 @@ JUDGED = {
     "footage/tracking.py Passes._take": "seconds of the footage, always known",
     "gallery/filters.py clauses": 'the camera "" asks for unknown ones; no time passes a bound',
     "gallery/filters.py untold": "counts what is unknown, to say it",
+    "gallery/migrate.py _check_filters": "the unknown camera is counted as such; no time is left out",
     "gallery/migrate.py _divisible": "how a collection is divided; nothing is compared",
     "gallery/milvus.py MilvusStore.overview": "unknown cameras and times are told apart; a missing track is none",
     "gallery/milvus_rows.py expression": "as filters.clauses; NEVER stands for no time and is shut out",
@@ -318,3 +319,26 @@ def test_a_search_does_not_like_and_unlike_one_item(toy_gallery, capsys) -> None
 def test_a_filter_that_no_item_can_have_is_refused(wrong) -> None:
     with pytest.raises(UsageError):
         Filters(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [[1.7], [1.0], ["1"], "1", [True], [None], [float("nan")], np.array([1.0])], ids=repr)
+@pytest.mark.parametrize("act", ["items", "vectors", "groups", "delete", "purge"])
+def test_an_id_is_a_whole_number_for_every_act_of_a_gallery(seen, act, wrong) -> None:
+    before = len(seen)
+    with pytest.raises(UsageError, match="whole numbers"):
+        getattr(seen, act)(wrong)
+    assert len(seen) == before
+
+
+@pytest.mark.parametrize("k", [2.5, "3", True, None, float("nan")])
+def test_a_number_of_results_is_a_whole_number(seen, k) -> None:
+    with pytest.raises(UsageError, match="results were asked for"):
+        seen.search(Query(photos=np.zeros((32, 16, 3), np.uint8)), k)
+
+
+def test_filters_are_filters_and_shards_whole_numbers(seen, tmp_path) -> None:
+    with pytest.raises(UsageError, match="Filters"):
+        Query(wanted="red", filters={"cameras": "north"})
+    draw(tmp_path / "a.png", 0)
+    with pytest.raises(UsageError, match=r"shard 1\.5/2"):
+        seen.index(tmp_path, shard=(1.5, 2))

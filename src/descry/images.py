@@ -237,6 +237,8 @@ def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = N
     too_many_bytes, format, too_many_pixels, too_small, too_complex, too_slow or corrupt.
     """
     if isinstance(source, Image.Image):
+        if 0 in source.size:
+            raise ImageRejected(f"a picture of {source.size[0]}×{source.size[1]} pixels holds none", "too_small")
         return _rgb(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
@@ -430,7 +432,11 @@ def _from_array(pixels: np.ndarray) -> Image.Image:
         pixels = np.repeat(pixels[..., None], 3, axis=2)
     if pixels.ndim != 3 or pixels.shape[2] != 3:
         raise UsageError(f"an array must be (H, W, 3) or (H, W); got {pixels.shape}")
+    if 0 in pixels.shape:
+        raise ImageRejected(f"an array of shape {pixels.shape} holds no pixel", "too_small")
     if pixels.dtype != np.uint8:
+        if pixels.dtype.kind not in "fb":
+            raise UsageError(f"an array of {pixels.dtype} was given; give uint8 for 0 … 255, or floats in [0, 1]")
         if not np.isfinite(pixels).all() or pixels.min() < 0 or pixels.max() > 1:
             raise UsageError("an array of floats must lie in [0, 1]; give uint8 for 0 … 255")
         pixels = np.round(pixels * 255).astype(np.uint8)

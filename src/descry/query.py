@@ -71,7 +71,8 @@ class Filters:
             raise UsageError(f"cameras are names; got {cameras!r:.80}; leave the filter out to search all of them")
         if not isinstance(self.path, str):
             raise UsageError(f"path is a pattern as text, such as north/*; got {self.path!r:.80}")
-        _refuse_half(*cameras, self.path)
+        if cameras or self.path:
+            _refuse_half(*cameras, self.path)
         object.__setattr__(self, "cameras", cameras)
         for name in ("since", "until"):
             when = getattr(self, name)
@@ -94,11 +95,13 @@ def _parts(values: Any) -> tuple[Part, ...]:
 _PARTS = ("sketches", "photos", "wanted", "unwanted")
 
 
-def _id(value: Any, name: str) -> int:
-    """The id of an item as a plain whole number; UsageError for text, true, 1.5 or not a number."""
-    if isinstance(value, bool) or not hasattr(value, "__index__"):
-        raise UsageError(f"{name} holds ids of items, which are whole numbers; got {value!r:.80}")
-    return operator.index(value)
+def ids_of(values: Iterable[Any], name: str = "ids") -> tuple[int, ...]:
+    """Ids of items as plain whole numbers; UsageError for text, true, 1.5 or not a number."""
+    values = (values,) if isinstance(values, (str, bytes)) else tuple(values)
+    for value in values:
+        if isinstance(value, bool) or not hasattr(value, "__index__"):
+            raise UsageError(f"{name} holds ids of items, which are whole numbers; got {value!r:.80}")
+    return tuple(map(operator.index, values))
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +133,11 @@ class Query:
         for name in ("sketches", "photos", "wanted", "unwanted"):
             object.__setattr__(self, name, _parts(getattr(self, name)))
         for name in ("liked", "unliked", "closest"):
-            object.__setattr__(self, name, tuple(_id(i, name) for i in getattr(self, name)))
+            marks = getattr(self, name)
+            if not isinstance(marks, tuple) or marks:
+                object.__setattr__(self, name, ids_of(marks, name))
+        if not isinstance(self.filters, Filters):
+            raise UsageError(f"filters must be Filters(cameras=…, since=…); got {type(self.filters).__name__}")
         for name in _PARTS:
             if len(getattr(self, name)) > MOST:
                 raise UsageError(f"{len(getattr(self, name)):,} {name} were given; at most {MOST:,} is allowed")
@@ -141,7 +148,8 @@ class Query:
                 )
             if not isinstance(part.value, str) or not part.value.strip():
                 raise UsageError(f"a phrase must be text that is not empty; got {part.value!r}")
-            _refuse_half(part.value)
+            if not part.value.isascii():
+                _refuse_half(part.value)
 
     @property
     def kind(self) -> str:

@@ -106,18 +106,15 @@ class Words:
         """Tokens of a text, without start and end."""
         return self.counts([text])[0]
 
-    def _read(self, text: str) -> str:
-        return repaired(text) if self.repairs else text
-
     def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
-        read = [self._read(text) for text in texts]
+        read = [repaired(text) for text in texts] if self.repairs else list(texts)
         return _unbroken(self.tokenizer.encode_batch, read, add_special_tokens=False)
 
     def cut(self, text: str, taken: int = 0) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
         it.
         """
-        text = self._read(text)
+        text = repaired(text) if self.repairs else text
         encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
         room = max(1, self.room - taken)
         if self.reads_whole or len(encoded.ids) <= room:
@@ -130,7 +127,7 @@ class Words:
 
         A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
         """
-        text = self._read(text)
+        text = repaired(text) if self.repairs else text
         encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
         room, parts, first = max(1, self.room - taken), list[str](), 0
         starts = [a for a, _ in encoded.offsets]

@@ -15,7 +15,7 @@ import numpy as np
 from .. import images
 from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..escape import counted
-from ..query import Filters, Query
+from ..query import Filters, Query, ids_of
 from ..safe_files import address_of, allow, allowed
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import EmptyScenes, full_frames
@@ -242,6 +242,8 @@ class Gallery(AbstractContextManager["Gallery"]):
                 checked_level(least)
             if model is not None:
                 self._bind(model)
+            if isinstance(k, bool) or not hasattr(k, "__index__"):
+                raise UsageError(f"k={k!r} results were asked for; ask for a whole number, at least 1")
             if both := set(query.liked) & set(query.unliked):
                 raise UsageError(f"item {min(both)} was liked and unliked at once; say which")
             query, ranking = understood(query), ranking_of(self.model).using(composition)
@@ -294,7 +296,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         from . import scan
 
         rows = snapshot or self.snapshot()
-        return scan.rescore(rows, np.atleast_2d(vectors), rows.columns(ids))
+        return scan.rescore(rows, np.atleast_2d(vectors), rows.columns(ids_of(ids)))
 
     def snapshot(self) -> Snapshot:
         """The rows as they are now; later writes do not change it. UsageError on a Milvus store."""
@@ -310,11 +312,11 @@ class Gallery(AbstractContextManager["Gallery"]):
     def vectors(self, ids: Sequence[int], snapshot: Snapshot | None = None) -> np.ndarray:
         """(n, D) float32 stored vectors by id; KeyError for an id that is not there."""
         with nullcontext(snapshot) if snapshot else self.store.reading() as rows:
-            return rows.vectors(rows.columns(ids)).astype(np.float32)
+            return rows.vectors(rows.columns(ids_of(ids))).astype(np.float32)
 
     def items(self, ids: Sequence[int]) -> list[Item]:
         """Items by id, in the order asked; ids that are not there are left out."""
-        return self.store.items(ids)
+        return self.store.items(ids_of(ids))
 
     # ------------------------------------------------------------------ the rest
 
@@ -354,6 +356,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         """Remove items from answers at once; their bytes go with `compact`. How many there were. The account gets a
         line.
         """
+        ids = ids_of(ids)
         with self._act("delete") as line:
             gone = self.store.delete(ids)
             line |= {"items": gone, **self._content()}
@@ -363,6 +366,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         """Remove items, and every byte of them from the gallery's files. How many there were. A Milvus store
         removes their bytes itself, when it next compacts. record: add a line to the account.
         """
+        ids = ids_of(ids)
         if record:
             with self._act("delete") as line:
                 gone = self.store.delete(ids)

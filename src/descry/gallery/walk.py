@@ -182,7 +182,7 @@ def plan(
     A file counts as unchanged when size and time are the same and the time is older than the moment it was read by more
     than the clock's grain; otherwise its content decides. Nothing below a folder that cannot be listed counts as gone.
     """
-    if not 1 <= shard[0] <= shard[1]:
+    if not all(type(n) is int for n in shard) or not 1 <= shard[0] <= shard[1]:
         raise UsageError(f"shard {shard[0]}/{shard[1]} was given; the first number runs from 1 to the second")
     known = _known(store, "items", "id", roots, shard)
     skipped = _known(store, "skipped", "reason", roots, shard)
