@@ -589,7 +589,7 @@ def test_convert_and_model_info(words, vocabulary, tmp_path, capsys):
     out = str(tmp_path / "run")
     size = ["--image-size", *map(str, SIZE)]
     assert main(["convert", str(tmp_path / "best.pth"), "--out", out, "--tokenizer", str(vocabulary), *size]) == 0
-    assert "IRRA checkpoint as zero_shot; 3 weights that search does not need were left out" in capsys.readouterr().out
+    assert "IRRA checkpoint as zero_shot; 3 weights left out that search does not need" in capsys.readouterr().out
     assert main(["model", "info", out, "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "parameters, inference" in shown

@@ -15,6 +15,7 @@ import os
 import re
 import sqlite3
 import threading
+import time
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -73,6 +74,7 @@ READING = ("trusted_schema=OFF", "query_only=ON", "cell_size_check=ON", "temp_st
 """The same where nothing may be written."""
 
 
+FIRST_PAGE = 4096
 LEAST = 64
 """Bytes that an item or a line of the account takes at least."""
 STEPS = 200_000
@@ -477,6 +479,10 @@ class Database:
     def _refuse_journal(self) -> None:
         """Raises IndexCorrupt for a rollback journal, by which SQLite would change the database and delete a file."""
         journal = self.path.with_name(f"{NAME}-journal")
+        for _ in range(100):  # another process that makes the database has one until its first page is written
+            if not os.path.lexists(journal) or self.path.stat().st_size > FIRST_PAGE:
+                break
+            time.sleep(0.02)
         if os.path.lexists(journal):
             raise IndexCorrupt(
                 f"{journal} lies beside the database, and descry makes none; if somebody gave you this gallery, do not "
