@@ -297,6 +297,32 @@ def test_a_purge_that_is_killed_at_any_file_is_finished_by_the_next(place, copy,
     assert half
 
 
+@pytest.mark.parametrize("name", ["settings.json", "lobby.json"])
+@pytest.mark.parametrize("text", ["[1]", "{", '{"bytes": 1e999}', '{"path": 7}', "[" * 100_000])
+def test_a_crafted_state_of_crops_is_refused_in_one_line(place, copy, capsys, name, text):
+    (copy / "crops" / ".crop" / name).write_text(text)
+    capsys.readouterr()
+    assert main(["crop", str(place / "lobby.mp4"), "--out", str(copy / "crops")])
+    err = capsys.readouterr().err
+    assert name in err or "were made with" in err  # other settings are told one by one
+    assert "unexpected" not in err
+    assert len(err.strip().splitlines()) == 1
+
+
+def test_a_camera_that_no_gallery_would_be_read_with_is_refused(place, copy, capsys):
+    table = copy / "crops" / "crops.csv"
+    with open(table, newline="") as file:
+        rows = list(csv.reader(file))
+    rows[1][1] = "x" * 100_000
+    with open(table, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    out = str(copy / "new")
+    capsys.readouterr()
+    named = ["--table", str(table), "--out", out, "--model", str(place / "run")]
+    assert main(["index", str(copy / "crops"), *named]) == 2
+    assert "100,000 characters" in capsys.readouterr().err
+
+
 def test_a_play_list_opens_no_address(tmp_path):
     (tmp_path / "list.mp4").write_text(
         "#EXTM3U\n#EXT-X-TARGETDURATION:5\n#EXTINF:5,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n"

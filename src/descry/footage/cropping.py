@@ -27,7 +27,7 @@ from typing import Any
 from PIL import Image
 
 from .. import safe_files
-from ..errors import DescryError, Locked, UsageError
+from ..errors import DataError, DescryError, Locked, UsageError
 from ..lock import WriterLock
 from ..safe_files import read_json
 from ..times import parse_time
@@ -254,7 +254,7 @@ class _Place:
         _refuse_links(out)
         mine = asdict(settings)
         if known.exists():
-            theirs = read_json(known)
+            theirs = _read(known, {})
             differ = [k for k in mine if theirs.get(k) != mine[k] and k != "start"]
             if differ and not again:
                 said = ", ".join(f"{k} {theirs.get(k)!r}, now {mine[k]!r}" for k in differ)
@@ -267,7 +267,7 @@ class _Place:
         taken = {}
         for state in sorted(self.states.glob("*.json")):
             if state.name != "settings.json":
-                taken[state.stem] = read_json(state)["path"]
+                taken[state.stem] = _read(state)["path"]
         out = {}
         for path in paths:
             full = os.path.abspath(path)
@@ -298,7 +298,7 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
                 (place / name).unlink(missing_ok=True)
         for rows in sorted((place / STATE).glob("*.csv")):
             state = rows.with_suffix(".json")
-            known = read_json(state) if state.exists() else None
+            known = _read(state) if state.exists() else None
             data = rows.read_bytes()
             noted = data[: known["bytes"]] if known else b""  # what follows is of a run that was killed
             written = list(csv.reader(io.StringIO(noted.decode("utf-8"), newline="")))
@@ -311,6 +311,32 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
                 _write(state, json.dumps(known, indent=1))
         _write_table(place / TABLE, place / STATE)
     return count
+
+
+_NOTED: dict[str, Any] = {"path": str, "stamp": (str, dict), "at": list, "bytes": int, "report": dict}
+_COUNTED: dict[str, Any] = {
+    "tracks": int,
+    "crops": int,
+    "frames": int,
+    "seconds": (int, float),
+    "left_out": dict,
+    "notes": list,
+}
+
+
+def _read(path: Path, kinds: dict[str, Any] = _NOTED) -> dict[str, Any]:
+    """What `crop` wrote down about its folder or, with the kinds of values, about a source. DataError else."""
+    try:
+        found = read_json(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} is damaged ({error}); crop into another folder") from None
+    whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
+    if whole and kinds:
+        counted = all(isinstance(found["report"].get(name), kind) for name, kind in _COUNTED.items())
+        whole = counted and [type(v) in (int, float) for v in found["at"]] == [True] * 2 and found["bytes"] >= 0
+    if not whole:
+        raise DataError(f"{path} is not as crop writes it; crop into another folder")
+    return dict(found)
 
 
 def _lines(rows: Iterable[Sequence[Any]]) -> str:
@@ -381,7 +407,7 @@ class _Work:
         if not self.state.exists() or self.place.again:
             self.rows_file.unlink(missing_ok=True)
             return False
-        known = read_json(self.state)
+        known = _read(self.state)
         before = known["stamp"] if isinstance(known["stamp"], dict) else {"": known["stamp"]}  # a text until 0.1
         now = self._stamp()
         if differ := [what for what in before if now[what] != before[what]]:

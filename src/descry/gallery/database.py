@@ -185,7 +185,12 @@ def seal_of(*values: Any) -> int:
 
 
 def columns(entry: Entry) -> tuple[Any, ...]:
-    """An entry's columns, path to look."""
+    """An entry's columns, path to look. UsageError for a camera or track that no gallery would be read with."""
+    for name, text in (("camera", entry.camera), ("track", entry.track)):
+        if len(text) > 1 << 16:
+            raise UsageError(
+                f"the {name} of {entry.path:.200} has {len(text):,} characters; at most {1 << 16:,} is kept"
+            )
     look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
     when = microseconds(entry.time)
     return (
