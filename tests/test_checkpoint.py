@@ -110,7 +110,7 @@ def test_configs_of_another_version_are_refused(run, change, text):
 
 
 def test_what_is_missing_is_said(run, tmp_path):
-    with pytest.raises(ModelMissing, match="no run folder"):
+    with pytest.raises(ModelMissing, match="not a run folder"):
         read_config(tmp_path / "nowhere")
     (run[0] / "model.safetensors").unlink()
     with pytest.raises(ModelMissing, match="first checkpoint"):

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from . import images
-from .checkpoint import PRECISIONS, load_any, sketch_reader
+from .checkpoint import PRECISIONS, SKETCHES, load_any, sketch_reader
 from .errors import UsageError, nearest
 from .library import DEVICES
 from .ranking import Ranking, note_of
@@ -43,7 +43,8 @@ def load(
     the network.
     """
     method, config, folder = load_any(name, image_size, allow_download)
-    return Model(method, config, str(name), folder, device, precision, sketch_reader(method, folder))
+    reader = sketch_reader(method, folder) if (folder / SKETCHES).is_file() else method
+    return Model(method, config, str(name), folder, device, precision, reader)
 
 
 def choose_device(device: str, precision: str = "fp32") -> torch.device:

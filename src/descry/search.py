@@ -156,8 +156,8 @@ class Encoder(Protocol):
     """What is asked of a model: `descry.embed.Model` has it, and so has a small fake in a test.
 
     A `ranking` of its own, if it has one, says how it ranks; its `fit_sketch`, if it has one, is given every sketch
-    that is not to be read as drawn. If it has `embed_sketches`, sketches are given to that, and to `pseudo_words` with
-    `sketches=True`.
+    that is not to be read as drawn. If its `sketch_method` is not its `method`, sketches are given to
+    its `embed_sketches`, and to `pseudo_words` with `sketches=True`.
     """
 
     answers: frozenset[str]
@@ -254,7 +254,11 @@ def terms_of(
     sticks = {name for _, name in (key for key, row in found.items() if row[0])}
     for plan in plans:
         plan.set_aside(sticks)
-    drawn = {name for plan in plans for name in plan.sketches} if hasattr(model, "embed_sketches") else set()
+    drawn = (
+        {name for plan in plans for name in plan.sketches}
+        if getattr(model, "sketch_method", None) is not getattr(model, "method", None)
+        else set()
+    )
     taken, drawings = [n for n in names if n not in drawn], [n for n in names if n in drawn]
     apart: Any = model  # what reads sketches in another way than photographs
     rows = memo.rows([("image", n) for n in taken], lambda new: model.embed_images([seen(taken[i]) for i in new]))
