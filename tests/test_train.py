@@ -169,50 +169,49 @@ from descry.methods import Progress
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.training.loop import _fabric, Settings
 from dataclasses import replace
-data, out, stage = {data!r}, {out!r}, {stage}
+data, out = {data!r}, {out!r}
 fabric = _fabric(Settings(device="cpu"))
 words = toy_words()
-torch.manual_seed(0)
-config = replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0)
-config = quick(replace(config, text_dropout=0.0, mapping_dropout=0.0), augment="none")
-method = InteractReID(toy_clip(words), words, config, 16)
 toy = write_toy(Path(data) / str(fabric.global_rank), people=16)
-batches = Batches(toy.train, words, (32, 16), config.recipe, method.needs, 0, fabric.global_rank, fabric.world_size, 1)
-model = fabric.setup(method)
-model.mark_forward_method("losses")
-batch = next(iter(batches.epoch(0)))
-losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(0)))
-fabric.backward(sum(losses.values()))
-if fabric.is_global_zero:
-    gradients = {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}
-    torch.save(({{k: v.item() for k, v in losses.items()}}, gradients), out)
+for stage in (1, 2):
+    torch.manual_seed(0)
+    config = replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0)
+    config = quick(replace(config, text_dropout=0.0, mapping_dropout=0.0), augment="none")
+    method = InteractReID(toy_clip(words), words, config, 16)
+    order = (config.recipe, method.needs, 0, fabric.global_rank, fabric.world_size, 1)
+    batches = Batches(toy.train, words, (32, 16), *order)
+    model = fabric.setup(method)
+    model.mark_forward_method("losses")
+    batch = next(iter(batches.epoch(0)))
+    losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(0)))
+    fabric.backward(sum(losses.values()))
+    if fabric.is_global_zero:
+        gradients = {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}
+        torch.save(({{k: v.item() for k, v in losses.items()}}, gradients), f"{{out}}-{{stage}}")
 """
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-def test_two_processes_have_the_loss_and_the_gradients_of_one(tmp_path, stage):
-    results = []
+@pytest.fixture(scope="module")
+def by_one_and_two(tmp_path_factory):
+    """The same first step in one process and in two: a file by number of processes and stage."""
+    folder = tmp_path_factory.mktemp("processes")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
+    for rank in range(2):
+        (folder / "data" / str(rank)).mkdir(parents=True)
+    script = folder / "step.py"
     for world in (1, 2):
-        for rank in range(world):
-            (tmp_path / "data" / str(rank)).mkdir(parents=True, exist_ok=True)
-        out = tmp_path / f"{world}.pt"
-        code = TWO.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data"), out=str(out), stage=stage)
-        script = tmp_path / "two.py"
-        script.write_text(code)
-        launcher = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--local-addr",
-            "127.0.0.1",
-            "--nproc-per-node",
-            str(world),
-        ]
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
-        done = subprocess.run([*launcher, str(script)], capture_output=True, text=True, env=environment, timeout=120)
+        path = [str(Path(__file__).parent)]
+        script.write_text(TWO.format(path=path, data=str(folder / "data"), out=str(folder / str(world))))
+        launcher = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2".split()
+        words = [sys.executable, *launcher * (world > 1), str(script)]
+        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
         assert done.returncode == 0, done.stderr[-2000:]
-        results.append(torch.load(out, weights_only=True))
+    return folder
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_two_processes_have_the_loss_and_the_gradients_of_one(by_one_and_two, stage):
+    results = [torch.load(by_one_and_two / f"{world}-{stage}", weights_only=True) for world in (1, 2)]
     (losses1, gradients1), (losses2, gradients2) = results
     assert losses1 == pytest.approx(losses2, abs=1e-5)
     assert gradients1.keys() == gradients2.keys()
