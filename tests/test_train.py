@@ -202,7 +202,7 @@ def by_one_and_two(tmp_path_factory):
     for world in (1, 2):
         path = [str(Path(__file__).parent)]
         script.write_text(TWO.format(path=path, data=str(folder / "data"), out=str(folder / str(world))))
-        launcher = "-m torch.distributed.run --standalone --local-addr 127.0.0.1 --nproc-per-node 2".split()
+        launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
         words = [sys.executable, *launcher * (world > 1), str(script)]
         done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
         assert done.returncode == 0, done.stderr[-2000:]
