@@ -75,4 +75,4 @@ def test_the_command_reference_holds_every_command_and_option(site):
 def test_the_python_reference_shows_docstrings(site):
     text = (site / "reference.html").read_text("utf-8")
     assert "descry.gallery.gallery.Gallery" in text
-    assert "What is looked for" in text
+    assert ">Queries" in text
