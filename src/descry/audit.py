@@ -1,12 +1,13 @@
 """The account of a gallery: what was indexed, searched, exported and purged, in lines that can only be added.
 
-Each line holds its number, the hash of the line before it, and its own hash, so that a line changed, removed or moved
-later shows, and where. Lines stand in the gallery's database and are committed with the act that they are about; its
-state counts them, so that lines cut from the end show too. Whoever rewrites every line and the state is found out by a
-*head* (number and hash of the last line) that was written down elsewhere: each export shows one.
+Each line holds its number, the hash of the line before it, and its own hash, so `verify` finds a line
+that was changed, removed or moved. Lines are in the gallery's database and are committed together with the action they
+record. The database also counts them, so lines cut from the end are found too. A *head* (number and hash of the last
+line) that was kept elsewhere reveals that every line and the count were rewritten: each export shows a head.
 
-Nothing that was searched for is in it. Pictures, words and results appear as commitments (HMAC-SHA-256) under the
-random key of their inquiry; a purge destroys the key, after which nobody can test a guess, and the chain still holds.
+The account does not contain what was searched for. Pictures, words and results appear as commitments (HMAC-SHA-256)
+under the random key of their inquiry. A purge destroys the key: after that nobody can test a guess, and the chain can
+still be verified.
 """
 
 from __future__ import annotations
@@ -193,7 +194,7 @@ class Audit:
         """Add a line, in the transaction that the database is in, or in one of its own. what: one of KINDS. facts:
         plain values, no text of a searcher.
 
-        Raises DescryError when it cannot be written: what is not accounted for must not be done.
+        Raises DescryError when it cannot be written; the caller must then not go on with the action.
         """
         if what not in KINDS:
             raise UsageError(f"there is no line {what!r} in an account; {nearest(what, KINDS)}")

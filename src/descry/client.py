@@ -1,4 +1,4 @@
-"""The same conversation with a gallery here and with one that a server keeps: `Client` speaks to both.
+"""`Client`: the same methods for a gallery in this process and for a gallery behind a server.
 
     >>> from descry.client import Client                                   # doctest: +SKIP
     >>> with Client("gallery/") as here:                                   # doctest: +SKIP
@@ -55,7 +55,7 @@ def _said(status: int, kind: str, attached: str, data: bytes) -> Any:
 
 
 class Http:
-    """A server of this machine, by its link. No proxy is asked and no redirect followed: nothing leaves the machine.
+    """A server of this machine, by its link. It uses no proxy and follows no redirect: nothing leaves the machine.
 
     The code of the link is exchanged for a cookie with the first request; a script's token is taken as well.
     """

@@ -1,7 +1,7 @@
 """The one path from a picture or a text to a vector: indexing, search and evaluation all take it.
 
-A Model is a method with its weights at work: it reads pictures safely, runs them in batches on a device, and returns
-NumPy float32 rows of unit length.
+A Model is a method with its weights, ready for use: it reads pictures safely, runs them in batches on a device, and
+returns NumPy float32 rows of unit length.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def choose_device(device: str, precision: str = "fp32") -> torch.device:
 
 
 class Model:
-    """A method at work. Not for training; weights do not change.
+    """A method with its weights, ready for use. Not for training; weights do not change.
 
     Attributes:
         answers: the kinds of query it can embed; with "text" and "sketch", "sketch+text" is also answered by late
@@ -79,7 +79,7 @@ class Model:
         image_size: (H, W) in pixels.
         note: what must be said beside its results; "" for nothing.
         preprocessing: how pixels reach the encoder; bound to every gallery.
-        pretrained: whether a CLIP trained on large data stands behind it.
+        pretrained: whether it is based on a CLIP that was pretrained on large data.
         ranking: how it ranks.
         sketch_method: what embeds sketches: the method itself, or a copy that learned to read them and leaves vectors
             of photographs and words as they are.
@@ -199,8 +199,8 @@ class Model:
         return self.compose_words(self.pseudo_words(pictures, batch_size), texts)
 
     def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64, sketches: bool = False) -> np.ndarray:
-        """Pictures → (N, width of the text encoder) float32: the words that stand for them; kept, they make a round
-        cheap. sketches: they are sketches, not photographs.
+        """Pictures → (N, width of the text encoder) float32: the words that stand for them; if you keep them, the
+        next round need not embed the pictures again. sketches: whether the pictures are sketches, not photographs.
         """
         method, batches = self.sketch_method if sketches else self.method, self._decoded(pictures, batch_size)
         return np.concatenate([self._computed(method.pseudo_words, self._images(pixels)) for pixels in batches])

@@ -14,7 +14,7 @@ class DescryError(Exception):
 
 
 class UsageError(DescryError):
-    """A value that cannot be meant: an unknown name, an option out of range, an empty query."""
+    """A value that is not allowed: an unknown name, an option out of range, an empty query."""
 
     code = "usage"
     exit_status = 2

@@ -1,4 +1,4 @@
-"""Benchmark → ranks → metrics, by the ranking that is served: `search` makes the terms and the scores.
+"""Benchmark → ranks → metrics, with the ranking that searches use: `search` makes the terms and the scores.
 
 Nothing of size probes × photographs is kept: scores are formed and ranked a block of probes at a time.
 """
@@ -122,7 +122,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank metrics of a model on one benchmark. A query without a relevant photograph counts as a miss in R@k.
 
-    composition: how pictures and words are joined, by name or as a value; None or "served" for what the model serves.
+    composition: how pictures and words are joined, by name or as a value; None or "served": the model's own.
     photos: the benchmark's photographs, or their (N, D) embeddings, if at hand. missing: as in `metrics.rank`.
     verbatim, memo: as in `scores_of`. formula: other constants than the model's.
     """

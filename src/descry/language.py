@@ -1,7 +1,7 @@
 """What a searcher's words mean: sentences → phrases that are wanted, unwanted, or hedged.
 
 No language model: a sentence is put into plain words (contractions, typing slips, signs), cut into clauses, and each
-clause is read from left to right with a sign that negations turn. The words that carry meaning stand in
+clause is read from left to right with a sign, which negations reverse. The words that carry meaning are in
 language.json. Negated English is never given to the encoder: "no backpack" becomes the phrase "backpack" with a NOT.
 The reading is by rules and may err, which is why phrases are shown as chips before they count.
 """
@@ -285,7 +285,7 @@ _UNDECIDED = frozenset({"can", "could", "do", "does", "did", "would", "whether",
 
 
 class Reading(NamedTuple):
-    """What a sentence says.
+    """The meaning of a sentence.
 
     Attributes:
         phrases: in the order said, each once.

@@ -4,7 +4,7 @@ Definitions, for one query with the ranking 1, 2, … of the photographs that ar
   R@k   1 when a relevant one is among the first k.
   AP    (1 / n_rel) Σ over the relevant ranks r of (relevant ones up to r) / r; mAP is its mean.
   INP   n_rel / (rank of the last relevant one); mINP is its mean.
-Equal similarities keep the gallery's order (stable), so a result never depends on the sort's mood.
+Equal similarities keep the gallery's order (stable), so that a result never depends on the sorting algorithm.
 
 >>> r = rank([[0.9, 0.1, 0.5]], [[False, False, True]])
 >>> (r.r1, r.r5, r.map, r.minp)

@@ -1,4 +1,4 @@
-"""Query: what is looked for. One frozen value that evaluation, command line, Python, HTTP and page all use.
+"""A query: the person to search for. Evaluation, command line, Python, HTTP and page all use this one frozen value.
 
 Every part carries a weight and can be switched off, so that a searcher can see what each one contributes.
 """
@@ -106,7 +106,7 @@ def ids_of(values: Iterable[Any], name: str = "ids") -> tuple[int, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is looked for: pictures, phrases, marks and filters. Plain strings and paths are turned into parts.
+    """The person to search for: pictures, phrases, marks and filters. Plain strings and paths are turned into parts.
 
     sketches: drawings of the person. photos: photographs of the person. wanted: phrases that hold. unwanted: phrases
     that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
@@ -153,7 +153,7 @@ class Query:
 
     @property
     def kind(self) -> str:
-        """What is asked with: "sketch", "photo", "text", or several joined by "+"; "" when no part is on."""
+        """The kind of query: "sketch", "photo", "text", or several joined by "+"; "" when no part is on."""
         names = {"sketch": self.sketches, "photo": self.photos, "text": self.wanted}
         return "+".join(name for name, parts in names.items() if any(p.on for p in parts))
 

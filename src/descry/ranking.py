@@ -222,7 +222,7 @@ class Ranking:
     def from_config(cls, config: Mapping[str, Any]) -> Ranking:
         """The ranking in a run's configuration, under "composition"; the default one where nothing stands there.
 
-        Raises ModelRefused for values that cannot be meant.
+        Raises ModelRefused for values that are not allowed.
         """
         data = config.get("composition") or {}
         try:

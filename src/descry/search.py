@@ -996,7 +996,7 @@ def rank(
     choices: answers to "closest of these" whose rivals are known; ids of `query.closest` not among them count as plain
     likes that fade with age. hide: leave out unliked items and near-duplicates of them. kept: marks and choices were
     made before, perhaps in another state of the gallery; items that are gone since count for nothing, and the note says
-    how many. Liked items that the filters let through stand first. Raises UsageError for an empty query, an empty
+    how many. Liked items that the filters let through come first. Raises UsageError for an empty query, an empty
     gallery, k < 1 or, unless kept, an id it does not hold.
     """
     formula = formula or Formula()

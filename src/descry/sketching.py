@@ -1,13 +1,13 @@
 """Drawings as pictures: a drawing fitted to its ink (`fit_to_ink`), and a line drawing from a photograph (`sketch`).
 
-A drawing may stand anywhere on its paper, at any size and in any pen. `fit_to_ink` gives it the size, the margins and
-the width of line that the sketches have which models learn from. Search, evaluation and training all call it.
+A drawing may be anywhere on its paper, of any size and in any pen. `fit_to_ink` gives it the size, margins and line
+width of the sketches that models are trained on. Search, evaluation and training all call it.
 
 `sketch` draws a photograph by classical image processing: dark strokes on white paper, several styles.
 
-So a set of photographs that somebody may use becomes a set of sketches without another licence. These are no drawings
-by witnesses: nothing measured on them tells how well a person draws from memory. `dropout` and `distortion` go a step
-that way.
+With it, photographs that you may use give you sketches under the same licence. They are not drawings by witnesses, and
+figures measured on them say nothing about drawing from memory; `dropout` and `distortion` only come a little closer to
+that.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Fitted:
 
     @property
     def done(self) -> str:
-        """That a drawing was moved far or drawn anew, as a sentence; "" where it was not."""
+        """A sentence that says that the drawing was moved far or redrawn; "" if it was not."""
         moved = self.redrawn or self.box[3] - self.box[1] < 0.85
         return f"the sketch was {self.note}" if self.fitted and moved else ""
 
@@ -71,12 +71,13 @@ class Fitted:
 
 
 def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:
-    """A drawing cropped to its ink and fitted to white paper as the sketches are that models learn from.
+    """A drawing cropped to its ink and fitted to white paper, like the sketches that models are trained on.
 
     Its proportions stay. The ink fills 95 % of the height, or 94 % of the width where it is wider than tall. Lines much
-    thinner or thicker than theirs are drawn in their width; filled areas stay filled. A light drawing on dark paper is
-    turned over. Where the edge of the picture is not plain paper (a photograph, a drawing cut by its edge), or where
-    there is no ink, nothing is done and `note` says so; nor where a drawing stands so already, on paper of `size`.
+    thinner or thicker than those of the sketches are redrawn in their width; filled areas stay filled. A light drawing
+    on dark paper is inverted. If the edge of the picture is not plain paper (a photograph, a drawing cut by its edge),
+    or if there is no ink, nothing is done and `note` says so. A drawing that is already fitted, on paper of `size`, is
+    not changed either.
 
     source: path, bytes, PIL image or (H, W, 3) array. size: (width, height) of the result in pixels.
     Raises UsageError and ImageRejected.

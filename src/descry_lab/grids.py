@@ -1,4 +1,4 @@
-"""What a model finds for single probes, as rows that a rank grid draws: people judge pictures, not means."""
+"""What a model finds for single probes, as rows of a rank grid, so that people can look at the pictures."""
 
 from __future__ import annotations
 

@@ -39,8 +39,8 @@ def people(
     videos: Annotated[float, Bound(0, 86_400)] = 0.0,
     json_: Json = False,
 ) -> int:
-    """Write a data set of synthetic people, or the frozen benchmark, and say where it is. A run that was stopped goes
-    on where it was.
+    """Write a data set of synthetic people, or the frozen benchmark, and say where it is. The same command continues a
+    run that was stopped.
 
     Args:
         out: a new folder; with --benchmark the folder under which the benchmark is kept.

@@ -29,8 +29,9 @@ def calibrate(
 ) -> int:
     """Fit the decision "probably not in this gallery" on a gallery of your own, with a stated rate of false alarms.
 
-    Without --queries, every track with two pictures or more asks once: one picture is looked for among the others, and
-    again with its whole track left out. That calibrates searches by photograph. Sketches and words need --queries.
+    Without --queries, each track with at least two pictures gives one query: one of its pictures is searched for among
+    all others, and again with its whole track left out. That calibrates searches by photograph. Sketches and words
+    need --queries.
 
     Args:
         queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image",

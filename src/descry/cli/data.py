@@ -196,7 +196,7 @@ def sketch(
     threads: Threads = 4,
     json_: Json = False,
 ) -> int:
-    """Draw a sketch of every photograph of a folder into a mirror tree; an interrupted run goes on where it was.
+    """Draw a sketch of every photograph of a folder into a mirror tree; the same command continues an interrupted run.
 
     Args:
         root: a data set with a folder of photographs, or a folder of such data sets.

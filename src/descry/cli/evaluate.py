@@ -73,7 +73,7 @@ def evaluate(
 ) -> int:
     """Rank metrics with 95 % intervals: of a model, in every way it can answer, or of any method's score matrix.
 
-    What is measured of a run folder is also written down in its ledger.jsonl.
+    Results of a run folder are also recorded in its ledger.jsonl.
 
     Args:
         run: a run folder, a CLIP folder or hub name, or demo; nothing with --scores.

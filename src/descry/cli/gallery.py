@@ -229,7 +229,7 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
 
 
 def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
-    """Make a gallery that this descry reads from one of format 1; nothing is encoded again.
+    """Convert a gallery of format 1 to the present format; nothing is encoded again.
 
     Items keep their numbers, inquiries and findings go with them, and every vector is compared. The old folder is left
     as it is. Its account is kept in the new one as audit.format1.jsonl.

@@ -117,7 +117,7 @@ class Machine:
     allow_download: Flag = False
 
     def __post_init__(self) -> None:
-        """UsageError for values that cannot be meant; nothing heavy is imported for it."""
+        """UsageError for values that are not allowed; nothing heavy is imported for it."""
         for name, allowed in (("device", DEVICES), ("precision", PRECISIONS)):
             if getattr(self, name) not in allowed:
                 raise UsageError(

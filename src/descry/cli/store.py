@@ -30,7 +30,7 @@ def verify(gallery: GalleryFolder, /, json_: Json = False) -> int:
 
 
 def compact(gallery: GalleryFolder, /, json_: Json = False) -> int:
-    """Give back the space of removed items, so that none of their bytes is left."""
+    """Free the space of removed items, so that none of their bytes is left."""
     from ..gallery import Gallery
 
     with Gallery.open(gallery) as opened:
@@ -62,8 +62,9 @@ def migrate(
     index_type: str = "auto",
     json_: Json = False,
 ) -> int:
-    """Copy a gallery into PostgreSQL or Milvus and compare counts and checksums; can be repeated and goes on where it
-    stopped.
+    """Copy a gallery into PostgreSQL or Milvus and compare counts and checksums.
+
+    Repeat it to update the copy, or to continue after an interruption.
 
     Args:
         to: postgresql://USER@HOST:PORT/DATABASE; or milvus://HOST:PORT, milvus+https://…, milvus:FILE.db.

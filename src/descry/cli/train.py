@@ -56,7 +56,7 @@ def train(
 ) -> int:
     """Train a method and write a run folder. After Ctrl-C, --resume continues the run.
 
-    A finished training is also written down in the ledger.jsonl of its run folder.
+    A finished training is also recorded in the ledger.jsonl of its run folder.
 
     Args:
         method: interactreid, propot, vfe_tps, baseline, vit_bert, rde, pic2word, word4per, fafa.

@@ -1,7 +1,7 @@
-"""A drawing and phrases from what a witness remembers, part by part: the figure that dresses itself.
+"""A drawing and phrases from what a witness remembers, part by part.
 
-Each part is a value or unknown. An unknown part leaves no line of its own: where it would be, the body's outline is
-drawn thin and light. The lines are those of the sketches that the models learned from (`sketch.draw_sketch`), and the
+Each part has a value or is unknown. An unknown part is not drawn: the body's outline is drawn there instead, thin and
+light. The lines are those of the sketches that the models learned from (`sketch.draw_sketch`), and the
 phrases are made of the words they learned (`vocabulary`).
 """
 
@@ -88,8 +88,8 @@ class Composed:
     """What `compose_sketch` makes of a record.
 
     Attributes:
-        sketch: RGB picture, dark lines on white, ready to search with. It fills its paper as the sketches that models
-            learned from do and needs no fitting.
+        sketch: RGB picture, dark lines on white, ready to search with. It already has the size and margins of the
+        sketches that models were trained on, so it needs no fitting.
         phrases: one for each thing that is known, such as "a red jacket", in the words of the models' vocabulary.
         known: part → value, without the parts that are unknown.
         blank: whether the drawing shows nothing but the neutral figure, so that only the phrases say something.

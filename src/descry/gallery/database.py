@@ -163,7 +163,7 @@ class Connection(sqlite3.Connection):
     """A connection to a gallery's database whose rows are compared with `FORMS`."""
 
     corrupt: Callable[[str], IndexCorrupt]
-    """Makes the error for a value that cannot be meant."""
+    """Makes the error for a value that is not allowed."""
 
     def cursor(self, factory: Any = Cursor) -> Any:
         """A cursor that checks."""

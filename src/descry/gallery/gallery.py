@@ -211,7 +211,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         marked: Iterable[int] = (),
         record: bool = True,
     ) -> Results:
-        """The k best items for a query (see `descry.search`); liked items stand first.
+        """The k best items for a query (see `descry.search`); liked items come first.
 
         query: a `Query`, or the words that hold: gallery.search("red jacket", sketch="s.png", exclude="backpack").
         sketch, photo: pictures (path, PIL image or array), one or several. exclude: phrases that must not hold.
@@ -321,7 +321,7 @@ class Gallery(AbstractContextManager["Gallery"]):
     # ------------------------------------------------------------------ the rest
 
     def inquiry(self, name: str = "inquiry", k: int = 50) -> Session:
-        """Rounds of search that are kept in the gallery under a name, begun anew or gone on with.
+        """The inquiry of this name: rounds of search that the gallery stores. It is created if it does not exist.
 
         k: how many leads a round shows. Close the gallery when done. In a read-only gallery new rounds are in memory
         only, and end with the process.

@@ -1,4 +1,4 @@
-"""A ranked answer, and the limits beyond which one machine is no longer the place for a gallery."""
+"""A ranked answer, and the sizes from which a gallery is too large for one machine."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Lead:
 
     Attributes:
         rank: from 1.
-        score: orders the items of one answer; no probability.
+        score: orders the items of one answer; it is not a probability.
         item: the crop, with path, camera, time and track.
         cosine: of the query's first term with the crop.
         parts: what each part of the query gave to the score, as {"kind: label": share}.
@@ -75,7 +75,7 @@ class Lead:
 
 @dataclass(frozen=True, eq=False)
 class Results(Sequence[Lead]):
-    """A ranked answer: leads to look at, best first. Scores order items of one answer; they are no probabilities.
+    """A ranked answer: leads to look at, best first. Scores order the items of one answer and are not probabilities.
 
     A sequence of `Lead`: it has a length, an order, and slices, which are Results again.
 
@@ -117,7 +117,7 @@ class Results(Sequence[Lead]):
 
     @cached_property
     def heights(self) -> Heights | None:
-        """How high scores stand over the gallery as a whole; None where not all of it was compared."""
+        """How far scores lie above the middle of all scores; None if not every item was compared."""
         from ..search import Heights
 
         return Heights.of(self.scored()) if self.scored else None
@@ -151,10 +151,10 @@ class Results(Sequence[Lead]):
         )
 
     def above(self, level: float | str = "usual") -> Results:
-        """The leads that stand above a level, and in `left_out` and `note` how many do not.
+        """The leads above a level; `left_out` and `note` give the number of leads below it.
 
         level: spreads over the middle of all the gallery's scores (`heights`), 0 or more; "usual" is where the page
-        draws its line at first. Who stands above need not be the person. Raises UsageError for another level, and for
+        draws its line at first. A lead above it need not be the person. Raises UsageError for another level, and for
         an answer in which not the whole gallery was scored.
         """
         from ..search import USUAL, checked_level

@@ -15,7 +15,7 @@ MAX_NOTE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What a searcher says of one item. It is a judgement about a lead, never an identification.
+    """A searcher's verdict on one item. It is a judgement about a lead, never an identification.
 
     item: its id in the gallery. verdict: one of VERDICTS. round: the one on show when it was said, 0 for unknown.
     sha256: of the picture's file then (hex), so that a later picture under the same id shows. at: UTC, ISO 8601; the

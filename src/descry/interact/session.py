@@ -67,7 +67,7 @@ class Session:
         return chipping.conflicts(chipping.chips_of(self.query), chipping.parse(text))
 
     def set_chips(self, chips: Sequence[Chip]) -> Round:
-        """A round with exactly these chips: edited, weighted, switched on or off, turned round."""
+        """A round with exactly these chips: edited, weighted, switched on or off, or negated."""
         return self._add(chipping.with_chips(self.query, chips), "chips edited")
 
     def mark(self, like: Iterable[int] = (), unlike: Iterable[int] = (), clear: Iterable[int] = ()) -> Round:
@@ -124,7 +124,7 @@ class Session:
         return terms_of(self.model, [query], ranking or self.ranking, self.memo)[0]
 
     def rank(self, made: Round, k: int = 0, space: Space | None = None) -> Leads:
-        """A round ranked again as it was ranked. What left the gallery since counts for nothing.
+        """A round ranked again as it was ranked. Items removed from the gallery since are left out.
 
         k: how many leads at least. space: the gallery at another moment.
         """

@@ -1,5 +1,6 @@
-"""The methods: each is one file in its paper's order; contract.py says what it holds and has the table of them. Here
-stands what their losses share over processes.
+"""The methods: each is one file in its paper's order; contract.py says what such a file holds and lists the methods.
+
+This module has what their losses need when several processes train together.
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ them, overwrites their vectors and adds the account's line, so that a purge is d
 that held them is written anew and the log is emptied; a purge that was killed or disturbed there goes on with `finish`.
 Crop files that descry crop cut go first, with their rows in its table: killed after that, the items are still there to
 be purged. What stays: the account's lines, which say that something was searched and purged, and after that nothing
-more. Copies, backups, footage and pictures of your own are not here.
+more. Copies, backups, footage and your own pictures are not removed.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""An inquiry on paper: every round with what was asked, what came first and what changed; findings, and who else came
-close.
+"""The report of an inquiry: every round with its query, its first leads and what changed; the findings, and the
+runners-up.
 
 The same inquiry gives the same bytes, but for the one block that says when it was written. A report is about leads: it
-always shows the query, the ranks and the runner-ups beside a finding, because a finding alone looks like an answer.
+always shows the query, the ranks and the runners-up beside a finding, because a finding alone looks like an answer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """`descry compare`: two results on the same queries, measure by measure, with the paired test and what else differs.
 
-All rows are corrected together (Holm), so the more is looked at, the more a single difference must show.
+All rows are corrected together (Holm): the more rows are compared, the larger a single difference must be.
 """
 
 from __future__ import annotations

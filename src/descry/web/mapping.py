@@ -54,7 +54,7 @@ def expression(pattern: str) -> str:
 
 
 def sources_of(mapping: Mapping, folders: Folders) -> Sources:
-    """The sources a mapping stands for. Raises UsageError for what cannot be meant, Refusal for a table that is not
+    """The sources a mapping stands for. Raises UsageError for what is not allowed, Refusal for a table that is not
     there or not one."""
     kinds = {name: getattr(mapping, name) for name in FIELDS}
     if "pattern" in kinds.values():

@@ -20,7 +20,7 @@ def compose(
     json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
-    """Compare the ways of joining a sketch and words on a validation split; with --keep the best one is served.
+    """Compare the ways of joining a sketch and words on a validation split; with --keep, searches use the best.
 
     Args:
         run: a run folder, or demo.

@@ -28,8 +28,9 @@ def measure(
 ) -> int:
     """Measure which words a model can read, and how it should rank; write it into the run's config.json.
 
-    NOT, phrases and answers then weigh by what was measured, and questions are asked only about what the model reads.
-    Labels are attributes where the data has them, else words of its captions. Vectors, and so galleries, stay valid.
+    Phrases, NOT phrases and answers are then weighted by these measurements, and questions ask only about what the
+    model reads. Labels are attributes where the data has them, else words of its captions. Vectors, and so
+    galleries, stay valid.
 
     Args:
         run: a run folder, or demo (which is measured and not changed).

@@ -40,8 +40,8 @@ def plot(
 
     From files of descry evaluate --per-query: cmc, bars. From a ledger: ablation, the rows of one --table beside the
     paper's. From run folders: losses. From files of descry simulate --out: rounds. From models and --data: grid, first
-    photographs with right and wrong frames, a row for each model and probe (where a benchmark asks with sketch and
-    words, the sketch alone stands before it); map, photographs of a few people by t-SNE, or by PCA (map-pca);
+    photographs with right and wrong frames, a row for each model and probe (for queries of sketch and words, the
+    sketch alone comes first); map, photographs of a few people by t-SNE, or by PCA (map-pca);
     silhouette, how well people lie apart; masks, what VFE-TPS draws where photographs were hidden; prototypes, how
     similar those of Propot are.
 
