@@ -808,7 +808,7 @@ def top(
 
 @dataclass(frozen=True, slots=True)
 class Heights:
-    """How high scores stand over a gallery as a whole. A level is a number of spreads over the middle.
+    """How far scores lie above those of the whole gallery. A level is a number of spreads above the middle.
 
     The middle is the median. The spread is the scaled median deviation, which the leads themselves do not move, or
     the standard deviation where that is larger: where a third of a gallery wears red, a red jacket does not stand out.

@@ -57,8 +57,8 @@ def search(
         unlike: id of an item that is not the person.
         closest: id chosen as the closest of those shown.
         k: how many to show.
-        min_: show only leads that score this many standard deviations (robust) above the gallery's median, such as 3;
-            usual is where the page draws its line. A lead above it need not be the person.
+        min_: show only leads that score more than this many spreads (robust standard deviations) above the
+            gallery's median, such as 3; usual is where the page draws its line. A lead above it need not be the person.
         camera: only this camera; may be repeated.
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
