@@ -107,7 +107,7 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path, name, fault) -> None:
 @pytest.mark.parametrize("name", CSV)
 def test_a_table_that_is_no_file_is_named(tmp_path, name) -> None:
     for path, said in ((tmp_path / "nope.csv", "missing"), (tmp_path, "folder")):
-        with pytest.raises(DataError, match=f"{said}|no table"):
+        with pytest.raises(DataError, match=f"{said}|not a table"):
             CSV[name][0](path)
 
 
@@ -294,7 +294,7 @@ def test_a_list_of_leaks_of_other_data_is_refused(tmp_path) -> None:
     for wrong in ("null", "7", '""', '["a"]'):
         text = (tmp_path / "leaks.json").read_text().replace('"imgs/c.png"', wrong)
         (tmp_path / "bad.json").write_text(text)
-        with pytest.raises(DataError, match="no list of leaks"):
+        with pytest.raises(DataError, match="not a list of leaks"):
             load_leaks(tmp_path / "bad.json")
 
 

@@ -63,12 +63,12 @@ def test_paths_stay_in_the_folder(given_path) -> None:
         ({"split": "train", "pid": 1, "path": "a", "role": "asks"}, "role 'asks' is unknown"),
         ({"split": "train", "pid": 1, "path": 3}, "a path must be text; got int"),
         ({"split": "train", "pid": 1, "path": "a", "captions": {"a": 1}}, "captions must be a list of texts"),
-        ({"split": "train", "pid": 1, "path": "a", "captions": ["a", ""]}, "captions hold an empty text"),
+        ({"split": "train", "pid": 1, "path": "a", "captions": ["a", ""]}, "captions holds an empty text"),
         (
             {"split": "train", "pid": 1, "path": "a", "captions": ["a", "b"], "back_translations": ["c"]},
             "2 captions but 1 back",
         ),
-        ({"Split": "train", "pid": 1}, "there is no 'split'; did you mean 'Split'"),
+        ({"Split": "train", "pid": 1}, "there is no 'split'; rename 'Split'"),
     ],
 )
 def test_rows_that_are_refused(record, message) -> None:

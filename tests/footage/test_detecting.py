@@ -185,7 +185,7 @@ def test_models_that_cannot_serve_are_refused_with_the_reason(tmp_path):
     with pytest.raises(ModelMissing, match="--allow-download"):
         detector_of(str(tmp_path / "nothing"))
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ModelRefused, match="no object detection model"):
+    with pytest.raises(ModelRefused, match="not an object detection model"):
         detector_of(str(tmp_path / "empty"))
     with pytest.raises(UsageError, match="no class for people; its classes: cat, dog"):
         detector_of(saved(tmp_path / "pets", "yolos", labels=("cat", "dog")))
@@ -235,5 +235,5 @@ def test_boxes_of_a_coco_file(tmp_path):
     named = BoxTable.read(str(path), ["frame_000000.jpg", "frame_000002.jpg"]).detect(frames_of([room()] * 2))
     assert named[1].corners.tolist() == [[10, 20, 40, 80]]
     path.write_text('{"images": 3}')
-    with pytest.raises(DataError, match="no COCO file"):
+    with pytest.raises(DataError, match="not a COCO file"):
         BoxTable.read(str(path))

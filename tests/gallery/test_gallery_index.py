@@ -329,7 +329,7 @@ def test_exif_reaches_the_gallery(gallery, tmp_path):
     ("kind", "error"),
     [
         ({"camera": "dirnam"}, "did you mean 'dirname'"),
-        ({"time": "("}, "no regular expression"),
+        ({"time": "("}, "not a regular expression"),
         ({"time": "csv"}, "--table"),
     ],
 )

@@ -293,7 +293,7 @@ def test_masks_follow_the_generator_of_the_step(words):
 def test_unknown_choice_and_unfitting_unit(words):
     with pytest.raises(UsageError, match="did you mean 'text'"):
         make(words, mim="texts")
-    with pytest.raises(UsageError, match="no multiple"):
+    with pytest.raises(UsageError, match="not a multiple"):
         make(words, mask_unit=12).losses(make_batch(words), at())
 
 

@@ -218,7 +218,7 @@ def test_bad_files_are_listed_with_reasons_by_pages(indexer, export):
     first = client.get(f"{BASE}/skipped", params={"limit": 4}).json()
     assert (first["total"], first["reasons"]) == (6, {"corrupt": 1, "format": 5})
     assert first["rows"][0]["path"] == "allowed/export/bad_0.jpg"
-    assert "is not a picture" in first["rows"][0]["detail"]
+    assert "is in no format that descry reads" in first["rows"][0]["detail"]
     rest = client.get(f"{BASE}/skipped", params={"limit": 4, "cursor": first["cursor"]}).json()
     assert [r["path"].rsplit("/")[-1] for r in rest["rows"]] == ["bad_4.jpg", "cut.jpg"]
     assert rest["cursor"] == ""
