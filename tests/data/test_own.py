@@ -14,8 +14,9 @@ from descry.data.check import counts
 from descry.data.own import import_table, table
 from descry.data.table import SPLITS, Row, clean_path, read_table, rows_of, write_table
 from descry.errors import DataError, UsageError
+from descry.tabular import NO_VALUE
 
-WORD = st.text(string.ascii_letters + "äé,;'\"", min_size=1, max_size=12)
+WORD = st.text(string.ascii_letters + "äé,;'\"", min_size=1, max_size=12).filter(lambda s: s.lower() not in NO_VALUE)
 ROW = st.builds(
     Row,
     split=st.sampled_from(SPLITS),
