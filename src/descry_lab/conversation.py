@@ -439,6 +439,7 @@ def measure(args: argparse.Namespace) -> None:
         result[name] = step()
         formula = model.ranking.formula.version
         made = {"people": args.people, "seeds": args.seeds, "formula": formula}
+        made["search_fingerprint"] = model.search_fingerprint
         result["made with"] = result.get("made with", {}) | {name: made}
         result["seconds"] = round(time.time() - start)
         print(f"{name}: done after {result['seconds']} s", flush=True)

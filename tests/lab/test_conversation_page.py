@@ -15,7 +15,10 @@ from descry_lab.misread import AUROCS, SPOILT
 def test_the_page_shows_the_results_and_they_are_of_the_shipped_model():
     found = json.loads(conversation.FOUND.read_text("utf-8"))
     assert conversation.section(found) in conversation.PAGE.read_text("utf-8")
-    assert found["model"] == read_config(DEMO)["fingerprint"]
+    shipped = read_config(DEMO)
+    assert found["model"] == shipped["fingerprint"]
+    shown = {name: made for name, made in found["made with"].items() if name != "re-ranking"}
+    assert {made["search_fingerprint"] for made in shown.values()} == {shipped["search_fingerprint"]}
 
 
 def test_every_part_is_there():
