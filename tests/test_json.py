@@ -11,8 +11,8 @@ import pytest
 from account import crop
 from conftest import write_run
 from descry.cli import VERBS, main
-from descry.gallery.migrate import MigrationReport
 from descry_people.miniature import write_miniature
+from descry_stores.migrate import MigrationReport
 from docs.reading import options
 
 # they write one file and print its name, or talk with a person
@@ -82,7 +82,7 @@ def test_merge(run, place, tmp_path, capsys) -> None:
 
 
 def test_migrate(place, capsys, monkeypatch) -> None:
-    monkeypatch.setattr("descry.gallery.migrate.migrate", lambda *given: MigrationReport(6, 4, 2, 1, "camera", "flat"))
+    monkeypatch.setattr("descry_stores.migrate.migrate", lambda *given: MigrationReport(6, 4, 2, 1, "camera", "flat"))
     assert told(capsys, "migrate", place, "--to", "milvus:x.db") == {
         **{"to": "milvus:x.db", "total": 6, "copied": 4, "present": 2, "removed": 1},
         **{"partition_by": "camera", "index": "flat"},

@@ -191,12 +191,12 @@ JUDGED = {
     "footage/tracking.py Passes._take": "seconds of the footage, always known",
     "gallery/filters.py clauses": 'the camera "" asks for unknown ones; no time passes a bound',
     "gallery/filters.py untold": "counts what is unknown, to say it",
-    "gallery/migrate.py _check_filters": "the unknown camera is counted as such; no time is left out",
-    "gallery/migrate.py _divisible": "how a collection is divided; nothing is compared",
-    "gallery/milvus.py MilvusStore.overview": "unknown cameras and times are told apart; a missing track is none",
-    "gallery/milvus_rows.py expression": "as filters.clauses; NEVER stands for no time and is shut out",
-    "gallery/milvus_rows.py item_of": "NEVER is read as no time",
-    "gallery/remote.py _untold": "counts what is unknown, to say it",
+    "descry_stores/migrate.py _check_filters": "the unknown camera is counted as such; no time is left out",
+    "descry_stores/migrate.py _divisible": "how a collection is divided; nothing is compared",
+    "descry_stores/milvus.py MilvusStore.overview": "unknown cameras and times are told apart; a missing track is none",
+    "descry_stores/milvus.py expression": "as filters.clauses; NEVER stands for no time and is shut out",
+    "descry_stores/milvus.py item_of": "NEVER is read as no time",
+    "descry_stores/milvus_search.py _untold": "counts what is unknown, to say it",
     "gallery/sources.py Sources.needs_exif": "names of sources",
     "gallery/sources.py Sources._unfit": "words of a note; what is no time is counted",
     "gallery/sources.py read_table": "a time that is no time is refused",
@@ -209,8 +209,8 @@ JUDGED = {
 }
 
 
-def compared(root: Path) -> Iterator[str]:
-    """The functions below a folder that compare, look up, count or ask SQL for a value that may be unknown."""
+def compared(*roots: Path) -> Iterator[str]:
+    """The functions of packages that compare, look up, count or ask SQL for a value that may be unknown."""
 
     def uncertain(node: ast.AST) -> bool:
         return any(
@@ -235,7 +235,8 @@ def compared(root: Path) -> Iterator[str]:
                 return bool(SQL.search(text))
         return False
 
-    for file in sorted(Path(root).rglob("*.py")):
+    for root, file in [(folder, file) for folder in roots for file in sorted(folder.rglob("*.py"))]:
+        name = file.relative_to(root.parent).as_posix().removeprefix("descry/")
         waiting: list[tuple[ast.AST, str]] = [(ast.parse(file.read_text("utf-8")), "")]
         while waiting:
             node, within = waiting.pop()
@@ -245,13 +246,14 @@ def compared(root: Path) -> Iterator[str]:
                 named = isinstance(child, ast.FunctionDef | ast.ClassDef | ast.AsyncFunctionDef)
                 inside = f"{within}.{child.name}".strip(".") if named else within
                 if inside and found(child):
-                    yield f"{file.relative_to(root).as_posix()} {inside}"
+                    yield f"{name} {inside}"
                 waiting.append((child, inside))
 
 
 def test_every_place_that_compares_what_may_be_unknown_was_judged() -> None:
     """A new one is to be judged too: two missing cameras, times, tracks or sources are not equal."""
-    assert set(compared(Path(descry.__file__).parent)) == set(JUDGED)
+    product = Path(descry.__file__).parent
+    assert set(compared(product, product.with_name("descry_stores"))) == set(JUDGED)
 
 
 def test_an_item_of_unknown_camera_has_no_neighbours(tmp_path) -> None:

@@ -12,12 +12,13 @@ import pytest
 
 from descry.cli import main
 from descry.errors import IndexMismatch, UsageError
-from descry.gallery import Gallery, merge, remote
-from descry.gallery.migrate import migrate
-from descry.gallery.milvus_rows import expression
-from descry.gallery.milvus_schema import Layout, parse
+from descry.gallery import Gallery, merge
 from descry.gallery.sources import Sources
 from descry.query import Filters, Query
+from descry_stores import milvus_search
+from descry_stores.migrate import migrate
+from descry_stores.milvus import expression
+from descry_stores.milvus_schema import Layout, parse
 
 from .plain_model import PlainModel, draw
 
@@ -27,7 +28,7 @@ def milvus():
     """The name of a store in a folder of its own, where the engine is there."""
     pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
-    from descry.gallery.migrate import migrate
+    from descry_stores.migrate import migrate
 
     return migrate
 
@@ -81,8 +82,8 @@ def test_partitions_and_quantised_indexes_answer_alike(tmp_path, crops, model, l
     assert (report.partition_by, report.index) == (layout.partition_by, layout.index)
     query = Query(photos=str(next((crops / "cam1").iterdir())))
     when = Filters(since=datetime(2026, 1, 3), until=datetime(2026, 1, 5, 23))
-    for everything in (remote.ALL, 0):
-        monkeypatch.setattr(remote, "ALL", everything)
+    for everything in (milvus_search.ALL, 0):
+        monkeypatch.setattr(milvus_search, "ALL", everything)
         with Gallery.open(there, model) as distant:
             divided = len(distant.store.client.list_partitions("g")) > 1
             assert divided == (layout.partition_by != "none")
@@ -96,9 +97,9 @@ def test_partitions_and_quantised_indexes_answer_alike(tmp_path, crops, model, l
         milvus(tmp_path / "g", there, layout=Layout("day" if layout.partition_by != "day" else "camera"))
 
 
-@pytest.mark.parametrize("everything", [remote.ALL, 0])
+@pytest.mark.parametrize("everything", [milvus_search.ALL, 0])
 def test_marks_that_the_filters_keep_out_are_not_shown(tmp_path, crops, model, local, milvus, monkeypatch, everything):
-    monkeypatch.setattr(remote, "ALL", everything)
+    monkeypatch.setattr(milvus_search, "ALL", everything)
     there = f"milvus:{tmp_path / 'm.db'}#g"
     milvus(tmp_path / "g", there)
     cameras = {item.id: item.camera for item in local.listed()}
@@ -151,7 +152,7 @@ def untimed(tmp_path_factory):
 
 
 def test_the_index_grows_with_the_gallery_and_partitions_are_chosen(tmp_path, local, milvus, monkeypatch):
-    from descry.gallery import milvus_schema
+    from descry_stores import milvus_schema
 
     there = f"milvus:{tmp_path / 'm.db'}#g"
     first = milvus(tmp_path / "g", there)
@@ -180,7 +181,7 @@ def test_a_migration_that_was_cut_off_goes_on_where_it_stopped(tmp_path, local, 
 
 def test_a_vector_that_arrives_changed_is_noticed(tmp_path, local, milvus, monkeypatch):
     from descry.errors import StoreUnavailable
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     honest = MilvusStore.vectors
     monkeypatch.setattr(MilvusStore, "vectors", lambda self, ids: -honest(self, ids))
@@ -262,8 +263,8 @@ def test_an_address_says_where_and_which():
 def clustered(tmp_path_factory):
     """1,185 items in clusters, locally and in an embedded collection, opened for search."""
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
-    from descry.gallery.migrate import migrate
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.migrate import migrate
+    from descry_stores.milvus import MilvusStore
 
     from .test_postgres import filled
 
@@ -287,14 +288,14 @@ def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind):
     from .test_postgres import asked
 
     here, there = clustered
-    monkeypatch.setattr(remote, "ALL", 0)
-    monkeypatch.setattr(remote, "LEAST", 200)
-    monkeypatch.setattr(remote, "FACTOR", 1)
+    monkeypatch.setattr(milvus_search, "ALL", 0)
+    monkeypatch.setattr(milvus_search, "LEAST", 200)
+    monkeypatch.setattr(milvus_search, "FACTOR", 1)
     rng, kept = np.random.default_rng(5), []
     for _ in range(8):
         terms, query = asked(kind, rng, here.snapshot().ids, here.binding.dimension)
         query = query.replace(filters=Filters())
-        one, other = answer(here, terms, query, 20, FORMULA), remote.answer(there, terms, query, 20, FORMULA)
+        one, other = answer(here, terms, query, 20, FORMULA), milvus_search.answer(there, terms, query, 20, FORMULA)
         assert other.considered < other.total
         assert "approximate: ranked among" in other.note
         kept.append(len({*one.ids} & {*other.ids}) / 20)
@@ -303,7 +304,7 @@ def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind):
 
 def test_filters_are_counted_after_migrating(tmp_path, local, milvus, monkeypatch):
     from descry.errors import StoreUnavailable
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     honest = MilvusStore.count
     there = f"milvus:{tmp_path / 'm.db'}#g"
@@ -325,7 +326,7 @@ def test_filters_are_counted_after_migrating(tmp_path, local, milvus, monkeypatc
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; the test kills a forked process")
 def test_a_migration_that_was_killed_says_so_until_it_is_repeated(tmp_path, local, milvus, monkeypatch):
     """Killed before each part that it sends, and before it says that it is done."""
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     monkeypatch.setattr(merge, "STEP", 8)
     honest = {name: getattr(MilvusStore, name) for name in ("put", "settle")}
@@ -363,7 +364,7 @@ def test_an_index_that_the_server_cannot_build_changes_nothing(tmp_path, local, 
     """Servers refuse a kind that they do not know when it is made; the embedded engine does not look at it."""
     from pymilvus.exceptions import MilvusException
 
-    from descry.gallery import milvus_schema
+    from descry_stores import milvus_schema
 
     there = f"milvus:{tmp_path / 'm.db'}#g"
     milvus(tmp_path / "g", there)
@@ -382,7 +383,7 @@ def test_an_index_that_the_server_cannot_build_changes_nothing(tmp_path, local, 
 
 
 def test_an_index_change_that_fails_half_way_is_taken_back(tmp_path, local, milvus, monkeypatch):
-    from descry.gallery import milvus_schema
+    from descry_stores import milvus_schema
 
     there = f"milvus:{tmp_path / 'm.db'}#g"
     milvus(tmp_path / "g", there)
@@ -416,7 +417,7 @@ def test_a_collection_that_lost_its_index_is_mended_and_can_be_erased(tmp_path, 
 
 
 def test_items_that_somebody_deletes_during_a_search_are_left_out(tmp_path, local, milvus, monkeypatch):
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     there = f"milvus:{tmp_path / 'm.db'}#g"
     milvus(tmp_path / "g", there)
@@ -437,7 +438,7 @@ def test_items_that_somebody_deletes_during_a_search_are_left_out(tmp_path, loca
 
 
 def test_a_not_phrase_alone_has_leads(tmp_path, local, milvus, monkeypatch):
-    monkeypatch.setattr(remote, "ALL", 0)
+    monkeypatch.setattr(milvus_search, "ALL", 0)
     there = f"milvus:{tmp_path / 'm.db'}#g"
     milvus(tmp_path / "g", there)
     with Gallery.open(there, PlainModel()) as distant:
@@ -463,7 +464,7 @@ def test_one_line_says_what_happened(tmp_path, milvus, said, told):
     from pymilvus.exceptions import MilvusException
 
     from descry.errors import StoreUnavailable
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     store = MilvusStore.__new__(MilvusStore)
     store.address = "milvus://h:1#g"

@@ -31,7 +31,7 @@ def open_embedded(place, made):
 
 
 def open_quantised(place, made):
-    from descry.gallery.milvus_schema import Layout
+    from descry_stores.milvus_schema import Layout
 
     return milvus(f"milvus:{place / 'q.db'}#crops", made, Layout("day", "hnsw_sq"))
 
@@ -39,7 +39,7 @@ def open_quantised(place, made):
 def milvus(address, made, layout=None):
     pytest.importorskip("pymilvus", reason="pymilvus is not installed (pip install -e '.[milvus]')")
     pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
-    from descry.gallery.milvus import MilvusStore
+    from descry_stores.milvus import MilvusStore
 
     return MilvusStore(address, made, layout)
 

@@ -21,12 +21,12 @@ from descry.errors import DescryError, IndexMismatch, Locked, ReadOnly, StoreUna
 from descry.gallery import Gallery
 from descry.gallery.contract import changed
 from descry.gallery.local import LocalStore
-from descry.gallery.migrate import migrate
 from descry.gallery.scan import answer
 from descry.query import Filters, Query
 from descry.ranking import FORMULA
 from descry.safe_files import address_of
 from descry.search import Term
+from descry_stores.migrate import migrate
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
 

@@ -69,7 +69,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "verify": ("store:verify", "look for bytes of a gallery that have changed"),
         "compact": ("store:compact", "free the space of removed items"),
         "merge": ("store:merge", "join galleries that were indexed in shards"),
-        "migrate": ("store:migrate", "copy a gallery into PostgreSQL or Milvus"),
+        "migrate": ("descry_stores.cli:migrate", "copy a gallery into PostgreSQL or Milvus"),
     },
     "Models": {
         "train": ("train:train", "train a method"),

@@ -1,4 +1,4 @@
-"""descry verify, compact, merge, migrate, export."""
+"""descry verify, compact, merge, export."""
 
 from __future__ import annotations
 
@@ -51,36 +51,6 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Js
         count = join(parts, out, tick)
     said = f"{out} holds {counted(count, 'item')} of {len(parts)} galleries; every vector was compared"
     return emit(json_, {"out": str(out), "items": count, "galleries": len(parts)}, said)
-
-
-def migrate(
-    gallery: GalleryFolder,
-    /,
-    to: str,
-    name: str = "",
-    partition_by: str = "",
-    index_type: str = "auto",
-    json_: Json = False,
-) -> int:
-    """Copy a gallery into PostgreSQL or Milvus and compare counts and checksums.
-
-    Repeat it to update the copy, or to continue after an interruption.
-
-    Args:
-        to: postgresql://USER@HOST:PORT/DATABASE; or milvus://HOST:PORT, milvus+https://…, milvus:FILE.db.
-        name: of the gallery there; the folder's name if left out.
-        partition_by: (Milvus) camera, day or none, of a new collection; if omitted, cameras where there are several,
-            else days.
-        index_type: (Milvus) flat, hnsw_sq, ivf_sq8, or auto: flat up to 100,000 items, hnsw_sq above.
-    """
-    from ..gallery.migrate import migrate as copy
-    from ..gallery.milvus_schema import Layout
-
-    with progress("migrating", quiet=json_) as tick:
-        report = copy(gallery, to, name or gallery.resolve().name, Layout(partition_by, index_type), tick)
-    here = f"{report.copied} copied, {report.present} were there; counts and checksums agree"
-    parts = [] if report.index == "exact" else [f"divided by {report.partition_by}; index {report.index}"]
-    return emit(json_, {"to": to} | asdict(report), f"{counted(report.total, 'item')} in {to}: {here}", *parts)
 
 
 def export(

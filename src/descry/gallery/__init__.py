@@ -6,7 +6,7 @@ local.py      the local store: database.py (the one SQLite file), vectors.py (fl
 scan.py       exact search over stored vectors at the speed of memory; results.py, filters.py: one answer
 walk.py, sources.py, reading.py, indexing.py, groups.py    from a folder of pictures to items
 upkeep.py     what a gallery holds, whether every byte is as written, pictures that moved
-milvus.py, milvus_schema.py, milvus_rows.py, remote.py, migrate.py, merge.py   beyond one machine
+merge.py      shards joined; the stores beyond one machine are in the package descry_stores
 """
 
 from __future__ import annotations

@@ -65,26 +65,16 @@ class Gallery(AbstractContextManager["Gallery"]):
         UsageError when the folder exists and is not empty.
         """
         loaded, address = _loaded(model), address_of(path)
-        kind: Any = LocalStore
-        if address.startswith("postgresql"):
-            path, kind = address, import_module("descry_stores.postgres").PostgresStore
-        return cls(kind.create(path, binding_of(loaded)), loaded)
+        kind = _store_at(address) if address.startswith("postgresql") else LocalStore
+        return cls(kind.create(address or path, binding_of(loaded)), loaded)
 
     @classmethod
     def open(cls, path: str | Path, model: Any = None, load: Callable[[Any], Any] | None = None) -> Gallery:
         """An existing gallery. model: another way to the model it was made by, else IndexMismatch. load: how a model
         that is named is loaded, `descry.load` unless given.
         """
-        store: Any
         address = address_of(path) if ":" in str(path) else ""
-        if address.startswith("milvus"):
-            from .milvus import MilvusStore
-
-            store = MilvusStore(address)
-        elif address:
-            store = import_module("descry_stores.postgres").PostgresStore(address)
-        else:
-            store = LocalStore(path)
+        store = _store_at(address)(address) if address else LocalStore(path)
         try:
             return cls(store, model, load)
         except BaseException:
@@ -249,12 +239,11 @@ class Gallery(AbstractContextManager["Gallery"]):
             query, ranking = understood(query), ranking_of(self.model).using(composition)
             parts = (*query.sketches, *query.photos, *query.wanted, *query.unwanted)
             terms = terms_of(self.model, [query], ranking)[0] if any(p.on for p in parts) else []
-            if "scores" not in self.store.capabilities:
-                from . import remote
-
-                found = remote.answer(self.store, terms, query, k, ranking.formula, self.model.note)  # type: ignore[arg-type]
-            else:
+            if "scores" in self.store.capabilities:
                 found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
+            else:
+                approximate = import_module("descry_stores.milvus_search").answer
+                found = approximate(self.store, terms, query, k, ranking.formula, self.model.note)
             found = found if least is None else found.above(least)
         if record and self.read_only:
             return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
@@ -507,6 +496,12 @@ def binding_of(model: Any) -> Binding:
 
 def _on_gpu(model: Any) -> bool:
     return getattr(getattr(model, "device", None), "type", "cpu") != "cpu"
+
+
+def _store_at(address: str) -> Any:
+    """The class of the store behind an address; a package of its own has them."""
+    name = "Milvus" if address.startswith("milvus") else "Postgres"
+    return getattr(import_module(f"descry_stores.{name.lower()}"), f"{name}Store")
 
 
 def _loaded(model: Any) -> Any:

@@ -2,34 +2,44 @@
 
 It answers approximately and keeps no snapshots, no checksums of its own rows and no full score vectors; those are the
 local store's. Vectors are the stored float16 values (held as float32, which the embedded engine needs), so that
-nothing is lost on the way. milvus_schema.py says how a collection is built, milvus_rows.py what a row is. Needs the
-extra `milvus`.
+nothing is lost on the way. milvus_schema.py says how a collection is built, milvus_search.py how one is searched.
+Needs the extra `milvus`.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import json
 import logging
 import os
 import re
 import warnings
+import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from datetime import timedelta
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
 
-from ..errors import DescryError, StoreUnavailable, UsageError, install_hint
-from ..query import Filters
+from descry.errors import DescryError, StoreUnavailable, UsageError, install_hint
+from descry.gallery.contract import Binding, Entry, Item, from_microseconds, microseconds
+from descry.gallery.filters import glob_of
+from descry.gallery.local import as_half
+from descry.gallery.vectors import Moments
+from descry.query import Filters
+
 from . import milvus_schema as schema
-from .contract import Binding, Entry, Item, from_microseconds
-from .local import as_half
-from .milvus_rows import NEVER, PUBLIC, expression, id_of, item_of, known, row_of
 from .milvus_schema import Layout, parse
-from .vectors import Moments
 
 STEP, MOST = 500, 16384
+NEVER = -(1 << 62)
+BYTES = "\0"
+UNKNOWN = "(unknown)"  # a field that divides a collection must not be empty
+MOST_DAYS = 400
+PUBLIC = ["id", "path", "sha", "size", "mtime", "camera", "track", "time", "look"]
 
 
 class MilvusStore:
@@ -304,3 +314,102 @@ class MilvusStore:
 
 def _all(*conditions: str) -> str:
     return " and ".join(c for c in conditions if c)
+
+
+# ------------------------------------------------------------------ items as rows, filters in the engine's language
+
+
+def id_of(path: str) -> int:
+    """A positive 63-bit id from a path: the same path, the same item, on any number of machines."""
+    return int.from_bytes(blake2b(os.fsencode(path), digest_size=8).digest(), "big") >> 1
+
+
+def crc_of(vector: np.ndarray) -> int:
+    """Checksum of a vector's float16 bytes, as the local store keeps it."""
+    return zlib.crc32(np.ascontiguousarray(vector, np.float16).tobytes())
+
+
+def expression(filters: Filters | None, partition_by: str = "none") -> str:
+    """Filters in the engine's language. Marks are the asker's: UsageError for a filter by them.
+
+    Where items are divided by day, a time range also names its days: a server looks into partitions only for = and IN
+    over the field that divides them. Cameras are asked by IN as they are.
+    """
+    if filters is None:
+        return ""
+    if filters.marked is not None:
+        raise UsageError("a Milvus store knows no marks; filter by marks in a local gallery")
+    parts = []
+    if filters.cameras:
+        parts.append(f"camera in {_quoted(c or UNKNOWN for c in filters.cameras)}")
+    if filters.since:
+        parts.append(f"time >= {microseconds(filters.since)}")
+    if filters.until:
+        parts.append(f"time <= {microseconds(filters.until)} and time > {NEVER}")
+    days = _days(filters) if partition_by == "day" else []
+    if days:
+        parts.append(f"day in {_quoted(days)}")
+    if filters.path:
+        if re.search(r"[?\[\]]", filters.path):
+            raise UsageError(f"the path pattern {filters.path!r} was given; a Milvus store understands only * in it")
+        pattern = re.sub(r"([%_\\])", r"\\\1", glob_of(filters.path)).replace("*", "%")
+        parts.append(f"path like {json.dumps(pattern, ensure_ascii=False)}")
+    return " and ".join(parts)
+
+
+def _days(filters: Filters) -> list[str]:
+    """The days of a range with both ends; none for an open or a very long one, which touches most partitions anyway."""
+    if not filters.since or not filters.until:
+        return []
+    first, count = filters.since.date(), (filters.until.date() - filters.since.date()).days + 1
+    return [(first + timedelta(days=i)).isoformat() for i in range(count)] if 0 < count <= MOST_DAYS else []
+
+
+def _quoted(values: Any) -> str:
+    return json.dumps(list(values), ensure_ascii=False)
+
+
+def row_of(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:
+    """One item as the collection holds it. vector: (D,) float16."""
+    time = microseconds(entry.time)
+    look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
+    return {
+        "id": int(number),
+        "vector": vector.astype(np.float32).tolist(),
+        "path": _text(entry.path),
+        "sha": entry.sha.hex(),
+        "camera": entry.camera or UNKNOWN,
+        "track": entry.track,
+        "day": entry.time.date().isoformat() if entry.time else UNKNOWN,
+        "size": entry.size,
+        "mtime": entry.mtime,
+        "checked": entry.checked,
+        "time": NEVER if time is None else time,
+        "look": look,
+        "crc": crc_of(vector),
+    }
+
+
+def item_of(row: dict[str, Any]) -> Item:
+    """A row with the fields of PUBLIC as an Item."""
+    time = None if row["time"] == NEVER else from_microseconds(row["time"])
+    path, look, camera = _path(row["path"]), row["look"] % (1 << 64), known(row["camera"])
+    return Item(row["id"], path, row["sha"], row["size"], row["mtime"], camera, row["track"], time, look)
+
+
+def known(camera: str) -> str:
+    """A camera's name as it was stored, "" for unknown."""
+    return "" if camera == UNKNOWN else camera
+
+
+def _text(path: str) -> str:
+    """A path as text that any engine keeps; bytes that are no UTF-8 are kept one by one behind a mark."""
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:
+        return BYTES + os.fsencode(path).decode("latin-1")
+    return path
+
+
+def _path(text: str) -> str:
+    return os.fsdecode(text[1:].encode("latin-1")) if text.startswith(BYTES) else text

@@ -7,15 +7,15 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from .. import search
-from ..errors import UsageError
-from ..escape import counted
-from ..query import Filters, Query
-from ..ranking import Formula
-from .milvus import MOST, MilvusStore
-from .milvus_rows import NEVER, UNKNOWN, expression
-from .results import Results
-from .vectors import Moments
+from descry import search
+from descry.errors import UsageError
+from descry.escape import counted
+from descry.gallery.results import Results
+from descry.gallery.vectors import Moments
+from descry.query import Filters, Query
+from descry.ranking import Formula
+
+from .milvus import MOST, NEVER, UNKNOWN, MilvusStore, expression
 
 LEAST, FACTOR, ALL = 1000, 20, 4000
 

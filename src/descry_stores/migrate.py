@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from importlib import import_module
 from pathlib import Path
 
-from ..errors import StoreUnavailable, UsageError
-from ..query import Filters
-from ..safe_files import address_of
-from .contract import EPOCH
-from .local import LocalStore
-from .merge import stored
-from .milvus import MilvusStore
-from .milvus_rows import crc_of, expression
+from descry.errors import StoreUnavailable, UsageError
+from descry.gallery.contract import EPOCH
+from descry.gallery.local import LocalStore
+from descry.gallery.merge import stored
+from descry.query import Filters
+from descry.safe_files import address_of
+
+from .milvus import MilvusStore, crc_of, expression
 from .milvus_schema import Layout, write_moments
 
 DAY = timedelta(days=1, microseconds=-1)
@@ -50,38 +49,44 @@ def migrate(
     collection belongs to another model, StoreUnavailable when it does not answer, or when counts or checksums differ
     in the end.
     """
-    address = to if "#" in to or not name else f"{to}#{_plain(name)}"
-    from ..audit import Audit, content
+    from descry.audit import Audit, content
 
+    address = to if "#" in to or not name else f"{to}#{_plain(name)}"
     local = LocalStore(gallery)
     layout = layout or Layout()
     try:
         if address_of(to).startswith("postgresql"):
             if layout != Layout():
                 raise UsageError(f"--partition-by and --index-type are for Milvus; leave them out for {to}")
-            total, copied, present, removed = import_module("descry_stores.postgres").migrate(local, address, progress)
-            report = MigrationReport(total, copied, present, removed, index="exact")
-            counts = {"copied": report.copied, "present": report.present}
-            Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
-            return report
-        remote = MilvusStore(address, local.binding, replace(layout, otherwise=_divisible(local)))
-        try:
-            remote.level = "Strong" if "//" in address else remote.level  # a file has one reader
-            remote.note(unfinished=True)
-            report = _copy(local, remote, progress)
-            report = replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
-            _check_filters(local, remote)
-            if moments := local.moments():
-                with remote._translated():
-                    write_moments(remote.client, remote.name, moments)
-            remote.note(unfinished=False, count=report.total if moments else None)
-            counts = {"copied": report.copied, "present": report.present}
-            Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
-            return report
-        finally:
-            remote.close()
+            from . import postgres
+
+            report = MigrationReport(*postgres.migrate(local, address, progress), index="exact")
+        else:
+            report = _to_milvus(local, address, layout, progress)
+        counts = {"copied": report.copied, "present": report.present}
+        Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
+        return report
     finally:
         local.close()
+
+
+def _to_milvus(
+    local: LocalStore, address: str, layout: Layout, progress: Callable[[int, int], None] | None
+) -> MigrationReport:
+    remote = MilvusStore(address, local.binding, replace(layout, otherwise=_divisible(local)))
+    try:
+        remote.level = "Strong" if "//" in address else remote.level  # a file has one reader
+        remote.note(unfinished=True)
+        report = _copy(local, remote, progress)
+        report = replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
+        _check_filters(local, remote)
+        if moments := local.moments():
+            with remote._translated():
+                write_moments(remote.client, remote.name, moments)
+        remote.note(unfinished=False, count=report.total if moments else None)
+        return report
+    finally:
+        remote.close()
 
 
 def _divisible(local: LocalStore) -> str:

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import IndexMismatch, UsageError, nearest
-from .contract import Binding
-from .vectors import Moments
+from descry.errors import IndexMismatch, UsageError, nearest
+from descry.gallery.contract import Binding
+from descry.gallery.vectors import Moments
 
 FORMAT = 1
 PARTITIONS = ("none", "camera", "day")
