@@ -68,8 +68,8 @@ def version_2(work: str, model: Any) -> None:
     by the image encoder as photographs are (before) and as sketches are (after)."""
     people = records_of(work)
     bench = benchmark(work, pixels=False).test["text"]
-    photos, first = Embedded.of(model, bench), PARTS["test"][0]
-    plan = Plan(1000, 2, 1, 1, SEED, 0, SIZE, {"test": 1000}, first, MIXTURES[2])
+    photos, (first, count) = Embedded.of(model, bench), PARTS["test"]
+    plan = Plan(count, 2, 1, 1, SEED, 0, SIZE, {"test": count}, first, MIXTURES[2])
     drawn: dict[str, list[tuple[int, Image.Image]]] = {}
     for pid, person in people.items():
         sketch, style = make_sketch(plan, person, 0)

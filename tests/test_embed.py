@@ -104,6 +104,81 @@ def test_a_sketch_and_a_photograph_of_the_same_pixels_are_read_apart(apart, mode
     assert not np.allclose(*word, atol=1e-4)
 
 
+def test_a_model_saved_over_another_does_not_inherit_what_reads_its_sketches(apart, model):
+    folder, _ = apart
+    save_model(folder, model.method, "interactreid", "recommended", {})
+    read = load(folder, device="cpu")
+    assert not (folder / SKETCHES).exists()
+    assert read.sketch_method is read.method
+
+
+def test_a_model_packed_onto_itself_still_reads_sketches_apart(apart, model, toy):
+    folder, _ = apart
+    picture = [str(toy.test["text"].photos[0].path)]
+    before = load(folder, device="cpu").embed_sketches(picture)
+    assert main(["model", "pack", str(folder), "--out", str(folder), "--note", "packed"]) == 0
+    assert np.allclose(load(folder, device="cpu").embed_sketches(picture), before, atol=1e-6)
+
+
+def test_what_reads_sketches_shares_all_weights_but_those_of_its_image_encoder(apart):
+    read = load(apart[0], device="cpu")
+    own = {name for name, _ in read.method.clip.image_parameters()}
+    pairs = list(zip(read.method.clip.named_parameters(), read.sketch_method.clip.parameters(), strict=True))
+    assert {name for (name, weight), other in pairs if weight is not other} == own
+    assert read.method.words is read.sketch_method.words
+
+
+def test_the_search_fingerprint_is_made_once_for_each_model_that_is_loaded(apart, monkeypatch):
+    from descry import checkpoint
+
+    made, real = [], checkpoint.search_fingerprint
+    monkeypatch.setattr(checkpoint, "search_fingerprint", lambda *given: made.append(real(*given)) or made[-1])
+    assert [load(apart[0], device="cpu").search_fingerprint] == made
+
+
+def test_lists_of_sketches_are_read_like_lists_of_photographs(apart, toy):
+    read, picture = load(apart[0], device="cpu"), str(toy.test["text"].photos[0].path)
+    assert read.embed_sketches([]).shape == (0, read.dimension)
+    assert read.pseudo_words([], sketches=True).shape == (0, read.clip.text_width)
+    assert read.compose([], [], sketches=True).shape == (0, read.dimension)
+    for one in (picture, Image.new("RGB", (9, 9)), b"bytes"):
+        for asked in (read.embed_images, read.embed_sketches, read.pseudo_words):
+            with pytest.raises(UsageError, match=r"one picture was given .* put it in a list"):
+                asked(one)
+    words = read.pseudo_words([picture], sketches=True)
+    assert np.allclose(read.compose([picture], ["a hat"], sketches=True), read.compose_words(words, ["a hat"]))
+    assert not np.allclose(read.compose([picture], ["a hat"]), read.compose_words(words, ["a hat"]), atol=1e-4)
+
+
+def test_what_a_model_costs_counts_the_encoder_of_sketches(apart, capsys):
+    assert main(["model", "info", str(apart[0])]) in (0, None)
+    said = capsys.readouterr().out
+    counts = {line.split("  ")[1].strip(): line.split()[-1] for line in said.splitlines() if line.startswith("  ")}
+    assert counts["image encoder of sketches"] == counts["image encoder"]
+
+
+def test_training_from_a_model_that_reads_sketches_apart_says_what_is_left_out(apart, toy, tmp_path, capsys):
+    from descry.training.start import start
+
+    folder, _ = apart
+    method, _ = start(
+        "interactreid",
+        "recommended",
+        1,
+        str(folder),
+        toy,
+        tmp_path / "new",
+        None,
+        False,
+        False,
+        0,
+        lambda config: config,
+    )
+    assert "reads sketches with an image encoder of their own" in capsys.readouterr().err
+    save_model(tmp_path / "new", method, "interactreid", "recommended", {})
+    assert not (tmp_path / "new" / SKETCHES).exists()
+
+
 def test_a_difference_of_low_rank_is_the_nearest(clip, words, tmp_path):
     method = InteractReID(clip, words, replace(PRESETS["recommended"], stage=2), 0).eval()
     save_model(tmp_path, method, "interactreid", "recommended", {})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import json
 import shutil
 
 import numpy as np
 import pytest
+import torch
 
 from descry import encoders, export, routes
 from descry.clip import random_clip
@@ -15,6 +17,8 @@ from descry.embed import Model
 from descry.errors import DescryError, UsageError
 from descry.methods import method_class, preset
 from descry.text import Words
+
+written = export.write_onnx
 
 NEEDS = {"openvino": ("openvino",), "onnx": ("onnxruntime", "onnxscript"), "int8": ("onnxruntime", "onnxscript")}
 
@@ -200,3 +204,24 @@ def test_exported_files_describe_themselves_and_agree(model, tmp_path, kind, pre
     given = pixels(model, 3).astype(np.float32)
     rows = export.run_file(tmp_path / "out" / about["files"]["image"], kind, given)
     assert rows.shape == (3, model.dimension)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "openvino"])
+def test_what_reads_sketches_apart_is_exported_too(model, tmp_path, kind, monkeypatch):
+    need(*NEEDS[kind])
+    other = copy.deepcopy(model.method)
+    with torch.no_grad():
+        for _, weight in other.clip.image_parameters():
+            weight += 0.05 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(0))
+    apart = Model(model.method, dict(model.config), "tiny", device="cpu", sketch_method=other)
+    monkeypatch.setattr(export, "write_onnx", written)
+    about = export.export(apart, tmp_path / "out", kind)
+    assert set(about["files"]) == set(about["least_cosine_to_fp32"]) == {"image", "text", "sketch"}
+    assert about["files"]["sketch"] in about["sketch"]
+    assert "fit each drawing to its ink first" in about["sketch"]
+    given = pixels(model, 3).astype(np.float32)
+    rows = export.run_file(tmp_path / "out" / about["files"]["sketch"], kind, given)
+    with torch.inference_mode():
+        wanted = other.encode_image(torch.from_numpy(given) / 255).numpy()
+    np.testing.assert_allclose(rows, wanted, atol=1e-3)
+    assert not np.allclose(rows, model.embed_pixels(given.astype(np.uint8)), atol=1e-2)

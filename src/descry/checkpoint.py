@@ -55,12 +55,20 @@ PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float
 
 
 def save_model(
-    folder: Path, method: Method, name: str, which: str, about: dict[str, Any], half: bool = False, bound: bool = True
+    folder: Path,
+    method: Method,
+    name: str,
+    which: str,
+    about: dict[str, Any],
+    half: bool = False,
+    bound: bool = True,
+    sketches: bytes = b"",
 ) -> str:
     """Write config.json, model.safetensors and the vocabulary; the fingerprint (hex) of the model is returned.
 
     name, which: method and preset. about: provenance, plain values. half: store weights as fp16.
     bound: whether the vocabulary belongs to the fingerprint, as in all but runs of version 0.1.
+    sketches: sketches.safetensors of this model (`sketches_of`); if it has none, that of an earlier model is removed.
     """
     folder.mkdir(parents=True, exist_ok=True)
     state = {
@@ -81,6 +89,10 @@ def save_model(
         config["vocabulary"] = vocabulary_of(folder)
     config["fingerprint"] = fingerprint(config, raw)
     write_atomically(folder / "model.safetensors", raw)
+    if sketches:
+        write_atomically(folder / SKETCHES, sketches)
+    else:
+        (folder / SKETCHES).unlink(missing_ok=True)
     write_config(folder, config)
     return str(config["fingerprint"])
 
@@ -105,9 +117,15 @@ def search_fingerprint(config: dict[str, Any], folder: Path) -> str:
     """SHA-256 (hex) over everything that changes an answer: the model's fingerprint, its vocabulary, and how it ranks
     (composition, formula, answer curves, prompts), and what it reads sketches with, if that is apart."""
     parts = [config.get("fingerprint", ""), vocabulary_of(folder), config.get("composition") or {}]
-    if (folder / SKETCHES).is_file():
-        parts.append(hashlib.sha256(read_regular(folder / SKETCHES, SKETCHES_BYTES)).hexdigest())
+    if sketches := sketches_of(folder):
+        parts.append(hashlib.sha256(sketches).hexdigest())
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def sketches_of(folder: Path) -> bytes:
+    """sketches.safetensors of a model; b"" where it reads sketches as it reads photographs."""
+    file = folder / SKETCHES
+    return read_regular(file, SKETCHES_BYTES) if file.is_file() else b""
 
 
 def vocabulary_of(folder: Path) -> str:
@@ -225,12 +243,16 @@ def write_sketches(folder: Path, method: Method, reader: Method, rank: int) -> N
 
 def sketch_reader(method: Method, folder: Path) -> Method:
     """What embeds sketches: the method itself, or, where the folder holds sketches.safetensors, a copy of it with that
-    added to its image encoder. Raises ModelRefused for a file that does not fit the model."""
+    added to its image encoder and all other weights shared. Raises ModelRefused for a file that does not fit the model.
+    """
     file = folder / SKETCHES
     if not file.is_file():
         return method
     _weights_in(file)
-    parts, reader = {name: part.float() for name, part in read_tensors(file).items()}, copy.deepcopy(method)
+    own = {id(weight) for _, weight in method.clip.image_parameters()}
+    shared = {id(weight): weight for weight in method.parameters() if id(weight) not in own}
+    parts = {name: part.float() for name, part in read_tensors(file).items()}
+    reader = copy.deepcopy(method, {**shared, id(method.words): method.words})
     for name, weight in reader.clip.image_parameters():
         factors = [parts.pop(f"{name}.{side}", torch.zeros(0)) for side in ("left", "right")]
         change = parts.pop(name, torch.zeros(0))
@@ -382,7 +404,9 @@ def load_any(
         folder = fetched(str(name)) or folder
     if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
         method, config = load_method(folder)
-        return method, config | {"search_fingerprint": search_fingerprint(config, folder)}, folder
+        if not config.get("search_fingerprint"):  # otherwise `load_method` has compared it
+            config["search_fingerprint"] = search_fingerprint(config, folder)
+        return method, config, folder
     if (folder / "training.safetensors").is_file():
         raise ModelMissing(
             f"the training in {folder} has not finished an epoch, so it holds no model yet; go on with the same "

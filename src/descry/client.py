@@ -14,7 +14,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -268,9 +268,9 @@ class Client:
         """Which phrases the leads of a page seem to fulfil: item → 1 (yes), -1 (no) or 0 for each of the phrases."""
         return self._call("GET", f"/inquiries/{self._begun()}/rounds/{number}/fits?cursor={cursor}")
 
-    def figure(self, known: dict[str, str]) -> dict[str, Any]:
+    def figure(self, known: Mapping[str, str]) -> dict[str, Any]:
         """The line drawing (PNG in base64) and the phrases of what is remembered, such as {"top": "jacket"}."""
-        return self._call("POST", "/figure", {"known": known})
+        return self._call("POST", "/figure", {"known": dict(known)})
 
     def tree(self) -> dict[str, Any]:
         """The inquiry with all its rounds."""

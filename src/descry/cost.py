@@ -34,7 +34,9 @@ QUERIES = 7
 
 @dataclass(frozen=True)
 class Cost:
-    """inference, training: parameters by part. image_macs, text_macs: of one image and one full-length text.
+    """inference, training: parameters by part; sketches that are read apart have an encoder of their own.
+
+    image_macs, text_macs: of one image and one full-length text.
 
     text_ms, image_ms: median of one query, batch of one, on `device`. step_ms, peak_bytes: of one training step of
     `batch` rows; 0 where none was taken. peak_bytes is the GPU's allocation, or on a processor the resident memory of
@@ -85,6 +87,8 @@ def report(model: Model, identities: int = 0, training: bool = False, batch: int
     """
     method = model.method
     inference, _ = parts(method)
+    if model.sketch_method is not method:
+        inference["image encoder of sketches"] = inference["image encoder"]
     fresh: Any = None
     if identities or training:
         fresh = method_class(model.config["method"])(

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from . import images
@@ -76,6 +77,7 @@ class Model:
             fusion.
         dimension: of its vectors.
         fingerprint: SHA-256 (hex) of the weights and of what else changes a vector.
+        fits_sketches: whether sketches are fitted to their ink before they are read (`fit_sketch`).
         image_size: (H, W) in pixels.
         note: what must be said beside its results; "" for nothing.
         preprocessing: how pixels reach the encoder; bound to every gallery.
@@ -118,7 +120,7 @@ class Model:
             "size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)
         }  # fmt: skip
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
-        self._fits = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
+        self.fits_sketches = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
 
     def with_ranking(self, ranking: Ranking) -> Model:
         """The same model, weights shared, that ranks in another way."""
@@ -132,7 +134,7 @@ class Model:
 
     def fit_sketch(self, picture: Any) -> Fitted:
         """A sketch as the model reads it: fitted to its ink if its recipe says so. Raises ImageRejected."""
-        if self._fits:
+        if self.fits_sketches:
             return fit_to_ink(picture)
         return Fitted(images.read(picture), "the model reads sketches as they are drawn")
 
@@ -142,8 +144,6 @@ class Model:
         """Paths, PIL images or arrays → (N, D) float32 unit rows. progress: called with the number done. Raises
         ImageRejected.
         """
-        if isinstance(pictures, (str, Path)):
-            raise UsageError("embed_images takes a list of pictures; put the one in a list")
         rows, done = [np.zeros((0, self.dimension), np.float32)], 0
         for pixels in self._decoded(pictures, batch_size):
             rows.append(self.embed_pixels(pixels))
@@ -164,8 +164,9 @@ class Model:
         """
         if self.sketch_method is self.method:
             return self.embed_images(sketches, batch_size)
-        read, batches = self.sketch_method.encode_image, self._decoded(sketches, batch_size)
-        return np.concatenate([self._computed(read, self._images(pixels)) for pixels in batches])
+        rows, read = [np.zeros((0, self.dimension), np.float32)], self.sketch_method.encode_image
+        rows += [self._computed(read, self._images(pixels)) for pixels in self._decoded(sketches, batch_size)]
+        return np.concatenate(rows)
 
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """Texts → (N, D) float32 unit rows. Of a text beyond the encoder's limit the end is not read (`words.cut`), or
@@ -192,18 +193,24 @@ class Model:
         answers = ", ".join(sorted(self.answers))
         return f"Model({self.name!r}, {self.dimension} dimensions, answers {answers}, on {self.device})"
 
-    def compose(self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64) -> np.ndarray:
-        """Early fusion (InteractReID §III-D): photographs become pseudo-words in prompts that go on with the texts →
-        (N, D).
+    def compose(
+        self, pictures: Sequence[Any], texts: Sequence[str], batch_size: int = 64, sketches: bool = False
+    ) -> np.ndarray:
+        """Early fusion (InteractReID §III-D): pictures become pseudo-words in prompts that go on with the texts →
+        (N, D). sketches: whether the pictures are sketches, not photographs.
         """
-        return self.compose_words(self.pseudo_words(pictures, batch_size), texts)
+        return self.compose_words(self.pseudo_words(pictures, batch_size, sketches), texts)
 
     def pseudo_words(self, pictures: Sequence[Any], batch_size: int = 64, sketches: bool = False) -> np.ndarray:
         """Pictures → (N, width of the text encoder) float32: the words that stand for them; if you keep them, the
         next round need not embed the pictures again. sketches: whether the pictures are sketches, not photographs.
         """
-        method, batches = self.sketch_method if sketches else self.method, self._decoded(pictures, batch_size)
-        return np.concatenate([self._computed(method.pseudo_words, self._images(pixels)) for pixels in batches])
+        method = self.sketch_method if sketches else self.method
+        rows = [np.zeros((0, self.clip.text_width), np.float32)]
+        rows += [
+            self._computed(method.pseudo_words, self._images(pixels)) for pixels in self._decoded(pictures, batch_size)
+        ]
+        return np.concatenate(rows)
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""
@@ -238,6 +245,10 @@ class Model:
         return [clean_caption(t, self.words.length) for t in texts] if clean else list(texts)
 
     def _decoded(self, pictures: Sequence[Any], batch_size: int) -> Iterator[np.ndarray]:
+        if isinstance(pictures, (str, bytes, Path, Image.Image)):
+            raise UsageError(
+                f"one picture was given ({str(pictures)[:80]!r}) where a list of pictures belongs; put it in a list"
+            )
         with ThreadPoolExecutor(min(8, max(1, torch.get_num_threads()))) as pool:
             for i in range(0, len(pictures), batch_size):
                 part = pictures[i : i + batch_size]

@@ -86,11 +86,11 @@ def write_onnx(module: nn.Module, sample: Any, path: Path) -> Path:
 
 
 def export(model: Any, out: Path, file_format: str = "onnx", precision: str = "fp32") -> dict[str, Any]:
-    """Write image and text encoder, the vocabulary and `preprocessing.json` to a new folder; what was written and how
-    well it agrees with PyTorch in float32.
+    """Write image and text encoder, that of sketches where it is another, the vocabulary and `preprocessing.json` to a
+    new folder; what was written and how well it agrees with PyTorch in float32.
 
-    file_format: "onnx" or "openvino". precision: "fp32", "fp16" (openvino) or "int8" (onnx, image encoder only). The
-    text encoder takes ids padded to the full length. Raises UsageError for what does not exist, DescryError when a
+    file_format: "onnx" or "openvino". precision: "fp32", "fp16" (openvino) or "int8" (onnx, encoders of pictures only).
+    The text encoder takes ids padded to the full length. Raises UsageError for what does not exist, DescryError when a
     package is missing or the files disagree with the model.
     """
     kinds = {"onnx": ("fp32", "int8"), "openvino": ("fp32", "fp16")}
@@ -118,6 +118,8 @@ def export(model: Any, out: Path, file_format: str = "onnx", precision: str = "f
             "resize": "to (height, width) without keeping the ratio, bicubic with antialias (Pillow)",
             **model.preprocessing,
         },
+        "sketch": f"as photographs, by {names.get('sketch', names['image'])}; "
+        + ("fit each drawing to its ink first (descry.fit_to_ink)" if model.fits_sketches else "as it was drawn"),
         "text": {
             "input": f"int64 (B, {model.clip.length}), ids of tokenizer.json, padded after the end",
             "length": model.clip.length,
@@ -141,13 +143,19 @@ def full_ids(model: Any, texts: list[str]) -> Tensor:
     return nn.functional.pad(ids, (0, model.clip.length - ids.shape[1]), value=model.words.pad)
 
 
+def _encoders(model: Any) -> dict[str, nn.Module]:
+    """Name of a file → the encoder in it; "sketch" only where sketches are read apart."""
+    found: dict[str, nn.Module] = {"image": ImageEncoder(model.method), "text": TextEncoder(model.method)}
+    return found | ({"sketch": ImageEncoder(model.sketch_method)} if model.sketch_method is not model.method else {})
+
+
 def _write(model: Any, out: Path, file_format: str, precision: str, pixels: np.ndarray, ids: Tensor) -> dict[str, str]:
-    modules = {"image": (ImageEncoder(model.method), pixels), "text": (TextEncoder(model.method), ids.numpy())}
     names = {}
-    for name, (module, sample) in modules.items():
+    for name, module in _encoders(model).items():
+        sample = ids.numpy() if name == "text" else pixels
         if file_format == "onnx":
             path = write_onnx(module, sample, out / f"{name}.onnx")
-            if precision == "int8" and name == "image":
+            if precision == "int8" and name != "text":
                 os.replace(quantised(path), path)
         else:
             import openvino
@@ -155,7 +163,7 @@ def _write(model: Any, out: Path, file_format: str, precision: str, pixels: np.n
             path = out / f"{name}.xml"
             with torch.no_grad(), quiet():
                 example = torch.from_numpy(sample)
-                example = example.float() if name == "image" else example
+                example = example if name == "text" else example.float()
                 made = openvino.convert_model(module.eval(), example_input=example, input=[(-1, *sample.shape[1:])])
             openvino.save_model(made, path, compress_to_fp16=precision == "fp16")
         names[name] = path.name
@@ -165,14 +173,13 @@ def _write(model: Any, out: Path, file_format: str, precision: str, pixels: np.n
 def _agreement(
     model: Any, out: Path, names: dict[str, str], file_format: str, pixels: np.ndarray, ids: Tensor
 ) -> dict[str, float]:
-    """Least cosine between what the files give and float32 PyTorch, for images and texts."""
-    with torch.inference_mode():
-        texts = model.method.encode_text(ids).float().numpy()
-        images = ImageEncoder(model.method)(torch.from_numpy(pixels).float()).float().numpy()
-    wanted = {"image": (pixels.astype(np.float32), images), "text": (ids.numpy(), texts)}
+    """Least cosine between what the files give and float32 PyTorch, for each file."""
     found = {}
-    for name, (given, reference) in wanted.items():
-        rows = run_file(out / names[name], file_format, given)
+    for name, module in _encoders(model).items():
+        given = ids if name == "text" else torch.from_numpy(pixels).float()
+        with torch.inference_mode():
+            reference = (model.method.encode_text(given) if name == "text" else module(given)).float().numpy()
+        rows = run_file(out / names[name], file_format, given.numpy())
         found[name] = round(float((unit_rows(rows) * unit_rows(reference)).sum(axis=1).min()), 6)
     return found
 

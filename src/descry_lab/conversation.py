@@ -209,7 +209,8 @@ def absence_row(
     row["detected, against best cosine"] = asdict(paired(detected, t_best_gone < plain, who[1]))
     row["AUROC, against best cosine"] = _auroc_gap(fitted, *test, draws)
     share = alarmed.reshape(draws, -1).mean(axis=0)
-    counts = share.mean() * (1 - share.mean()) / max(float(share.var()), 1e-9)  # as many as one who asks once
+    # as many as one who asks once; by themselves where all shares are the same, so that their variance says nothing
+    counts = share.mean() * (1 - share.mean()) / float(share.var()) if share.var() > 1e-9 else 1.0
     people = [round(counts * n) for n in (fitted.present / draws, len(share))]
     row["interval of 5 %"] = [100 * end for end in absence.alarms(people[0], 0.05, people[1])]
     return row

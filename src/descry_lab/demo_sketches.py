@@ -8,7 +8,7 @@ version 1 of the benchmark and dressed figures, 15 per cent of what they show wr
 photographs of all these people, and the target is how likely each person is, given what the drawing shows (`likely`).
 Drawings of the known styles also keep the features that they had. The mean of several runs is kept, twice.
 
-Hardware and time: one thread for each run; about four minutes for the drawings and three for each run of 100 steps.
+Hardware and time: one thread; about four minutes for the drawings and three for each run of 100 steps.
 Expected figures: docs/demo-model.md. Synthetic people are no evidence of accuracy on real people.
 """
 
@@ -33,6 +33,8 @@ from descry.checkpoint import write_sketches
 from descry.drawing.person import Person, held, to_json, values_of
 from descry.drawing.sketch import STYLES, draw_sketch, misremember
 from descry.embed import load
+from descry.errors import UsageError
+from descry.methods.interactreid import InteractReID
 from descry.sketching import fit_to_ink
 from descry_people.benchmark import check_training
 from descry_people.folder import make_photo, make_sentence
@@ -73,7 +75,7 @@ def likely(shown: Sequence[dict[str, str]], people: Sequence[Person]) -> Tensor:
     and all wrong values equally likely, as the oracle of the benchmark has it."""
     total = np.zeros((len(shown), len(people)), np.float32)
     records = [held(person) for person in people]
-    for name in {name for shows in shown for name in shows}:
+    for name in sorted({name for shows in shown for name in shows}):  # sums of floats depend on their order
         values = values_of(name)
         has = np.array([values.index(record[name]) for record in records])
         says = np.array([values.index(shows[name]) if name in shows else -1 for shows in shown])
@@ -199,10 +201,19 @@ def run(method: Any, start: Any, lessons: Lessons, seed: int, steps: int, end: i
 
 def taught(model: Any, people: int = PEOPLE, runs: Sequence[tuple[int, int, int]] = RUNS) -> Any:
     """A copy of the model's method whose image encoder reads drawings. runs: see RUNS."""
+    if not isinstance(model.method, InteractReID) or "sketch+text" not in model.answers:
+        raise UsageError(
+            f"{model.name} makes no pseudo-words of pictures; give a packed InteractReID that was trained with "
+            "composed prompts or through stage 2"
+        )
     method, reader = model.method.requires_grad_(False), deepcopy(model.method)
     lessons = Lessons(model, people)
+    print(f"{len(lessons.ink):,} drawings of {people:,} people made", flush=True)
     for stage, (count, steps, end) in enumerate(runs):
-        done = [run(method, reader.clip, lessons, 10 * stage + i, steps, end) for i in range(count)]
+        done = []
+        for i in range(count):
+            done.append(run(method, reader.clip, lessons, 10 * stage + i, steps, end))
+            print(f"stage {stage + 1} of {len(runs)}, run {i + 1} of {count} done: {steps} steps", flush=True)
         each = [dict(clip.image_parameters()) for clip in done]
         with torch.no_grad():
             for name, weight in reader.clip.image_parameters():
@@ -219,6 +230,9 @@ def main(argv: Sequence[str]) -> int:
     )
     parser.add_argument("model", type=Path, help="a packed model of InteractReID, stage 1 with composed prompts")
     options = parser.parse_args(argv)
+    if not (options.model / "config.json").is_file():
+        raise UsageError(f"{options.model} is no packed model; make one with descry model pack")
+    torch.set_num_threads(1)
     model = load(options.model, device="cpu")
     write_sketches(options.model, model.method, taught(model), RANK)
     print(f"{options.model} reads sketches apart now")

@@ -77,6 +77,15 @@ def test_flat_and_tiny_pictures_are_drawn() -> None:
             assert sketch(picture, style).shape[0] == 256
 
 
+def test_what_a_system_writes_beside_photographs_is_passed_over(photo, tmp_path) -> None:
+    (tmp_path / "imgs").mkdir()
+    photo.save(tmp_path / "imgs" / "1.jpg")
+    (tmp_path / "imgs" / "._1.jpg").write_bytes(b"no picture")
+    made = draw_sketches(tmp_path)
+    assert (made.made, made.skipped) == (1, ())
+    assert sorted(p.name for p in (tmp_path / "imgs-sketch").iterdir()) == ["1.jpg", RECORD]
+
+
 def test_a_tri_pedes_is_made_from_photographs(copied) -> None:
     """Miniature without its sketches → `draw_sketches` → the reader of Tri-PEDES."""
     import shutil

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -22,6 +24,9 @@ from descry.interact.absence import (
     profile,
     to_json,
 )
+from descry.query import Query
+from descry.ranking import Ranking
+from descry.search import Term
 
 
 def profiles(n: int, present: bool, seed: int) -> np.ndarray:
@@ -129,6 +134,25 @@ def test_auroc_and_calibration_error_against_slow_ones() -> None:
     number = rng.random(5000)
     assert calibration_error(number, (rng.random(5000) < number).astype(float)) < 0.03
     assert calibration_error(np.full(100, 0.9), np.zeros(100)) == pytest.approx(0.9)
+
+
+def test_a_calibration_of_another_model_or_ranking_says_nothing(fitted) -> None:
+    """One without a fingerprint fits a model without one, as in tests; and no other."""
+
+    def said(search_fingerprint: str) -> str:
+        model = SimpleNamespace(search_fingerprint=search_fingerprint)
+        kept = {"text": replace(fitted, search_fingerprint="one")}
+        return absence.notice_of(space, model, Query(wanted="a hat"), kept, Ranking())
+
+    space = SimpleNamespace(scores=lambda vectors: np.zeros((len(vectors), 3)))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(absence, "terms_of", lambda *given: [[Term("text", "a hat", 1.0, np.ones(2))]])
+        assert not said("one").startswith("uncalibrated")
+        for other in ("two", ""):
+            assert "another model" in said(other)
+            assert "descry gallery calibrate again" in said(other)
+    assert fitted.fits(SimpleNamespace())
+    assert not fitted.fits(SimpleNamespace(search_fingerprint="one"))
 
 
 @pytest.mark.parametrize("text", ["{", '{"text": {"format": 0}}'])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -200,6 +201,14 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
     assert said.startswith(("this person is probably not", "the first leads stand out", "no lead stands out")), said
     run(capsys, "inquiry", "new", gallery, "told", "--text", "a red top")
     assert json.loads(run(capsys, "inquiry", "show", gallery, "told", "--json")[1])["absence"] == said, "said alike"
+    kept = (gallery / absence.FILE).read_text()
+    (gallery / absence.FILE).write_text(re.sub(r'("search_fingerprint": ").*?"', r'\1another"', kept))
+    for told in (
+        run(capsys, "search", gallery, "a red top", "--json")[1],
+        run(capsys, "inquiry", "show", gallery, "told", "--json")[1],
+    ):
+        assert "uncalibrated: this gallery was calibrated with another model" in json.loads(told)["absence"]
+    (gallery / absence.FILE).write_text(kept)
     run(capsys, "inquiry", "delete", gallery, "told")
     assert said[1:] in run(capsys, "search", gallery, "a red top")[2]
     queries.write_text('{"text": "x"}')

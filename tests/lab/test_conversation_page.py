@@ -58,6 +58,15 @@ def test_the_same_question_asked_three_times_tells_no_more_than_once():
     assert high - low < 0.75 * np.ptp(once["interval of 5 %"]), "other questions do tell more"
 
 
+def test_no_false_alarm_at_all_divides_by_nothing():
+    known, (here, gone) = numbers(400, 0), numbers(300, 1)
+    here[:, conversation.BEST_COSINE] += 50
+    row = conversation.absence_row("sketch", asking([known] * 3), asking([(here, gone)] * 3), 3)
+    assert row["false alarms"] == 0
+    low, high = row["interval of 5 %"]
+    assert 0 < low < 5 < high
+
+
 def test_a_decision_that_is_refused_says_why():
     gone = numbers(100, 0)[1], numbers(100, 1)[1]
     assert "cannot be told apart" in conversation.absence_row("text", gone, gone)["refused"]

@@ -8,8 +8,10 @@ import torch
 
 from descry.drawing.person import make_person
 from descry.embed import load
+from descry.errors import UsageError
 from descry.query import Query
 from descry.records import Benchmark, Photo, Probe
+from descry_lab import demo_sketches
 from descry_lab.demo_sketches import SHARES, drawing, likely, taught, varied
 from descry_people.oracle import oracle_scores
 
@@ -26,6 +28,15 @@ def test_one_step_changes_the_reader_alone(model, tmp_path):
     moved = [name for name, weight in reader.state_dict().items() if not torch.equal(weight, before[name])]
     assert moved
     assert all("vision_model" in name or "visual_projection" in name for name in moved)
+
+
+def test_what_cannot_be_taught_is_refused_before_anything_is_drawn(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(demo_sketches, "Lessons", None)
+    with pytest.raises(UsageError, match="no packed model"):
+        demo_sketches.main([str(tmp_path)])
+    monkeypatch.setattr(model, "answers", frozenset({"text"}))
+    with pytest.raises(UsageError, match="composed prompts"):
+        taught(model)
 
 
 def test_the_targets_are_those_of_the_oracle():

@@ -6,6 +6,7 @@ import itertools
 import json
 import sys
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -56,7 +57,8 @@ def calibrate(
             source = "queries with known answers" if queries else "one picture of a track against the others"
             try:
                 fitted = absence.calibrate(kind, present, absent, people, alpha, seed, source)
-                kinds[kind] = absence.useful(fitted)
+                made_with = opened.model.search_fingerprint
+                kinds[kind] = replace(absence.useful(fitted), search_fingerprint=made_with)
             except DataError as error:
                 refused.append(error)
     if kinds:

@@ -137,16 +137,7 @@ def pack(
         half: store the weights in 16 bits; they are computed with in 32.
         note: what must be said beside every result of this model; if omitted, the run's own.
     """
-    from ..checkpoint import (
-        SKETCHES,
-        SKETCHES_BYTES,
-        load_any,
-        read_config,
-        save_model,
-        write_atomically,
-        write_config,
-    )  # fmt: skip
-    from ..safe_files import read_regular
+    from ..checkpoint import load_any, read_config, save_model, sketches_of, write_config
 
     if out.exists() and any(out.iterdir()) and not (out / "config.json").is_file():
         raise UsageError(f"{out} holds other things; choose a new folder")
@@ -154,11 +145,8 @@ def pack(
     about = config["about"] | ({"note": note} if note else {})
     if "history" in about:  # folders of this machine are nobody's business
         about["history"] = [step | {"from": Path(step["from"]).name} for step in about["history"]]
-    fingerprint = save_model(out, method, config["method"], config["preset"], about, half, "vocabulary" in config)
-    if (folder / SKETCHES).is_file():
-        write_atomically(out / SKETCHES, read_regular(folder / SKETCHES, SKETCHES_BYTES))
-    elif out.resolve() != folder.resolve():
-        (out / SKETCHES).unlink(missing_ok=True)
+    bound, sketches = "vocabulary" in config, sketches_of(folder)
+    fingerprint = save_model(out, method, config["method"], config["preset"], about, half, bound, sketches)
     packed = read_config(out)
     if "composition" in config:
         packed["composition"] = config["composition"]

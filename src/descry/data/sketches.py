@@ -106,9 +106,11 @@ def _photographs(folder: Path, skipped: list[tuple[str, str]]) -> list[Path]:
                 skipped.append(((Path(place) / name).relative_to(folder).as_posix(), "link: a linked folder"))
         for name in sorted(names):
             path = Path(place) / name
+            if name.startswith(".") or name == RECORD:
+                continue
             if name.lower().endswith(SUFFIXES) and path.is_file():
                 found.append(path)
-            elif not name.startswith(".") and name != RECORD:
+            else:
                 skipped.append((path.relative_to(folder).as_posix(), "format: no picture by its name"))
     return sorted(found)
 

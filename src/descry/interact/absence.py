@@ -88,7 +88,8 @@ class Calibration:
     many calibration queries set each threshold. people: digests of the people calibrated on, who must not be tested on.
     auroc: on the half that set the thresholds, with the ends of its 95 % interval by person, 0 to 1; 0 where unknown.
     found: share of the absent queries of that half that would be called absent. alarms_low, alarms_high: 95 % interval
-    of the rate of false alarms behind `absent_below` (`alarms`), 0 to 1; both 0 where unknown.
+    of the rate of false alarms behind `absent_below` (`alarms`), 0 to 1; both 0 where unknown. search_fingerprint: of
+    the model that ranked; "" where unknown.
     """
 
     kind: str
@@ -108,6 +109,11 @@ class Calibration:
     found: float = 0.0
     alarms_low: float = 0.0
     alarms_high: float = 0.0
+    search_fingerprint: str = ""
+
+    def fits(self, model: Any) -> bool:
+        """Whether the model that ranked has the same weights, vocabulary and ranking as this one."""
+        return self.search_fingerprint == getattr(model, "search_fingerprint", "")
 
     def summary(self) -> str:
         """What it can do, for people."""
@@ -151,12 +157,19 @@ def notice_of(
     ranking: Ranking,
     memo: Memo | None = None,
 ) -> str:
-    """What may be said of a query over a gallery (`notice`), by what is wanted; marks and NOT are left out."""
+    """What may be said of a query over a gallery (`notice`), by what is wanted; marks and NOT are left out. A
+    calibration of another model says nothing."""
     query = wanted_only(query)
     if not query.kind:
         return notice(None, np.zeros(0))
+    known = calibrations.get(query.kind)
+    if known and not known.fits(model):
+        return (
+            "uncalibrated: this gallery was calibrated with another model, or one that ranked in another way; run "
+            "descry gallery calibrate again"
+        )
     made = terms_of(model, [query], ranking, memo)[0]
-    return notice(calibrations.get(query.kind), profile_of(made, space.scores(stack(made)), ranking))
+    return notice(known, profile_of(made, space.scores(stack(made)), ranking))
 
 
 def calibrate(

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checkpoint import load_any, read_config
+from ..checkpoint import SKETCHES, load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respecified
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
@@ -124,11 +124,17 @@ def _weights(
     pixels = {"mean": IMAGENET_MEAN, "std": IMAGENET_STD} if config.pixels == "imagenet" else {}
     if origin == "demo" or (folder.is_dir() and "method" in read_config(folder)):
         method: Any
-        method, saved, _ = load_any(origin if origin == "demo" else folder)
+        method, saved, found = load_any(origin if origin == "demo" else folder)
         if "clip" not in dict(method.named_children()):
             raise UsageError(
                 f"{origin} is a run of {saved['method']}, which has no CLIP to begin with; give a CLIP, a run of "
                 "another method, demo or random"
+            )
+        if (found / SKETCHES).is_file():
+            print(
+                f"note: {origin} reads sketches with an image encoder of their own ({SKETCHES}), which is not trained "
+                "on; the new model reads sketches with the one for photographs",
+                file=sys.stderr,
             )
         method.clip.thaw()  # weights alone are taken over; what is frozen and dropped is the new method's to say
         beside = _beside(method) if saved["method"] == name else {}

@@ -305,7 +305,8 @@ class Desk:
         """What may be said about absence, and whether anything was calibrated for this kind of query."""
         session = self.session(number)
         found, fault = absence.readable(self.gallery.path)
-        return f"uncalibrated: {fault}" if fault else session.notice(found), session.query.kind in found
+        calibrated = session.query.kind in found and found[session.query.kind].fits(self.gallery.model)
+        return f"uncalibrated: {fault}" if fault else session.notice(found), calibrated
 
 
 def identity(name: str) -> str:
