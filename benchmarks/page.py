@@ -42,7 +42,7 @@ from descry.search import unit
 from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
-from descry.web.tokens import Tokens
+from descry.web.safety import Tokens
 
 THINGS = ("hat", "coat", "skirt", "scarf", "bag", "umbrella", "jacket", "dress")
 COLOURS = ("red", "blue", "green", "black", "white", "grey", "yellow", "brown")

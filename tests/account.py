@@ -15,10 +15,9 @@ from PIL import Image
 from descry.gallery import Gallery
 from descry.gallery.scan import Rows
 from descry.gallery.sources import Sources
-from descry.interact.findings import Finding
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
-from descry.interact.store import InquiryStore
+from descry.interact.store import Finding, InquiryStore
 from descry.query import Filters, Query
 from gallery.plain_model import PlainModel, draw
 

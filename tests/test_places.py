@@ -157,10 +157,9 @@ FILES = {
     "bytes in memory, or an object that opens files through helpers": """
         descry.cli.absence:calibrate descry.cli.data:leaks descry.client:Client.upload descry.gallery.results:sheet_html
         descry.images:_opened descry.interact.session:Session._saving descry.report.page:_address
-        descry.text:_unpacked descry.checkpoint:save_model descry.web.api.assets:_png
+        descry.text:_unpacked descry.checkpoint:save_model
         descry.web.api.description:_compose descry.web.api.items:_still descry.web.desk:Desk.begin
-        descry.web.pictures:rewritten
-        descry.web.pictures:small descry.web.pictures:as_upload""",
+        descry.web.pictures:small descry.web.pictures:_as_png""",
     "a database in memory": """
         descry.gallery.database:foreign_schema descry.gallery.database:MemoryDatabase.__init__
         descry.gallery.inspecting:_tables""",
@@ -193,13 +192,13 @@ FILES = {
     "of a gallery, whose links LocalStore refused, or by a descriptor of open_own": """
         descry.gallery.database:Database.connect descry.gallery.vectors:Cache.view descry.gallery.vectors:Cache._anew
         descry.gallery.vectors:Cache.write descry.gallery.vectors:Cache.finish descry.gallery.vectors:Cache.clean
-        descry.web.tokens:_kept""",
+        descry.web.safety:_kept""",
     "immutable or a private copy, and its work is bounded": "descry.gallery.inspecting:_opened",
     "removes names of ours, never what a link points to": """
         descry.cli.index:_opened_or_new descry.gallery.local:LocalStore.create descry.gallery.local:LocalStore._sweep
         descry.gallery.local:LocalStore.erase descry.gallery.vectors:Cache.drop descry.purge:everything
         descry.web.serving:_opening""",
-    "created anew (O_EXCL), so never through a link": "descry.web.tokens:Tokens.beside",
+    "created anew (O_EXCL), so never through a link": "descry.web.safety:Tokens.beside",
     "a picture in a folder that this user named, found by the walk or checked by `allowed`; bounded": """
         descry.gallery.reading:as_indexed descry.gallery.reading:Reader.read descry.gallery.reading:Reader.fields
         descry.images:_bytes""",

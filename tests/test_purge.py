@@ -20,7 +20,7 @@ from descry import audit, purge, report, safe_files
 from descry.audit import ref_of
 from descry.errors import DescryError, Locked, UsageError
 from descry.gallery import Gallery
-from descry.interact.findings import Finding
+from descry.interact.store import Finding
 from descry.query import digest
 from gallery.plain_model import PlainModel
 
@@ -243,7 +243,7 @@ def test_a_reader_that_keeps_old_pages_is_named_and_the_purge_finished_later(fol
 @pytest.mark.parametrize(
     ("where", "begun"),
     [
-        ("descry.interact.erasing.erase", False),
+        ("descry.purge.erase", False),
         ("descry.gallery.local.LocalStore.delete", False),
         ("descry.audit.Audit.append", False),
         ("descry.gallery.local.LocalStore.compact", True),

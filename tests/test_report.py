@@ -27,8 +27,8 @@ from descry.audit import Audit, canonical, commitment
 from descry.errors import DescryError, UsageError
 from descry.gallery import Gallery
 from descry.gallery.sources import Sources
-from descry.interact.findings import Finding
 from descry.interact.rounds import to_json
+from descry.interact.store import Finding
 from descry.report import table
 from descry.report.redaction import Redactor
 from gallery.plain_model import PlainModel

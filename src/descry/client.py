@@ -120,7 +120,7 @@ class Here:
         from .gallery import Gallery
         from .web.app import create_app
         from .web.desk import Desk
-        from .web.tokens import Tokens
+        from .web.safety import Tokens
 
         self.gallery = Gallery.open(folder, model)
         self.tokens = Tokens(b"here" * 8)

@@ -17,7 +17,7 @@ from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
 from descry.web.pictures import rewritten
-from descry.web.tokens import Tokens
+from descry.web.safety import Tokens
 from served import toy_model
 
 

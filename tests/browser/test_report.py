@@ -9,7 +9,7 @@ import pytest
 
 from account import NAME, ask, converse, make, opened
 from descry import report
-from descry.interact.findings import Finding
+from descry.interact.store import Finding
 from payloads import PAYLOADS
 
 

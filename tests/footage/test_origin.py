@@ -339,7 +339,7 @@ def test_the_server_gives_frame_and_video_by_ranges(place, tmp_path, monkeypatch
     from descry.web.app import create_app
     from descry.web.desk import Desk
     from descry.web.limits import LIMITS
-    from descry.web.tokens import Tokens
+    from descry.web.safety import Tokens
 
     host = "127.0.0.1:8642"
     tokens = Tokens(b"s" * 32)

@@ -59,7 +59,7 @@ def work(folder: str, steps: int, seed: int) -> None:
             inquiries = InquiryStore(store.database)
             inquiry = inquiries.load("x")
         else:
-            from descry.interact.findings import Finding
+            from descry.interact.store import Finding
 
             inquiries.find("x", Finding(1, "worth following", f"note {step}"))
         state = store.database.state()

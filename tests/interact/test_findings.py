@@ -12,11 +12,9 @@ import pytest
 from descry import audit
 from descry.audit import canonical, commitment
 from descry.errors import DescryError, LimitExceeded, UsageError
-from descry.interact import findings
-from descry.interact.findings import Finding
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
-from descry.interact.store import InquiryStore
+from descry.interact.store import MAX_FINDINGS, Finding, InquiryStore
 from descry.query import Query
 
 
@@ -70,7 +68,7 @@ def test_findings_refuse_what_cannot_be_meant(session, store, monkeypatch) -> No
         store.find("case 1", Finding(item, "set aside"))
     with pytest.raises(LimitExceeded, match="2 findings"):
         store.find("case 1", Finding(3, "set aside"))
-    assert findings.MAX_FINDINGS == 500
+    assert MAX_FINDINGS == 500
 
 
 def test_an_inquiry_knows_its_dates(session, store) -> None:

@@ -15,7 +15,7 @@ from descry.gallery import Gallery
 from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
-from descry.web.tokens import Tokens
+from descry.web.safety import Tokens
 from served import toy_model
 
 HOST = "127.0.0.1:8642"

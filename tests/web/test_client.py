@@ -24,7 +24,7 @@ from descry.gallery import Gallery
 from descry.query import Filters, Part, Query
 from descry.web.app import create_app
 from descry.web.desk import Desk
-from descry.web.tokens import Tokens
+from descry.web.safety import Tokens
 from served import toy_model
 
 from .in_process import png

@@ -23,7 +23,7 @@ from descry.errors import UsageError
 from descry.web.app import ROUTERS
 from descry.web.connections import bounded
 from descry.web.limits import Limits
-from descry.web.tokens import FILE, Tokens
+from descry.web.safety import FILE, Tokens
 from served import toy_model
 
 from .in_process import HOST, ask, png, upload

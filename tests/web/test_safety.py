@@ -13,8 +13,7 @@ import pytest
 
 from descry.web.desk import WorkQueue
 from descry.web.limits import LIMITS
-from descry.web.safety import Safety
-from descry.web.tokens import Tokens
+from descry.web.safety import Safety, Tokens
 
 from .in_process import HOST, HOSTS, Server, ask, png, upload
 

@@ -13,8 +13,8 @@ import pytest
 
 from descry import cli
 from descry.errors import UsageError
+from descry.web.safety import FILE, Tokens
 from descry.web.serving import serve
-from descry.web.tokens import FILE, Tokens
 from served import toy_model
 
 

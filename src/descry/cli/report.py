@@ -70,7 +70,7 @@ def finding(
         note: why.
         remove: remove the finding about this item.
     """
-    from ..interact.findings import Finding
+    from ..interact.store import Finding
 
     if remove:
         refuse_unread(finding, locals(), "verdict note", "--remove takes the finding away")
@@ -104,8 +104,6 @@ def keep(
         inquiry: name of the inquiry.
         until: a day, as 2027-01-31, or never to keep it until it is purged by name.
     """
-    from ..interact.erasing import abouts
-
     if bool(inquiry) != bool(until):
         raise UsageError(
             "name an inquiry and a day, as descry keep GALLERY NAME --until 2027-01-31; or neither, for a list"
@@ -113,7 +111,7 @@ def keep(
     with kept(gallery) as (_, store):
         if inquiry:
             store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
-        rows = [store.about(inquiry)] if inquiry else abouts(store)
+        rows = [store.about(inquiry)] if inquiry else store.abouts()
     lines = [
         f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
         f"{counted(about.findings, 'finding')}, last used {about.touched[:10]})"

@@ -12,6 +12,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from .. import safe_files
+from ..escape import path_text
 from ..tabular import TABLE_BYTES
 from .cropping import COLUMNS, TABLE
 from .reading import FootageError, Frames, Video
@@ -43,7 +44,7 @@ class Origin:
     @property
     def name(self) -> str:
         """The source without the folders above it, as text that can be shown."""
-        return os.path.basename(self.source).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+        return path_text(os.path.basename(self.source))
 
     @property
     def told(self) -> str:

@@ -17,6 +17,7 @@ import numpy as np
 
 from .. import images, safe_files
 from ..errors import ImageRejected
+from ..escape import path_text
 from .contract import Entry, Item, changed
 from .groups import look_of
 from .sources import Sources, exif_of
@@ -39,7 +40,7 @@ def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
 
     Raises ImageRejected: "outside" for a path out of the folders that this user named, "missing", or "changed".
     """
-    name = os.path.basename(item.path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    name = path_text(os.path.basename(item.path))
     if not safe_files.allowed(item.path):
         raise ImageRejected(
             f"{name} lies outside the folders that were indexed here; to show it: descry gallery allow FOLDER",

@@ -9,14 +9,14 @@ from typing import Any
 
 from ..audit import canonical
 from ..errors import ImageRejected
+from ..escape import path_text
 from ..footage.origin import origin_of
 from ..gallery import Gallery
 from ..gallery.contract import Item
 from ..gallery.reading import as_indexed
 from ..gallery.upkeep import content_digest
-from ..interact.findings import Finding
 from ..interact.rounds import Inquiry, Round, difference, to_json
-from ..interact.store import InquiryStore
+from ..interact.store import Finding, InquiryStore
 from .error_rates import about_model
 from .redaction import Redactor
 
@@ -138,7 +138,7 @@ class _Teller:
     def item(self, number: int) -> dict[str, Any]:
         found = self.crops.item(number)
         origin = origin_of(found.path) if found and not self.redact else None
-        path = found.path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace") if found else ""
+        path = path_text(found.path) if found else ""
         return {
             "name": path if path and not self.redact else f"item {number}",
             "camera": found.camera if found else "",

@@ -18,8 +18,7 @@ from .. import __version__
 from . import problems
 from .api import account, assets, description, findings, galleries, health, inquiries, items, jobs, rounds
 from .desk import Desk
-from .safety import Safety
-from .tokens import Tokens
+from .safety import Safety, Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
 ROUTERS = (

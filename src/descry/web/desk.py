@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -25,17 +26,43 @@ from ..interact import absence
 from ..interact.questions import Asker, vocabulary
 from ..interact.rounds import Inquiry, Round
 from ..interact.session import Session
-from ..interact.store import InquiryStore
+from ..interact.store import InquiryStore, frozen
 from ..search import Leads, Memo
 from .folders import Folders
 from .indexing import Indexing
 from .limits import LIMITS, Limits
-from .pictures import KEPT, Least
 from .problems import Refusal
 
 Answer = TypeVar("Answer")
+UPLOADS = 64
+"""Uploads of the largest size that are kept."""
 SESSIONS, ROUNDS = 16, 1_000
 """Inquiries held in memory, and rounds of all of them: those used longest ago are read from the gallery again."""
+
+
+class Least:
+    """A dictionary that forgets what was used least lately. most: total bytes kept."""
+
+    def __init__(self, most: int):
+        self.most, self.bytes = most, 0
+        self._rows: OrderedDict[Any, bytes] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, key: Any) -> bytes | None:
+        """What is kept under the key, or None."""
+        with self._guard:
+            found = self._rows.get(key)
+            if found is not None:
+                self._rows.move_to_end(key)
+            return found
+
+    def put(self, key: Any, data: bytes) -> None:
+        """Keep it."""
+        with self._guard:
+            self.bytes += len(data) - len(self._rows.pop(key, b""))
+            self._rows[key] = data
+            while self.bytes > self.most and len(self._rows) > 1:
+                self.bytes -= len(self._rows.popitem(last=False)[1])
 
 
 class WorkQueue:
@@ -90,7 +117,7 @@ class Desk:
         self.ending: Callable[[], bool] = lambda: self._shut
         self.name = gallery.name or "gallery"
         self.example: dict[str, str] = {}
-        self.assets = Least(KEPT * 4_000_000)
+        self.assets = Least(UPLOADS * 4_000_000)
         self.thumbs = Least(64_000_000)
         self.counts: dict[str, float] = {"rounds": 0, "round_seconds": 0.0}
         self.statuses: dict[int, int] = {}
@@ -188,6 +215,17 @@ class Desk:
         if name is None:
             raise Refusal(404, "not_found", "there is no such inquiry; it may have been deleted")
         return name
+
+    def picture(self, asset: str) -> bytes:
+        """An upload, or a picture that is kept with an inquiry. Raises Refusal 404."""
+        held = self.assets.get(asset)
+        if held is not None:
+            return held
+        try:
+            found = self.store.picture(asset)
+        except DescryError as error:
+            raise Refusal(404, "asset_gone", "the picture is not held any more; upload it again") from error
+        return found if isinstance(found, bytes) else frozen(found)[1]
 
     def purge(self, number: str) -> purging.Done:
         """Remove an inquiry for good, from the files and from what the server holds."""

@@ -3,51 +3,20 @@
 from __future__ import annotations
 
 import io
-import threading
-from collections import OrderedDict
-from typing import Any
 
-from ..errors import ImageRejected
+from PIL import Image
+
 from ..gallery.contract import Item
 from ..gallery.reading import as_indexed
 from ..images import UPLOAD, read
 from ..query import digest
 
 HEIGHTS = (96, 192, 288, 384, 768)
-KEPT = 64
-
-
-class Least:
-    """A dictionary that forgets what was used least lately. most: total bytes kept."""
-
-    def __init__(self, most: int):
-        self.most, self.bytes = most, 0
-        self._rows: OrderedDict[Any, bytes] = OrderedDict()
-        self._guard = threading.Lock()
-
-    def get(self, key: Any) -> bytes | None:
-        """What is kept under the key, or None."""
-        with self._guard:
-            found = self._rows.get(key)
-            if found is not None:
-                self._rows.move_to_end(key)
-            return found
-
-    def put(self, key: Any, data: bytes) -> None:
-        """Keep it."""
-        with self._guard:
-            self.bytes += len(data) - len(self._rows.pop(key, b""))
-            self._rows[key] = data
-            while self.bytes > self.most and len(self._rows) > 1:
-                self.bytes -= len(self._rows.popitem(last=False)[1])
 
 
 def rewritten(data: bytes) -> tuple[str, bytes, tuple[int, int]]:
     """An upload as a fresh PNG: (SHA-256, bytes, (width, height)). Raises ImageRejected."""
-    image = read(data, UPLOAD)
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return digest(buffer.getvalue()), buffer.getvalue(), image.size
+    return _as_png(read(data, UPLOAD))
 
 
 def small(item: Item, height: int) -> bytes:
@@ -70,9 +39,10 @@ def as_upload(item: Item) -> tuple[str, bytes, tuple[int, int]]:
     """An item of the gallery as if it had been uploaded. Raises ImageRejected."""
     image = read(as_indexed(item))
     image.thumbnail((1024, 1024))
+    return _as_png(image)
+
+
+def _as_png(image: Image.Image) -> tuple[str, bytes, tuple[int, int]]:
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return digest(buffer.getvalue()), buffer.getvalue(), image.size
-
-
-__all__ = ["HEIGHTS", "ImageRejected", "Least", "as_upload", "nearest_height", "rewritten", "small"]

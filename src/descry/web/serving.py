@@ -50,7 +50,7 @@ def serve(
         from .connections import bounded
         from .desk import Desk
         from .pictures import rewritten
-        from .tokens import Tokens
+        from .safety import Tokens
     except ModuleNotFoundError as error:
         raise UsageError(f"the page needs {error.name}: {install_hint('web')}") from None
     from ..gallery import Gallery

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from datetime import date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from ..interact.findings import MAX_NOTE
+from ..escape import path_text
+from ..gallery.contract import Item
+from ..interact.store import MAX_NOTE
 from ..times import is_day, parse_time
 from .limits import LIMITS
 
@@ -217,13 +220,19 @@ class Chips(BaseModel):
 
 
 class ItemOut(BaseModel):
-    """One crop. name: of the file, as text. look: items of one look are nearly the same picture."""
+    """One crop. name: of the file, as text that can be shown whatever bytes it holds."""
 
     id: int
     name: str
     camera: str
     track: str
     time: str
+
+    @classmethod
+    def of(cls, item: Item) -> ItemOut:
+        """An item without its path."""
+        name, time = path_text(os.path.basename(item.path)), item.time.isoformat() if item.time else ""
+        return cls(id=item.id, name=name, camera=item.camera, track=item.track, time=time)
 
 
 class Footage(BaseModel):

@@ -20,7 +20,7 @@ from ..shapes import (
     PurgePlan,
     ReportPreview,
 )
-from .depends import REFUSALS, InquiryId, TheDesk
+from . import REFUSALS, InquiryId, TheDesk
 from .inquiries import tree
 
 router = APIRouter(prefix="/api/v1", tags=["account"], responses=REFUSALS)

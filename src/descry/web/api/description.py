@@ -22,7 +22,7 @@ from ..shapes import (
     Remembered,
     Words,
 )
-from .depends import REFUSALS, TheDesk
+from . import REFUSALS, TheDesk
 
 router = APIRouter(prefix="/api/v1/figure", tags=["figure"], responses=REFUSALS)
 chips_router = APIRouter(prefix="/api/v1/chips", tags=["chips"], responses=REFUSALS)

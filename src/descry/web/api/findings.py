@@ -7,12 +7,11 @@ from fastapi import APIRouter, Response
 from ...errors import ImageRejected
 from ...gallery.contract import Item
 from ...gallery.reading import as_indexed
-from ...interact.findings import Finding
+from ...interact.store import Finding
 from ..desk import Desk
 from ..problems import Refusal
-from ..shapes import FindingOut, Findings, NewFinding
-from .depends import REFUSALS, InquiryId, ItemId, TheDesk
-from .items import shown
+from ..shapes import FindingOut, Findings, ItemOut, NewFinding
+from . import REFUSALS, InquiryId, ItemId, TheDesk
 
 router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/findings", tags=["findings"], responses=REFUSALS)
 
@@ -22,7 +21,7 @@ def _out(desk: Desk, kept: list[Finding]) -> list[FindingOut]:
     return [
         FindingOut(
             id=f.item,
-            item=shown(whole[f.item]) if f.item in whole else None,
+            item=ItemOut.of(whole[f.item]) if f.item in whole else None,
             changed=bool(f.sha256) and f.item in whole and _changed(whole[f.item], f.sha256),
             verdict=f.verdict,  # type: ignore[arg-type]
             note=f.note,

@@ -8,7 +8,7 @@ from ...gallery.contract import from_microseconds
 from ..desk import Desk
 from ..problems import PLAIN, Refusal
 from ..shapes import Count, Facets, Galleries, GalleryOut
-from .depends import REFUSALS, GalleryId, TheDesk
+from . import REFUSALS, GalleryId, TheDesk
 
 router = APIRouter(prefix="/api/v1/galleries", tags=["galleries"], responses=REFUSALS)
 DAY = 86_400_000_000

@@ -11,7 +11,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from ... import __version__
 from ..safety import Safety
 from ..shapes import About, Login
-from .depends import REFUSALS, TheDesk
+from . import REFUSALS, TheDesk
 
 router = APIRouter(tags=["health"], responses=REFUSALS)
 

@@ -8,7 +8,7 @@ from ...errors import UsageError
 from ...interact.rounds import difference
 from ..desk import Desk, identity
 from ..shapes import Difference, Head, Inquiries, InquiryLine, InquiryOut, NewInquiry, RoundOut, Step
-from .depends import REFUSALS, InquiryId, RoundNumber, TheDesk
+from . import REFUSALS, InquiryId, RoundNumber, TheDesk
 from .rounds import view
 
 router = APIRouter(prefix="/api/v1/inquiries", tags=["inquiries"], responses=REFUSALS)

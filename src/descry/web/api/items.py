@@ -15,7 +15,7 @@ from ..desk import Desk
 from ..pictures import as_upload, nearest_height, small
 from ..problems import Refusal
 from ..shapes import Asset, Footage, ItemDetail, ItemOut, Items, Near
-from .depends import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
+from . import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
 from .galleries import checked
 
 router = APIRouter(prefix="/api/v1/galleries/{gallery}/items", tags=["items"], responses=REFUSALS)
@@ -24,14 +24,6 @@ JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {}}, "description": "a picture"},
     304: {"description": "unchanged"},
 }
-
-
-def shown(item: Item) -> ItemOut:
-    """An item without its path: the file's name, as text that can be shown whatever bytes it holds."""
-    name = os.path.basename(item.path).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return ItemOut(
-        id=item.id, name=name, camera=item.camera, track=item.track, time=item.time.isoformat() if item.time else ""
-    )
 
 
 def one(desk: Desk, gallery: str, item: int) -> Item:
@@ -50,7 +42,7 @@ def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
         missing, stale = False, state.st_size != item.size or state.st_mtime_ns != item.mtime
     except (OSError, ValueError):
         missing, stale = True, False
-    told = shown(item).model_dump()
+    told = ItemOut.of(item).model_dump()
     origin = origin_of(item.path)
     footage = None if origin is None else Footage(
         source=origin.name, frame=origin.frame, seconds=origin.seconds, clock=origin.clock, box=origin.box,
@@ -78,7 +70,7 @@ def _near(desk: Desk, gallery: str, number: int, count: int) -> Near:
             after = ids("camera = ? AND (time, id) > (?, ?)", "time, id", *here)
         if item.track:
             track = ids("camera = ? AND track = ? AND id <> ?", "time, id", item.camera, item.track, number)
-    shelves = [[shown(i) for i in desk.gallery.items(found)] for found in (before[::-1], after, track)]
+    shelves = [[ItemOut.of(i) for i in desk.gallery.items(found)] for found in (before[::-1], after, track)]
     return Near(before=shelves[0], after=shelves[1], track=shelves[2])
 
 
@@ -87,7 +79,7 @@ def _listed(desk: Desk, gallery: str, after: int, limit: int) -> Items:
     with desk.gallery.store.database.reading() as connection:
         rows = connection.execute("SELECT id FROM items WHERE id > ? ORDER BY id LIMIT ?", (after, limit)).fetchall()
     found = desk.gallery.items([row[0] for row in rows])
-    return Items(items=[shown(i) for i in found], cursor=str(rows[-1][0]) if len(rows) == limit else "")
+    return Items(items=[ItemOut.of(i) for i in found], cursor=str(rows[-1][0]) if len(rows) == limit else "")
 
 
 @router.get("")

@@ -29,7 +29,7 @@ from ..shapes import (
     Skipped,
     SkippedRow,
 )
-from .depends import REFUSALS, Cursor, GalleryId, TheDesk
+from . import REFUSALS, Cursor, GalleryId, TheDesk
 from .galleries import checked
 
 router = APIRouter(prefix="/api/v1", tags=["indexing"], responses=REFUSALS)

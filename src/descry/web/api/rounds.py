@@ -26,6 +26,7 @@ from ..shapes import (
     Closest,
     Difference,
     Fits,
+    ItemOut,
     Lead,
     Level,
     Mark,
@@ -40,9 +41,7 @@ from ..shapes import (
     Share,
     Why,
 )  # fmt: skip
-from .assets import resolve
-from .depends import MANY, REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
-from .items import shown
+from . import MANY, REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
 
 STORED = "nothing that this round was ranked by is left in the gallery; it is shown as it was stored"
 TOLD = 0.75
@@ -58,7 +57,7 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
     """
 
     def pictures(rows: Any) -> tuple[asking.Part, ...]:
-        return tuple(asking.Part(resolve(desk, p.asset), p.weight, p.on) for p in rows)
+        return tuple(asking.Part(desk.picture(p.asset), p.weight, p.on) for p in rows)
 
     def phrases(wanted: bool) -> tuple[asking.Part, ...]:
         return tuple(asking.Part(p.text, p.weight, p.on) for p in body.phrases if p.wanted == wanted)
@@ -210,7 +209,7 @@ def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Result
             "like" if item in made.query.liked else "unlike" if item in made.query.unliked else ""
         )
         if item in whole:
-            told = shown(whole[item])
+            told = ItemOut.of(whole[item])
             rows.append(Lead(rank=rank, item=told, score=round(score, 4), shares=shares, group=groups[item], mark=mark))
     reach = len(ids) if found is None or found.whole else max(len(made.ids), min(desk.limits.depth, _reach(desk, made)))
     return Results(
