@@ -118,7 +118,8 @@ def stripped(piece: str) -> str:
 
 def _turned(piece: str) -> str:
     found = re.match(
-        r"(?:(?:the|his|her|their|its|a|an|both) )?([\w -]+?) (?:is|was|are|were|should be|must be|could be) (.+)",
+        r"(?:only |just )?(?:(?:the|his|her|their|its|a|an|both) )?([\w -]+?) "
+        r"(?:is|was|are|were|should be|must be|could be) (.+)",
         piece,
     )
     if found and found[1] in ("everything", "everything else", "the rest", "rest", "colour", "color"):
@@ -156,7 +157,7 @@ def completed(phrase: str, other: str) -> str:
 
 _VERB = (
     r"(?:wearing|carrying|having|holding|wears|carries|has|had|wore|carried|holds|features?|featuring|includes|shows|"
-    r"comes with|(?:dressed|clad) in)"
+    r"comes with|(?:dressed|clad) in|gain(?:s|ed)|adds|added|puts? on)"
 )
 _BE = r"(?:is|was|are|were)"
 _SIDES = "left|right|back|front|side|middle|background"
@@ -176,7 +177,7 @@ def _ends() -> re.Pattern[str]:
     look = one_of(adjectives() | words_of("degrees") | {"and"})
     clothes = one_of(words_of("things") - words_of("holders"))
     named = one_of(adjectives() | nouns())
-    adverb = r"(?:(?:now|also|instead|then|just|only|still|currently) )?"
+    adverb = r"(?:(?:now|also|instead|then|just|only|still|currently|plus) )?"
     joined = (
         rf" and (?={adverb}(?:with|he|she|they|it|{_BE}|(?:his|her|their|its) [\w-]+ {_BE}|{_VERB}) "
         rf"|{adverb}(?:in )?(?:an?|the) (?!(?:{_SIDES})\b))"
@@ -185,6 +186,7 @@ def _ends() -> re.Pattern[str]:
     worn = rf" (?=in (?:(?:an?|the) )?(?:{look} )*{clothes}(?![\w-]))"
     has = rf" (?:who |and who )?(?=(?:{_BE} )?{_VERB} (?:an?|the|his|her|their|some|{named})(?![\w-]))"
     has = rf"{has}| (?=(?:it|he|she|they) (?:{_BE}|{_VERB}) )"
+    has = rf"{has}| (?=(?:just|only|instead) (?:an?|the|some|{named})(?![\w-]))"
     beside = (
         rf" (?=with (?:(?:an?|the|his|her|their|some) )?(?:{look} )*{one_of(words_of('things') - {'hair'})}(?![\w-]))"
     )
@@ -218,7 +220,8 @@ def _ended(before: str, found: re.Match[str]) -> bool:
     if somebody:
         return bool(found["joined"]) and not _DESCRIBES.search(before[somebody.end() :])
     if found["joined"]:
-        return not (before.startswith(ARTICLES) and found.string[found.end() :].startswith(ARTICLES))
+        listed = before.startswith((*ARTICLES, "both ", "his ", "her ", "their ", "its "))
+        return not (listed and found.string[found.end() :].startswith(ARTICLES))
     detail = found["worn"] and kept[-1] in words_of("details") and "in the " in found.string[found.start() :][:8]
     return kept[-1] in words_of("things") | adjectives() and not detail
 
@@ -237,22 +240,30 @@ class Phrase(NamedTuple):
 # What turns the sign, longest first: "+" to wanted, "-" to unwanted; "~" unwanted, but wanted where it already is;
 # "--" unwanted with all that "and" adds ("hide the hat and the bag"); "x" an exception and "o" another, whose sign
 # depends on what stands before (`_excepted`).
+_OWN = "(?:the|his|her|their|its|an?|all|any|both)"
 _TURNS: tuple[tuple[str, str], ...] = (
     *((words, "+") for words in ("not only", "not just", "not merely")),
     *((words, "--") for words in ("none of",)),
     *((words, "-") for words in ("no longer", "not any longer", "no more(?! than)")),
     *((words, "-") for words in ("no signs? of", "no trace of", "hardly any", "barely any")),
-    *((words, "-") for words in ("instead of", "rather than", "as opposed to", "in place of")),
+    *((words, "-") for words in ("instead of", "rather than", "as opposed to", "in (?:place|lieu) of")),
     ("other than", "o"),
-    *((words, "--") for words in ("removes?", "excludes?", "hide", "get rid of", "filter out")),
-    *((words, "-") for words in ("(?:gets|got|gotten) rid of",)),
+    *((words, "--") for words in ("removes?", "excludes?", "avoid", "hide", "get rid of", "filter out")),
+    *((words, "-") for words in ("(?:gets|got|gotten) rid of", "(?:does|did|done|do) away with")),
     *((words, "-") for words in ("(?:(?:has|have|had) )?lost", "(?:has|have|had) (?:dropped|shed)")),
+    (
+        rf"(?:(?:has|have|had) )?(?:dropped|removed|ditched|discarded|shed|let go of|threw away|"
+        rf"shaved(?: off)?|(?:cut|pulled|torn|ripped) off)(?= {_OWN} )",
+        "-",
+    ),
     ("(?:(?:has|have|had) )?(?:takes?|took|taken) off", "-"),
+    ("(?:stops|stopped) (?:having|wearing|carrying|holding|being)", "-"),
     *((words, "~") for words in ("without", "lacks?", "lacking", "missing")),
-    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely", "cannot")),
+    *((words, "-") for words in ("minus", "neither", "nor", "never", "not", "no", "hardly", "barely", "scarcely")),
     ("except", "x"),
     ("nothing", "- something"),
 )
+_OWNED = re.compile(rf"(?:lost|removes?|removed|dropped|off|without|rid of) {_OWN} [\w -]+$")
 _TURN = re.compile(r"(?<![\w-])(?:" + "|".join(f"({words})" for words, _ in _TURNS) + r")(?![\w-])")
 _BREAK = re.compile(
     r"\s*(?:[,.;!?\n]+|(?<![\w-])(?:but|although|though|however|yet|whereas|while|except that)(?![\w-]))\s*"
@@ -261,27 +272,77 @@ _BREAK = re.compile(
 # How people say that something is not to be seen, which does not say that it is not there.
 _SEEN = (
     r"(?:be |been )?(?:(?:really|quite|clearly|properly|fully|easily|very|well) )?(?:seen|see|visible|shown|made out|"
-    r"make out|recogni[sz]ed|recogni[sz]able|identified|identifiable|distinguished|determined|discerned|discernible|"
-    r"readable|read|legible|clear|told|tell|in view|in sight|in the picture)"
+    r"make out|recogni[sz]ed?|recogni[sz]able|identify|identified|identifiable|distinguish(?:ed)?|distinguishable|"
+    r"determined?|discern(?:ed)?|discernible|describe[d]?|readable|read|legible|clear|told|tell|in view|in sight|"
+    r"in the picture)"
 )
 _UNSEEN = re.compile(
-    rf"(?P<relative>(?:^| )(?:that|which|who|whom)(?: (?:i|we|you|one))?|(?:^| )whose(?: [\w-]+)+?)? "
-    rf"(?:(?:can|could|do|does|did|{_BE}) not {_SEEN}"
+    rf"(?P<relative>(?:^| )(?:(?:that|which|who|whom)(?: (?:i|we|you|one|he|she|they))?|i|we|you|one)|"
+    r"(?:^| )whose(?: [\w-]+)+?|(?= no one ))?(?:^| )(?:(?:(?:can|could|do|does|did|am|(?:was|were|am) able to|"
+    rf"{_BE}) not|no one (?:can|could)) (?:able to )?(?:{_SEEN}|"
+    r"(?:see|read|tell|show|make out|identify|recogni[sz]e|determine) (?:the|his|her|their|its|what|which|how)\b.*?)"
     r"|not (?:clearly )?(?:visible|readable|recogni[sz]able|legible|in view))"
-    r"(?: (?:well|clearly|properly|anyway|either|here|because|from|due|under|behind|at all)\b.*)?(?=$| and | with )"
+    r"(?: (?:well|clearly|properly|anyway|either|here|because|from|due|under|behind|at all|in|on|at)\b.*)?"
+    r"(?=$| and | with )"
 )
-_SHOWN = re.compile(rf" (?:that )?(?:can|could|{_BE})(?: to)? (?:be )?(?:seen|visible|shown|present|in sight|there)$")
+_SHOWN = re.compile(
+    rf" (?:(?:that )?(?:can|could|{_BE})(?: to)? (?:be )?(?:seen|visible|shown|present|in sight|there)|"
+    r"in sight|in view|anywhere|to be seen)$"
+)
 # Comparisons of things with one another: their denial says nothing that a picture could be searched by.
 _UNLIKE = re.compile(
-    rf"(?:(?:do|does|did|has|have|{_BE}) not|never) (?:(?:all|quite|really|exactly|very|of|have|be|look|any) )*"
-    r"(?:alike|identical|equal|similar|the same\b.*|different\b.*|match\b.*|matching\b.*|symmetric\w*|even|uniform|"
-    r"comparable|like\b.*)$"
+    rf"(?:(?:do|does|did|has|have|{_BE}) not|never) "
+    r"(?:(?:all|quite|really|exactly|very|of|have|be|look|any|both|even) )*"
+    r"(?:alike|identical|equal\b.*|similar\b.*|(?:the |of the )?same\b.*|differ\b.*|different\b.*|match\b.*|"
+    r"match(?:ing|ed)\b.*|symmetric\w*|even|uniform|comparable|like\b.*|(?:a )?pair(?:ed)?|consistent|level|"
+    r"each other\b.*|one another\b.*|a matching\b.*|(?:go|belong|fit) (?:with\b.*|together\b.*))$|"
+    r"(?<![\w-])not (?:alike|identical|(?:a )?matching\b.*|matched|"
+    r"(?:the )?same (?:colou?r|length|size|height|width)\b.*)$"
 )
 _GONE = re.compile(
-    rf"^(?:and |now |then )*(?P<what>.+?) (?:{_BE}|(?:has|have) been) (?:now |all |also )?"
-    r"(?:gone|missing|absent|removed|taken off|not there|no longer there|not present|nowhere to be seen)$"
+    rf"^(?:and |now |then |with )*(?P<what>.+?) (?:(?:{_BE}|has|have|had|(?:has|have|had) been) )?"
+    r"(?:(?:now|all|also|both) )*"
+    r"(?:gone|missing|absent|removed|dropped|ditched|discarded|deleted|omitted|lost|left out|"
+    r"taken (?:off|away|out)|disappeared|vanished|fallen off|fell off|come off|came off|"
+    r"not there|no longer (?:there|present|on)|not present|nowhere to be seen|lacking)(?: (?:now|too|completely))?$"
 )
-_UNDECIDED = frozenset({"can", "could", "do", "does", "did", "would", "whether", "if", "except", "unless", "cannot"})
+# Two statements: "the logo is gone and it has a zip". Not "the hat and the bag are gone".
+_STATED = rf"(?:{_BE}|{_VERB}|have|can|could|does|do|did|looks?|no one|disappeared|vanished|fell|came|match|differ)"
+_TWO = re.compile(
+    rf" and (?=(?:(?:(?:he|she|it|they|there|i|we|you)|{_OWN}(?: [\w-]+){{1,4}}?) )?(?:(?:now|also|then|instead) )?"
+    rf"(?:(?:he|she|it|they|there) )?{_STATED} )"
+)
+_SUBJECT = re.compile(rf"(?:and )?(?:the|his|her|their|its|both) (?!.* {_STATED}(?: |$))")
+_UNDECIDED = frozenset(
+    {
+        *("can", "could", "do", "does", "did", "would", "whether", "if", "except", "unless", "cannot", "unable"),
+        *("gone", "disappeared", "vanished", "removed", "ditched", "discarded", "anymore", "formerly", "previously"),
+        *("none", "nobody", "noone", "hate", "hates", "dislike", "dislikes", "doubt"),
+    }
+)
+_PAST = re.compile(r"\bused to\b| off$")
+# In feedback it asks for less, in a description it is a look.
+_TOO = re.compile(rf"(?:^|(?<![\w-])(?:{_BE}|looks?) )(?:(?:a bit|way|far|much|slightly|just|all) )*too \w")
+_NOT_A_LOOK = frozenset(
+    {
+        "other",
+        "others",
+        "else",
+        "same",
+        "alike",
+        "pair",
+        "identify",
+        "see",
+        "tell",
+        "know",
+        "help",
+        "forget",
+        "problem",
+        "through",
+        "weight",
+    }
+)
+"""Denied by themselves, they say nothing that a picture could be searched by."""
 
 
 class Reading(NamedTuple):
@@ -299,7 +360,7 @@ class Reading(NamedTuple):
 
 
 _MAY_DENY = re.compile(
-    rf"{_TURN.pattern}|:|(?<![\w-])(?:gone|absent|removed|taken|nowhere|{'|'.join(sorted(_UNDECIDED))})(?![\w-])"
+    rf"{_TURN.pattern}|:|(?<![\w-])(?:absent|taken|nowhere|fell|fallen|came|come|too|off|used|{'|'.join(sorted(_UNDECIDED))})(?![\w-])"
 )
 
 
@@ -326,37 +387,61 @@ def read(sentence: str) -> Reading:
         for wanted, piece in _signed(clause, unclear):
             out += [Phrase(text, wanted, weight) for text in split(piece, wanted)]
     out = [p._replace(text=_against(p, out[:i], out[i + 1 :])) for i, p in enumerate(out)]
-    unclear += [p.text for p in out if set(p.text.split()) & _UNDECIDED]
-    out = [p for p in out if not set(p.text.split()) & _UNDECIDED and set(p.text.split()) - words_of("universals")]
+    lost = [p for p in out if _lost(p)]
+    unclear += [p.text if p.wanted else f"not {p.text}" for p in lost]
+    out = [p for p in out if p not in lost and set(p.text.split()) - words_of("universals")]
     phrases = tuple({(p.text, p.wanted): p for p in reversed(out)}.values())[::-1]
     negated = bool(_TURN.search(text) or unclear) or not all(p.wanted for p in phrases)
     return Reading(phrases, tuple(dict.fromkeys(unclear)), negated)
 
 
+def _lost(phrase: Phrase) -> bool:
+    """Whether a phrase holds words that no reading was found for."""
+    words = set(phrase.text.split())
+    return bool(words & _UNDECIDED or _PAST.search(phrase.text)) or (not phrase.wanted and words <= _NOT_A_LOOK)
+
+
 def _decided(raw: str, unclear: list[str]) -> list[str]:
     """A clause without what cannot be decided, in pieces; that is added to `unclear`."""
+    if re.match(rf"(?:{_BE}|do|does|did|has|have|had|can|could) not (?:it|he|she|they|there|that) ", raw):
+        unclear.append(raw)  # a question
+        return []
+    if _TOO.search(raw) and not _TWO.search(raw):
+        unclear.append(raw)
+        return []
+    two = next((found for found in _TWO.finditer(raw) if not _SUBJECT.match(raw[: found.start()])), None)
+    if two:
+        halves = raw[: two.start()], raw[two.end() :]
+        undecided = (_GONE, _UNLIKE, _UNSEEN, _TOO)
+        if any(_withdrawn(half) or any(one.search(half) for one in undecided) for half in halves):
+            return [piece for half in halves for piece in _decided(half, unclear)]
     if same := re.match(r"(?:yes |ok )?(?:exactly )?the same(?: (?:one|person|man|woman|as before))? except (.+)", raw):
         if set(same[1].split()) & adjectives() or same[1].startswith(("a ", "an ", "with ", "some ")):
             return [same[1]]
         unclear.append(raw)
         return []
-    raw = re.sub(r"^(?:and|so|also) (?=the |his |her |their |its )", "", raw)
+    if re.search(rf" {_STATED}(?: |$)", raw):
+        raw = re.sub(r"^(?:and|so|also) (?=the |his |her |their |its )", "", raw)
     if gone := _GONE.match(raw):
-        return ["no " + re.sub(r"^(?:the|his|her|their|its|both) ", "", gone["what"])]
-    if _TURN.search(raw) and (shown := _SHOWN.search(raw)) and "not" not in raw[shown.start() :].split():
+        return ["remove " + re.sub(r"^(?:the|his|her|their|its|both) ", "", gone["what"])]
+    if (
+        _TURN.search(raw)
+        and (shown := _SHOWN.search(raw))
+        and not re.search(r" not\b(?! an? )", raw[shown.start() - 4 :])
+    ):
         raw = raw[: shown.start()]
     unseen = _UNSEEN.search(raw)
     if unseen:
         before, after = raw[: unseen.start()], re.sub(r"^ and ", "", raw[unseen.end() :]).strip()
-        if unseen["relative"] and before:
+        if not before or unseen["relative"] is not None:
             unclear.append(unseen[0].strip())
             return [piece for piece in (before, *_decided(after, unclear)) if piece]
-        head, _, subject = before.rpartition(" and ")
+        head, subject = _headed(before)
         if subject and not set(subject.split()) <= words_of("starters"):
             unclear.append(f"{subject}{unseen[0]}".strip())
             return [piece for piece in (head, *_decided(after, unclear)) if piece]
     if unlike := _UNLIKE.search(raw):
-        head, _, subject = raw[: unlike.start()].rstrip().rpartition(" and ")
+        head, subject = _headed(raw[: unlike.start()].rstrip())
         if relative := re.search(r"^(.+?) (?:that|which|who)$", subject):
             unclear.append(unlike[0])
             return [" and ".join(filter(None, (head, relative[1])))]
@@ -365,12 +450,19 @@ def _decided(raw: str, unclear: list[str]) -> list[str]:
     return [raw]
 
 
+def _headed(said: str) -> tuple[str, str]:
+    """What stands before a verb → what was said before, the verb's subject, which may be two things."""
+    head, _, subject = said.rpartition(" and ")
+    apart = re.match(rf"(?:{_OWN}|he|she|it|they|there|i|we|you) ", f"{subject} ") and not _SUBJECT.match(head)
+    return (head, subject) if apart or not head else ("", said)
+
+
 def _against(phrase: Phrase, before: list[Phrase], after: list[Phrase]) -> str:
     """The phrase, completed from its neighbour of the other sign."""
     for other in (*before[-1:], *after[:1]):
         if other.wanted != phrase.wanted:
             text = completed(phrase.text, other.text)
-            if text != phrase.text:
+            if text not in (phrase.text, other.text):
                 return text
     return phrase.text
 
@@ -380,14 +472,19 @@ def plain(sentence: str) -> str:
     text = re.sub("[’‘‛´`′＇]", "'", unicodedata.normalize("NFKC", sentence).lower())
     text = re.sub(r"[\u2028\u2029\x85\x0b\x0c]", "\n", text.replace("\t", " ").replace("\r", "\n"))
     text = re.sub(r"[“”„«»\"]", "", text)
+    text = re.sub(
+        r"([^,.;:!?\n()\[\]]+?) ?(?:[-–—=:(\[]|\bis:) ?(?:none|no|nope|nil)\b(?= ?(?:[,.;!)\]\n]|$))", r", no \1", text
+    )
+    text = re.sub(r"(?<![\w-])(no|not|without)\s*:\s*([^.;:!?\n]+)", _each, text)
+    text = re.sub(r"[()\[\]{}]", ", ", text).replace("=", ":")
     text = re.sub(r"(?m)^\s*[-•*]\s+(?=\w)", "\n" if "+" not in text else ", no ", text)
     text = re.sub(r"(?:^|(?<=\s))[-−](?=[a-z]{3})", ", no ", text)
     text = re.sub(r"\s[-–—]\s|—", ", no " if "+" in text else ", ", text).replace("+", ", ")
-    text = re.sub(r"(?<!\w)w/o(?!\w)", "without", text)
+    text = re.sub(r"(?<!\w)(?:w/o(?:ut)?|sans)(?!\w)", "without", text)
     text = re.sub(r"(?<!\w)w/\s?", "with ", text).replace("&", " and ")
     text = re.sub(
         r"(?<!\w)(do|did|does|dos|is|was|are|were|has|have|hav|had|ca|could|should|must|would|wo|ai|need|might|sha)"
-        r"(?:'?n'?t|n t|e?nt)(?!\w)",
+        r"(?:'?n'?t|n t|e?nt|not)(?!\w)",
         _expand,
         text,
     )
@@ -396,6 +493,7 @@ def plain(sentence: str) -> str:
     text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
     text = re.sub(r"([a-z][\w -]*)\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
     text = "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
+    text = re.sub(r"(?<![\w-])([a-z]{3,}?)-?less(?: ([a-z]+))?(?![\w-])", _bare, text)
     for pattern, replacement in _CONTRASTS:
         text = re.sub(pattern, replacement, text)
     return text
@@ -404,7 +502,46 @@ def plain(sentence: str) -> str:
 _PIECE = r"(?:(?![,.;!?\n]| and | but ).)+?"
 _END = r"(?=\s*(?:[,.;!?\n]|$| and | but ))"
 _CONTRASTS = (
-    (r"(?<![\w-])(?:nobody|noone|no-one)(?![\w-])", "no one"),
+    (r"(?<![\w-])(?:nobody|noone|no-one|none(?= (?:has|have|had|wears?|is|are|carry|carries)\b))(?![\w-])", "no one"),
+    (r"(?<![\w-])(?:next to (?=nothing)|(?:little|few) (?:to|or) (?=no ))", ""),
+    # sayings that deny nothing
+    (
+        r"(?<![\w-])(?:(?:without|no) (?:any |a )?(?:doubt|question)(?: that| about it)?|no (?:wonder|problem|worries)|"
+        r"not to mention|last but not least|needless to say|(?:can|could) not help (?:but )?notic(?:e|ing)|"
+        r"(?:do not|never) (?:forget|miss|overlook))(?![\w-])",
+        ", ",
+    ),
+    (r"(?<![\w-])(?:(?:i|we) )?doubt (?:(?:that|if|whether) )?", "probably not "),
+    (r"(?<![\w-])(?:no|not) (?:less|fewer) than (?=\w)", ""),
+    (r"(?<![\w-])not (unlike|dissimilar to)(?![\w-])", "like"),
+    (r"(?<![\w-])(not(?: [a-z]+)?|never) too(?= )", r"\1 very"),
+    (r"(?<![\w-])(he|she|it|they) too(?= )", r"\1"),
+    (r"(?<!not )(?<![\w-])any (?:more|longer)(?=$| ?[,.;!?\n]| and | but )", "anymore"),
+    (r"(?<![\w-])(?:am|is|are)( not)? (?:after|(?:looking|searching) for|interested in)(?= )", r"\1 "),
+    (r"(?<![\w-])see through(?![\w-])", "see-through"),
+    (r"(?<![\w-])no-(?=[a-z]{3})", "no "),
+    (r"(?<![\w-])non-([a-z]+) ([\w-]+)", r"\2 not \1"),
+    (r"(?<![\w-])(?:devoid|free) of(?![\w-])", "without"),
+    # who is to be left out
+    (
+        r"(?<![\w-])(?:skip|ignore|leave out|drop|forget|discard|avoid|remove|exclude|filter out|hide) "
+        r"(?:(?:any|every)(?:one|body)|those|people|(?:all |any )?(?:the )?(?:ones|people))"
+        r"(?: who| that|(?= with))(?! (?:is|are) not)",
+        "exclude ",
+    ),
+    (r"(?<![\w-])avoid(?:s|ing)(?![\w-])", "avoid"),
+    # had and no longer has
+    (
+        rf"({_PIECE})(?: before| earlier| previously| once)?,?(?: but| and)? (?:not|no longer) "
+        rf"(?:any ?more|any longer|now|these days){_END}",
+        r" never \1",
+    ),
+    (rf"({_PIECE}) not at all{_END}", r" never \1"),
+    (rf"(?<![\w-])(?:takes?|took|taken|taking) ({_OWN} {_PIECE}) off{_END}", r"took off \1"),
+    (rf"(?<![\w-])(?:puts?|putting) ({_OWN} {_PIECE}) (?:away|down){_END}", r"took off \1"),
+    (r"(?<![\w-])(?:puts?|putting) (?:away|down)(?= )", "took off"),
+    (r"(?<![\w-])(?:does|do|did) not (?:have|feature|include|contain|come with)(?: got)?(?![\w-])", "without"),
+    (r"(?<![\w-])(?:does|do|did) not (wear|carry|hold)(?= )", r"is not \1ing"),
     (r"(?<![\w-])nothing (?:but|except(?: for)?|other than|apart from|besides)(?![\w-])", "only"),
     (
         r"(?<![\w-])((?:any|every)(?:thing|one|body)|all|(?:any|every)(?: (?!but\b)[\w-]+)?) but "
@@ -412,21 +549,42 @@ _CONTRASTS = (
         r"\1 except ",
     ),
     (
-        r"(?<![\w-])(?:except(?:ing)?(?: for)?(?! that\b)|apart from|aside from|save for|excluding|"
+        r"(?<![\w-])(?:except(?:ing)?(?: for)?(?! that\b)|apart from|aside from|save for|excluding|outside of|"
+        r"(?<=[\w,] )(?:save|bar)(?= (?:the|his|her|their|its|an?)\b)|"
         r"with the (?:sole |only |one )?exception of|but for(?! some\b| sure\b))(?![\w-])",
         "except",
     ),
+    (rf",? *(?:and )?({_PIECE}) (?:excepted|aside){_END}", r" except \1"),
+    (rf"(?<![\w-])((?:all|everything|entirely|completely|no) {_PIECE}) besides (?=\w)", r"\1 except "),
     # an exception said first or after a comma belongs to its sentence
     (r"(^|[.;!?\n]\s*)except ([^,.;!?\n]+), *([^,.;!?\n]+)", r"\1\3 except \2"),
     (
-        rf"(^|[.;!?\n]\s*)except ({_PIECE}) ((?:he|she|it|they|the (?:person|man|woman)) (?:is|was|has|had|wears|wore) "
+        rf"(^|[.;!?\n]\s*)except ({_PIECE}) ((?:he|she|it|they|the (?:person|man|woman)) "
+        r"(?:is|was|has|had|wears|wore|carries|carried|holds) "
         r"[^.;!?\n]+)",
         r"\1\3 except \2",
     ),
     (r", *(?:and )?(except|other than)(?! that\b)(?![\w-])", r" \1"),
-    # one thing in the place of another
     (
-        rf"(?<![\w-])(?:swap(?:s|ped)?|exchang(?:e|es|ed)|trad(?:e|es|ed)|replac(?:e|es|ed)|switch(?:es|ed)?) "
+        rf"(?<![\w-])(everything|all|everyone) except ({_PIECE}) ((?:is|are|was|were) {_PIECE}){_END}",
+        r"\1 \3 except \2",
+    ),
+    (r"(?<![\w-])nothing except(?![\w-])", "only"),
+    (
+        r"(?<![\w-])(?:carry|carries|carried|hold|holds|held) nothing(?! (?:but|except|other)\b)",
+        "not carrying something",
+    ),
+    # one thing in the place of another
+    (rf"({_PIECE}) (?:became|(?:has |have )?(?:turned into|become)) (an? {_PIECE}){_END}", r"no \1, \2"),
+    (rf"(?<![\w-])less (?:like |of )?(an? {_PIECE}) than (?:like |of )?(an? {_PIECE}){_END}", r"no \1, \2"),
+    (rf"(?<![\w-])not so much ({_PIECE}) as ({_PIECE}){_END}", r"not \1, but \2"),
+    (rf"(?<![\w-])not ({_PIECE}) so much as ({_PIECE}){_END}", r"not \1, but \2"),
+    (rf"(?<![\w-])prefer(?:s|red|ably)? ({_PIECE}) (?:over|to) ({_PIECE}){_END}", r"\1, no \2"),
+    (rf"(?<![\w-])substitut(?:e|es|ed|ing) ({_PIECE}) for ({_PIECE}){_END}", r", \1, no \2"),
+    (rf"(?<![\w-])(?:more|rather) (?:like |of )?(an? {_PIECE}) than (?:like |of )?(an? {_PIECE}){_END}", r"\1, no \2"),
+    (
+        rf"(?<![\w-])(?:swap(?:s|ped)?|exchang(?:e|es|ed)|trad(?:e|es|ed)|replac(?:e|es|ed)|switch(?:es|ed)?|"
+        r"substitut(?:e|es|ed)|chang(?:e|es|ed)(?! from))(?: out)? "
         rf"({_PIECE}) (?:for|with|by|to) ({_PIECE}){_END}",
         r", no \1, \2",
     ),
@@ -440,8 +598,28 @@ _CONTRASTS = (
         rf"from ({_PIECE}) (?:in)?to ({_PIECE}){_END}",
         r"is not \1, but \2",
     ),
-    (r"(?<![\w-])(no|not|neither) (?:the|his|her|their|its) (?=[\w-]+(?:,| or| nor|$))", r"\1 "),
+    (
+        rf"(^|[.,;!?\n] *)from (?!(?:the )?(?:head|top|left|right|front|back|side|behind|waist|neck|shoulder|time)\b)"
+        rf"({_PIECE}) (?:in)?to ({_PIECE}){_END}",
+        r"\1no \2, \3",
+    ),
+    (r"(?<![\w-])(no|not|neither) (?:the|his|her|their|its) (?!same\b)(?=[\w-]+(?:,| or| nor|$))", r"\1 "),
 )
+
+
+def _bare(found: re.Match[str]) -> str:
+    """ "hatless man" → "man without hat"."""
+    if found[1] not in words_of("things") or f"{found[1]}less" in adjectives():
+        return found[0]
+    bearer = found[2] and (found[2] in nouns() or found[2] in words_of("anyone"))
+    return f"{found[2]} without {found[1]}" if bearer else f"without {found[1]} {found[2] or ''}".rstrip()
+
+
+def _each(found: re.Match[str]) -> str:
+    """ "no: hat, bag" → "no hat, no bag"."""
+    return ", ".join(
+        f"{found[1]} {thing.strip()}" for thing in re.split(r",|\band\b|\bor\b", found[2]) if thing.strip()
+    )
 
 
 def _expand(found: re.Match[str]) -> str:
@@ -498,6 +676,11 @@ def _clauses(text: str) -> list[str]:
     return [c.strip() for c in _BREAK.split(text)]
 
 
+def _withdrawn(raw: str) -> bool:
+    """Whether a clause says that nothing is known or that something does not matter."""
+    return any(re.search(pattern, raw) for pattern in language()["withdrawals"])
+
+
 def _clause(raw: str) -> str:
     """A clause without references and withdrawn things; "" when nothing is left. "bag: none" → "no bag"."""
     if ":" in raw:
@@ -508,7 +691,7 @@ def _clause(raw: str) -> str:
             raw = (
                 f"{value} {name}" if value and set(value.split()) <= adjectives() else value if value != "yes" else name
             )
-    if any(re.search(pattern, raw) for pattern in language()["withdrawals"]):
+    if _withdrawn(raw):
         return ""
     for pattern in language()["references"]:
         raw = re.sub(rf"^(?:(?:yes|no|and|ok|okay|so|i think|maybe) )*{pattern}", "", raw).strip()
@@ -526,6 +709,15 @@ def _scoped(clauses: list[str]) -> list[str]:
         bare = re.search(r"\bno (?!(?:an?|the)\b)", clause)  # "no hat, a bag or gloves": no "a" stands under "no"
         for j in range(i + 1, len(clauses)):
             words = parted(clauses[j])[0].split()
+            if clauses[j].startswith("nor "):
+                out[i + 1 : j] = [f"no {c}" for c in clauses[i + 1 : j]]
+                break
+            own = re.match(r"(and )?(?:the|his|her|their|its) ", clauses[j])  # "lost the hood, its belt, and the zip"
+            if not own or set(words) & (words_of("verbs") - {"and"}) or not _OWNED.search(clause):
+                own = None
+            elif own[1]:
+                out[i + 1 : j + 1] = [f"no {c.removeprefix('and ')}" for c in clauses[i + 1 : j + 1]]
+                break
             if _TURN.search(clauses[j]) or set(words) & words_of("verbs") or (bare and words[:1] in (["a"], ["an"])):
                 break
             if "or" in words and "and" not in words:
@@ -555,7 +747,7 @@ def _joined(clauses: list[str]) -> list[str]:
 
 def _hedged(clause: str) -> tuple[float, str]:
     padded = f" {clause} "
-    padded = re.sub(r" (?:i|we) do not (?:think|believe)(?: that)? ", " not ", padded)
+    padded = re.sub(r" (?:(?:i|we) )?do not (?:think|believe)(?: that)? ", " not ", padded)
     weight = 1.0
     for word in language()["hedges"]:
         if f" {word} " in padded:
@@ -576,6 +768,8 @@ def _signed(clause: str, unclear: list[str] | None = None) -> list[tuple[bool, s
             out, excepts, before = _excepted(out, before, excepts, [] if unclear is None else unclear), "", ""
             wanted = True
         taken, rest = parted(before) if reaches else (before, "")
+        if reaches and not rest and found and _TURNS[found.lastindex - 1][1] == "~":  # type: ignore[operator]
+            taken, _, rest = before.rpartition(" and ") if " and " in before else (before, "", "")
         if rest:
             out.append((False, f"{subject} {taken}".strip()))
             wanted, subject, before = True, "", rest
@@ -585,9 +779,11 @@ def _signed(clause: str, unclear: list[str] | None = None) -> list[tuple[bool, s
         at = found.end()
         if _says_something(before):
             if _is_subject(before) and turn not in "xo":
-                subject = re.sub(r" (?:that|which)(?= \w+$)", "", before)
-                if subject != before and _predicate(clause[at:]):
+                subject = re.sub(r" (?:that|which)(?= \w+$)", "", re.sub(r"^(?:any|some|every) ", "", before))
+                kind = clause[at:].lstrip().startswith(ARTICLES)  # "a bag that is not a backpack"
+                if kind or (not before.endswith(subject) and _predicate(clause[at:])):
                     out.append((True, re.sub(r" \w+$", "", subject)))
+                subject = "" if kind else subject
             else:
                 out.append((wanted, f"{subject} {before}".strip()))
         elif not wanted and turn == "~":
