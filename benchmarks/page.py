@@ -1,12 +1,11 @@
 """How fast the page is: first paint, drawing, and rounds over HTTP at 10^5 crops with the demo model.
 
 Vectors are random (speed does not depend on what they show), written into an ordinary gallery; texts and sketch go
-through
-the real encoders, over a real connection. Drawing and painting are measured in Chromium. Prints a table and, with
---out,
-JSON with the machine beside it.
+through the real encoders, over a real connection. Drawing and painting are measured in Chromium. Prints a table and,
+with --out, JSON with the machine beside it.
 
     python benchmarks/page.py --items 100000 --out page.json
+    python benchmarks/page.py --beside CHECKOUT      CPU seconds of the rounds, this version and another by turns
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ import platform
 import shutil
 import socket
 import statistics
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -95,13 +96,17 @@ class Served:
         self.gallery.close()
 
 
+CLOCK = [time.perf_counter]
+"""What times are read from; --beside takes the CPU seconds of the process instead."""
+
+
 def timed(work: Callable[[int], Any], repeats: int) -> dict[str, float]:
     """Median and 95th percentile in ms."""
     taken = []
     for i in range(repeats):
-        begin = time.perf_counter()
+        begin = CLOCK[0]()
         work(i)
-        taken.append(1000 * (time.perf_counter() - begin))
+        taken.append(1000 * (CLOCK[0]() - begin))
     return {"median": statistics.median(taken), "p95": sorted(taken)[int(0.95 * (repeats - 1))]}
 
 
@@ -115,15 +120,15 @@ def sketch(i: int) -> bytes:
     return head + buffer.getvalue() + b"\r\n--x--\r\n"
 
 
-def rounds(served: Served, repeats: int) -> dict[str, Any]:
-    """Rounds as the page makes them."""
+def rounds(served: Served, repeats: int, turn: int = 0) -> dict[str, Any]:
+    """Rounds as the page makes them, in an inquiry of their own."""
     out: dict[str, Any] = {}
-    base = f"/inquiries/{served.call('POST', '/inquiries', {'name': 'bench'})['id']}"
+    base = f"/inquiries/{served.call('POST', '/inquiries', {'name': f'bench {turn}'})['id']}"
     asset = ""
 
     def drawn(i: int) -> None:
         nonlocal asset
-        asset = served.call("POST", "/assets", sketch(i), "multipart/form-data; boundary=x")["id"]
+        asset = served.call("POST", "/assets", sketch(i + 10 * turn), "multipart/form-data; boundary=x")["id"]
         served.call("POST", f"{base}/rounds", {"sketches": [{"asset": asset}], "phrases": [{"text": "red coat"}]})
 
     def refined(i: int) -> None:
@@ -180,6 +185,50 @@ def browser(served: Served) -> dict[str, Any]:
     }
 
 
+def turns(args: argparse.Namespace, model: Any) -> None:
+    """Serve until standard input ends; for each line, do a block of rounds and print the CPU milliseconds of each."""
+    CLOCK[0] = time.process_time
+    with tempfile.TemporaryDirectory() as folder:
+        fill(Path(folder) / "gallery", model, args.items)
+        served = Served(Path(folder) / "gallery", model)
+        print("ready", flush=True)
+        for line in sys.stdin:
+            served.connection.close()  # the server ended it while the other version had its turn; it opens again
+            made = rounds(served, args.repeats, int(line))
+            print(json.dumps({name: row["median"] for name, row in made.items()}), flush=True)
+        served.close()
+
+
+def beside(args: argparse.Namespace) -> dict[str, Any]:
+    """Medians over blocks of rounds, taken by turns from servers of the other checkout and of this one, and ratios."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    command = [sys.executable, __file__, "--turns", "--items", str(args.items), "--model", args.model]
+    command += ["--repeats", str(args.repeats)]
+    servers = [
+        subprocess.Popen(
+            command, env=os.environ | threads | {"PYTHONPATH": str(checkout / "src")}, text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )
+        for checkout in (args.beside, Path(__file__).resolve().parents[1])
+    ]  # fmt: skip
+    found: list[list[dict[str, float]]] = [[], []]
+    for server in servers:
+        server.stdout.readline()  # type: ignore[union-attr]
+    for turn in range(args.blocks + 1):
+        for server, rows in zip(servers, found, strict=True):
+            print(turn, file=server.stdin, flush=True)
+            rows.append(json.loads(server.stdout.readline()))  # type: ignore[union-attr]
+    for server in servers:
+        server.communicate()
+    out = {}
+    for name in found[0][0]:  # the first block warms up
+        old, new = ([row[name] for row in rows[1:]] for rows in found)
+        ratios = [b / a for a, b in zip(old, new, strict=True)]
+        row = {"other": statistics.median(old), "this": statistics.median(new), "ratio": statistics.median(ratios)}
+        out[name] = row | {"least": min(ratios), "most": max(ratios)}
+    return out
+
+
 def main() -> None:
     """Measure, print, and write JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
@@ -187,7 +236,21 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--repeats", type=int, default=40)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--beside", type=Path, help="another checkout: compare the CPU seconds of rounds")
+    parser.add_argument("--blocks", type=int, default=8, help="with --beside: blocks of rounds of each version")
+    parser.add_argument("--turns", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
+    if args.turns:
+        turns(args, descry.load(args.model))
+        return
+    if args.beside:
+        print(
+            f"{args.items:,} items, CPU ms of a request, {args.beside.name} and this version, {args.blocks} blocks each"
+        )
+        for name, row in beside(args).items():
+            span = f"{row['ratio']:.2f} ({row['least']:.2f} to {row['most']:.2f})"
+            print(f"  {name:<32}{row['other']:8.1f}{row['this']:8.1f}  {span}")
+        return
     model = descry.load(args.model)
     with tempfile.TemporaryDirectory() as folder:
         fill(Path(folder) / "gallery", model, args.items)

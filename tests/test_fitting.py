@@ -21,7 +21,7 @@ from descry.embed import load
 from descry.errors import ImageRejected
 from descry.query import Query
 from descry.ranking import Formula, Ranking
-from descry.search import Memo, Term, fit, stack, terms_of, unit, unread
+from descry.search import Memo, Term, fit, fitting_notes, stack, terms_of, unit, unread
 from descry.sketching import STICKS, fit_to_ink
 
 OUTLINE = (
@@ -88,7 +88,7 @@ def test_the_box_and_what_was_done_are_stated() -> None:
     rows = np.flatnonzero((np.asarray(found.picture.convert("L")) < 200).any(axis=1))
     assert np.ptp(rows) / 256 == pytest.approx(0.95, abs=0.02)
     assert found.note == "cropped to its ink and fitted"
-    assert found.notes == ["the sketch was cropped to its ink and fitted"]
+    assert found.told == ("the sketch was cropped to its ink and fitted", "")
     said = "the sketch was cropped to its ink and fitted (--as-drawn leaves it)"
     assert unread(load("demo", "cpu"), Query(outline((400, 600), (100, 300), 200, 2))) == [said]
     assert "usual width" in fit_to_ink(outline((400, 600), (100, 300), 200, 7)).note
@@ -123,7 +123,7 @@ def test_what_cannot_be_fitted_is_left_and_said(picture: Image.Image, why: str) 
     found = fit_to_ink(picture)
     assert not found.fitted
     assert why in found.note
-    assert found.notes == []
+    assert found.told == ("", "")
     assert found.picture.tobytes() == picture.tobytes()
 
 
@@ -150,7 +150,7 @@ def stick() -> Image.Image:
 
 def test_a_stick_figure_gets_a_hint_and_an_outline_none() -> None:
     assert fit_to_ink(stick()).sticks
-    assert STICKS in fit_to_ink(stick()).notes
+    assert STICKS in fit_to_ink(stick()).told
     for style in ("line", "pencil", "sparse", "lay"):
         hinted = [fit_to_ink(draw_sketch(make_person(i), i, style).image).sticks for i in range(40)]
         assert sum(hinted) <= 2, style
@@ -180,6 +180,21 @@ def test_search_reads_the_fitted_drawing_unless_it_is_to_be_read_as_drawn() -> N
     )  # a photograph is no drawing
     assert unread(model, Query(stick()))[-1] == STICKS
     assert unread(model, Query(stick(), as_drawn=True)) == []
+
+
+def test_a_sketch_is_fitted_once_for_its_vector_and_its_notes(monkeypatch) -> None:
+    model, query, memo = load("demo", "cpu"), Query(stick(), wanted="a red jacket"), Memo()
+    fitted: list[object] = []
+    monkeypatch.setattr(model, "fit_sketch", lambda sketch: fitted.append(sketch) or fit_to_ink(sketch))
+    terms_of(model, [query], memo=memo)
+    assert fitting_notes(model, query, memo=memo) == fit_told(query)
+    assert len(fitted) == 1
+    assert fitting_notes(model, query) == fit_told(query)
+    assert len(fitted) == 2
+
+
+def fit_told(query: Query) -> list[str]:
+    return [note for note in fit_to_ink(query.sketches[0].value).told if note]
 
 
 def test_the_query_says_that_it_is_read_as_drawn() -> None:

@@ -124,15 +124,20 @@ def unread(model: Any, query: Query) -> list[str]:
     return said
 
 
-def fitting_notes(model: Any, query: Query, hint: str = "") -> list[str]:
+def fitting_notes(model: Any, query: Query, hint: str = "", memo: Memo | None = None) -> list[str]:
     """What was done to the sketches of a query before they were read, and how to draw them better, a sentence each.
 
-    hint: added where something was done.
+    hint: added where something was done. memo: of `terms_of`; with it, a sketch that was read is not fitted again.
     """
     if query.as_drawn or not hasattr(model, "fit_sketch"):
         return []
-    fits = [model.fit_sketch(p.value) for p in query.sketches if p.on]
-    return list(dict.fromkeys(note + hint * (note == fit.done) for fit in fits for note in fit.notes))
+    on = [p.value for p in query.sketches if p.on]
+    rows = (memo or Memo()).rows(
+        [("fit", f"{digest(sketch)} fitted") for sketch in on],
+        lambda new: np.array([model.fit_sketch(on[i]).told for i in new]),
+    )
+    both = [(f"{done}{hint}" if done else "", stick) for done, stick in rows.values()]
+    return list(dict.fromkeys(note for notes in both for note in notes if note))
 
 
 def told(asked: Query, query: Query) -> str:
@@ -240,18 +245,16 @@ def terms_of(
     plans = [_Plan(understood(query), ranking, hasattr(model, "fit_sketch")) for query in queries]
     pictures = {name: part.value for plan in plans for name, part in zip(plan.names, plan.pictures, strict=True)}
     names = list(pictures)
-    fitted = {name for plan in plans for name in plan.fitted}
+    fitted = dict.fromkeys(name for plan in plans for name in plan.fitted)
     fit_sketch: Any = getattr(model, "fit_sketch", None)
     fit_of: Any = cache(lambda name: fit_sketch(pictures[name]))
 
     def seen(name: str) -> Any:
         return fit_of(name).picture if name in fitted else pictures[name]
 
-    doubtful = list(dict.fromkeys(name for plan in plans if plan.beside_words for name in plan.fitted))
-    found = memo.rows(
-        [("stick", n) for n in doubtful], lambda new: np.array([[float(fit_of(doubtful[i]).sticks)] for i in new])
-    )
-    sticks = {name for _, name in (key for key, row in found.items() if row[0])}
+    each = list(fitted)
+    fits = memo.rows([("fit", n) for n in each], lambda new: np.array([fit_of(each[i]).told for i in new]))
+    sticks = {name for (_, name), (_, stick) in fits.items() if stick}
     for plan in plans:
         plan.set_aside(sticks)
     drawn = (

@@ -59,15 +59,11 @@ class Fitted:
     sticks: bool = False
 
     @property
-    def done(self) -> str:
-        """A sentence that says that the drawing was moved far or redrawn; "" if it was not."""
+    def told(self) -> tuple[str, str]:
+        """What is worth saying beside an answer: that the drawing was moved far or redrawn, and the hint for sticks;
+        each is "" if there is nothing to say."""
         moved = self.redrawn or self.box[3] - self.box[1] < 0.85
-        return f"the sketch was {self.note}" if self.fitted and moved else ""
-
-    @property
-    def notes(self) -> list[str]:
-        """What is worth saying beside an answer: what was `done`, and the hint for sticks."""
-        return [self.done] * bool(self.done) + [STICKS] * self.sticks
+        return (f"the sketch was {self.note}" if self.fitted and moved else "", STICKS if self.sticks else "")
 
 
 def fit_to_ink(source: Any, size: tuple[int, int] = FITTED) -> Fitted:

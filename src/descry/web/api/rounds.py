@@ -183,7 +183,7 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
         replayable=desk.fresh(made),
         removed=removed,
         note=found.note if found else STORED * bool(made.results),
-        notes=fitting_notes(desk.gallery.model, made.query),
+        notes=fitting_notes(desk.gallery.model, made.query, memo=session.memo),
         results=page(desk, number, made, 0, desk.limits.page) if leads else None,
     )
 
