@@ -1,18 +1,21 @@
-"""CPU seconds of commands as a user types them, each in a cold process: this version, and any other checkout beside it.
+"""CPU seconds of commands as a user types them, each in a cold process: this version, and any other commit beside it.
 
-    python benchmarks/commands.py [--beside PATH] [--repeat 3] [--markdown]
+    python benchmarks/commands.py [--beside COMMIT] [--repeat 5] [--markdown]
 
-Each version indexes 40 drawn people with the demo model first; that is not counted. CPU seconds are user and system
-time of the whole process with one thread; unlike wall time they hardly depend on what else the machine does.
+Each version indexes 40 drawn people with the demo model first; that is not counted. The versions take turns at every
+command, and the median is kept. CPU seconds are user and system time of the whole process with one thread; unlike
+wall time they hardly depend on what else the machine does.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 from statistics import median
@@ -63,14 +66,31 @@ def seconds(checkout: Path, command: list[str]) -> float:
     return used.ru_utime + used.ru_stime
 
 
-def measure(checkout: Path, repeat: int, commands: dict[str, str] = COMMANDS) -> dict[str, float]:
-    """Command → the median of its CPU seconds, after one run that is not counted."""
+def checkout(commit: str, place: Path) -> Path:
+    """The files of a commit, in a new folder."""
+    files = subprocess.run(["git", "-C", str(HERE), "archive", commit, "src"], check=True, capture_output=True).stdout
+    with tarfile.open(fileobj=io.BytesIO(files)) as archive:
+        archive.extractall(place, filter="data")
+    return place
+
+
+def measure(
+    checkouts: dict[str, Path], repeat: int, commands: dict[str, str] = COMMANDS
+) -> dict[str, dict[str, float]]:
+    """Version → command → the median of its CPU seconds. The versions take turns; the first turn is not counted."""
+    found: dict[str, dict[str, float]] = {version: {} for version in checkouts}
     with tempfile.TemporaryDirectory() as folder:
-        names = prepare(checkout, Path(folder))
-        found = {}
+        names = {version: prepare(source, Path(folder) / version) for version, source in checkouts.items()}
         for title, text in commands.items():
-            words = [names.get(word, word) for word in text.split()]
-            found[title] = median([seconds(checkout, words) for _ in range(repeat + 1)][1:])
+            turns = [
+                {
+                    v: seconds(source, [names[v].get(word, word) for word in text.split()])
+                    for v, source in checkouts.items()
+                }
+                for _ in range(repeat + 1)
+            ]
+            for version in checkouts:
+                found[version][title] = median([turn[version] for turn in turns[1:]])
     return found
 
 
@@ -85,11 +105,15 @@ def markdown(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--beside", type=Path, action="append", default=[], help="another checkout; may be repeated")
-    parser.add_argument("--repeat", type=int, default=3)
+    parser.add_argument(
+        "--beside", action="append", default=[], metavar="COMMIT", help="another commit; may be repeated"
+    )
+    parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--markdown", action="store_true")
     args = parser.parse_args()
-    results = {folder.name: measure(folder, args.repeat) for folder in [*args.beside, HERE]}
+    with tempfile.TemporaryDirectory() as folder:
+        others = {commit: checkout(commit, Path(folder) / commit) for commit in args.beside}
+        results = measure(others | {"now": HERE}, args.repeat)
     print(markdown(results) if args.markdown else json.dumps(results, indent=1))
 
 

@@ -44,7 +44,7 @@ def test_quiet_prints_the_result_and_nothing_else(option, gallery, capsys):
 
 def test_quiet_tells_what_failed(gallery, capsys):
     status, out, err = run(capsys, "-q", "search", gallery, "--sketch", "nope.png")
-    assert (status, out) == (1, "")
+    assert (status, out) == (2, "")
     assert "nope.png" in err
     status, _, err = run(capsys, "search", gallery, "--sketsh", "nope.png", "-q")
     assert status == 2

@@ -30,12 +30,20 @@ class ImageRejected(DescryError):
     def __init__(self, message: str, reason: str):
         super().__init__(message)
         self.reason = reason
+        if reason == "missing":
+            self.exit_status = 2
 
 
 class DataError(DescryError):
     """A data set, table or folder that does not hold what it should."""
 
     code = "data"
+
+
+class DataMissing(DataError):
+    """A file or folder of data that was named and is not there."""
+
+    exit_status = 2
 
 
 class ModelRefused(DescryError):

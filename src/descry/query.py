@@ -223,10 +223,10 @@ def digest(picture: Any) -> str:
             with open(picture, "rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError) as error:
-            reason = "missing" if isinstance(error, FileNotFoundError) else "unreadable"
-            what = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else str(error)
-            if isinstance(error, (FileNotFoundError, IsADirectoryError)):
-                what = "it is a folder" if isinstance(error, IsADirectoryError) else "there is no such file"
+            if os.path.isfile(picture):
+                reason, what = "unreadable", str(getattr(error, "strerror", None) or error)
+            else:
+                reason, what = "missing", "it is a folder" if os.path.isdir(picture) else "there is no such file"
             raise ImageRejected(
                 f"the picture {str(picture)!r} cannot be read: {what}; check the path", reason
             ) from None

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from .errors import DataError
+from .errors import DataError, DataMissing
 from .safe_files import read_regular
 
 NO_VALUE = ("nan", "null", "none", "<na>")
@@ -31,7 +31,7 @@ def read_text(path: Path) -> str:
     try:
         return read_regular(path, TABLE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
-        raise DataError(f"{path} is missing; check the path") from None
+        raise DataMissing(f"there is no file {path}; check the path") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}; check the path and its permissions") from None
     except ValueError as error:

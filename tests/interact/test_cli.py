@@ -11,6 +11,7 @@ import pytest
 
 from conftest import write_joining_run
 from descry.cli import main
+from descry.cli.chat import HELP
 from descry.cli.inquiry import opened
 
 
@@ -81,7 +82,7 @@ def test_a_whole_inquiry(place, capsys, tmp_path) -> None:
     exported = json.loads(run(capsys, "inquiry", "export", gallery, "case")[1])
     assert [r["number"] for r in exported["rounds"]] == [1, 2, 3, 4, 5]
     assert str(sketch) not in json.dumps(exported), "pictures leave as digests"
-    assert run(capsys, "inquiry", "list", gallery)[1].strip() == "case"
+    assert re.fullmatch(r"case  \(\d+ rounds, last used \d{4}-\d\d-\d\d\)\n", run(capsys, "inquiry", "list", gallery)[1])
     assert "match" not in out + err
     assert run(capsys, "inquiry", "delete", gallery, "case", "--round", 2)[1].strip() == "deleted rounds 2, 3, 4, 5"
     assert run(capsys, "inquiry", "delete", gallery, "case")[0] == 0
@@ -166,7 +167,7 @@ def test_a_chat_that_another_process_goes_on_with(place, capsys, monkeypatch) ->
 def test_a_chat(place, capsys, monkeypatch) -> None:
     root, sketch = place
     lines = ["red top, no hat", "/nonsense", "yes", "/like 2", "/chips", "/flip 2", "/why 1 3", "/off 9", "/tree"]
-    lines += ["/undo", "/help", "/ask off", "I don't know", "/quit", ""]
+    lines += ["/undo", "/help", "/ask off", "I don't know", "like 1", "undo", "help", "quit", "never read"]
     monkeypatch.setattr("sys.stdin", io.StringIO("\n".join(lines)))
     status, out, err = run(capsys, "chat", root / "gallery", "talk", "--sketch", sketch)
     assert status == 0, err
@@ -175,6 +176,9 @@ def test_a_chat(place, capsys, monkeypatch) -> None:
     assert "chips are 1 to" in err
     assert "NOT hat" in out
     assert "nothing to search for" in err
+    assert not {"help", "quit", "undo", "like 1", "never read"} & set(re.findall(r"\d\. (.*)", err)), "commands, not words"
+    assert max(map(len, HELP.splitlines())) <= 80
+    assert out.count(HELP) == 2
     monkeypatch.setattr("sys.stdin", io.StringIO("/undo\n"))
     assert run(capsys, "chat", root / "gallery", "talk")[0] == 0, "goes on where it stopped"
 

@@ -109,7 +109,7 @@ HELP = ("-h", "--help")
 EXITS = {
     0: "done",
     1: "failed",
-    2: "wrong usage",
+    2: "wrong usage, or a path that is not there",
     3: "files were skipped (--strict)",
     4: "model refused",
     5: "gallery damaged or made by another model",

@@ -20,19 +20,18 @@ from ..safe_files import address_of
 from .machine import Flag, GalleryFolder, HowMany, MovedModel
 
 HELP = """\
-  any words            what the person wears, carries, looks like, or does not: "red jacket, no backpack"
-  yes, no, don't know  answers the question asked
-  /like 3  /unlike 1 2   marks leads by their rank
-  /closest 4           of those shown, the most similar
-  /ask on|off          questions after every round
-  /chips               what is looked for
-  /off 2  /flip 2  /drop 2   switch a chip off, turn it round, take it away
-  /why 1 2             why one lead ranks above another
-  /undo  /redo  /go 3  other rounds
-  /tree                all rounds
-  /sketch FILE         add a sketch
-  /image FILE          add a photograph of the person
-  /help  /quit"""
+  any words             how the person looks: "red jacket, no backpack"
+  yes, no, don't know   answers the question asked
+  like 3   unlike 1 2   marks leads by their rank; clear 3 takes the mark back
+  closest 4             of those shown, the most similar
+  chips                 the phrases of your description, with numbers
+  off 2  flip 2         ignores a phrase, turns it into NOT; drop 2 removes it
+  why 1 2               why one lead ranks above another
+  undo   redo   go 3    other rounds; tree shows all
+  /ask on|off           questions after every round
+  /sketch FILE          add a sketch; /image FILE a photograph of the person
+  help   quit
+Commands may begin with /: then they are never taken for a description."""
 ANSWERS = {
     **dict.fromkeys(("yes", "y", "yeah", "yep"), "yes"),
     **dict.fromkeys(("no", "n", "nope"), "no"),
@@ -63,15 +62,13 @@ def chat(
         sheet: where the contact sheet is written, for terminals that show no pictures; if omitted, a file in the
             gallery's folder that is removed at the end.
     """
-    from ..interact.store import InquiryStore
     from .inquiry import opened
-    from .report import outside
+    from .report import kept, outside
 
     if sheet:
         outside(sheet, gallery)
-    store = InquiryStore(gallery)
-    fresh, read_only = name not in store.names(), store.database.read_only
-    store.close()
+    with kept(gallery) as (_, store):
+        fresh, read_only = name not in store.names(), store.database.read_only
     if read_only:
         print(
             "note: the gallery is read-only: rounds end with this chat, and the account gets no line", file=sys.stderr

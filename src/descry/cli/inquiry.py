@@ -205,11 +205,13 @@ def go(
 
 def list_(gallery: GalleryFolder, /, json_: Json = False) -> int:
     """The inquiries of a gallery, a line each."""
-    from .report import kept
+    from ..interact.erasing import abouts
+    from .report import kept, line
 
     with kept(gallery) as (_, store):
-        names = store.names()
-    return emit(json_, names, *names or ["no inquiry yet"])
+        rows = abouts(store)
+    lines = [f"{line(a.name)}  ({counted(a.rounds, 'round')}, last used {a.touched[:10]})" for a in rows]
+    return emit(json_, [a.name for a in rows], *lines or ["no inquiry yet"])
 
 
 def ask(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:

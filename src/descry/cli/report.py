@@ -86,7 +86,7 @@ def finding(
                 raise UsageError(f"the gallery holds no item {item}; ids are shown beside every result")
             store.find(inquiry, Finding(item, verdict, note, store.on_show(inquiry), found[0].sha256))
         rows = store.findings(inquiry)
-    lines = [f"item {f.item}: {f.verdict}  {_line(f.note)}".rstrip() for f in rows]
+    lines = [f"item {f.item}: {f.verdict}  {line(f.note)}".rstrip() for f in rows]
     return emit(json_, [f.to_json() for f in rows], *lines or ["no findings yet"])
 
 
@@ -113,7 +113,7 @@ def keep(
             store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
         rows = [store.about(inquiry)] if inquiry else store.abouts()
     lines = [
-        f"{_line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
+        f"{line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
         f"{counted(about.findings, 'finding')}, last used {about.touched[:10]})"
         for about in rows
     ]
@@ -172,7 +172,7 @@ def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
             store.close()
 
 
-def _line(text: str) -> str:
+def line(text: str) -> str:
     from ..escape import plain
 
     return " ".join(plain(text).split())

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bounds import NOT_NEGATIVE, SHARE
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, DataMissing, UsageError, nearest
 from ..records import Dataset
 from .noise import with_wrong_pairs
 
@@ -50,8 +50,9 @@ def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
         if name.split(":")[0] in DATASETS:
             raise UsageError(f"{name} needs the folder it lies in: NAME and FOLDER")
         if not recognised(name):
-            where = "holds none of " + ", ".join(MARKERS) if Path(name).is_dir() else "is no folder"
-            raise DataError(
+            there = Path(name).is_dir()
+            where = "holds none of " + ", ".join(MARKERS) if there else "is no folder"
+            raise (DataError if there else DataMissing)(
                 f"{name} {where}; name the data set and its folder, or write a table: {', '.join(DATASETS)}"
             )
         name, root = "table", name

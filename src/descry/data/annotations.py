@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, DataMissing, UsageError, nearest
 from ..safe_files import json_of
 from ..tabular import read_text, sentence_of
 from .table import SPLITS, Row, Table, clean_path
@@ -84,7 +84,7 @@ def _apart(rows: list[Row], notes: list[str]) -> list[Row]:
 def find_root(root: Path, family: Family) -> Path:
     """The folder itself, or the folder of the usual name inside it."""
     if not root.is_dir():
-        raise DataError(f"{family.name}: there is no folder {root}")
+        raise DataMissing(f"{family.name}: there is no folder {root}")
     inner = root / family.folder
     return inner if inner.is_dir() and not (root / IMAGES).is_dir() else root
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..records import Benchmark, Dataset
 from ..tabular import sentence_of
 from .annotations import annotations_of
@@ -75,7 +75,7 @@ def _benchmarks(split: Split) -> dict[str, Benchmark]:
 def _find_root(root: Path) -> Path:
     """The folder itself, or the folder of a usual name inside it."""
     if not root.is_dir():
-        raise DataError(f"itcpr: there is no folder {root}")
+        raise DataMissing(f"itcpr: there is no folder {root}")
     for name in ("ITCPR", "Com_ReID", "data"):
         if (root / name / FILES["query"]).is_file() and not (root / FILES["query"]).is_file():
             return root / name

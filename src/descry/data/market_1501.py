@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..records import Dataset
 from .assemble import assemble, held_out
 from .card import Card, Expected
@@ -90,7 +90,7 @@ def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, re.Matc
 def find_root(root: Path) -> Path:
     """The folder itself, or the folder of a usual name inside it."""
     if not root.is_dir():
-        raise DataError(f"market-1501: there is no folder {root}")
+        raise DataMissing(f"market-1501: there is no folder {root}")
     for name in ("Market-1501-v15.09.15", "Market-1501", "market1501"):
         if (root / name).is_dir() and not (root / "query").is_dir():
             return root / name

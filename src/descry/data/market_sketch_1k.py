@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..records import Benchmark, Dataset
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
@@ -59,7 +59,7 @@ def table(root: str | Path, variant: str | None = None, wording: str = "interact
         raise UsageError(f"Market-Sketch-1K has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"market-sketch-1k: there is no folder {root}")
+        raise DataMissing(f"market-sketch-1k: there is no folder {root}")
     with_words = variant == "attributes" or (variant is None and (root / ATTRIBUTES).exists())
     codes = read_attributes(root / ATTRIBUTES) if with_words else {}
     notes = [] if with_words else ["no attribute file: there is no sketch+text benchmark"]

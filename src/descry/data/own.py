@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..records import Dataset
 from ..safe_files import json_of, write_whole
 from ..tabular import read_text
@@ -48,7 +48,7 @@ def table(root: str | Path, variant: str | None = None) -> Table:
     """The rows of the folder's table."""
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}")
+        raise DataMissing(f"there is no folder {root}")
     names = [n for n in TABLES if (root / n).is_file() and variant in (None, n.rsplit(".", 1)[-1])]
     if not names:
         raise DataError(
@@ -96,7 +96,7 @@ def import_table(
     Raises DataError with every fault; then nothing is written.
     """
     if not root.is_dir():
-        raise DataError(f"there is no folder {root}; give the folder that the table's paths begin in")
+        raise DataMissing(f"there is no folder {root}; give the folder that the table's paths begin in")
     if (root / "table.jsonl").exists() and (root / "table.jsonl").resolve() != source.resolve():
         raise DataError(f"{root / 'table.jsonl'} exists; remove it to import another table")
     shared = val_share + test_share > 0.0

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..records import Benchmark, Dataset
 from ..tabular import lines_of, read_text, sentence_of
 from .assemble import Split, assemble, held_out
@@ -97,7 +97,7 @@ def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table
 def find_root(root: Path) -> Path:
     """The folder itself, or the folder of either usual name inside it."""
     if not root.is_dir():
-        raise DataError(f"pku-sketch: there is no folder {root}")
+        raise DataMissing(f"pku-sketch: there is no folder {root}")
     for name in ("PKUSketchRE-ID_V1", "PKUSketch"):
         if (root / name).is_dir() and not (root / "photo").is_dir():
             return root / name

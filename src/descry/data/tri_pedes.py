@@ -10,7 +10,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import DataError, UsageError, nearest
+from ..errors import DataError, DataMissing, UsageError, nearest
 from ..records import Benchmark, Dataset, validate
 from . import cuhk_pedes, icfg_pedes, rstpreid
 from .annotations import IMAGES, read_annotations
@@ -62,7 +62,7 @@ def tables(root: str | Path, variant: str | None = None, parts: Sequence[str] | 
     """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None needs all three."""
     root = Path(root)
     if not root.is_dir():
-        raise DataError(f"tri-pedes: there is no folder {root}")
+        raise DataMissing(f"tri-pedes: there is no folder {root}")
     wanted = tuple(parts or PARTS)
     for part in wanted:
         if part not in PARTS:

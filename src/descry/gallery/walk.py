@@ -11,7 +11,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..errors import DataError, UsageError
+from ..errors import DataError, DataMissing, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
 from .guard import videos_in
 
@@ -142,7 +142,7 @@ def roots_of(folders: Iterable[str | Path]) -> list[str]:
     roots: list[str] = []
     for folder in folders:
         if not os.path.isdir(folder):
-            raise DataError(
+            raise DataMissing(
                 f"there is no folder {folder}; name a folder of crops (pictures cut out around one person each)"
             )
         roots.append(os.path.abspath(folder))

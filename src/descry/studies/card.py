@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError
+from ..errors import DataError, DataMissing
 from ..ranking import note_of
 from ..safe_files import read_json
 
@@ -134,5 +134,7 @@ def _json(path: Path) -> dict[str, Any]:
     try:
         held: dict[str, Any] = read_json(path)
         return held
+    except FileNotFoundError:
+        raise DataMissing(f"there is no file {path}; give the folder of a run") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read: {error}; give the folder of a run") from None

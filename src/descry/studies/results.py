@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..errors import DataError
+from ..errors import DataError, DataMissing
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
 from ..ranking import is_synthetic
@@ -67,7 +67,7 @@ def read_results(path: str | Path) -> dict[str, Any]:
     try:
         held: Any = read_json(path)
     except FileNotFoundError:
-        raise DataError(f"there is no file {path}; {again}") from None
+        raise DataMissing(f"there is no file {path}; {again}") from None
     except (OSError, ValueError) as error:
         raise DataError(f"{path} cannot be read as JSON ({error}); {again}") from None
     if not isinstance(held, dict) or held.get("kind") != KIND:
