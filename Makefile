@@ -8,7 +8,7 @@ JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 
 help:
 	@echo "make demo       make an environment, install descry, draw a gallery of synthetic people and search it"
 	@echo "                (VIDEO=1: from videos of them to leads)"
-	@echo "make test       make an environment with the test tools and run the tests (a few minutes)"
+	@echo "make test       make an environment with the test tools and run the tests"
 	@echo "make test-long  the longer forms: fuzzing, kills, sweeps"
 	@echo "make docs       the documentation as a site in site/; a warning is an error"
 	@echo "make small      every table on synthetic people, from START (demo); goes on where it stopped"

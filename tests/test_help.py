@@ -58,6 +58,11 @@ def test_every_command_is_in_the_reference():
     assert explained()["gallery info"][1]["`--json`"] == "print JSON."
 
 
+def test_nothing_is_said_twice_of_an_argument():
+    page = (PAGES.parents[1] / "docs" / "commands.md").read_text("utf-8")
+    assert not re.findall(r".*repeated.*\(repeatable\).*|.*\(default: (?:''|None|False)?\).*", page)
+
+
 @pytest.mark.parametrize("verb", VERBS)
 def test_every_argument_is_explained_by_itself(verb):
     assert not faults(*explained()[verb])

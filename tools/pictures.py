@@ -37,6 +37,10 @@ def remembered(people: Path) -> tuple[str, str]:
 
 def draw(place: Path, identities: int) -> None:
     """Make the gallery, serve it, search it, and write the picture."""
+    names = (os.environ.get("CHROMIUM", ""), "chromium-headless-shell", "chromium", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if not browser:
+        sys.exit("there is no Chromium: on Debian, apt install chromium-headless-shell; or name one with CHROMIUM=PATH")
     descry = [sys.executable, "-m", "descry"]
     if not (place / "gallery").is_dir():
         subprocess.run([*descry, "demo", str(place), "--identities", str(identities), "--no-browser"], check=True)
@@ -47,7 +51,6 @@ def draw(place: Path, identities: int) -> None:
     try:
         assert server.stdout is not None
         link = next(found[0] for line in server.stdout if (found := re.search(r"http://\S+", line)))
-        browser = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))))
         root = ["--no-sandbox"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []
         with sync_playwright() as driver:
             page = driver.chromium.launch(executable_path=browser, args=root).new_page(

@@ -378,7 +378,7 @@ class PostgresVectors(Vectors):
         row = connection.execute("SELECT dimension, rows, version, erased, seal FROM vectors").fetchone()
         extent = Extent(*row[:4]) if row else None
         if extent is None or extent.seal != row[4] or extent.dimension != self.dimension:
-            raise self._corrupt("the extent of its vectors does not bear its seal")
+            raise self._corrupt("the extent of its vectors does not fit its checksum")
         return extent
 
     def append(self, connection: Any, rows: np.ndarray) -> int:
@@ -584,7 +584,7 @@ class PostgresStore(LocalStore):
             for *values, seal in connection.execute(f"SELECT {ITEM}, seal FROM items ORDER BY row"):
                 count, digest = count + 1, digest ^ seal_of(*values)
                 if seal_of(*values) != seal:
-                    faults.append(Fault("items", f"item {values[0]} does not bear its seal"))
+                    faults.append(Fault("items", f"item {values[0]} does not fit its checksum"))
             for *values, _ in connection.execute(f"SELECT {SKIP}, seal FROM skipped"):
                 digest ^= seal_of(*values)
             if (digest, count) != (state.digest, state.count):

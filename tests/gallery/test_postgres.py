@@ -414,7 +414,7 @@ def test_rows_that_others_changed_are_noticed(gallery, postgres_server):
     copied = f"(SELECT v FROM {schema}.embeddings WHERE row = 9)"
     postgres_server.sql(f"UPDATE {schema}.embeddings SET v = {copied} WHERE row = 4")
     said = [fault.what for fault in gallery.verify()]
-    assert any("item 3 does not bear its seal" in what for what in said)
+    assert any("item 3 does not fit its checksum" in what for what in said)
     assert any("the vector of item" in what for what in said)
     postgres_server.sql(f"UPDATE {schema}.items SET sha = 'x' WHERE id = 3")
     with pytest.raises(DescryError, match="the column 'sha' holds"):

@@ -54,8 +54,8 @@ def chat(
 
     Args:
         name: name of the inquiry to begin or continue.
-        sketch: a drawing of the person to begin with; may be repeated.
-        image: a photograph of the person to begin with; may be repeated.
+        sketch: a drawing of the person to begin with.
+        image: a photograph of the person to begin with.
         as_drawn: give sketches to the encoder as they are, those of /sketch too; if omitted, each is cropped to its ink
             and fitted.
         k: how many leads to show.

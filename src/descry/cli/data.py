@@ -76,7 +76,7 @@ def list_(json_: Json = False, markdown: bool = False) -> int:
         return emit(json_, [asdict(c) for c in cards])
     for card in cards:
         print(f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + ".")
-        print(f"  asks with {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
+        print(f"  queries by {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
         print("  " + card.tree.replace("\n", "\n  "))
         print(f"  obtain: {card.obtain}\n  terms: {card.terms}\n")
     return 0

@@ -282,7 +282,7 @@ def compare(
         a: a file that descry evaluate wrote with --per-query (with --json: differences only, no test).
         b: another; or the same, to compare two ways of composing.
         ways: compose A's queries in the first way and B's in the second, such as served and early.
-        measure: R@1, R@5, R@10, mAP, mINP; may be repeated; if omitted, R@1 and mAP.
+        measure: R@1, R@5, R@10, mAP, mINP; if omitted, R@1 and mAP.
         seed: of the exchanges and draws.
     """
     from ..studies.comparing import compare as lines_of

@@ -86,7 +86,7 @@ def list_(
     """The items of a gallery, one a line (of JSON with --json): id, path, camera, time, track.
 
     Args:
-        camera: only this camera; may be repeated.
+        camera: only this camera.
         since: only from this time on.
         until: only up to this time.
         path: only paths of this glob.
@@ -167,7 +167,7 @@ def delete(
     keeps a copy). The pictures themselves are not touched.
 
     Args:
-        item: id of an item; may be repeated.
+        item: id of an item.
         path: all items of this glob.
         until: all items up to this time.
         everything: the whole gallery.

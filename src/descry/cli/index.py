@@ -56,7 +56,7 @@ def index(
         time_from: exif, mtime, csv, or a regular expression.
         track_from: dirname, csv, or a regular expression.
         table: a CSV file with a column path and any of camera, time, track; its values come before all others.
-        exclude: glob of names or paths to leave out; may be repeated.
+        exclude: glob of names or paths to leave out.
         max_mp: largest picture, in megapixels; larger ones are skipped.
         shard: i/n, only the i-th of n parts of the files; join the galleries with descry merge.
         encoder: auto (the best for this processor), torch, autocast, bf16, compiled, onnx, openvino, or int8

@@ -24,9 +24,9 @@ Words = Annotated[
     tyro.conf.Positional,
     tyro.conf.arg(help='words, such as "red jacket, no backpack".'),
 ]
-Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option; may be repeated.")]
+Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option.")]
 Not = Annotated[
-    tuple[str, ...], tyro.conf.arg(name="not", help="a phrase that must not hold, as --not backpack; may be repeated.")
+    tuple[str, ...], tyro.conf.arg(name="not", help="a phrase that must not hold, as --not backpack.")
 ]
 
 
@@ -76,8 +76,8 @@ def new(
     """Begin an inquiry with words, sketches, photographs, or several of them.
 
     Args:
-        sketch: a drawing of the person; may be repeated.
-        image: a photograph of the person; may be repeated.
+        sketch: a drawing of the person.
+        image: a photograph of the person.
         as_drawn: give sketches to the encoder as they are; if omitted, each is cropped to its ink and fitted.
     """
     from ..search import unread
@@ -122,9 +122,9 @@ def mark(
     """Mark leads as close or as not the person, and search again.
 
     Args:
-        like: id of an item that is close; may be repeated.
-        unlike: id of an item that is not the person; may be repeated.
-        clear: id of an item whose mark is taken back; may be repeated.
+        like: id of an item that is close.
+        unlike: id of an item that is not the person.
+        clear: id of an item whose mark is taken back.
         closest: id of the item that is the closest of those shown.
     """
     with show.round(gallery, name) as session:
@@ -147,7 +147,7 @@ def answer(
 
     Args:
         answers: KEY=yes, KEY=no or KEY=unknown, with a key that descry inquiry ask shows.
-        answer: the same as an option; may be repeated.
+        answer: the same as an option.
     """
     from ..interact.questions import vocabulary
 

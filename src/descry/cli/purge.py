@@ -36,7 +36,7 @@ def purge(
 
     Args:
         names: names of inquiries.
-        inquiry: the same as an option; may be repeated, like item.
+        inquiry: the same as an option.
         item: id of an item; rounds of other inquiries that were asked with its picture go with it.
         before: a day, as 2027-01-31: inquiries last worked on before it, items whose camera time lies before it.
         expired: inquiries whose last day to be kept (descry keep) is over.

@@ -49,7 +49,7 @@ def search(
 
     Args:
         words: a description, such as "a red jacket, no backpack".
-        sketch: a drawing of the person; may be repeated, like all of the next.
+        sketch: a drawing of the person.
         image: a photograph of the person.
         text: the same as words.
         not_: a phrase that must not hold, without a negation: --not backpack.
@@ -59,7 +59,7 @@ def search(
         k: how many to show.
         min_: show only leads that score more than this many spreads (robust standard deviations) above the
             gallery's median, such as 3; usual is where the page draws its line. A lead above it need not be the person.
-        camera: only this camera; may be repeated.
+        camera: only this camera.
         since: only from this time on, as 2026-01-31 or 2026-01-31T14:05.
         until: only up to this time; a day alone means all of it.
         path: only paths of this glob.

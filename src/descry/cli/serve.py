@@ -24,7 +24,7 @@ def serve(
         gallery: a gallery folder; with --folder a new one is made where there is none.
         model: where the gallery's model is now, if it was moved.
         port: TCP port; 0 takes any free one. If omitted, 8642, or any free one if that is taken.
-        folder: a folder of crops that may be indexed from the page, with everything below it; may be repeated.
+        folder: a folder of crops that may be indexed from the page, with everything below it.
     """
     from ..web.serving import serve as start
 

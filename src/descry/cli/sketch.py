@@ -31,7 +31,7 @@ def compose(
 
     Args:
         record: a JSON file of parts and values, or - for standard input.
-        set_: a part and its value, as top=jacket or top.colour=red; may be repeated, and goes before the file.
+        set_: a part and its value, as top=jacket or top.colour=red; it overrides the file.
         out: the picture to write, a PNG file.
         width: width of the picture, in pixels.
         height: height of the picture, in pixels.

@@ -25,7 +25,7 @@ class Changes:
     Args:
         epochs: how often all rows are seen.
         lr: base learning rate.
-        set: any other field of the method's config or recipe, as FIELD=VALUE; may be repeated.
+        set: any other field of the method's config or recipe, as FIELD=VALUE.
     """
 
     epochs: Count | None = None

@@ -54,7 +54,7 @@ def as_markdown(card: Card) -> str:
         f"## {card.title} (`{card.name}`)",
         "",
         *([f"{card.paper}.", ""] if card.paper else []),
-        f"Asks with: {', '.join(card.asks)}. Variants: {', '.join(f'`{v}`' for v in card.variants)}.",
+        f"Queries by {', '.join(card.asks)}. Variants: {', '.join(f'`{v}`' for v in card.variants)}.",
         "",
         "```text",
         card.tree,

@@ -224,7 +224,7 @@ def _items(
     path = old / ITEMS
     row = database.execute(f"SELECT {STATE}, seal FROM state").fetchone()
     if row is None or seal_of(*row[:-1]) != row[-1]:
-        raise _corrupt(path, "its state does not bear its seal")
+        raise _corrupt(path, "its state does not fit its checksum")
     generation, _, next_id, total, digest = row[:-1]
     try:
         head = safe_files.read_sealed(old / "head")
@@ -235,7 +235,7 @@ def _items(
     segments = {}
     for number, rows, seal in database.execute("SELECT id, rows, seal FROM segments").fetchall():
         if seal_of("segment", number, rows) != seal:
-            raise _corrupt(path, f"segment {number} does not bear its seal")
+            raise _corrupt(path, f"segment {number} does not fit its checksum")
         segments[number] = _segment(old, number, rows, made.binding.dimension)
         digest ^= seal
     last = 0
@@ -246,7 +246,7 @@ def _items(
             segment, place, crc = values[10:]
             rows = segments.get(segment, ())
             if seal_of(*values) != seal or not 0 <= place < len(rows):
-                raise _corrupt(path, f"item {values[0]} does not bear its seal, or points outside the vectors")
+                raise _corrupt(path, f"item {values[0]} does not fit its checksum, or points outside the vectors")
             if zlib.crc32(rows[place]) != crc:
                 raise _corrupt(old / _name(segment), f"the vector of item {values[0]} has changed")
             vectors.append(rows[place])
@@ -264,7 +264,7 @@ def _items(
     with made.database.writing() as change:
         for *values, seal in skips:
             if seal_of(*values) != seal:
-                raise _corrupt(path, "the record of a skipped file does not bear its seal")
+                raise _corrupt(path, "the record of a skipped file does not fit its checksum")
             digest ^= seal
             change.skip(os.fsdecode(values[0]), *values[1:])
         change.note(next_id=max(next_id, change.state.next_id))

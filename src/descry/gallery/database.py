@@ -1,7 +1,7 @@
 """The one SQLite file of a gallery: items, vectors, inquiries and the account; every commit synced, every item sealed.
 
 SQLite's own check finds few flipped bytes. So each row of items carries a seal (a 64-bit hash of its values), and the
-one row of `state` carries count and XOR of all seals: a changed, vanished or doubled row shows. A damaged log could
+one row of `state` carries count and XOR of all checksums: a changed, vanished or doubled row shows. A damaged log could
 quietly take the database back to an older commit; the file `head`, written after each commit, makes that show too.
 
 SQLite stores any type in any column, and whoever made a gallery can also have computed its seals. So every row that is
@@ -571,14 +571,14 @@ class Database:
         return getattr(self._local, "change", None) is not None
 
     def state(self) -> State:
-        """The current state, with this thread's own changes; IndexCorrupt when its seal does not hold."""
+        """The current state, with this thread's own changes; IndexCorrupt when its checksum does not fit."""
         change: Change | None = getattr(self._local, "change", None)
         if change is not None:
             return replace(change.state)
         with self.reading() as connection:
             row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:
-            raise self.corrupt("its state does not bear its seal")
+            raise self.corrupt("its state does not fit its checksum")
         return State(*row[:-1])
 
     def write_head(self, state: State) -> None:

@@ -97,7 +97,7 @@ def verify(store: LocalStore) -> list[Fault]:
 
 
 def _checked_rows(store: LocalStore, connection: sqlite3.Connection, faults: list[Fault]) -> tuple[int, int]:
-    """XOR of all seals and the number of items, noting items and vectors that are not what they were."""
+    """XOR of all checksums and the number of items, noting items and vectors that are not what they were."""
     digest = count = 0
     blocks: Iterator[tuple[int, np.ndarray]] = iter(()) if faults else store.rows.all(connection)
     first, block = -1, np.empty((0, 0), np.float16)
@@ -107,7 +107,7 @@ def _checked_rows(store: LocalStore, connection: sqlite3.Connection, faults: lis
         digest ^= seal_of(*values)
         row, crc = values[10:]
         if seal_of(*values) != seal:
-            faults.append(Fault(NAME, f"item {values[0]} does not bear its seal"))
+            faults.append(Fault(NAME, f"item {values[0]} does not fit its checksum"))
         elif not 0 <= row < rows:
             faults.append(Fault(NAME, f"item {values[0]} points outside the vectors"))
         else:
@@ -123,7 +123,7 @@ def _checked_rows(store: LocalStore, connection: sqlite3.Connection, faults: lis
     for *values, seal in connection.execute(f"SELECT {SKIP}, seal FROM skipped"):
         digest ^= seal_of(*values)
         if seal_of(*values) != seal:
-            faults.append(Fault(NAME, "the record of a skipped file does not bear its seal"))
+            faults.append(Fault(NAME, "the record of a skipped file does not fit its checksum"))
     return digest, count
 
 

@@ -110,13 +110,13 @@ class Vectors:
         self._put_moments(connection, 0, self._no_moments())
 
     def extent(self, connection: sqlite3.Connection) -> Extent:
-        """What is stored at the moment of the transaction. IndexCorrupt when its seal does not hold."""
+        """What is stored at the moment of the transaction. IndexCorrupt when its checksum does not fit."""
         row = connection.execute("SELECT dimension, rows, version, erased, seal FROM vectors").fetchone()
         if row is None:
             raise self._corrupt("the table vectors holds no extent")
         extent = Extent(*row[:4])
         if extent.seal != row[4] or extent.dimension != self.dimension:
-            raise self._corrupt("the extent of its vectors does not bear its seal")
+            raise self._corrupt("the extent of its vectors does not fit its checksum")
         pages, size = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "page_size"))
         if extent.rows * 2 * self.dimension > pages * size:
             raise self._corrupt(f"it says that it holds {extent.rows} vectors, in {pages * size:,} bytes")

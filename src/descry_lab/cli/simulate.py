@@ -40,7 +40,7 @@ def simulate(
         part: test (1,000 people of the frozen benchmark), val (500, for choosing anything) or calibration (4,000).
         policy: none, sentence (one fixed sentence), feedback (things said unasked), gain, random or fixed
             (questions by gain, at random, or in one order), closest (of those shown), or all (feedback, gain and
-            closest in turn); may be repeated; if omitted, each of them.
+            closest in turn); if omitted, each of them.
         rounds: how many after the start.
         seeds: how many witnesses of each person.
         forget: share of the answers that are "don't know", 0 to 1.
