@@ -124,7 +124,7 @@ def _option(action: argparse.Action) -> str:
     names = " ".join(f"`{x}`" for x in action.option_strings) or f"`{action.dest.strip('_').upper()}`"
     takes = action.metavar if action.option_strings and isinstance(action.metavar, str) else ""
     help_ = action.help if isinstance(action.help, str) else str(action.help or "")
-    help_ = re.sub(r" \(default: (?:''|None|False)?\)", "", re.sub(r"\x1b\[[0-9;]*m", "", help_))  # it takes nothing then
+    help_ = re.sub(r" \(default: (?:''|None|False)?\)", "", re.sub(r"\x1b\[[0-9;]*m", "", help_))
     return f"| {names} | {_escaped(takes)} | {_escaped(' '.join(help_.split()))} |"
 
 
