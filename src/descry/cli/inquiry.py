@@ -203,11 +203,10 @@ def go(
 
 def list_(gallery: GalleryFolder, /, json_: Json = False) -> int:
     """The inquiries of a gallery, a line each."""
-    from ..interact.erasing import abouts
     from .report import kept, line
 
     with kept(gallery) as (_, store):
-        rows = abouts(store)
+        rows = store.abouts()
     lines = [f"{line(a.name)}  ({counted(a.rounds, 'round')}, last used {a.touched[:10]})" for a in rows]
     return emit(json_, [a.name for a in rows], *lines or ["no inquiry yet"])
 
