@@ -11,7 +11,7 @@ from PIL import Image
 import descry
 from conftest import SHARED
 from descry.cli import main
-from descry.errors import UsageError
+from descry.errors import DataError, UsageError
 from descry.footage import Boxes, Settings, crop
 from descry.footage.tracking import Crop, Passes, Track
 
@@ -364,3 +364,38 @@ def test_six_people_of_the_sample_get_one_to_three_tracks_each(tmp_path):
     counts = [sum(w == [i] for w in who) for i in range(6)]
     assert all(1 <= c <= 3 for c in counts), counts
     assert [s.skipped for s in report.sources] == [""] * 3
+
+
+@pytest.mark.parametrize(
+    ("stamp", "says"),
+    [
+        (lambda now: now[""], ""),  # a text, as until 0.1
+        (lambda now: now | {"--lens": "wide"}, "--lens changed"),
+        (lambda now: now | {"--start": "2020-01-01"}, "--start changed"),
+        (lambda now: now | {"": "another"}, "the footage changed"),
+    ],
+)
+def test_what_another_version_noted_of_its_crops_is_compared_by_name(tmp_path, stamp, says):
+    source, out = write_video(tmp_path / "a.mp4", walks(3, 10, [(0, 3, 0)])), tmp_path / "out"
+    crop(source, out)
+    state = out / ".crop" / "a.json"
+    known = json.loads(state.read_text())
+    state.write_text(json.dumps(known | {"stamp": stamp(known["stamp"])}))
+    (report,) = crop(source, out).sources
+    assert report.before is not bool(says)
+    assert says in " ".join(report.notes)
+    assert len(rows_of(out)) == report.crops
+
+
+def test_the_advice_about_a_damaged_note_of_a_source_can_be_followed(tmp_path):
+    source, out = write_video(tmp_path / "a.mp4", walks(3, 10, [(0, 3, 0)])), tmp_path / "out"
+    before = crop(source, out).crops
+    state = out / ".crop" / "a.json"
+    state.write_text("{")
+    with pytest.raises(DataError, match=r"a\.json is damaged .*remove it: descry crop --out .*out then makes"):
+        crop(source, out)
+    state.unlink()
+    assert crop(source, out).crops == before == len(rows_of(out))
+    (out / ".crop" / "settings.json").write_text("{")
+    with pytest.raises(DataError, match=r"settings\.json is damaged .*name another folder"):
+        crop(source, out)

@@ -243,6 +243,7 @@ def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, monkeypat
     told = [str(s) for s in sources_of([folder]) if isinstance(s, FootageError)]
     reasons = {t.partition(": ")[0].rpartition("/")[2]: t.partition(": ")[2] for t in told}
     assert set(reasons) == {"a.mp4", "b.part", "1.xyz", "locked", "linked"}
-    assert reasons["b.part"] == reasons["1.xyz"] == "no video or picture by its name"
+    assert reasons["b.part"] == "no video or picture by its name (.part)"
+    assert reasons["1.xyz"] == "no video or picture by its name (.xyz)"
     assert reasons["locked"] == "the folder cannot be listed: Permission denied"
     assert "linked folder" in reasons["linked"]

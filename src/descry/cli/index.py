@@ -132,8 +132,9 @@ def _place(out: Path, dry_run: bool) -> Iterator[Path]:
 def _opened_or_new(
     gallery: Any, out: Path, model: str, machine: Machine, encoder: str, folders: tuple[str, ...]
 ) -> Iterator[Any]:
-    from ..gallery.walk import files_under, roots_of
+    from ..gallery.walk import roots_of
     from ..library import default_model
+    from ..listing import files_under
 
     files = sum(1 for root in roots_of(folders) for _ in files_under(root))
     fresh = not opened_there(out)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -19,6 +18,7 @@ from PIL import Image
 
 from ..errors import DataError, ImageRejected, UsageError
 from ..images import SUFFIXES
+from ..listing import Missed, files_under, unnamed
 from ..safe_files import json_of, write_whole
 from ..sketching import HEIGHT, sketch
 from ..tabular import read_text
@@ -90,28 +90,16 @@ def draw_sketches(
 
 
 def _photographs(folder: Path, skipped: list[tuple[str, str]]) -> list[Path]:
-    """The pictures below a folder by their names, in order. skipped: takes other files, linked folders and what cannot
-    be listed, with the reason; hidden files are passed over.
-    """
-
-    def unlisted(error: OSError) -> None:
-        name = Path(error.filename).relative_to(folder).as_posix()
-        skipped.append((name, f"missing: the folder cannot be listed: {error.strerror}"))
-
+    """The pictures below a folder by their names, in order. skipped: takes what else lies there, with the reason."""
+    missed: list[Missed] = []
     found: list[Path] = []
-    for place, folders, names in os.walk(folder, onerror=unlisted):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in folders:
-            if os.path.islink(os.path.join(place, name)):
-                skipped.append(((Path(place) / name).relative_to(folder).as_posix(), "link: a linked folder"))
-        for name in sorted(names):
-            path = Path(place) / name
-            if name.startswith(".") or name == RECORD:
-                continue
-            if name.lower().endswith(SUFFIXES) and path.is_file():
-                found.append(path)
-            else:
-                skipped.append((path.relative_to(folder).as_posix(), "format: no picture by its name"))
+    for entry in files_under(str(folder), missed=missed):
+        if entry.name.lower().endswith(SUFFIXES):
+            found.append(Path(entry.path))
+        elif entry.name != RECORD:
+            missed.append(unnamed(entry.path))
+    told = (m for m in missed if m.reason != "empty")
+    skipped += [(Path(m.path).relative_to(folder).as_posix(), f"{m.reason}: {m.detail}") for m in told]
     return sorted(found)
 
 

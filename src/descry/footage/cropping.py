@@ -324,18 +324,25 @@ _COUNTED: dict[str, Any] = {
 }
 
 
+def _instead(path: Path) -> str:
+    """What to do about a damaged note of `crop`: that of a source can be made anew, that of the folder cannot."""
+    if path.name == "settings.json":
+        return "name another folder for the crops"
+    return f"remove it: descry crop --out {path.parent.parent} then makes the crops of this source anew"
+
+
 def _read(path: Path, kinds: dict[str, Any] = _NOTED) -> dict[str, Any]:
     """What `crop` wrote down about its folder or, with the kinds of values, about a source. DataError else."""
     try:
         found = read_json(path)
     except (OSError, ValueError) as error:
-        raise DataError(f"{path} is damaged ({error}); crop into another folder") from None
+        raise DataError(f"{path} is damaged ({error}); {_instead(path)}") from None
     whole = isinstance(found, dict) and all(isinstance(found.get(name), kind) for name, kind in kinds.items())
     if whole and kinds:
         counted = all(isinstance(found["report"].get(name), kind) for name, kind in _COUNTED.items())
         whole = counted and [type(v) in (int, float) for v in found["at"]] == [True] * 2 and found["bytes"] >= 0
     if not whole:
-        raise DataError(f"{path} is not as crop writes it; crop into another folder")
+        raise DataError(f"{path} is not as crop writes it; {_instead(path)}")
     return dict(found)
 
 
@@ -410,9 +417,9 @@ class _Work:
         known = _read(self.state)
         before = known["stamp"] if isinstance(known["stamp"], dict) else {"": known["stamp"]}  # a text until 0.1
         now = self._stamp()
-        if differ := [what for what in before if now[what] != before[what]]:
-            what = " and ".join(what or "the footage" for what in differ)
-            self.report.notes.append(f"{what} changed since it was cropped; its crops were made anew")
+        if differ := [what or "the footage" for what in now | before if now.get(what, "") != before.get(what, "")]:
+            said = f"{' and '.join(differ)} changed since it was cropped, or it was not written down then"
+            self.report.notes.append(f"{said}; its crops were made anew")
             self.rows_file.unlink(missing_ok=True)
             return False
         report, self.at = known["report"], tuple(known["at"])

@@ -22,6 +22,7 @@ from PIL import Image
 
 from .. import images
 from ..errors import DataError, ImageRejected, UsageError, install_hint
+from ..listing import LINKED, Missed, entries_of, files_under, unnamed
 
 VIDEOS = images.VIDEO_SUFFIXES
 PICTURES = tuple(s for s in images.SUFFIXES if s not in images.VIDEO_SUFFIXES)
@@ -329,8 +330,11 @@ class Frames:
     def __post_init__(self) -> None:
         if not self.files:
             folder = Path(self.path)
-            names = [folder] if folder.is_file() else [p for p in folder.iterdir() if p.name.lower().endswith(PICTURES)]
-            self.files = sorted(map(str, names), key=_natural)
+            missed: list[Missed] = []
+            names = [entry.path for entry in entries_of(self.path, missed)] if folder.is_dir() else [self.path]
+            if missed:
+                raise FootageError(f"{self.path}: {missed[0].detail}")
+            self.files = sorted((name for name in names if name.lower().endswith(PICTURES)), key=_natural)
         if not self.files:
             raise FootageError(f"{self.path}: no pictures ({', '.join(PICTURES)})")
         self.duration = len(self.files) / self.rate
@@ -413,25 +417,25 @@ def _listed(path: str) -> Iterator[tuple[str, str]]:
     if not os.path.isdir(path):
         yield ("frames" if path.lower().endswith(PICTURES) else "video"), path
         return
-    found, lost = False, list[OSError]()
-    for folder, below, names in os.walk(path, onerror=lost.append):
-        below[:] = sorted(name for name in below if not name.startswith("."))
-        for name in below:
-            if os.path.islink(os.path.join(folder, name)):
-                yield f"a linked folder; name {os.path.realpath(os.path.join(folder, name))} too", f"{folder}/{name}"
+    found, missed, held = False, list[Missed](), dict[str, list[str]]()
+    for entry in files_under(path, missed=missed):
+        held.setdefault(os.path.dirname(entry.path), []).append(entry.name)
+    for folder in sorted(held, key=lambda name: Path(name).parts):
         pictures = False
-        for name in sorted((n for n in names if not n.startswith(".")), key=_natural):
+        for name in sorted(held[folder], key=_natural):
             lower = name.lower()
             pictures |= lower.endswith(PICTURES)
             if lower.endswith(VIDEOS):
                 found = True
                 yield "video", os.path.join(folder, name)
             elif not lower.endswith((*PICTURES, *BESIDE)):
-                yield "no video or picture by its name", os.path.join(folder, name)
+                missed.append(unnamed(os.path.join(folder, name), "video or picture"))
         if pictures:
             found = True
             yield "frames", folder
-    for error in lost:
-        yield f"the folder cannot be listed: {error.strerror}", str(error.filename)
+    for one in missed:
+        advice = f"; name {os.path.realpath(one.path)} too" if one.detail == LINKED else ""
+        if one.reason != "empty":
+            yield one.detail + advice, one.path
     if not found:
         yield "frames", path  # which says that there is none

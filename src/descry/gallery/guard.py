@@ -4,7 +4,6 @@ crops that show nobody can be left out where the model can tell.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from PIL import Image
 from .. import images
 from ..errors import ImageRejected, UsageError
 from ..escape import counted
+from ..listing import files_under
 
 LOOKED_AT = 200  # pictures whose size is read, spread over all
 WIDE = 1.15  # ratio of width to height above which a picture is no crop of somebody who stands or walks
@@ -54,7 +54,7 @@ def _size(path: str) -> tuple[int, int] | None:
 
 def videos_in(root: str, suffixes: tuple[str, ...]) -> str:
     """A half sentence about the videos below a folder, with the command; "" when there are none."""
-    count = sum(name.lower().endswith(suffixes) for _, _, names in os.walk(root) for name in names)
+    count = sum(entry.name.lower().endswith(suffixes) for entry in files_under(root))
     said = f" It holds {counted(count, 'video')}: cut the people out first, descry crop {root} --out CROPS."
     return said if count else ""
 

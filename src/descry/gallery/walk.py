@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from fnmatch import fnmatch
-from operator import attrgetter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import DataError, DataMissing, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
+from ..listing import LINKED, Missed, files_under, unnamed
 from .guard import videos_in
 
 if TYPE_CHECKING:
@@ -23,7 +22,6 @@ LASTING = ("corrupt", "too_small")
 """Reasons of a skip that last as long as the file is the same; others (rights, limits, formats) are tried again."""
 NOBODY = "nobody"
 """Reason of a skip of pictures without people; it lasts as long as such pictures are to be left out."""
-OWN_FILES = ("gallery.json", "gallery.db")
 
 
 class Found(NamedTuple):
@@ -33,16 +31,6 @@ class Found(NamedTuple):
     size: int
     mtime: int
     number: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Missed:
-    """What the folders hold and indexing does not read. folder: whether it stands for all that lies below it."""
-
-    path: str
-    reason: str
-    detail: str
-    folder: bool = False
 
 
 @dataclass
@@ -76,65 +64,6 @@ class Plan:
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of all that is known beforehand not to be read."""
         return [*self.still, *((m.path, f"{m.reason}: {m.detail}") for m in self.missed)]
-
-
-def files_under(
-    folder: str,
-    exclude: Sequence[str] = (),
-    missed: list[Missed] | None = None,
-    links: bool = False,
-    _above: frozenset[tuple[int, int]] = frozenset(),
-) -> Iterator[os.DirEntry[str]]:
-    """Files below a folder in a fixed order; folders that are galleries, hidden entries and excluded globs left out.
-
-    missed: takes what is no file or cannot be listed, with the reason. links: enter linked folders too, none of them
-    inside itself.
-    """
-    left = missed if missed is not None else []
-    try:
-        with os.scandir(folder) as entries:
-            listed = sorted(entries, key=attrgetter("name"))
-        stat = os.stat(folder)
-    except OSError as error:
-        left.append(Missed(folder, "missing", f"the folder cannot be listed: {error.strerror}", True))
-        return
-    above = _above | {(stat.st_dev, stat.st_ino)}
-    if all(any(e.name == own for e in listed) for own in OWN_FILES):
-        return
-    if not listed and _above:
-        left.append(
-            Missed(
-                folder,
-                "empty",
-                "the folder is empty; is its disk mounted? What was read in it is kept until it is removed too",
-                True,
-            )
-        )
-    for entry in listed:
-        if entry.name.startswith("."):
-            continue
-        if exclude and any(fnmatch(entry.path, g) or fnmatch(entry.name, g) for g in exclude):
-            continue
-        try:
-            linked, is_folder, is_file = entry.is_symlink(), entry.is_dir(), entry.is_file()
-            inside_itself = False
-            if linked and is_folder and links:
-                target = entry.stat()
-                inside_itself = (target.st_dev, target.st_ino) in above
-        except OSError as error:
-            left.append(Missed(entry.path, "missing", error.strerror or str(error), True))
-            continue
-        if is_folder and linked and (not links or inside_itself):
-            why = "a link to a folder above it" if links else "a linked folder; add --links (links=True) to read it"
-            left.append(Missed(entry.path, "link", why, True))
-        elif is_folder:
-            yield from files_under(entry.path, exclude, missed, links, above)
-        elif is_file:
-            yield entry
-        elif linked:
-            left.append(Missed(entry.path, "link", "a link to nothing that is there; is its disk mounted?", True))
-        else:
-            left.append(Missed(entry.path, "special", "no regular file", False))
 
 
 def roots_of(folders: Iterable[str | Path]) -> list[str]:
@@ -192,9 +121,8 @@ def plan(
         seen = 0
         for entry in files_under(root, exclude, missed, links):
             if not entry.name.lower().endswith(SUFFIXES):
-                suffix = os.path.splitext(entry.name)[1]
-                if suffix.lower() != ".csv":  # a table of cameras and times that lies beside its pictures
-                    missed.append(Missed(entry.path, "format", f"no picture by its name ({suffix or 'no suffix'})"))
+                if not entry.name.lower().endswith(".csv"):  # a table of cameras and times beside its pictures
+                    missed.append(unnamed(entry.path))
                 continue
             seen += 1
             if in_shard(entry.path, shard):
@@ -207,6 +135,7 @@ def plan(
                 f"{root} holds no picture files ({', '.join(SUFFIXES)}); is it the right folder, and is "
                 f"its disk mounted?{videos_in(root, VIDEO_SUFFIXES)} Nothing was changed"
             )
+    missed = [replace(m, detail=f"{LINKED}; add --links (links=True)") if m.detail == LINKED else m for m in missed]
     # an empty folder is only told where something was read in it: a disk that is not mounted, perhaps
     held = [m for m in missed if m.reason != "empty" or any(inside(path, m.path) for path in known)]
     folders = [m.path for m in (*held, *out.missed) if m.folder]

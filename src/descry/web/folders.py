@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
-from ..gallery.walk import OWN_FILES, files_under, inside
+from ..gallery.walk import inside
 from ..images import SUFFIXES
+from ..listing import OWN_FILES, Missed, entries_of, files_under
 from .problems import Refusal
 
 SHOWN = 1000
@@ -76,7 +77,8 @@ class Folders:
         return name if n == 1 else f"{name} {n}"
 
     def listed(self, number: str = "") -> Listing:
-        """The roots, or what lies in a folder that was listed before. Raises Refusal 404."""
+        """The roots, or what lies in a folder that was listed before. Raises Refusal 404, and 422 for one
+        that cannot be listed."""
         if not number:
             return Listing(None, [], self._remember(self.roots), [], 0, 0)
         here = self.folder(number)
@@ -119,12 +121,11 @@ class Folders:
         return places
 
     def _entries(self, here: Place) -> Iterator[os.DirEntry[str]]:
-        """Neither hidden entries nor galleries; a folder that cannot be read is empty."""
-        try:
-            with os.scandir(here.path) as entries:
-                listed = [entry for entry in entries if not entry.name.startswith(".")]
-        except OSError:
-            return
+        """Neither hidden entries nor galleries. Raises Refusal 422 for a folder that cannot be listed."""
+        missed: list[Missed] = []
+        listed = entries_of(here.path, missed)
+        if missed:
+            raise Refusal(422, "unreadable", f"{here.name}: {missed[0].detail}; check its permissions")
         for entry in listed:
             if not all(os.path.exists(os.path.join(entry.path, own)) for own in OWN_FILES):
                 yield entry

@@ -13,8 +13,8 @@ from typing import Any
 
 from ..errors import DataError, ImageRejected, UsageError, nearest
 from ..gallery.sources import FIELDS, Sources, exif_of
-from ..gallery.walk import files_under
 from ..images import SUFFIXES, header
+from ..listing import files_under
 from .folders import Folders, Place
 from .problems import Refusal
 from .shapes import Mapping, PreviewRow
