@@ -10,9 +10,9 @@ import pytest
 
 from account import crop
 from conftest import write_run
-from descry.audit import Audit
 from descry.cli import main
 from descry.embed import load
+from descry.gallery.account import Audit
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from descry import audit
-from descry.audit import FIRST, Audit, commitment
 from descry.errors import DescryError, Locked, UsageError
+from descry.gallery import account as audit
+from descry.gallery.account import FIRST, Audit, commitment
 from descry.gallery.database import NAME, Database
 
 LINES = 10_000
@@ -243,7 +243,7 @@ def test_writers_wait_for_each_other(tmp_path) -> None:
 
 ADDS = """
 import sys
-from descry.audit import Audit
+from descry.gallery.account import Audit
 while True:
     print(Audit(sys.argv[1]).append("search", shown=50).head, flush=True)
 """

@@ -5,10 +5,10 @@ import socket
 
 import pytest
 
-from descry.audit import Audit
 from descry.checkpoint import load_method, read_config
 from descry.cli import main
 from descry.embed import load
+from descry.gallery.account import Audit
 from descry.library import DEMO
 
 

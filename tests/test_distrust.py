@@ -15,9 +15,9 @@ import pytest
 
 from conftest import write_small_gallery
 from descry import Gallery
-from descry.audit import Audit
 from descry.cli import main
 from descry.embed import load
+from descry.gallery.account import Audit
 from descry.gallery.local import OWN
 
 LINKS = [

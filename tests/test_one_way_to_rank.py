@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 
 import descry.interact.absence as absence
-from descry.audit import Audit
 from descry.cli import main
 from descry.cli.inquiry import opened
 from descry.embed import load
 from descry.errors import DataError, UsageError
 from descry.evaluate import Embedded, evaluate, scores_of
 from descry.gallery import Gallery
+from descry.gallery.account import Audit
 from descry.gallery.scan import Rows
 from descry.interact.questions import Asker, vocabulary
 from descry.interact.session import Session

@@ -19,12 +19,12 @@ import pytest
 
 from conftest import toy_words, write_run
 from crafted import DEEP, sparse
-from descry.audit import Audit
 from descry.cli import main
 from descry.convert import _OpenClip
 from descry.errors import DataError, ModelRefused, UsageError
 from descry.footage.cropping import STATE, TABLE, remove
 from descry.footage.origin import origin_of
+from descry.gallery.account import Audit
 from descry.gallery.contract import Binding
 from descry.gallery.local import LocalStore
 from descry.training.state import Log

@@ -16,10 +16,11 @@ import pytest
 
 import account
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
-from descry import audit, purge, report, safe_files
-from descry.audit import ref_of
+from descry import purge, report, safe_files
 from descry.errors import DescryError, Locked, UsageError
 from descry.gallery import Gallery
+from descry.gallery import account as audit
+from descry.gallery.account import ref_of
 from descry.interact.store import Finding
 from descry.query import digest
 from gallery.plain_model import PlainModel
@@ -245,7 +246,7 @@ def test_a_reader_that_keeps_old_pages_is_named_and_the_purge_finished_later(fol
     [
         ("descry.purge.erase", False),
         ("descry.gallery.local.LocalStore.delete", False),
-        ("descry.audit.Audit.append", False),
+        ("descry.gallery.account.Audit.append", False),
         ("descry.gallery.local.LocalStore.compact", True),
         ("descry.gallery.local.LocalStore._tidy", True),
         ("descry.gallery.database.Database.scrub", True),

@@ -23,9 +23,9 @@ from PIL import Image
 
 from account import NAME, NOTE, WORDS, ask, converse, crop, make, opened, sketch
 from descry import report
-from descry.audit import Audit, canonical, commitment
 from descry.errors import DescryError, UsageError
 from descry.gallery import Gallery
+from descry.gallery.account import Audit, canonical, commitment
 from descry.gallery.sources import Sources
 from descry.interact.rounds import to_json
 from descry.interact.store import Finding
@@ -373,7 +373,7 @@ def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch)
     def fail(*args: object) -> None:
         raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("descry.audit.sealed", fail)
+    monkeypatch.setattr("descry.gallery.account.sealed", fail)
     with pytest.raises(DescryError, match="is full; what was committed before is kept"):
         report.export(gallery, store, NAME, "html")
 
@@ -414,5 +414,5 @@ def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
 def test_a_report_needs_no_torch() -> None:
     import subprocess
 
-    code = "import descry.report, descry.purge, descry.audit, sys; sys.exit('torch' in sys.modules)"
+    code = "import descry.report, descry.purge, descry.gallery.account, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], env=os.environ, check=False).returncode == 0

@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from . import audit, images
-from .audit import Audit, ref_of
+from . import images
 from .errors import DescryError, ImageRejected, Locked, UsageError
 from .footage import cropping
 from .footage.origin import origin_of
 from .gallery import Gallery
+from .gallery.account import Audit, content, ref_of
 from .gallery.contract import Item, microseconds
 from .gallery.database import NAME, database_at
 from .gallery.groups import near
@@ -297,7 +297,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True)
             erase(InquiryStore(database), chosen.refs, chosen.items, rounds, chosen.before)
             if chosen.items:
                 gallery.store.delete(chosen.items)
-            now = {"gallery": audit.content(gallery.store)} if chosen.items else {}
+            now = {"gallery": content(gallery.store)} if chosen.items else {}
             line = Audit(database).append(
                 "purge", id=secrets.token_hex(8), inquiries=list(chosen.refs), **counts, **now
             )

@@ -8,6 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from descry.errors import StoreUnavailable, UsageError
+from descry.gallery.account import Audit, content
 from descry.gallery.contract import EPOCH
 from descry.gallery.local import LocalStore
 from descry.gallery.merge import stored
@@ -49,8 +50,6 @@ def migrate(
     collection belongs to another model, StoreUnavailable when it does not answer, or when counts or checksums differ
     in the end.
     """
-    from descry.audit import Audit, content
-
     address = to if "#" in to or not name else f"{to}#{_plain(name)}"
     local = LocalStore(gallery)
     layout = layout or Layout()

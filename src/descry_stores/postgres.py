@@ -51,6 +51,7 @@ from descry.errors import (
     StoreUnavailable,
     UsageError,
 )
+from descry.gallery.account import Audit, content
 from descry.gallery.contract import Binding, Entry, Fault, Snapshot
 from descry.gallery.database import (
     FORMS,
@@ -694,8 +695,6 @@ def migrate(
     Inquiries and the account stay where they are; the store begins its own. Raises IndexMismatch when it belongs to
     another model, StoreUnavailable when a vector comes back otherwise than it was sent; then nothing has changed.
     """
-    from descry.audit import Audit, content
-
     try:
         store = PostgresStore(address)
     except UsageError:

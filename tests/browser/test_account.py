@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from descry.audit import Audit
+from descry.gallery.account import Audit
 from descry.interact.store import InquiryStore
 
 from .deeds import circle, say, settled, tapped

@@ -17,9 +17,9 @@ import pytest
 
 from crafted import journal
 from descry import Gallery
-from descry.audit import Audit
 from descry.cli import main
 from descry.errors import DescryError, IndexMismatch
+from descry.gallery.account import Audit
 from descry.gallery.conversion import KEPT, convert
 from descry.gallery.inspecting import inspect
 from descry.gallery.local import LocalStore

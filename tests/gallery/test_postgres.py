@@ -15,10 +15,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.audit import Audit
 from descry.cli import main
 from descry.errors import DescryError, IndexMismatch, Locked, ReadOnly, StoreUnavailable, UsageError
 from descry.gallery import Gallery
+from descry.gallery.account import Audit
 from descry.gallery.contract import changed
 from descry.gallery.local import LocalStore
 from descry.gallery.scan import answer
@@ -279,7 +279,7 @@ def test_rounds_findings_and_the_account_are_kept_by_the_server(gallery, crops, 
 def test_an_act_and_its_line_are_kept_together_or_not_at_all(gallery, monkeypatch):
     ids = gallery.store.snapshot().ids.tolist()
     lines = gallery.store.database.state().lines
-    monkeypatch.setattr("descry.audit.sealed", lambda row: 1 / 0)
+    monkeypatch.setattr("descry.gallery.account.sealed", lambda row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gallery.delete(ids[:3])
     monkeypatch.undo()

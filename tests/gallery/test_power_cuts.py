@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 
-from descry.audit import Audit
+from descry.gallery.account import Audit
 from descry.gallery.local import LocalStore
 from descry.interact.rounds import Inquiry
 from descry.interact.store import InquiryStore

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from descry import audit
-from descry.audit import canonical, commitment
 from descry.errors import DescryError, LimitExceeded, UsageError
+from descry.gallery import account as audit
+from descry.gallery.account import canonical, commitment
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import MAX_FINDINGS, Finding, InquiryStore

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from descry import audit
+from descry import purge
 from descry.errors import DescryError, IndexCorrupt, Locked, UsageError
+from descry.gallery import account as audit
 from descry.gallery.database import NAME as NAME_OF_FILE
-from descry.interact import erasing
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
@@ -138,9 +138,9 @@ def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path) -
     holder = sqlite3.connect(tmp_path / NAME_OF_FILE, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     reads = [store.names, lambda: store.load(NAME), lambda: store.about(NAME), lambda: store.findings(NAME)]
-    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: erasing.pictures(store)]
-    reads += [lambda: erasing.days_before(store, "2027-01-01"), lambda: erasing.rounds_with(store, ())]
-    reads += [lambda: erasing.findings_on(store, (), ()), lambda: InquiryStore(tmp_path).close()]
+    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: purge.pictures(store)]
+    reads += [lambda: purge.days_before(store, "2027-01-01"), lambda: purge.rounds_with(store, ())]
+    reads += [lambda: purge.findings_on(store, (), ()), lambda: InquiryStore(tmp_path).close()]
     for act in reads:
         act()  # whoever reads is not kept waiting by a writer
     writes = [lambda: session.refine("hat"), lambda: store.delete(NAME), lambda: store.keep_until(NAME, None)]

@@ -7,7 +7,7 @@ import sqlite3
 
 import pytest
 
-from descry.audit import Audit
+from descry.gallery.account import Audit
 from descry.gallery.contract import changed
 
 from .in_process import Server, ask, png, upload

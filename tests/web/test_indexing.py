@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from descry.audit import Audit
 from descry.errors import DataError, UsageError
+from descry.gallery.account import Audit
 from descry.gallery.sources import Sources
 from descry.web.folders import Folders
 from descry.web.mapping import expression

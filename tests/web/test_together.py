@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from descry import audit
+from descry.gallery import account as audit
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore

@@ -60,7 +60,7 @@ def export(
 
 
 def _account(gallery: Path) -> Any:
-    from ..audit import Audit
+    from ..gallery.account import Audit
 
     refuse_address(gallery)
     if not address_of(gallery) and not gallery.is_file() and not (gallery / "gallery.json").is_file():

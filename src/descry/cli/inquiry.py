@@ -259,7 +259,7 @@ def replay(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel 
 
 def export(gallery: GalleryFolder, name: Name = "inquiry", /, json_: Json = False) -> int:
     """Print all rounds as JSON, with --json or without. Pictures are given as SHA-256 digests only."""
-    from ..audit import commitment, ref_of
+    from ..gallery.account import commitment, ref_of
     from ..interact import rounds
     from .report import kept
 

@@ -26,6 +26,7 @@ import numpy as np
 from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
 from ..safe_files import FOLDER, open_own, read_own, refuse_links
+from .account import Audit, content
 from .database import SKIP, entry_of, foreign_schema, seal_of, translated
 from .local import CONFIG, OWN, LocalStore, checked_binding
 
@@ -188,8 +189,6 @@ def _opened(path: Path, of: Path, *schemas: str) -> Iterator[sqlite3.Connection]
 
 
 def _made(old: Path, config: dict[str, Any], partial: Path, progress: Callable[[int, int], None] | None) -> Converted:
-    from ..audit import Audit, content
-
     made = LocalStore.create(partial / "new", checked_binding(old, config))
     try:
         made.hold()

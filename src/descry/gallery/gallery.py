@@ -17,6 +17,7 @@ from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..escape import counted
 from ..query import Filters, Query, ids_of
 from ..safe_files import address_of, allow, allowed
+from .account import Audit, asked, content, ref_of
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import EmptyScenes, full_frames
 from .indexing import Indexer, IndexReport, Step
@@ -425,8 +426,6 @@ class Gallery(AbstractContextManager["Gallery"]):
         """Add a line to the account. A Milvus store has none."""
         if "compact" not in self.store.capabilities:
             return
-        from ..audit import Audit
-
         left_out, self._unrecorded = self._unrecorded, 0
         Audit(self.store.database).append(what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
 
@@ -457,8 +456,6 @@ class Gallery(AbstractContextManager["Gallery"]):
         """A search outside any inquiry, committed to under the key of the day."""
         if "compact" not in self.store.capabilities:
             return
-        from ..audit import Audit, asked, ref_of
-
         results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
         snapshot = f"{self.store.config['created']} {found.generation}"
         with self.store.database.writing():
@@ -468,8 +465,6 @@ class Gallery(AbstractContextManager["Gallery"]):
             self._record("search", inquiry="", day=ref_of(key), **facts)
 
     def _content(self) -> dict[str, Any]:
-        from ..audit import content
-
         if "compact" not in self.store.capabilities:
             return {}
         return {"gallery": content(self.store), "model": self.binding.fingerprint}

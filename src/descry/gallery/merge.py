@@ -11,6 +11,7 @@ import numpy as np
 
 from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
+from .account import Audit, content
 from .contract import Entry
 from .database import ENTRY, entry_of
 from .local import Batch, LocalStore
@@ -55,8 +56,6 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
 
 def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, int], None] | None) -> int:
     """The gallery of all parts in a new folder, with its line in the account; the number of items."""
-    from ..audit import Audit, content
-
     made = LocalStore.create(place, stores[0].binding)
     try:
         total = sum(store.count() for store in stores)

@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..audit import Audit, asked, new_key, ref_of
 from ..errors import DataError, ImageRejected, LimitExceeded, Locked, UsageError, nearest
+from ..gallery.account import Audit, asked, new_key, ref_of
 from ..gallery.database import HEAD, Database, database_at
 from ..gallery.local import OWN
 from ..query import Query, digest

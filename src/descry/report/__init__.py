@@ -13,9 +13,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import __version__
-from ..audit import Audit, commitment, ref_of
 from ..errors import UsageError, nearest
 from ..gallery import Gallery
+from ..gallery.account import Audit, commitment, ref_of
 from ..interact.store import InquiryStore
 from . import page, table
 from .build import NOTICE, Crops, gather

@@ -7,11 +7,11 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any
 
-from ..audit import canonical
 from ..errors import ImageRejected
 from ..escape import path_text
 from ..footage.origin import origin_of
 from ..gallery import Gallery
+from ..gallery.account import canonical
 from ..gallery.contract import Item
 from ..gallery.reading import as_indexed
 from ..gallery.upkeep import content_digest

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Response
 
 from ... import purge, report
-from ...audit import Audit
+from ...gallery.account import Audit
 from ..desk import Desk
 from ..shapes import (
     AccountFault,

@@ -25,12 +25,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from .errors import UsageError, nearest
-from .gallery.database import HEAD, NAME, Database, database_at
-from .gallery.local import OWN, LocalStore
-from .gallery.upkeep import content_digest
-from .query import Query
-from .safe_files import address_of, read_regular, refuse_links
+from ..errors import UsageError, nearest
+from ..query import Query
+from ..safe_files import address_of, read_regular, refuse_links
+from .database import HEAD, NAME, Database, database_at
+from .local import OWN, LocalStore
+from .upkeep import content_digest
 
 KINDS = ("index", "search", "delete", "export", "purge")
 FIRST = "0" * 64
