@@ -157,69 +157,6 @@ def test_killed_without_warning_and_resumed_ends_with_the_same_weights(tmp_path)
     assert same_weights(whole, resumed)
 
 
-TWO = """
-import sys, json
-from pathlib import Path
-sys.path[:0] = {path}
-import torch
-torch.set_num_threads(1)
-from conftest import write_toy, toy_words, toy_clip, quick
-from descry.training.batches import Batches
-from descry.methods import Progress
-from descry.methods.interactreid import PRESETS, InteractReID
-from descry.training.loop import _fabric, Settings
-from dataclasses import replace
-data, out = {data!r}, {out!r}
-fabric = _fabric(Settings(device="cpu"))
-words = toy_words()
-toy = write_toy(Path(data) / str(fabric.global_rank), people=16)
-for stage in (1, 2):
-    torch.manual_seed(0)
-    config = replace(PRESETS["recommended"], stage=stage, composed=float(stage == 1), composed_words=1.0)
-    config = quick(replace(config, text_dropout=0.0, mapping_dropout=0.0), augment="none")
-    method = InteractReID(toy_clip(words), words, config, 16)
-    order = (config.recipe, method.needs, 0, fabric.global_rank, fabric.world_size, 1)
-    batches = Batches(toy.train, words, (32, 16), *order)
-    model = fabric.setup(method)
-    model.mark_forward_method("losses")
-    batch = next(iter(batches.epoch(0)))
-    losses = model.losses(batch, Progress(3, 1, 4, torch.Generator().manual_seed(0)))
-    fabric.backward(sum(losses.values()))
-    if fabric.is_global_zero:
-        gradients = {{n: p.grad for n, p in method.named_parameters() if p.grad is not None}}
-        torch.save(({{k: v.item() for k, v in losses.items()}}, gradients), f"{{out}}-{{stage}}")
-"""
-
-
-@pytest.fixture(scope="module")
-def by_one_and_two(tmp_path_factory):
-    """The same first step in one process and in two: a file by number of processes and stage."""
-    folder = tmp_path_factory.mktemp("processes")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
-    for rank in range(2):
-        (folder / "data" / str(rank)).mkdir(parents=True)
-    script = folder / "step.py"
-    for world in (1, 2):
-        path = [str(Path(__file__).parent)]
-        script.write_text(TWO.format(path=path, data=str(folder / "data"), out=str(folder / str(world))))
-        launcher = ["-m", "torch.distributed.run", "--standalone", "--local-addr", "127.0.0.1", "--nproc-per-node", "2"]
-        words = [sys.executable, *launcher * (world > 1), str(script)]
-        done = subprocess.run(words, capture_output=True, text=True, env=environment, timeout=120)
-        assert done.returncode == 0, done.stderr[-2000:]
-    return folder
-
-
-@pytest.mark.parametrize("stage", [1, 2])
-def test_two_processes_have_the_loss_and_the_gradients_of_one(by_one_and_two, stage):
-    results = [torch.load(by_one_and_two / f"{world}-{stage}", weights_only=True) for world in (1, 2)]
-    (losses1, gradients1), (losses2, gradients2) = results
-    assert losses1 == pytest.approx(losses2, abs=1e-5)
-    assert gradients1.keys() == gradients2.keys()
-    for name, one in gradients1.items():  # 32-bit numbers: a gradient of 17 is rounded at 1e-6
-        assert (one - gradients2[name]).abs().max() <= 1e-5 * max(1.0, one.abs().max().item()), name
-    assert sum(g.abs().sum().item() for g in gradients1.values()) > 0
-
-
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state(toy, tmp_path):
     method = toy_method()
     good = method.losses
@@ -455,49 +392,48 @@ def test_one_process_trains_in_the_precision_that_was_asked_for(toy, tmp_path, m
     assert seen == {torch.bfloat16}
 
 
-WHOLE = """
-import sys
+def whole_epoch(data, out):
+    """One epoch without chance."""
+    data.mkdir(parents=True, exist_ok=True)
+    method = toy_method(text_dropout=0.0, mapping_dropout=0.0)
+    method.config = quick(method.config, epochs=1, augment="none", selection="last")
+    method.config = replace(method.config, composed_words=1.0)
+    run(replace(write_toy(data), val={}), out, CPU, method)
+
+
+NODE = """
+import os, sys
 from pathlib import Path
 sys.path[:0] = {path}
 import torch
 torch.set_num_threads(1)
-from conftest import quick, write_toy
-from test_train import CPU, run, toy_method
-from dataclasses import replace
-import os
-data = Path({data!r}) / os.environ.get("RANK", "0")
-data.mkdir(parents=True, exist_ok=True)
-method = toy_method(text_dropout=0.0, mapping_dropout=0.0)
-method.config = quick(method.config, epochs=1, augment="none", selection="last")
-method.config = replace(method.config, composed_words=1.0)
-run(replace(write_toy(data), val={{}}), sys.argv[1], CPU, method)
-if torch.distributed.is_initialized():
-    torch.distributed.destroy_process_group()
+from test_train import whole_epoch
+whole_epoch(Path({data!r}) / os.environ["RANK"], sys.argv[1])
+torch.distributed.destroy_process_group()
 """
 
 
 def test_two_nodes_have_the_losses_of_one_process(tmp_path):
     """Two nodes of one process each, which meet over the loopback; every step of an epoch, as log.jsonl has it."""
-    script = tmp_path / "whole.py"
-    script.write_text(WHOLE.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data")))
+    script = tmp_path / "node.py"
+    script.write_text(NODE.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data")))
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
     launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--local-addr", "127.0.0.1", "--node-rank"]
-    commands = {"one": [[sys.executable]], "two": [[*launcher, str(node)] for node in (0, 1)]}
-    for name, starts in commands.items():
-        running = [
-            subprocess.Popen(
-                [*start, str(script), str(tmp_path / name)], env=environment, text=True, stderr=subprocess.PIPE
-            )
-            for start in starts
-        ]
-        for child in running:
-            assert child.communicate(timeout=180)[1] is not None
-            assert child.returncode == 0
-    one, two = ([json.loads(x) for x in (tmp_path / name / "log.jsonl").read_text().splitlines()] for name in commands)
+    running = [
+        subprocess.Popen(
+            [*launcher, node, str(script), str(tmp_path / "two")], env=environment, text=True, stderr=subprocess.PIPE
+        )
+        for node in "01"
+    ]
+    whole_epoch(tmp_path / "alone", tmp_path / "one")
+    for child in running:
+        errors = child.communicate(timeout=480)[1]
+        assert child.returncode == 0, errors[-2000:]
+    one, two = ([json.loads(x) for x in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two"))
     assert [x.get("step") for x in one] == [x.get("step") for x in two] == [0, 1, 2, 3, None]
     for a, b in zip(one[:4], two[:4], strict=True):
         assert a == pytest.approx(b, abs=1e-5)

@@ -30,7 +30,7 @@ import torch
 
 from descry.embed import load
 from descry.errors import DescryError, UsageError
-from descry.methods import presets
+from descry.methods import preset, presets
 from descry.training.loop import PRECISION, Settings
 
 from . import cost, later, processes, small, tables
@@ -111,6 +111,8 @@ def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
             f"{study.table} has no row with {args.only!r}; it has: {', '.join(c.row for c in study.cells)}"
         )
     for cell in asked:
+        if cell.method:
+            preset(cell.method, cell.preset)  # refuses a name that it does not have, before anything is made
         lacks = [k for k in ("image_encoder", "text_encoder") if not cell.changes.get(k)]
         if scale == "full" and cell.method == "vit_bert" and lacks:
             raise UsageError(

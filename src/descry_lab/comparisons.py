@@ -51,7 +51,7 @@ def _train_only(people: int) -> dict[str, int]:
 
 POPULATION, ASKED_FIRST = 7, 500_000
 COMPARED = {
-    "smoke": Budget((32, 16), 12, 0, 8, 1, 6),
+    "smoke": Budget((32, 16), 6, 0, 5, 1, 6),
     "small": Budget((96, 48), 3600, 0, 1000, 2, 64, warmup=0.2),
 }
 
@@ -120,7 +120,7 @@ def comparison(scale: str, work: Path, origin: str, settings: Settings) -> World
 SKETCHED_FIRST = 900_000
 PLAIN = "one rate for all"
 CONTINUED = {
-    "smoke": Budget((32, 16), 12, 0, 8, 2, 6, narrow=1),
+    "smoke": Budget((32, 16), 6, 0, 5, 2, 6, narrow=1),
     "small": Budget((96, 48), 1500, 0, 0, 4, 64, 1e-4, narrow=1),
 }
 TAKEN = ("mapping_layers", "mapping_hidden", "temperature", "pixels", "prompt", "join")
@@ -189,7 +189,7 @@ def silent(data: Dataset) -> Dataset:
 # ------------------------------------------------------------------ how a CLIP begins
 
 BEGUN_FIRST, LAST = 500_000, 50
-BEGUN = {"smoke": Budget((32, 16), 12, 0, 6, 1, 8), "small": Budget((96, 48), 3000, 0, 0, 3, 96)}
+BEGUN = {"smoke": Budget((32, 16), 6, 0, 5, 1, 8), "small": Budget((96, 48), 3000, 0, 0, 3, 96)}
 _STAGE0 = Recipe(
     epochs=3, batch_size=96, lr=1e-3, end_lr=1e-4, eps=1e-8, weight_decay=0.05, warmup_epochs=0.3, warmup_from=5e-5,
     selection="last",

@@ -23,6 +23,7 @@ SUFFIXES = (".png", ".svg", ".pdf")
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
 RIGHT, WRONG = "#009E73", "#D55E00"
 MARKERS = "os^Dv*PX"
+CELL, PICTURE = (0.85, 1.95), (0.79, 1.72)  # of a rank grid, in inches
 NOTE = "Search leads - not an identification"
 
 
@@ -36,37 +37,41 @@ def rank_grid(rows: Sequence[Shown], out: Path, most: int = 10, note: str = NOTE
         raise UsageError("a rank grid needs one row or more")
     lead = max(1, any(r.query for r in rows) + any(r.text for r in rows))
     columns = lead + min(most, max(len(r.found) for r in rows))
-    figure = _figure((0.85 * columns + 0.4, 1.95 * len(rows) + 0.3), layout="none")  # an even grid needs no solver
-    axes = figure.subplots(len(rows), columns, squeeze=False)
-    figure.subplots_adjust(0.01, 0.12 / len(rows), 0.99, 1 - 0.15 / len(rows), 0.08, 0.13)
-    for line, row in zip(axes, rows, strict=True):
-        for axis in line:
-            axis.axis("off")
-        _query(line[:lead], row)
+    width, height = columns * CELL[0] + 0.4, len(rows) * CELL[1] + 0.3
+    figure = _figure((width, height), layout="none")
+    axis = figure.add_axes((0, 0, 1, 1))  # one for all: an axis each takes most of the time
+    axis.axis("off")
+    for line, row in enumerate(rows):
+        top = height - 0.15 - line * CELL[1]
+        axis.text(0.2, top, row.name, fontsize=7, va="top")
+        if row.query:
+            _put(axis, row.query, 0, top)
+        if row.text:
+            said = textwrap.fill(row.text, 17, max_lines=14)
+            middle = (0.2 + (lead - 0.54) * CELL[0], top - CELL[1] / 2)
+            axis.text(*middle, said, fontsize=5.5, ha="center", va="center")
         for nth, (path, right) in enumerate(zip(row.found[:most], row.right, strict=False)):
-            _framed(line[lead + nth], nth + 1, path, right)
-    figure.text(0.01, 0.003, note, fontsize=6, color="#555555")
-    return _save(figure, out)
+            _framed(axis, lead + nth, top, nth + 1, path, right)
+    axis.text(0.1, 0.03, note, fontsize=6, color="#555555")
+    axis.set(xlim=(0, width), ylim=(0, height))
+    return _save(figure, out, 150)  # pictures of 96 pixels hold no more
 
 
-def _framed(axis: Any, rank: int, path: str, right: bool | None) -> None:
-    axis.axis("on")
-    axis.set(xticks=[], yticks=[])
-    axis.set_title(str(rank), fontsize=6, pad=2)
-    axis.imshow(_picture(path), aspect="auto")
+def _put(axis: Any, path: str, column: int, top: float) -> tuple[float, float, float, float]:
+    """Show a picture in its cell; its (left, right, bottom, top) in inches."""
+    left = 0.2 + column * CELL[0]
+    at = (left, left + PICTURE[0], top - 0.15 - PICTURE[1], top - 0.15)
+    axis.imshow(_picture(path), extent=at, aspect="auto")
+    return at
+
+
+def _framed(axis: Any, column: int, top: float, rank: int, path: str, right: bool | None) -> None:
+    left, end, bottom, top = _put(axis, path, column, top)
+    axis.text((left + end) / 2, top + 0.03, str(rank), fontsize=6, ha="center")
     style = "dotted" if right is None else "solid" if right else "dashed"
-    for spine in axis.spines.values():
-        spine.set(color="#888888" if right is None else RIGHT if right else WRONG, linewidth=2.2, linestyle=style)
-
-
-def _query(axes: Sequence[Any], row: Shown) -> None:
-    """The query's picture and its words, in as many columns as the grid keeps for them."""
-    axes[0].set_title(row.name, fontsize=7, pad=2)
-    if row.query:
-        axes[0].imshow(_picture(row.query), aspect="auto")
-    if row.text:
-        said = textwrap.fill(row.text, 17, max_lines=14)
-        axes[-1].text(0.5, 0.5, said, fontsize=5.5, ha="center", va="center", transform=axes[-1].transAxes)
+    colour = "#888888" if right is None else RIGHT if right else WRONG
+    around = ([left, end, end, left, left], [bottom, bottom, top, top, bottom])
+    axis.plot(*around, color=colour, linewidth=2.2, linestyle=style, solid_joinstyle="miter")
 
 
 def curves(
@@ -201,6 +206,7 @@ def _figure(size: tuple[float, float], layout: Any = "constrained") -> Any:
         raise UsageError(f"figures need Matplotlib: {install_hint('figures')}") from None
     rcParams["svg.fonttype"], rcParams["pdf.fonttype"] = "none", 42
     rcParams["svg.hashsalt"] = "descry"
+    rcParams["image.composite_image"] = False  # every picture stays one of its own
     return Figure(figsize=size, layout=layout)
 
 
@@ -216,13 +222,13 @@ def _finish(axis: Any, labels: tuple[str, str], legend: bool = True) -> None:
         axis.legend(fontsize=7, frameon=False)
 
 
-def _save(figure: Any, out: Path) -> Path:
+def _save(figure: Any, out: Path, dpi: int = 300) -> Path:
     suffix = out.suffix.lower()
     if suffix not in SUFFIXES:
         raise UsageError(f"a figure cannot be written as {out.name!r}; {nearest(suffix, SUFFIXES)}")
     out.parent.mkdir(parents=True, exist_ok=True)
     dates = {".svg": {"Date": None}, ".pdf": {"CreationDate": None}}  # so that the same figure is the same file
-    figure.savefig(out, dpi=300, metadata=dates.get(suffix))
+    figure.savefig(out, dpi=dpi, metadata=dates.get(suffix))
     return out
 
 

@@ -71,7 +71,7 @@ def _start(root: Path, scale: str, origin: str, data: Dataset) -> str:
 
 # ------------------------------------------------------------------ wrong pairs (RDE)
 
-NOISED = {"smoke": Budget((32, 16), 12, 0, 8, 1, 6), "small": Budget((96, 48), 600, 0, 500, 3, 64)}
+NOISED = {"smoke": Budget((32, 16), 6, 0, 5, 1, 6), "small": Budget((96, 48), 600, 0, 500, 3, 64)}
 WRONG = {"20 %": 0.2, "50 %": 0.5}
 PLAIN = "RDE without CCD, triplet loss"
 """RDE's own baseline: every pair is trusted, and the triplet loss takes the hardest negative."""
@@ -102,7 +102,7 @@ def wrong_pairs(scale: str, work: Path, origin: str, settings: Settings) -> Worl
 
 # ------------------------------------------------------------------ a picture with words
 
-COMPOSED = {"smoke": Budget((32, 16), 12, 0, 8, 1, 6), "small": Budget((96, 48), 600, 0, 500, 3, 64)}
+COMPOSED = {"smoke": Budget((32, 16), 6, 0, 5, 1, 6), "small": Budget((96, 48), 600, 0, 500, 3, 64)}
 BOTH = ("photo+text", "sketch+text")
 NEAREST = "photo+text nearest"
 _FAFA = {"tokens": 8, "nearest": 3, "width": 128, "new_rate": 5.0}
@@ -138,7 +138,7 @@ def _pixels(paths: Sequence[str], size: tuple[int, int]) -> torch.Tensor:
 
 # ------------------------------------------------------------------ other domains
 
-ELSEWHERE = {"smoke": Budget((32, 16), 12, 0, 8, 2, 6), "small": Budget((96, 48), 600, 0, 500, 4, 64)}
+ELSEWHERE = {"smoke": Budget((32, 16), 6, 0, 5, 2, 6), "small": Budget((96, 48), 600, 0, 500, 4, 64)}
 _PLAIN = {"loss": "info_nce", "identity": False, "mask_captions": False}
 PLACES = ("here", "there")
 """Two populations: other people, other cameras, another manner of drawing."""
@@ -175,7 +175,7 @@ def _other_domains_rows() -> tuple[Cell, ...]:
 
 # ------------------------------------------------------------------ long texts
 
-TOLD_LONG = {"smoke": Budget((32, 16), 12, 0, 8, 1, 6), "small": Budget((96, 48), 400, 0, 500, 3, 64)}
+TOLD_LONG = {"smoke": Budget((32, 16), 6, 0, 5, 1, 6), "small": Budget((96, 48), 400, 0, 500, 3, 64)}
 SENTENCES, POSITIONS = 10, 200
 """Sentences of a long text, vague and partial ones in turn, and positions of an encoder that reads it whole."""
 

@@ -96,6 +96,11 @@ def masks(model: Any, world: World, run: Path) -> Figures:
     return {"masks": {"avgDist": average_distance(found.predicted, photos, found.mask, found.patch)}}
 
 
+def queries_shown(world: World) -> int:
+    """Rows of a rank grid for each model."""
+    return 1 if world.scale == "smoke" else QUERIES_SHOWN
+
+
 def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, Path], World, Path], list[Path]]:
     """A drawing of the same queries answered by these rows' models, one below the other. asked: a benchmark."""
 
@@ -104,7 +109,7 @@ def grids(asked: str, rows: Sequence[str], name: str) -> Callable[[Mapping[str, 
         models = {row: load(runs[row], world.device) for row in rows if row in runs}
         scores = {row: scores_of(m, bench.probes, Embedded.of(m, bench)) for row, m in models.items()}
         lines = []
-        for q in range(min(QUERIES_SHOWN, len(bench.probes))):
+        for q in range(min(queries_shown(world), len(bench.probes))):
             lines += [answered(bench, bench.probes[q], s[q], row, PHOTOS_SHOWN) for row, s in scores.items()]
         return [figures.rank_grid(lines, out / f"{name}{s}") for s in (".png", ".pdf")] if lines else []
 
@@ -115,7 +120,7 @@ def before_and_after(runs: Mapping[str, Path], world: World, out: Path) -> list[
     """The sketch alone, then the sketch with its sentence, for a few people (InteractReID Figure 3)."""
     model, data, rows = load(next(iter(runs.values())), world.device), world.data[0].test, []
     name = "sketch+text" if "sketch+text" in data else "sketch+text/1"
-    for q in range(min(QUERIES_SHOWN, len(data[name].probes))):
+    for q in range(min(queries_shown(world), len(data[name].probes))):
         rows += shown(model, data[name], q, "", PHOTOS_SHOWN, data["sketch"])
     return [figures.rank_grid(rows, out / f"interactreid-figure3{s}") for s in (".png", ".pdf")]
 

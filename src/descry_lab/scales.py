@@ -79,7 +79,7 @@ class Budget:
 
 
 BUDGETS = {
-    "smoke": Budget((32, 16), 12, 6, 8, 1, 6),
+    "smoke": Budget((32, 16), 6, 6, 5, 1, 6),
     "small": Budget((96, 48), 800, 80, 500, 2, 64),
     "full": Budget(),
 }
@@ -139,6 +139,8 @@ def changed(config: Any, changes: Mapping[str, Any], budget: Budget, epochs: int
     fitting = {"heads": 2, "mask_unit": patch, "image_size": budget.size, "pairs": 20}
     small = {k: v for k, v in fitting.items() if hasattr(config, k)}
     config = replace(config, **(dict(changes) | small))
+    if hasattr(config, "image_encoder") and not config.image_encoder + config.text_encoder:
+        config = replace(config, width=0, layers=0)  # encoders of random weights: as large as the CLIP's
     if hasattr(config, "mapping_hidden"):
         config = replace(config, mapping_hidden=config.mapping_hidden // budget.narrow)
     return config.with_recipe(shared(config.recipe, budget, epochs or budget.epochs, own_rates))

@@ -7,8 +7,9 @@ losses (mean over processes) and gradients.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -62,9 +63,15 @@ def made(case: Case) -> Any:
     return method_class(case.method)(toy_clip(words), words, config, PEOPLE)
 
 
+@cache
+def people(data: Path) -> Any:
+    """The people of all cases, written once."""
+    return write_toy(data, PEOPLE)
+
+
 def batches(case: Case, method: Any, data: Path, rank: int = 0, world: int = 1) -> Batches:
     """What one process of `world` reads."""
-    recipe, rows = method.config.recipe, write_toy(data, PEOPLE).train
+    recipe, rows = method.config.recipe, people(data).train
     if "caption" in method.needs:
         rows = tuple(replace(e, caption="") if e.pid % 3 == 0 else e for e in rows)
     return Batches(rows, method.words, (32, 16), recipe, method.needs, 0, rank, world, 1)
@@ -108,17 +115,17 @@ def step(
     return {k: float(v) for k, v in mean.items()}, gradients
 
 
-def main(data: Path, out: Path, chunk: int) -> None:
-    """All cases in one group of processes."""
+def main(data: Path, out: Path, chunks: Iterable[int]) -> None:
+    """All cases in one group of processes, for each size of a chunk; 0 is the whole batch."""
     torch.set_num_threads(1)
     fabric = _fabric(Settings(device="cpu"))
     own = data / str(fabric.global_rank)
     own.mkdir(parents=True, exist_ok=True)
-    found = {name: step(case, own, fabric, chunk) for name, case in CASES.items()}
+    found = {chunk: {name: step(case, own, fabric, chunk) for name, case in CASES.items()} for chunk in chunks}
     if fabric.is_global_zero:
         torch.save(found, out)
     torch.distributed.destroy_process_group()  # before the interpreter ends, whose end would abort gloo's threads
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]])
