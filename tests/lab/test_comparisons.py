@@ -71,7 +71,7 @@ def test_all_rows_get_the_same_steps_rate_and_start(compared):
     _, world, found, _ = compared
     told = [json.loads((found[row][0][0] / "metrics.json").read_text()) for row in list(found)[1:]]
     assert told[0]["recipe"] == told[1]["recipe"]
-    assert [t["about"]["rows"] for t in told] == [24, 24]
+    assert [t["about"]["rows"] for t in told] == [2 * world.budget.people] * 2
     four = replace(world, own=replace(world.budget, epochs=4))
     two = next(c for c in OWN["comparison"].cells if c.stages == (1, 2))
     assert [t.epochs for t in engine.trainings(two, 0, four, four.data[0])] == [2, 2]
