@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, refuse_absurd, with_weights
+from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, plain_siglip, refuse_absurd, siglip_of, with_weights
 from .errors import ModelMissing, ModelRefused
 from .safe_files import read_json
 
@@ -53,9 +53,7 @@ def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow
 
 def _siglip(folder: Path, raw: dict[str, Any], image_size: tuple[int, int] | None) -> Clip:
     """A SigLIP folder; image_size left out: its own square, or for a flexible one the square of its patches."""
-    from .siglip import MODELS, plain_siglip
-
-    config = MODELS[raw["model_type"]][0].from_dict(raw)
+    config = siglip_of(raw["model_type"])[0].from_dict(raw)
     vision, text = config.vision_config, config.text_config
     side = getattr(vision, "image_size", None) or math.isqrt(vision.num_patches) * vision.patch_size
     mean, std = _pixel_statistics(folder, (0.5, 0.5, 0.5))
