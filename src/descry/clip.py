@@ -1,8 +1,8 @@
 """CLIP (Radford et al. 2021) and SigLIP: two transformers with a shared space, and what the papers need of them.
 
 Weights of a CLIP carry the names of the transformers library, and tests hold the results equal to that library's. It
-is not imported for them, because that takes longer than a search. Beyond it: images that are not square, local tokens of both sides in
-the shared space, masked patches with a mask token, and a pseudo-word at a placeholder.
+is not imported for them, because that takes longer than a search. Beyond it: images that are not square, local tokens
+of both sides in the shared space, masked patches with a mask token, and a pseudo-word at a placeholder.
 
 SigLIP and SigLIP 2 are the transformers library's, with the interface of `Clip`. They differ where a method must know
 it: a photograph is pooled by attention and has no class token, a text is read at its last position and always padded to

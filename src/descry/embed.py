@@ -206,11 +206,9 @@ class Model:
         next round need not embed the pictures again. sketches: whether the pictures are sketches, not photographs.
         """
         method = self.sketch_method if sketches else self.method
-        rows = [np.zeros((0, self.clip.text_width), np.float32)]
-        rows += [
-            self._computed(method.pseudo_words, self._images(pixels)) for pixels in self._decoded(pictures, batch_size)
-        ]
-        return np.concatenate(rows)
+        batches = self._decoded(pictures, batch_size)
+        rows = [self._computed(method.pseudo_words, self._images(pixels)) for pixels in batches]
+        return np.concatenate(rows) if rows else np.zeros((0, self.clip.text_width), np.float32)
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
         """`compose` from the pseudo-words of pictures: (N, width) and N texts → (N, D) float32 unit rows."""
