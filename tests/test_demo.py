@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import pytest
 
@@ -10,6 +11,8 @@ from descry.cli import main
 from descry.embed import load
 from descry.gallery.account import Audit
 from descry.library import DEMO
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
 
 
 def test_it_is_small_and_whole():
@@ -51,13 +54,15 @@ def test_its_figures_hold_on_a_slice(tmp_path):
 
 
 def test_its_page_shows_the_figures_that_were_measured():
-    from pathlib import Path
-
-    page = (Path(__file__).resolve().parents[1] / "docs" / "demo-model.md").read_text("utf-8")
+    page = (DOCS / "demo-model.md").read_text("utf-8")
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
     for name, figures in said["test"].items():
         mean, low, high = figures["R@1"]
         assert f"| {name} | {mean:.1f} ({low:.1f}–{high:.1f})" in page
+    sketch, words, both = (said["test"][name]["R@1"][0] for name in ("sketch", "text", "sketch+text, served"))
+    first_search = (DOCS / "first-search.md").read_text("utf-8")
+    told = f"first for {sketch:.0f} of 100 sketches, {words:.0f} of 100 sentences, and {both:.0f} of 100 pairs of both"
+    assert told in " ".join(first_search.split())
 
 
 def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys):

@@ -25,7 +25,9 @@ from descry.text import word_level
 
 SPEC = find_spec("open_clip")
 PLACE = Path(SPEC.origin).parent if SPEC and SPEC.origin else None
-pytestmark = pytest.mark.skipif(PLACE is None, reason="open_clip_torch is not installed")
+pytestmark = pytest.mark.skipif(
+    PLACE is None, reason="the package open_clip_torch is not here; no extra brings it, as it needs torchvision"
+)
 WORDS = word_level(["a red top and blue trousers", "a photo of * ,", *(f"word{i}" for i in range(40))])
 LEAST = 0.9999
 

@@ -6,6 +6,7 @@ only names, must exist with the options that they are given.
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -58,6 +59,13 @@ def test_the_blocks_of_a_page_run(page, folder, photographs, capsys):
             exec(compile(block.code, page.name, "exec"), names)
         for line in block.lines if block.kind == "bash" else []:
             _shell(line, capsys)
+    if page.name == "first-hour.md":
+        assert [len(b.lines) for b in blocks(page)] == [10], "ten commands"
+        assert (folder / "mini" / "losses.png").is_file()
+    if page.name == "own-data.md":
+        rows = [json.loads((folder / name).read_text())["results"] for name in ("before.json", "after.json")]
+        (before,), (after,) = rows
+        assert after["R@1"] > before["R@1"] + 10, "training improves the score, as the page says"
 
 
 def _shell(line, capsys):
