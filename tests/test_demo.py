@@ -38,17 +38,18 @@ def test_it_loads_without_a_network(monkeypatch):
 def test_its_figures_hold_on_a_slice(tmp_path):
     """R@1 on the first 100 people of the benchmark, recomputed; one query more or less may fall to rounding."""
     from descry.evaluate import Embedded, evaluate
+    from descry.search import Memo
     from descry_people.benchmark import benchmark
 
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
     assert said["fingerprint"] == read_config(DEMO)["fingerprint"]
     model = load("demo", device="cpu")
     benches = benchmark(tmp_path, 100).test
-    photos = Embedded.of(model, benches["text"])
+    photos, memo = Embedded.of(model, benches["text"]), Memo()
     asked = {"text": ("text", None), "sketch": ("sketch", None)}
     asked["sketch+text, early"] = ("sketch+text", "early")
     for name, (kind, how) in asked.items():
-        assert evaluate(model, benches[kind], how, photos).ranks.r1 == pytest.approx(
+        assert evaluate(model, benches[kind], how, photos, memo=memo).ranks.r1 == pytest.approx(
             said["first 100 people"][name], abs=1.01
         ), name
 

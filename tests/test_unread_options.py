@@ -58,7 +58,7 @@ BESIDE: dict[str, list[str]] = {
     "crop X --out OUT": ["--seed 1"],
     "demo": ["--seed 1"],
     "model compose X --data X": ["--batch-size 8", "--seed 1"],
-    "model measure X --data X": ["--batch-size 8"],
+    "model measure X --data X": ["--batch-size 8", "--seed 1"],
     "plot masks X --data X --out OUT": ["--batch-size 8", "--seed 1"],
 }
 

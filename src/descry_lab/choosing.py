@@ -14,6 +14,7 @@ import numpy as np
 
 from descry.drawing.person import Person, held
 from descry.evaluate import Embedded, evaluate, scores_of
+from descry.interact.absence import auroc
 from descry.interact.questions import Question
 from descry.language import added, parse
 from descry.metrics import Ranks
@@ -22,7 +23,7 @@ from descry.records import Benchmark
 from descry.search import Memo, Term, after_phrase, phrase_term, phrase_vectors, weighed_evidence
 from descry.studies.intervals import paired
 
-from .simulation import World, simulate
+from .simulation import World, nearest_ranks, simulate
 from .witness import FAITHFUL, Habits
 
 SHARES = (0.2, 0.35, 0.5, 0.65, 0.8)
@@ -105,27 +106,36 @@ def negation(
 ) -> list[dict[str, Any]]:
     """What "no X" does to the share of X among the first twenty, for every X that 30 to 70 % of the people hold.
 
-    Each row: the share before, with NOT X in the formula, and with the words "no X" given to the encoder as a wanted
-    phrase; and the 95 % interval of the share that NOT leaves, and of NOT minus negated English, over probes.
+    Each row: how well X is told apart (AUROC); the share before, with NOT X in the formula, with NOT X in version 1 of
+    the formula, which weighed every NOT alike, and with the words "no X" given to the encoder as a wanted phrase; the
+    95 % interval of the share that NOT leaves, and of NOT minus negated English, over probes; and the median rank of
+    the people without X, of whom the NOT is true.
     """
     facts = {pid: held(people[pid]) for pid in photos.pids.tolist()}
     asked = [(q, np.array([facts[p].get(q.attribute) in q.values for p in photos.pids.tolist()])) for q in questions]
     asked = [(q, has) for q, has in asked if 0.3 <= has.mean() <= 0.7]
     ranking = ranking_of(model)
+    alike = replace(ranking, formula=replace(ranking.formula, version=1))
     start = scores_of(model, bench.probes[:probes], photos)
+    relevant = np.array([p.pid for p in bench.probes[:probes]])[:, None] == photos.pids[None, :]
     unwanted = phrase_vectors(model, [q.phrase for q, _ in asked])
     english = model.embed_texts([_negated(q.phrase) for q, _ in asked])
     rows = []
     for (question, has), no, words in zip(asked, unwanted, english, strict=True):
-        shares = {"before": _share(start, has)}
-        for name, term in (
-            ("NOT", phrase_term(question.phrase, no, ranking, wanted=False)),
-            ("negated English", Term("text", question.phrase, 1.0, words, "evidence")),
+        after = {"before": start}
+        for name, term, how in (
+            ("NOT", phrase_term(question.phrase, no, ranking, wanted=False), ranking.formula),
+            ("version 1", phrase_term(question.phrase, no, alike, wanted=False), alike.formula),
+            ("negated English", Term("text", question.phrase, 1.0, words, "evidence"), ranking.formula),
         ):
             z = _standard(photos.vectors @ term.vector)
-            part = weighed_evidence(z, ranking.formula, term.shape == "evidence", term.curve, term.strength)
-            shares[name] = _share(np.stack([after_phrase(s, part, ranking.formula) for s in start]), has)
-        rows.append({"key": question.key, "held by": float(has.mean()), **_intervals(shares)})
+            part = weighed_evidence(z, how, term.shape == "evidence", term.curve, term.strength)
+            after[name] = np.stack([after_phrase(s, part, how) for s in start])
+        seen = photos.vectors @ no
+        row = {"key": question.key, "held by": float(has.mean()), "AUROC": auroc(seen[has], seen[~has])}
+        true = ~has[relevant.argmax(axis=1)]
+        ranks = {name: nearest_ranks(after[name][true], relevant[true]) for name in ("before", "NOT", "version 1")}
+        rows.append(row | _intervals({name: _share(s, has) for name, s in after.items()}) | _medians(ranks))
     return rows
 
 
@@ -156,5 +166,15 @@ def _intervals(shares: Mapping[str, np.ndarray], samples: int = 2000) -> dict[st
     return means | {
         "left": means["NOT"] / max(means["before"], 1e-9),
         "left, interval": [float(x) for x in left],
+        "left, version 1": means["version 1"] / max(means["before"], 1e-9),
         "NOT minus English, interval": [float(x) for x in gap],
     }
+
+
+def _medians(ranks: Mapping[str, np.ndarray], samples: int = 2000) -> dict[str, Any]:
+    """Median ranks, and the 95 % interval of what NOT adds to them, over people."""
+    n = len(ranks["before"])
+    draws = np.random.default_rng(0).integers(n, size=(samples, n))
+    gaps = np.median(ranks["NOT"][draws], axis=1) - np.median(ranks["before"][draws], axis=1)
+    medians = {f"median rank, {name}": float(np.median(r)) for name, r in ranks.items()}
+    return medians | {"median rank, interval": np.quantile(gaps, [0.025, 0.975]).tolist()}

@@ -110,10 +110,11 @@ def _lines(lines: Sequence[Line]) -> list[dict[str, Any]]:
 
 def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
     """The must-hold figures of questions by gain, with the whole vocabulary and with a third of the attributes
-    withheld."""
+    withheld, and what they gain beside version 1 of the formula, which weighed every answer alike."""
     out: dict[str, Any] = {}
     for name, table in (("whole", vocabulary()), ("a third withheld", withheld(vocabulary()))):
         world = test.world(model, questions=table)
+        alike = replace(world.ranking, formula=replace(world.ranking.formula, version=1))
         faithful = _ideal(test, model, table, FAITHFUL, seeds)
         for label, habits in (("faithful", FAITHFUL), ("20 % wrong, 20 % don't know", HARD)):
             got = _repeated(world, habits, seeds)
@@ -121,6 +122,8 @@ def questions(model: Any, test: Part, seeds: int) -> dict[str, Any]:
             row: dict[str, Any] = {f"R@{k}": share_of_gain(got, faithful, k) for k in (1, 10)}
             row |= {f"R@{k}, ideal with the same witness": share_of_gain(got, same, k) for k in (1, 10)}
             row["against the start, R@10"] = asdict(paired(_hits(got, -1, 10), _hits(got, 0, 10)))
+            first = _repeated(replace(world, ranking=alike), habits, seeds)
+            row["against version 1, R@1"] = asdict(paired(_hits(got, -1, 1), _hits(first, -1, 1)))
             row["curve"] = _mean_curve(got)
             out[f"{name}, {label}"] = row
     return out
@@ -286,14 +289,16 @@ def question_table(found: dict[str, Any]) -> str:
     """Five questions by gain, and what the same policy reaches with true attributes."""
     lines = [
         "| five questions by gain, from the sketch alone | R@1 start → end | ideal, same witness | share of its gain |"
-        " ideal, faithful witness | share of its gain |",
-        "|---|---|---|---|---|---|",
+        " ideal, faithful witness | share of its gain | end, less version 1 |",
+        "|---|---|---|---|---|---|---|",
     ]
     for key, name in ROWS.items():
         row, same = found["questions"][key]["R@1"], found["questions"][key]["R@1, ideal with the same witness"]
+        more = found["questions"][key]["against version 1, R@1"]
+        gap, low, high = (100 * more[k] for k in ("difference", "low", "high"))
         lines.append(
             f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {same['ideal']:.1f} | {_share(same)} |"
-            f" {row['ideal']:.1f} | {_share(row)} |"
+            f" {row['ideal']:.1f} | {_share(row)} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) |"
         )
     return "\n".join(lines)
 
@@ -321,15 +326,21 @@ def _test(t: dict[str, float]) -> str:
 
 
 def negation_table(found: dict[str, Any]) -> str:
-    """What "no X" leaves of X among the first 20."""
+    """What "no X" leaves of X among the first 20, and where it puts the people without X."""
     lines = [
-        '| "no …" | held by | share in the first 20 before | after NOT | after the negated English | left (interval) |',
-        "|---|---|---|---|---|---|",
+        '| "no …" | told apart (AUROC) | held by | share in the first 20 before | after NOT | after the negated English |'
+        " left (interval) | left, version 1 | median rank of people without it | version 1 |",
+        "|---" * 10 + "|",
     ]
     for row in found["NOT"]:
         low, high = row["left, interval"]
         shares = " | ".join(f"{100 * row[k]:.0f} %" for k in ("held by", "before", "NOT", "negated English"))
-        lines.append(f"| {row['key']} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |")
+        before, after, first = (row[f"median rank, {k}"] for k in ("before", "NOT", "version 1"))
+        least, most = row["median rank, interval"]
+        lines.append(
+            f"| {row['key']} | {row['AUROC']:.2f} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |"
+            f" {row['left, version 1']:.2f} | {before:.0f} → {after:.0f} ({least:+.0f} to {most:+.0f}) | {first:.0f} |"
+        )
     return "\n".join(lines)
 
 

@@ -26,6 +26,8 @@ from descry.ranking import Curve, Formula, Ranking, ranking_of
 from descry.records import Benchmark
 from descry.search import after_phrase, phrase_vectors, weighed_evidence
 
+from .simulation import nearest_ranks
+
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SPOILT = ("labels", "reading")
 SAID = {"no": ("true NOT", "wrong NOT"), "yes": ("true yes", "wrong yes")}
@@ -79,7 +81,7 @@ def misread(
     weights = {"yes": ranking.formula.answer_yes, "no": ranking.formula.answer_no}
     relevant = pids[:, None] == test.pids[None, :]
     own = np.array([np.flatnonzero(row)[0] for row in relevant])
-    first = _ranks(start, relevant)
+    first = nearest_ranks(start, relevant)
     bound = np.array([ranking.formula.worst_place(place) for place in first.tolist()])
     for how in SPOILT:
         for target in aurocs:
@@ -131,7 +133,7 @@ def _said(z: np.ndarray, curve: Curve | None, answer: str, ranking: Ranking, wei
 
 def _ranks_after(start: np.ndarray, part: np.ndarray, relevant: np.ndarray, formula: Formula) -> np.ndarray:
     """(Q,) ranks after one answer."""
-    return _ranks(np.stack([after_phrase(scores, part, formula) for scores in start]), relevant)
+    return nearest_ranks(np.stack([after_phrase(scores, part, formula) for scores in start]), relevant)
 
 
 def _spoilt(
@@ -187,12 +189,6 @@ def _row(
         "worst": [int(before[told][worst]), int(after[told][worst]), int(limit[worst])],
         "over": int((after[told] > limit).sum()),
     }
-
-
-def _ranks(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """(Q,) rank of the nearest photograph of the person, from 1; equal scores count for it."""
-    best = np.where(relevant, scores, -np.inf).max(axis=1)
-    return np.asarray((scores > best[:, None]).sum(axis=1) + 1)
 
 
 def _auroc(values: np.ndarray, facts: np.ndarray) -> float:

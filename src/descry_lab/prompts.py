@@ -89,6 +89,33 @@ def candidates(question: Question) -> list[Reading]:
     return [(a, b) for n, (a, b) in enumerate(sides) if a and (b or n in (0, 2))]
 
 
+def directions(model: Any, questions: Sequence[Question]) -> list[list[tuple[Reading, np.ndarray]]]:
+    """The candidates of each question with their (D,) directions. All texts are embedded together.
+
+    A question without an attribute, such as a word of captions, has its phrase alone.
+    """
+    readings = [candidates(q) if q.attribute else [((q.phrase,), ())] for q in questions]
+    named = {f"{q} {c}": reading for q, row in enumerate(readings) for c, reading in enumerate(row)}
+    alone = replace(ranking_of(model), curves={}, prompts=named)
+    rows = iter(phrase_vectors(model, list(named), alone))
+    return [[(reading, next(rows)) for reading in row] for row in readings]
+
+
+def best_of(
+    tried: Sequence[tuple[Reading, np.ndarray]], vectors: np.ndarray, truth: np.ndarray
+) -> tuple[Reading | None, np.ndarray]:
+    """The reading that tells (N, D) photographs with a thing from those without best, and their (N,) cosines.
+
+    truth: (N,) of 1, 0 and nan for unknown. None for the phrase itself, unless other words are better by `GAIN`.
+    """
+    cosines = [vectors @ vector for _, vector in tried]
+    areas = [auroc(s[truth == 1], s[truth == 0]) for s in cosines]
+    best = int(np.argmax(areas))
+    if not areas[best] > areas[0] + GAIN:  # also where an area is nan
+        return None, cosines[0]
+    return tried[best][0], cosines[best]
+
+
 def best_readings(
     model: Any, photos: Embedded, people: Mapping[int, Person], questions: Sequence[Question]
 ) -> dict[str, list[list[str]]]:
@@ -97,15 +124,9 @@ def best_readings(
     photos, people: of the validation part, whose truth decides. A phrase that already reads best is left out.
     """
     shown, out = [held(people[pid]) for pid in photos.pids.tolist()], dict[str, list[list[str]]]()
-    for question in questions:
-        truth = np.array([row.get(question.attribute) in question.values for row in shown])
-        tried = list[tuple[float, Reading]]()
-        for reading in candidates(question):
-            alone = replace(ranking_of(model), curves={}, prompts={question.phrase: reading})
-            vector = phrase_vectors(model, [question.phrase], alone)[0]
-            scores = photos.vectors @ vector
-            tried.append((auroc(scores[truth], scores[~truth]), reading))
-        best = max(tried, key=lambda pair: pair[0])
-        if best[0] > tried[0][0] + GAIN:
-            out[question.phrase] = [list(best[1][0]), list(best[1][1])]
+    for question, tried in zip(questions, directions(model, questions), strict=True):
+        truth = np.array([float(row.get(question.attribute) in question.values) for row in shown])
+        better, _ = best_of(tried, photos.vectors, truth)
+        if better:
+            out[question.phrase] = [list(side) for side in better]
     return out

@@ -30,11 +30,10 @@ from descry.interact.questions import Question, stated, vocabulary
 from descry.language import parse
 from descry.ranking import READABLE, Ranking, phrase_key, ranking_of
 from descry.records import Benchmark, Photo
-from descry.search import phrase_vectors
 from descry_people.read import read_records
 
 from .choosing import Line, compare, compositions
-from .prompts import GAIN, candidates
+from .prompts import best_of, directions
 from .simulation import absence_profiles, fit_sharpness
 
 LEAST = 10
@@ -107,7 +106,7 @@ class Measured:
         }
 
 
-def measure(model: Any, benchmarks: Mapping[str, Benchmark], folder: Path, seed: int = 0) -> Measured:
+def measure(model: Any, benchmarks: Mapping[str, Benchmark], folder: Path) -> Measured:
     """Measure a model on the benchmarks of one split. folder: of the data set, where its attributes lie.
 
     Raises DataError where no phrase has labels of enough people.
@@ -123,7 +122,7 @@ def measure(model: Any, benchmarks: Mapping[str, Benchmark], folder: Path, seed:
     photos = embedded(bench)
     questions = list(vocabulary())
     truth, labels = _truth(questions, bench.photos, benchmarks, folder)
-    measured, unmeasured = _readings(model, photos, questions, truth, seed)
+    measured, unmeasured = _readings(model, photos, questions, truth)
     if not measured:
         raise DataError(
             f"{folder} says of too few people what they look like ({labels}); measuring needs {LEAST} people with and "
@@ -239,26 +238,19 @@ def _held(
 
 
 def _readings(
-    model: Any, photos: Embedded, questions: Sequence[Question], truth: np.ndarray, seed: int
+    model: Any, photos: Embedded, questions: Sequence[Question], truth: np.ndarray
 ) -> tuple[list[Reading], list[str]]:
     """The readings of all phrases with enough people, and the phrases without."""
     out, unmeasured = list[Reading](), list[str]()
-    for question, held_by in zip(questions, truth, strict=True):
+    for question, held_by, tried in zip(questions, truth, directions(model, questions), strict=True):
         known = np.isfinite(held_by)
         has, pids = held_by[known] == 1, photos.pids[known]
         people = len(set(pids[has].tolist())), len(set(pids[~has].tolist()))
         if min(people) < LEAST:
             unmeasured.append(question.phrase)
             continue
-        tried = []
-        for prompts in candidates(question) if question.attribute else [((question.phrase,), ())]:
-            alone = replace(ranking_of(model), curves={}, prompts={question.phrase: prompts})
-            s = photos.vectors @ phrase_vectors(model, [question.phrase], alone)[0]
-            tried.append((absence.auroc(s[known][has], s[known][~has]), prompts, s))
-        best = max(tried, key=lambda row: row[0])
-        if best[0] <= tried[0][0] + GAIN:
-            best = tried[0]
-        z = (best[2] - best[2].mean()) / max(float(best[2].std()), 1e-6)
+        better, cosines = best_of(tried, photos.vectors, held_by)
+        z = (cosines - cosines.mean()) / max(float(cosines.std()), 1e-6)
         z = z[known]
         area, low, high = absence.telling(z[has], z[~has], pids[has], pids[~has], samples=200)
         a, b = regress(z[:, None], has.astype(float))
@@ -266,8 +258,7 @@ def _readings(
             share = float(np.clip(has.mean(), 0.01, 0.99))
             a, b = 0.0, math.log(share / (1 - share))
         curve = round(float(a), 4), round(float(b), 4)
-        kept = best[1] if best is not tried[0] else ()
-        out.append(Reading(question.phrase, people, area, low, high, curve, kept))
+        out.append(Reading(question.phrase, people, area, low, high, curve, better or ()))
     return out, unmeasured
 
 

@@ -237,6 +237,12 @@ class _Play:
             self.answers["taken back"] += 1
 
 
+def nearest_ranks(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
+    """(Q,) rank of the nearest photograph of each person, from 1; equal scores count for it. scores, relevant: (Q, N)."""
+    best = np.where(relevant, scores, -np.inf).max(axis=1)
+    return np.asarray((scores > best[:, None]).sum(axis=1) + 1)
+
+
 def fit_sharpness(scores: np.ndarray, relevant: np.ndarray) -> float:
     """The sharpness of the posterior under which validation targets are least surprising. scores, relevant: (Q, N)."""
     best, sharpest = np.inf, 1.0

@@ -40,6 +40,7 @@ from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
 from .misread import Readings
 from .reading import measure
+from .simulation import nearest_ranks
 from .tables import ROOT, put
 
 PAGE, FOUND = ROOT / "docs" / "conversation.md", "weights.json"
@@ -191,8 +192,8 @@ def measured(readers: Sequence[Reader], factor: float) -> Iterator[dict[str, Any
 
 
 def _rows(known: Reader, parts: Sequence[np.ndarray], wanted: bool, formula: Formula) -> Iterator[dict[str, Any]]:
-    first = _ranks(known.start, known.relevant)
-    after = np.stack([_ranks(np.stack([after_phrase(s, p, formula) for s in known.start]), known.relevant)
+    first = nearest_ranks(known.start, known.relevant)
+    after = np.stack([nearest_ranks(np.stack([after_phrase(s, p, formula) for s in known.start]), known.relevant)
                       for p in parts])  # fmt: skip
     own = known.relevant.argmax(axis=1)
     true = known.readings.facts[:, own] == wanted
@@ -229,7 +230,7 @@ def readable(readers: Sequence[Reader]) -> dict[str, dict[str, float]]:
         k.name: {
             "AUROC": float(np.median(k.readings.told_apart())),
             "read": float(np.mean([k.ranking.reads(p) for p in k.phrases])),
-            "rank": float(np.median(_ranks(k.start, k.relevant))),
+            "rank": float(np.median(nearest_ranks(k.start, k.relevant))),
         }
         for k in readers
     }
@@ -256,11 +257,6 @@ def page(found: dict[str, Any]) -> str:
 def _cell(row: dict[str, Any]) -> str:
     low, high = row["interval"]
     return f"{row['before']:.0f} → {row['after']:.0f} ({low:+.0f} to {high:+.0f})"
-
-
-def _ranks(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    best = np.where(relevant, scores, -np.inf).max(axis=1)
-    return np.asarray((scores > best[:, None]).sum(axis=1) + 1)
 
 
 def _standard(values: np.ndarray) -> np.ndarray:

@@ -45,7 +45,7 @@ def measure(
 
     if split not in ("val", "test"):
         raise UsageError(f"--split {split} was given; {nearest(split, ['val', 'test'])}")
-    refuse_unread(measure, locals(), "machine.batch_size", "the measurement has fixed batches")
+    refuse_unread(measure, locals(), "machine.batch_size machine.seed", "it has fixed batches and no chance")
     machine.settle()
     benchmarks = getattr(read_data(data), split)
     if not benchmarks:
@@ -55,7 +55,7 @@ def measure(
     model = machine.load(run)
     bench = max(benchmarks.values(), key=lambda b: len(b.photos))
     print(f"measuring on {counted(len(bench.photos), 'photograph')} of the {split} split", file=sys.stderr)
-    found = run_measure(model, benchmarks, Path(data[-1]), machine.seed)
+    found = run_measure(model, benchmarks, Path(data[-1]))
     folder = load_any(run)[2]
     keep = not dry_run and run != "demo"
     if keep:
