@@ -1,7 +1,9 @@
 """How far a drawing gets, by how it was drawn: by lay people, small in a corner, as a dressed figure, beside words.
 
-    python recipes/drawings.py WORK [--people 200] [--model demo] [--only "stick figure"]
+    python recipes/drawings.py WORK [--people 200] [--model demo] [--only "stick figure"] [--out results]
     python recipes/drawings.py WORK --version-2     the sketches of version 2 of the benchmark, by style
+
+--out keeps the figures in drawings.json of that folder, and a test holds docs/demo-model.md to them.
 
 The photographs are the test part of the frozen benchmark under WORK (all 2,000; written if absent); the questions are
 asked for its first people. Each line is before (as drawn) and after (fitted to its ink, as `descry search` reads it),
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -63,7 +66,7 @@ def stick(person: Person, seed: int) -> Image.Image:
     return paper
 
 
-def version_2(work: str, model: Any) -> None:
+def version_2(work: str, model: Any) -> dict[str, Any]:
     """R@10 of the test sketches of version 2 of the benchmark by style, and of the same people's without an error, read
     by the image encoder as photographs are (before) and as sketches are (after)."""
     people = records_of(work)
@@ -71,6 +74,7 @@ def version_2(work: str, model: Any) -> None:
     photos, (first, count) = Embedded.of(model, bench), PARTS["test"]
     plan = Plan(count, 2, 1, 1, SEED, 0, SIZE, {"test": count}, first, MIXTURES[2])
     drawn: dict[str, list[tuple[int, Image.Image]]] = {}
+    found: dict[str, Any] = {}
     for pid, person in people.items():
         sketch, style = make_sketch(plan, person, 0)
         drawn.setdefault(style, []).append((pid, sketch.image))
@@ -83,7 +87,17 @@ def version_2(work: str, model: Any) -> None:
         for when, embed in (("before", model.embed_images), ("after", model.embed_sketches)):
             scores = embed(fitted) @ photos.vectors.T
             best = np.where(photos.pids == owners[:, None], scores, -2).max(axis=1)
-            told(f"version 2, {style} ({len(rows)}), {when}", (scores > best[:, None]).sum(axis=1) + 1)
+            name = f"{style} ({len(rows)}), {when}"
+            found[name] = told(f"version 2, {name}", (scores > best[:, None]).sum(axis=1) + 1)
+    return found
+
+
+def kept(out: str, which: str, found: dict[str, Any], model: Any) -> None:
+    """Put one of the two measurements beside the other in drawings.json of a folder."""
+    path = Path(out) / "drawings.json"
+    before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    figures = {"search_fingerprint": model.search_fingerprint, "figures": found}
+    path.write_text(json.dumps(before | {which: figures}, indent=1) + "\n", "utf-8")
 
 
 def told(name: str, row: np.ndarray) -> dict[str, Any]:
@@ -106,15 +120,18 @@ def main() -> None:
     parser.add_argument("work")
     parser.add_argument("--people", type=int, default=200)
     parser.add_argument("--model", default="demo")
-    parser.add_argument("--out", default="")
+    parser.add_argument("--out", default="", help="folder in which drawings.json is kept")
     parser.add_argument("--only", default="", help="this kind of drawing alone, beside words alone")
     parser.add_argument("--version-2", action="store_true", help="the sketches of version 2 of the benchmark alone")
     args = parser.parse_args()
+    model = load(args.model)
     if args.version_2:
-        version_2(args.work, load(args.model))
+        table = version_2(args.work, model)
+        if args.out:
+            kept(args.out, "version 2", table, model)
         return
     data, people = benchmark(args.work, pixels=False), records_of(args.work)
-    bench, model = data.test["text"], load(args.model)
+    bench = data.test["text"]
     photos = Embedded.of(model, bench)
     pids = photos.pids
     chosen = [probe.pid for probe in bench.probes][: args.people]
@@ -149,8 +166,7 @@ def main() -> None:
             )
     table = {name: told(name, row) for name, row in found.items()}
     if args.out:
-        with open(args.out, "w", encoding="utf-8") as file:
-            json.dump(table, file, indent=1)
+        kept(args.out, f"{args.people} people", table, model)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """NOT and answers on attributes that a model reads badly, from AUROC 0.5 to 0.95.
 
-    python recipes/misread.py --model demo --data BENCHMARK --out results
+    python recipes/misread.py --model demo --data BENCHMARK --out results [--people 200] [--page]
 
-Validation people measure the curves, 1,000 others are looked for. Two minutes on one core, the drawing of the benchmark
-not counted. Expected numbers: docs/conversation.md. Synthetic people are no evidence of accuracy on real people.
+Validation people measure the curves, test people are looked for. --page writes the tables of docs/conversation.md.
+Three minutes of one core with 200 people, the drawing of the benchmark not counted. Synthetic people are no evidence of
+accuracy on real people.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ from typing import Any
 from descry.embed import load
 from descry.evaluate import Embedded
 from descry.interact.questions import vocabulary
-from descry_lab.misread import misread_of
+from descry_lab.misread import FOUND, MARKS, PAGE, misread_of, page
+from descry_lab.tables import put
 from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
 
@@ -45,6 +47,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="where the frozen benchmark lies or is written")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--people", type=int, default=0, help="only so many people of each part")
+    parser.add_argument("--page", action="store_true", help="write the tables of docs/conversation.md")
     args = parser.parse_args()
     model = load(args.model)
     sizes = {name: min(args.people or PARTS[name][1], PARTS[name][1]) for name in ("val", "test")}
@@ -56,7 +59,10 @@ def main() -> None:
         for row in misread_of(model, known, test, vocabulary(), weight=weight):
             print(line(row), flush=True)
             rows.append({"as": name} | row)
-            (args.out / "misread.json").write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+    made = {"search_fingerprint": model.search_fingerprint, "people": sizes, "rows": rows}
+    (args.out / FOUND.name).write_text(json.dumps(made, indent=1) + "\n", "utf-8")
+    if args.page:
+        put(PAGE, MARKS, page(rows))
 
 
 if __name__ == "__main__":

@@ -11,8 +11,12 @@ from descry.cli import main
 from descry.embed import load
 from descry.gallery.account import Audit
 from descry.library import DEMO
+from descry.studies import ledger
+from descry_lab import demo_report
 
-DOCS = Path(__file__).resolve().parents[1] / "docs"
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGE = DOCS / "demo-model.md"
 
 
 def test_it_is_small_and_whole():
@@ -55,15 +59,55 @@ def test_its_figures_hold_on_a_slice(tmp_path):
 
 
 def test_its_page_shows_the_figures_that_were_measured():
-    page = (DOCS / "demo-model.md").read_text("utf-8")
+    page = PAGE.read_text("utf-8")
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
-    for name, figures in said["test"].items():
-        mean, low, high = figures["R@1"]
-        assert f"| {name} | {mean:.1f} ({low:.1f}–{high:.1f})" in page
+    assert demo_report.markdown(said) in page
+    assert said["test"]["sketch"]["R@1"] == said["readers of sketches"]["sketches apart"]["test, sketch"]
     sketch, words, both = (said["test"][name]["R@1"][0] for name in ("sketch", "text", "sketch+text, served"))
     first_search = (DOCS / "first-search.md").read_text("utf-8")
     told = f"first for {sketch:.0f} of 100 sketches, {words:.0f} of 100 sentences, and {both:.0f} of 100 pairs of both"
     assert told in " ".join(first_search.split())
+
+
+def test_its_page_shows_what_sketches_read_apart_changed():
+    """Read by one encoder, the model has the figures from which the table of stage 2 starts: one path measured both."""
+    page = " ".join(PAGE.read_text("utf-8").split())
+    readers = json.loads((DEMO / "metrics.json").read_text("utf-8"))["readers of sketches"]
+    before, now = readers["one encoder"], readers["sketches apart"]
+    for name, row in (("whitened patches*", before), ("(what ships)", now)):
+        cells = " | ".join(f"{value:.1f}" for value in row["val R@1"].values())
+        assert f"{name} | {cells} |" in page
+    (alone, both) = ((before[k], now[k]) for k in ("test, sketch", "test, sketch+text, served"))
+    for old, new in (alone, both):
+        assert "from {:.1f} ({:.1f}–{:.1f}) to {:.1f} ({:.1f}–{:.1f})".format(*old, *new) in page
+    start = next(e for e in ledger.read(ROOT / "results" / "ledger.jsonl")
+                 if (e.table, e.row) == ("demo-stage2", "the start, as it is"))  # fmt: skip
+    figures = {k: start.figures[k]["R@1"] for k in start.figures}
+    assert {round(v, 1) for v in before["val R@1"].values()} <= {round(v, 1) for v in figures.values()}
+
+
+def test_its_page_shows_how_drawings_were_read():
+    """Both tables of drawings, against what the recipe kept."""
+    page = PAGE.read_text("utf-8")
+    kept = json.loads((ROOT / "results" / "drawings.json").read_text("utf-8"))
+    assert {part["search_fingerprint"] for part in kept.values()} == {read_config(DEMO)["search_fingerprint"]}
+
+    def cell(row):
+        return "{:.1f} ({:.1f}–{:.1f})".format(row["R@10"], *row["interval"])
+
+    few = kept["150 people"]["figures"]
+    named = {"dressed, 15 % wrong": "composed with `compose_sketch`", "shipped (v1)": "sketch of the benchmark",
+             "lay, nothing wrong": "lay, nothing remembered wrongly", "lay, full size": "lay, another hand",
+             "lay, small in a corner": "the same, small in a corner"}  # fmt: skip
+    for name in {n.rsplit(", ", 1)[0] for n in few if not n.startswith("vague words")}:
+        asked = [f"{kind}{name}, {when}" for kind in ("", "vague words + ") for when in ("before", "after")]
+        assert f"| {named.get(name, name)} | {' | '.join(cell(few[a]) for a in asked)} |" in page, name
+    styles = kept["version 2"]["figures"]
+    for name in {n.rsplit(", ", 1)[0] for n in styles}:
+        style, count = name.removesuffix(")").rsplit(" (", 1)
+        drawn = {"lay": "by lay people, 15 % wrong", "lay, nothing wrong": "by lay people, nothing wrong"}
+        cells = " | ".join(cell(styles[f"{name}, {when}"]) for when in ("before", "after"))
+        assert f"| {drawn.get(style, f'{style}, 15 % wrong')} | {count} | {cells} |" in page, name
 
 
 def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys):

@@ -112,7 +112,9 @@ class Query:
     that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
     closest: item ids the searcher chose as the nearest of those shown, oldest first. verbatim: wanted texts go to the
     encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`). as_drawn: sketches go
-    to the encoder as they are; otherwise each is cropped to its ink and fitted (`sketching.fit_to_ink`).
+    to the encoder as they are; otherwise each is cropped to its ink and fitted (`sketching.fit_to_ink`). said: phrases
+    in the order in which they were said; those not named come before them, wanted ones first. How low a phrase may put
+    an item is bounded by the ranking before it (`search.Fall`).
 
     >>> Query(sketches="drawing.png", wanted="a red jacket").kind
     'sketch+text'
@@ -128,6 +130,7 @@ class Query:
     filters: Filters = field(default_factory=Filters)
     verbatim: bool = False
     as_drawn: bool = False
+    said: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("sketches", "photos", "wanted", "unwanted"):
@@ -157,6 +160,20 @@ class Query:
         names = {"sketch": self.sketches, "photo": self.photos, "text": self.wanted}
         return "+".join(name for name, parts in names.items() if any(p.on for p in parts))
 
+    @property
+    def phrases(self) -> list[tuple[Part, bool]]:
+        """Every phrase and whether it is wanted, in the order in which they were said."""
+        order = {text: n for n, text in enumerate(self.said)}
+        both = [(p, True) for p in self.wanted] + [(p, False) for p in self.unwanted]
+        return sorted(both, key=lambda phrase: order.get(phrase[0].value, -1))
+
+    def after(self, before: Query) -> Query:
+        """This query with its phrases in the order in which they were said: those that `before` holds just so, as
+        there, then the others."""
+        held, now = before.phrases, self.phrases
+        order = [p for p in held if p in now] + [p for p in now if p not in held]
+        return self.replace(said=tuple(p.value for p, _ in order) if order != self.replace(said=()).phrases else ())
+
     def replace(self, **changes: Any) -> Query:
         """A copy with some fields changed."""
         return dataclasses.replace(self, **changes)
@@ -177,6 +194,7 @@ class Query:
             "path": f.path,
             "marked": f.marked,
         }
+        out |= {"said": list(self.said)} if self.said else {}
         return out | {name: True for name in ("verbatim", "as_drawn") if getattr(self, name)}
 
     @classmethod
@@ -213,6 +231,7 @@ class Query:
             filters=filters,
             verbatim=bool(data.get("verbatim", False)),
             as_drawn=bool(data.get("as_drawn", False)),
+            said=tuple(map(str, data.get("said", ()))),
         )
 
 

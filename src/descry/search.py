@@ -19,8 +19,9 @@ gallery, z = (s - mean) / spread, filters or not. Then, with weights w >= 0:
 
 A NOT phrase is scored by itself and never given to the encoder as negated English, which CLIP reads as the thing
 itself. Evidence weighs in proportion to what the model can read (`Ranking.reading`). One wrong answer cannot bury a
-person: phrases are added last, one after the other, and each puts no item from place r of the gallery behind place
-`Formula.worst_place(r)` (`Fall`), nor sets two items farther apart than `Formula.reach`. Scores are not probabilities.
+person: phrases are added last, one after the other as they were said (`Query.said`), and each puts no item from place r
+of the gallery behind place `Formula.worst_place(r)` (`Fall`), nor sets two items farther apart than `Formula.reach`.
+Scores are not probabilities.
 """
 
 from __future__ import annotations
@@ -316,7 +317,8 @@ class _Plan:
     """What of one query has to be embedded, and how the vectors become terms.
 
     names: digests of its pictures, and how they are read. sketches: those of sketches. fitted: those that are fitted.
-    prompt: the wanted phrases that one text holds. prompts: (picture, text) of the
+    said: phrases in another order than wanted ones first. prompt: the wanted phrases that one text holds. prompts:
+    (picture, text) of the
     prompts with a pseudo-word. texts: all that is embedded as text. beside_words: whether a stick figure would be set
     aside. sticks: (digest, weight) of those that were.
     """
@@ -331,6 +333,7 @@ class _Plan:
         self.sketches, self.fitted = self.names[:count], self.names[:fitted]
         wanted = [p for p in query.wanted if p.on]
         self.unwanted = [p for p in query.unwanted if p.on]
+        self.said = query.phrases if query.said else []
         if not (self.pictures or wanted or self.unwanted or query.liked or query.closest):
             raise UsageError(
                 "the query is empty: give a sketch, a photograph, a phrase or a mark, and leave it switched on"
@@ -363,10 +366,12 @@ class _Plan:
 
     def terms(self, rows: Mapping[tuple[str, ...], np.ndarray]) -> list[Term]:
         out = self._base(rows)
-        for wanted, parts in ((True, self.single), (False, self.unwanted)):
-            for part in parts:
-                vector = _direction(self.ranking.texts(part.value), rows)
-                out.append(phrase_term(part.value, vector, self.ranking, wanted, part.weight))
+        phrases = [(p, True) for p in self.single] + [(p, False) for p in self.unwanted]
+        if self.said:
+            phrases = [p for p in self.said if p in phrases]
+        for part, wanted in phrases:
+            vector = _direction(self.ranking.texts(part.value), rows)
+            out.append(phrase_term(part.value, vector, self.ranking, wanted, part.weight))
         out += [Term("sketch", "stick figure", w, rows["image", n], "stick") for n, w in self.sticks]
         return out
 

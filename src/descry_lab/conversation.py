@@ -212,8 +212,8 @@ def absence_row(
     row["detected, against best cosine"] = asdict(paired(detected, t_best_gone < plain, who[1]))
     row["AUROC, against best cosine"] = _auroc_gap(fitted, *test, draws)
     share = alarmed.reshape(draws, -1).mean(axis=0)
-    # as many as one who asks once; by themselves where all shares are the same, so that their variance says nothing
-    counts = share.mean() * (1 - share.mean()) / float(share.var()) if share.var() > 1e-9 else 1.0
+    once, spread = float(share.mean() * (1 - share.mean())), float(share.var())
+    counts = min(draws, once / spread) if spread > 1e-9 else 1.0  # as many as so many who ask once
     people = [round(counts * n) for n in (fitted.present / draws, len(share))]
     row["interval of 5 %"] = [100 * end for end in absence.alarms(people[0], 0.05, people[1])]
     return row
@@ -295,7 +295,7 @@ def question_table(found: dict[str, Any]) -> str:
     for key, name in ROWS.items():
         row, same = found["questions"][key]["R@1"], found["questions"][key]["R@1, ideal with the same witness"]
         more = found["questions"][key]["against version 1, R@1"]
-        gap, low, high = (100 * more[k] for k in ("difference", "low", "high"))
+        gap, low, high = (round(100 * more[k], 1) + 0.0 for k in ("difference", "low", "high"))
         lines.append(
             f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {same['ideal']:.1f} | {_share(same)} |"
             f" {row['ideal']:.1f} | {_share(row)} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) |"
@@ -328,8 +328,8 @@ def _test(t: dict[str, float]) -> str:
 def negation_table(found: dict[str, Any]) -> str:
     """What "no X" leaves of X among the first 20, and where it puts the people without X."""
     lines = [
-        '| "no …" | told apart (AUROC) | held by | share in the first 20 before | after NOT | after the negated English |'
-        " left (interval) | left, version 1 | median rank of people without it | version 1 |",
+        '| "no …" | told apart (AUROC) | held by | share in the first 20 before | after NOT | after the negated English'
+        " | left (interval) | left, version 1 | median rank of people without it | version 1 |",
         "|---" * 10 + "|",
     ]
     for row in found["NOT"]:
@@ -339,7 +339,7 @@ def negation_table(found: dict[str, Any]) -> str:
         least, most = row["median rank, interval"]
         lines.append(
             f"| {row['key']} | {row['AUROC']:.2f} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |"
-            f" {row['left, version 1']:.2f} | {before:.0f} → {after:.0f} ({least:+.0f} to {most:+.0f}) | {first:.0f} |"
+            f" {row['left, version 1']:.2f} | {before:g} → {after:g} ({least:+g} to {most:+g}) | {first:g} |"
         )
     return "\n".join(lines)
 

@@ -8,6 +8,7 @@ WORK is where the benchmark is kept or drawn. Without --write the figures are on
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -24,6 +25,7 @@ from descry.ranking import Composition
 from descry.records import Benchmark
 from descry.report.error_rates import about_model
 from descry.report.error_rates import markdown as known_errors
+from descry.search import Memo
 from descry.studies.intervals import intervals, measures, paired
 from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 
@@ -75,6 +77,27 @@ def tuned_late(model: Any, bench: Benchmark) -> float:
     return max(found, key=lambda s: found[s])
 
 
+def readers(model: Any, work: Path) -> dict[str, Any]:
+    """How sketches are read → R@1 on validation as `descry evaluate` gives it, and the rows of the test that change.
+
+    "one encoder": the model before its sketches were read apart, by the image encoder that reads photographs.
+    """
+    before = copy.copy(model)
+    before.sketch_method = model.method
+    parts, out = {"val": benchmark(work, part="val").val, "test": benchmark(work).test}, dict[str, Any]()
+    photos = {part: Embedded.of(model, benches["text"]) for part, benches in parts.items()}
+    asked = [("text", None), ("sketch", None), ("sketch+text", "early"), ("sketch+text", "late")]
+    for name, known in (("one encoder", before), ("sketches apart", model)):
+        memo = Memo(1 << 20)
+        found = {f"{kind}, {how}" if how else kind: evaluate(known, parts["val"][kind], how, photos["val"], memo=memo)
+                 for kind, how in asked}  # fmt: skip
+        out[name] = {"val R@1": {kind: round(e.ranks.r1, 2) for kind, e in found.items()}}
+        for kind, row_of in (("sketch", "sketch"), ("sketch+text", "sketch+text, served")):
+            ranked = evaluate(known, parts["test"][kind], None, photos["test"], memo=memo)
+            out[name][f"test, {row_of}"] = row(ranked)[0]["R@1"]
+    return out
+
+
 def report(model: Any, work: Path) -> dict[str, Any]:
     """All that metrics.json says of a model."""
     late = tuned_late(model, benchmark(work, part="val").val["sketch+text"])
@@ -97,6 +120,7 @@ def report(model: Any, work: Path) -> dict[str, Any]:
         "composition": model.config.get("composition"),
         "late_share_of_words": late,
         "test": table,
+        "readers of sketches": readers(model, work),
         "oracle R@1": {k: round(v, 2) for k, v in oracle.items()},
         "paired R@1": tests,
         f"first {SLICE} people": {k: v["R@1"][0] for k, v in slice_table.items()},

@@ -27,9 +27,13 @@ from descry.records import Benchmark
 from descry.search import after_phrase, phrase_vectors, weighed_evidence
 
 from .simulation import nearest_ranks
+from .tables import ROOT
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SPOILT = ("labels", "reading")
+SHOWN = (0.5, 0.7, 0.9, 0.95)
+PAGE, FOUND = ROOT / "docs" / "conversation.md", ROOT / "results" / "misread.json"
+MARKS = ("<!-- misread: python recipes/misread.py -->", "<!-- end of misread -->")
 SAID = {"no": ("true NOT", "wrong NOT"), "yes": ("true yes", "wrong yes")}
 
 
@@ -199,3 +203,40 @@ def _standard(values: np.ndarray) -> np.ndarray:
     values = np.asarray(values, np.float64)
     spread = np.maximum(values.std(axis=-1, keepdims=True), 1e-9)
     return np.asarray((values - values.mean(axis=-1, keepdims=True)) / spread)
+
+
+def page(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The tables of the page, and what all rows say together."""
+    heads = {
+        "phrase": "| a phrase typed, attribute read with AUROC | true NOT | wrong NOT | true yes | wrong yes |",
+        "answer": "| an answer, attribute read with AUROC | true no | wrong no | true yes | wrong yes |",
+    }
+    shown = {name: _table([r for r in rows if r["as"] == name and r["spoilt"] == "labels"]) for name in heads}
+    true = [r for r in rows if r["said"].startswith("true")]
+    harm = sum(r["interval"][0] > 0 for r in true)
+    higher = [r for r in true if r["median after"] > r["median before"]]
+    places = max((r["median after"] - r["median before"] for r in higher), default=0)
+    over = sum(r["over"] for r in rows)
+    return "\n\n".join(
+        [
+            f"{heads['phrase']}\n{shown['phrase']}",
+            "As an answer to a question, a phrase weighs less, and a wrong one costs less:",
+            f"{heads['answer']}\n{shown['answer']}",
+            f"Rows in all: {len(rows)}, with {len(AUROCS)} levels of AUROC. Rows with a true phrase or answer: "
+            f"{len(true)}; the median gets worse by more than chance in {harm} of them, and is higher at all in "
+            f"{len(higher)} (by {places:g} places at most). Searches that ended below place 3 r + 40: {over}.",
+        ]
+    )
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> str:
+    lines = ["|---|---|---|---|---|"]
+    for measured in (True, False):
+        for level in SHOWN:
+            cells = []
+            for row in rows:
+                if (row["measured"], row["AUROC"]) == (measured, level):
+                    low, high = (f"{end:+.0f}" for end in row["interval"])
+                    cells.append(f"{row['median before']:.0f} → {row['median after']:.0f} ({low} to {high})")
+            lines.append(f"| {level:.2f}, curve {'' if measured else 'not '}measured | {' | '.join(cells)} |")
+    return "\n".join(lines)

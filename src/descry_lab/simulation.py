@@ -132,7 +132,7 @@ class _Play:
         self.base = np.array(world.start, np.float32)
         self.closest = np.zeros_like(self.base)
         self.scores = self.base.copy()
-        self.parts: list[dict[str, tuple[str, np.ndarray]]] = [{} for _ in world.records]
+        self.parts: list[dict[str, np.ndarray]] = [{} for _ in world.records]
         seeds = np.random.SeedSequence(seed).spawn(len(world.records) + 1)
         self.generator = np.random.default_rng(seeds[-1])
         self.witnesses = [
@@ -209,17 +209,17 @@ class _Play:
         self.parts[i].pop(key, None)
         if answer != "unknown":
             part = self._part(answer, a, self.answered[answer] if weight is None else weight)
-            self.parts[i][key] = (answer, part)
+            self.parts[i][key] = part
         self.asked[i][key] = answer
         self.answers[answer] += 1
         self._sum(i)
 
     def _sum(self, i: int) -> None:
-        """The scores of one probe: the base, what is wanted, what is not, "closest of these", as `search` adds them."""
+        """The scores of one probe: the base, what was said, in that order, and "closest of these", as `search` adds
+        them."""
         total = self.base[i]
-        for answer in ("yes", "no"):
-            for part in [p for said, p in self.parts[i].values() if said == answer]:
-                total = total + part if self.ideal else after_phrase(total, part, self.world.ranking.formula)
+        for part in self.parts[i].values():
+            total = total + part if self.ideal else after_phrase(total, part, self.world.ranking.formula)
         self.scores[i] = total + self.closest[i]
 
     def _part(self, answer: str, a: int, weight: float) -> np.ndarray:
@@ -238,7 +238,7 @@ class _Play:
 
 
 def nearest_ranks(scores: np.ndarray, relevant: np.ndarray) -> np.ndarray:
-    """(Q,) rank of the nearest photograph of each person, from 1; equal scores count for it. scores, relevant: (Q, N)."""
+    """(Q, N) scores and bool → (Q,) rank of the nearest photograph of each person, from 1; ties count for it."""
     best = np.where(relevant, scores, -np.inf).max(axis=1)
     return np.asarray((scores > best[:, None]).sum(axis=1) + 1)
 

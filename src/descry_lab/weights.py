@@ -99,9 +99,11 @@ def main(argv: Sequence[str]) -> int:
 def judged(root: Path, names: Sequence[str], people: int) -> dict[str, Any]:
     """The choice on validation people, and what it does to test people."""
     parts: dict[str, list[Reader]] = {"val": [], "test": []}
+    first = ""
     with tempfile.TemporaryDirectory() as spare:
         for name, model in models(names, Path(spare)):
             ranking = None
+            first = first or model.search_fingerprint
             for part, readers in parts.items():
                 readers.append(reader(name, model, root, part, min(people, PARTS[part][1]), ranking))
                 ranking = readers[-1].ranking
@@ -113,8 +115,8 @@ def judged(root: Path, names: Sequence[str], people: int) -> dict[str, Any]:
     curve, strength = chosen(tried)
     test = list(unmeasured(parts["test"], curve, strength)) + list(measured(parts["test"][:-1], Formula().fall_factor))
     return {
-        "people": people, "curve": curve, "strength": strength, "readable": readable(parts["test"][:-1]),
-        "validation": tried, "falls": falls, "test": test,
+        "search_fingerprint": first, "people": people, "curve": curve, "strength": strength,
+        "readable": readable(parts["test"][:-1]), "validation": tried, "falls": falls, "test": test,
     }  # fmt: skip
 
 
@@ -251,7 +253,24 @@ def page(found: dict[str, Any]) -> str:
             of = f"{can['AUROC']:.2f}, {100 * can['read']:.0f} %" if can else "0.50, –"
             cells = " | ".join(_cell(rows[kind]) for kind in kinds)
             lines.append(f"| {name}, {'measured' if with_curve else 'not measured'} | {of} | {cells} |")
-    return "\n".join(lines)
+    return "\n".join(lines) + f"\n\n{_choice(found)}"
+
+
+def _choice(found: dict[str, Any]) -> str:
+    """What was chosen on validation people, and what the bound on a fall matters there."""
+    tried, first = found["validation"], found["test"][0]["model"]
+    harm = {(tuple(r["curve"]), r["strength"]) for r in tried if r["said"].startswith("true") and r["interval"][0] > 0}
+    all_of = {(tuple(r["curve"]), r["strength"]) for r in tried}
+    wrong = [r for r in found["falls"] if r["model"] == first and r["said"] == "wrong NOT"]
+    after = ", ".join(f"{r['after']:g}" for r in wrong)
+    curve, factors = (", ".join(f"{x:g}" for x in values) for values in (found["curve"], FALLS))
+    return (
+        f"{found['people']} test people; intervals are over people. On {found['people']} validation people, "
+        f"{len(all_of)} settings for phrases without a measured curve were compared; {len(harm)} of them let a true "
+        f"phrase worsen the median of a model by more than chance. Searches use curve ({curve}), NOT with strength "
+        f"{found['strength']:g}. With the factors {factors} in the place of the 3 in 3 r + 40, a wrong NOT moves the "
+        f"median rank of {first} from {wrong[0]['before']:g} to {after}."
+    )
 
 
 def _cell(row: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """The page of the conversation shows what lies in results, for the model that ships."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -8,7 +9,8 @@ import pytest
 from descry.checkpoint import read_config
 from descry.interact.absence import FEATURES
 from descry.library import DEMO
-from descry_lab import conversation
+from descry.ranking import FORMULA, UNMEASURED
+from descry_lab import conversation, misread, weights
 from descry_lab.misread import AUROCS, SPOILT
 
 
@@ -72,16 +74,62 @@ def test_a_decision_that_is_refused_says_why():
     assert "cannot be told apart" in conversation.absence_row("text", gone, gone)["refused"]
 
 
+def results(name: str):
+    return json.loads((conversation.ROOT / "results" / name).read_text("utf-8"))
+
+
+def test_nobody_alarmed_or_each_person_once_gives_an_interval():
+    """The shares of people do not vary then, so they say nothing of how far three questions of one person differ."""
+    known = numbers(400, 0)
+    far = numbers(300, 1)
+    far[0][:, conversation.BEST_COSINE] += 50
+    row = conversation.absence_row("sketch", asking([known] * 3), asking([far] * 3), 3)
+    assert row["false alarms"] == 0
+    assert row["interval of 5 %"] == conversation.absence_row("sketch", known, far)["interval of 5 %"]
+
+
+def test_every_rate_lies_in_its_interval():
+    for kind, row in results("conversation.json")["absence"].items():
+        low, high = row["interval of 5 %"]
+        assert low <= row["false alarms"] <= high, kind
+        assert ("measured" in kind) == (row["false alarms"] > 5), "those with measured phrases lie in the upper half"
+
+
+def test_a_page_quotes_the_absences_that_are_noticed():
+    page = conversation.PAGE.with_name("responsible-use.md").read_text("utf-8")
+    said = re.search(r"for sketches, the demo model\s+notices (\d+) of 100\s+absences", page)
+    assert said
+    assert int(said[1]) == round(results("conversation.json")["absence"]["sketch"]["absence detected"])
+
+
+def test_what_is_said_of_not_and_questions_lies_in_results():
+    found = results("conversation.json")
+    rows = {row["key"]: row for row in found["NOT"]}
+    assert all(row["median rank, interval"][0] <= 0 for row in rows.values()), "no true NOT worsens the median rank"
+    assert all(row["median rank, before"] <= 3 for row in rows.values())
+    well = [row for row in rows.values() if row["AUROC"] > 0.9]
+    assert len(well) >= 8
+    assert all(abs(row["left"] - row["left, version 1"]) < 0.01 for row in well)
+    assert rows["young"]["AUROC"] < 0.7
+    assert rows["young"]["median rank, version 1"] > 10 > rows["young"]["median rank, NOT"]
+    for row in found["questions"].values():
+        assert abs(row["against version 1, R@1"]["difference"]) < 0.005
+
+
 def test_what_is_said_of_badly_read_attributes_lies_in_results():
     """True phrases and answers worsen no median beyond chance, nobody falls beyond the bound, and the page shows it."""
-    rows = json.loads((conversation.ROOT / "results" / "misread.json").read_text("utf-8"))
+    found = results("misread.json")
+    rows = found["rows"]
+    assert found["search_fingerprint"] == read_config(DEMO)["search_fingerprint"]
     assert len(rows) == 2 * len(SPOILT) * len(AUROCS) * 2 * 4
     assert not [row for row in rows if row["said"].startswith("true") and row["interval"][0] > 0]
     assert not [row for row in rows if row["over"]]
-    page = conversation.PAGE.read_text("utf-8")
-    for row in rows:
-        if row["spoilt"] == "labels" and row["AUROC"] in (0.5, 0.7, 0.9, 0.95):
-            name = f"| {row['AUROC']:.2f}, curve {'measured' if row['measured'] else 'not measured'} |"
-            low, high = (f"{end:+.0f}" for end in row["interval"])
-            cell = f"| {row['median before']:.0f} → {row['median after']:.0f} ({low} to {high}) |"
-            assert any(line.startswith(name) and cell in line for line in page.splitlines()), (row, name, cell)
+    assert misread.page(rows) in conversation.PAGE.read_text("utf-8")
+
+
+def test_what_is_said_of_several_models_lies_in_results():
+    found = results("weights.json")
+    assert weights.page(found) in conversation.PAGE.read_text("utf-8")
+    assert (tuple(found["curve"]), found["strength"]) == (UNMEASURED, FORMULA.unmeasured)
+    assert not [row for row in found["test"] if row["said"].startswith("true") and row["interval"][0] > 0]
+    assert not [row for row in found["test"] if row["over"]]

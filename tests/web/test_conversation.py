@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw, PngImagePlugin
+
+from descry.ranking import FORMULA
+from descry.search import TIE
 
 from .in_process import Server, ask, png, upload
 
@@ -312,3 +316,37 @@ def test_an_item_is_liked_or_unliked_and_the_last_word_counts(client, inquiry):
     assert (query["liked"], query["unliked"]) == ([1, 2], [])
     query = client.post(url, json={"unliked": [2, 3]}).json()["query"]
     assert (query["liked"], query["unliked"]) == ([1], [2, 3])
+
+
+def scores_of(client, inquiry: str, made: dict) -> dict[int, float]:
+    """Item → score, of the whole gallery."""
+    leads, cursor = made["results"]["leads"], made["results"]["cursor"]
+    while cursor:
+        path = f"/api/v1/inquiries/{inquiry}/rounds/{made['number']}/results"
+        page = client.get(path, params={"cursor": cursor, "limit": 50}).json()
+        leads, cursor = leads + page["leads"], page["cursor"]
+    return {lead["item"]["id"]: lead["score"] for lead in leads}
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_one_more_phrase_or_answer_puts_nobody_behind_the_stated_place(server, client, inquiry, seed):
+    """Wanted after NOT and NOT after wanted, typed and answered, read well and never measured."""
+    rng = np.random.default_rng(seed)
+    things = ["hat", "backpack", "coat", "skirt", "black trousers", "long hair"]
+    curves = {thing: (8.0, 0.0) for thing in things if rng.random() < 0.7}
+    model = server.gallery.model
+    model.ranking = replace(model.ranking, curves=curves)
+    phrases = [{"text": "red jacket", "wanted": True}]
+    before = scores_of(client, inquiry, ask(client, inquiry, "red jacket"))
+    for thing in rng.permutation(things).tolist():
+        weights = (0.125, 0.5, 1.0, 2.0) if thing in curves else (0.125, 0.5, 2.0)  # 1: joins the words of the prompt
+        phrases.append({"text": thing, "wanted": bool(rng.random() < 0.5), "weight": float(rng.choice(weights))})
+        made = client.post(f"/api/v1/inquiries/{inquiry}/rounds", json={"phrases": phrases}).json()
+        after = scores_of(client, inquiry, made)
+        for item, score in before.items():
+            place = sum(other >= score for other in before.values())
+            ahead = sum(other > after[item] + TIE for other in after.values())
+            assert ahead < FORMULA.worst_place(place), (phrases, item)
+        before = after
+    order = [p["text"] for p in phrases]
+    assert made["query"].get("said", order) == order

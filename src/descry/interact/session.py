@@ -187,7 +187,8 @@ class Session:
     def _add(
         self, query: Query, change: str, choices: tuple[Any, ...] | None = None, asked: Mapping[str, str] | None = None
     ) -> Round:
-        current, query = self.inquiry.current, understood(query)
+        current = self.inquiry.current
+        query = understood(query).after(current.query if current else Query())
         self.space = getattr(self.space, "present", lambda: self.space)()
         choices = (current.choices if current else ()) if choices is None else choices
         self._marked_before(query)
