@@ -60,5 +60,6 @@ def test_a_folder_of_them_is_indexed(tmp_path):
 def test_too_much_text_in_a_png_is_named():
     held = PngImagePlugin.PngInfo()
     held.add_text("note", "x" * 2_000_000, zip=True)
-    with pytest.raises(ImageRejected, match="more text or colour profile than is read"):
+    with pytest.raises(ImageRejected, match="more text or colour profile than is read") as refused:
         images.read(written("PNG", pnginfo=held))
+    assert refused.value.reason == "too_many_bytes"  # the picture is whole

@@ -109,3 +109,11 @@ def test_the_page_says_that_a_folder_cannot_be_listed(folder) -> None:
     locked = next(place for place in listed.listed(root.id).folders if place.name.endswith("locked"))
     with pytest.raises(Refusal, match="the folder cannot be listed: Permission denied; check its permissions"):
         listed.listed(locked.id)
+
+
+def test_a_locked_folder_beside_photographs_ends_no_drawing(folder) -> None:
+    (folder.parent / "locked").mkdir()
+    draw(folder.parent / "b" / "imgs" / "a.png", 3)
+    drawn = draw_sketches(folder.parent, Drawing("edge", 0.0, 0.0, 0), threads=1)
+    assert drawn.made == 2
+    assert (str(folder.parent / "locked"), "missing: the folder cannot be listed: Permission denied") in drawn.skipped

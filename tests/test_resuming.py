@@ -253,3 +253,25 @@ def test_the_advice_after_a_loss_that_is_no_number_can_be_followed(tmp_path, sav
     assert says in told
     assert not_said not in told
     assert "smaller learning rate than 1e+30" in told
+
+
+def test_a_run_begun_before_captions_were_mended_says_so(toy, tmp_path, capsys):
+    """What an older state does not hold is unknown, not equal."""
+    curly = replace(toy, train=tuple(replace(e, caption="the man’s red top") for e in toy.train))
+    method = made()
+    method.words.repairs = True
+    begun_with = training._bound("baseline", method, curly, CPU, 1)
+    assert begun_with["mended texts"] == training._digest(["the man's red top"] * len(toy.train))
+    plain = training._bound("baseline", made(), toy, CPU, 1)
+    assert "mended texts" not in plain
+    optimiser = optimiser_of(method, method.config.recipe)
+    older = {k: v for k, v in begun_with.items() if k != "mended texts"}
+    save_state(tmp_path / "run.safetensors", method, optimiser, 1, Kept(), bound=older)
+    load_state(tmp_path / "run.safetensors", method, optimiser, None, begun_with)
+    assert "was begun by a version that did not write down mended texts" in capsys.readouterr().err
+    load_state(tmp_path / "run.safetensors", method, optimiser, None, older)
+    assert not capsys.readouterr().err
+    other = begun_with | {"mended texts": "other"}
+    save_state(tmp_path / "run.safetensors", method, optimiser, 1, Kept(), bound=other)
+    with pytest.raises(UsageError, match="begun with mended texts='other'"):
+        load_state(tmp_path / "run.safetensors", method, optimiser, None, begun_with)

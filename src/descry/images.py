@@ -294,7 +294,8 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
     except Exception as error:  # noqa: BLE001 - decoders raise nearly anything on hostile bytes; all of it means the same
         if isinstance(error, ValueError) and "too large" in str(error).lower():
             raise ImageRejected(
-                f"{name} holds more text or colour profile than is read (1 MB); save it again without them", "corrupt"
+                f"{name} holds more text or colour profile than is read (1 MB); save it again without them",
+                "too_many_bytes",
             ) from None
         raise ImageRejected(f"{name} is damaged and cannot be decoded ({type(error).__name__})", "corrupt") from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from PIL import Image
 
 from ..errors import DataError, ImageRejected, UsageError
 from ..images import SUFFIXES
-from ..listing import Missed, files_under, unnamed
+from ..listing import Missed, entries_of, files_under, unnamed
 from ..safe_files import json_of, write_whole
 from ..sketching import HEIGHT, sketch
 from ..tabular import read_text
@@ -62,13 +63,18 @@ def draw_sketches(
     Raises DataError when there is no such folder, or when the sketches there were made in another way.
     """
     root = Path(root)
-    sources = [f for f in (root / photos, *sorted(p / photos for p in root.glob("*") if p.is_dir())) if f.is_dir()]
+    missed: list[Missed] = []
+    places = [str(root), *(entry.path for entry in entries_of(str(root), missed) if entry.is_dir())]
+    for place in places[1:]:
+        entries_of(place, missed)  # one that cannot be listed may hold photographs
+    sources = [Path(place, photos) for place in places if os.path.isdir(os.path.join(place, photos))]
     if not sources:
         raise DataError(f"{root} holds no folder {photos!r}, and none of its folders does; name it with --photos")
     if photos == sketches:
         raise UsageError(f"photographs and sketches cannot share the folder {photos!r}")
     jobs: list[tuple[Path, Path, str]] = []
-    kept, skipped = 0, list[tuple[str, str]]()
+    kept = 0
+    skipped = [(m.path, f"{m.reason}: {m.detail}") for m in missed]
     for source in sources:
         target = source.with_name(sketches)
         _record(target, drawing)

@@ -33,6 +33,7 @@ from ..ranking import Composition
 from ..records import Dataset
 from ..safe_files import write_whole
 from ..search import Memo
+from ..text import repaired
 from .batches import Batches, mix
 from .optimisers import learning_rates, optimiser_of
 from .state import Kept, Log, load_state, provenance, save_state
@@ -268,10 +269,18 @@ def _bound(name: str, method: Any, data: Dataset, settings: Settings, world: int
         "select_on_test": settings.select_on_test,
         "validation": {name: bench.fingerprint() for name, bench in chosen_on.items()},
         "back_translations": _digest([e.back_translation for e in data.train]),
+        **mended_texts(data, method.words),
         "vocabulary": _digest([method.words.tokenizer.to_str(), asdict(method.words.specials)]),
         "encoders": json.loads(json.dumps(spec.to_json())) if spec else {},
         "config": json.loads(json.dumps(config)),
     }
+
+
+def mended_texts(data: Dataset, words: Any) -> dict[str, str]:
+    """Which captions the vocabulary reads otherwise than they are written, such as typographic quotes; nothing where it
+    reads all as they are."""
+    read = [repaired(e.caption) for e in data.train if words.repairs and repaired(e.caption) != e.caption]
+    return {"mended texts": _digest(read)} if read else {}
 
 
 def _digest(value: Any) -> str:

@@ -24,7 +24,7 @@ from ..checkpoint import SKETCHES, load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respecified
 from ..clip_files import load_clip
 from ..errors import ModelMissing, UsageError
-from ..escape import plain
+from ..escape import counted, plain
 from ..images import load
 from ..methods import check_backbone, method_class, preset
 from ..ranking import SYNTHETIC, is_synthetic, note_of
@@ -58,8 +58,8 @@ def tell_unknown(words: Any, texts: Iterable[str]) -> None:
         share = sum(bool(words.unknown(text)) for text in texts) / len(texts)
         most = ", ".join(repr(word) for word, _ in counts.most_common(8))
         print(
-            f"note: this model does not know {len(counts):,} words of these texts ({100 * share:.0f} % of the texts "
-            f"hold one), most often {most}",
+            f"note: this model does not know {counted(len(counts), 'word')} of these texts ({100 * share:.0f} % "
+            f"of the texts hold one), most often {most}",
             file=sys.stderr,
         )
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import platform
+import sys
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,14 @@ def load_state(
 
 
 def _same(path: Path, before: dict[str, Any], now: dict[str, Any], within: str = "") -> None:
-    """UsageError where a value that both hold differs, with the first that does."""
+    """UsageError where a value that both hold differs, with the first that does. What only `now` holds is said: it is
+    not known of the run."""
+    if unknown := [within + key for key in now if key not in before]:
+        print(
+            f"note: {path.parent} was begun by a version that did not write down {', '.join(unknown)}; if that was not "
+            "what it is now, the run does not go on as it began",
+            file=sys.stderr,
+        )
     for key in now:
         if isinstance(before.get(key), dict) and isinstance(now[key], dict):
             _same(path, before[key], now[key], f"{key}.")
