@@ -250,8 +250,8 @@ def by_qdrant(gallery: Gallery, queries: np.ndarray, folder: Path, stack_of: Exi
     stack_of.callback(shard.close)
     shard.update(edge.UpdateOperation.create_field_index("place", edge.PayloadSchemaType.Integer))
     for start in range(0, len(gallery.half), 5000):
-        part = zip(gallery.half[start : start + 5000].astype(np.float32).tolist(), gallery.place[start:], strict=False)
-        points = [edge.Point(start + i + 1, {"v": row}, {"place": int(p)}) for i, (row, p) in enumerate(part)]
+        rows = zip(gallery.half[start : start + 5000], gallery.place[start : start + 5000], strict=True)
+        points = [edge.Point(start + i + 1, {"v": v.tolist()}, {"place": int(p)}) for i, (v, p) in enumerate(rows)]
         shard.update(edge.UpdateOperation.upsert_points(points))
     shard.optimize()
 

@@ -115,6 +115,22 @@ def toy(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_toy(tmp_path_factory.mktemp("toy"))
 
 
+@pytest.fixture
+def refusing(monkeypatch: pytest.MonkeyPatch) -> dict[str, OSError]:
+    """Folders that cannot be listed, whoever asks: path → error."""
+    errors: dict[str, OSError] = {}
+    scandir = os.scandir
+
+    def refuse(path):
+        if error := errors.get(os.fspath(path)):
+            error.filename = os.fspath(path)
+            raise error
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    return errors
+
+
 def quick(config, **changes):
     """A config that trains a tiny model in a second."""
     recipe = replace(config.recipe, **({"epochs": 2, "batch_size": 8, "lr": 1e-3, "warmup_epochs": 0.5} | changes))

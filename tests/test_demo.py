@@ -46,7 +46,9 @@ def test_its_figures_hold_on_a_slice(tmp_path):
     from descry_people.benchmark import benchmark
 
     said = json.loads((DEMO / "metrics.json").read_text("utf-8"))
-    assert said["fingerprint"] == read_config(DEMO)["fingerprint"]
+    assert [said[name] for name in ("fingerprint", "search_fingerprint")] == [
+        read_config(DEMO)[name] for name in ("fingerprint", "search_fingerprint")
+    ]
     model = load("demo", device="cpu")
     benches = benchmark(tmp_path, 100).test
     photos, memo = Embedded.of(model, benches["text"]), Memo()

@@ -393,7 +393,8 @@ def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
     other = about_model(Binding("demo", "0" * 64, 128, {}))
     assert other["error_rates"] == []
     assert "Nothing is known" in other["error_rates_note"]
-    (tmp_path / "config.json").write_text(json.dumps({"about": {"note": "a toy"}}))
+    config = {"about": {"note": "a toy"}, "fingerprint": "a" * 64, "search_fingerprint": "1" * 64}
+    (tmp_path / "config.json").write_text(json.dumps(config))
     figures = {"text": {"R@1": 12.5, "R@5": 20.0, "R@10": 30.0, "mAP": 15.0, "mINP": 9.0}}
     asked = {
         "intervals": {"text": {"R@1": (10.0, 15.0)}},
@@ -403,12 +404,34 @@ def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
         "command": "",
     }
     entry = Entry("evaluation", "zero_shot", "own", 0, figures, **asked)
-    for mark in ("a" * 64, "b" * 64):
-        append(tmp_path / "ledger.jsonl", replace(entry, config={"fingerprint": mark}))
+    for weights, all_of_it in (("a", "1"), ("a", "2"), ("b", "1")):  # the last two: ranked otherwise, other weights
+        marks = {"fingerprint": weights * 64, "search_fingerprint": all_of_it * 64}
+        first = {"text": figures["text"] | {"R@1": {"a1": 12.5, "a2": 90.0, "b1": 80.0}[weights + all_of_it]}}
+        append(tmp_path / "ledger.jsonl", replace(entry, config=marks, figures=first))
+    append(tmp_path / "ledger.jsonl", replace(entry, table="training", config={"fingerprint": "a" * 64}))
     own = about_model(Binding(str(tmp_path), "a" * 64, 8, {}), redact=True)
     assert own["source"] == tmp_path.name
     assert own["note"] == "a toy"
     assert [(r["R@1"], r["interval"]) for r in own["error_rates"]] == [(12.5, [10.0, 15.0])]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"search_fingerprint": "3" * 64}))
+    assert about_model(Binding(str(tmp_path), "a" * 64, 8, {}))["error_rates"] == []
+    gone = about_model(Binding(str(tmp_path), "c" * 64, 8, {}))
+    assert (gone["search_fingerprint"], gone["error_rates"]) == ("", [])
+
+
+def test_what_ranks_otherwise_than_the_demo_model_has_not_its_error_rates(tmp_path) -> None:
+    import shutil
+
+    from descry.gallery.contract import Binding
+    from descry.report.error_rates import DEMO, about_model
+
+    for name in ("config.json", "metrics.json"):
+        shutil.copy(DEMO / name, tmp_path)
+    config = json.loads((DEMO / "config.json").read_text())
+    binding = Binding(str(tmp_path), config["fingerprint"], 128, {})
+    assert about_model(binding)["error_rates"]
+    (tmp_path / "config.json").write_text(json.dumps(config | {"search_fingerprint": "0" * 64}))
+    assert about_model(binding)["error_rates"] == []
 
 
 def test_a_report_needs_no_torch() -> None:

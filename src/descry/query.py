@@ -20,8 +20,8 @@ from .times import moment
 
 FORMAT = 1
 MAX_WEIGHT = 2.0
-MOST, LONGEST = 1_000, 100_000
-"""So many parts of one kind, and so many characters of one phrase, does a query have at most."""
+MOST, LONGEST, PATTERN = 1_000, 100_000, 4_096
+"""So many parts of one kind, so many characters of one phrase, and so many of a path pattern, has a query at most."""
 Parts: TypeAlias = Any  # given: a part, a picture or phrase, or several of them; held: always a tuple of Part
 
 
@@ -71,6 +71,8 @@ class Filters:
             raise UsageError(f"cameras are names; got {cameras!r:.80}; leave the filter out to search all of them")
         if not isinstance(self.path, str):
             raise UsageError(f"path is a pattern as text, such as north/*; got {self.path!r:.80}")
+        if len(self.path) > PATTERN:
+            raise UsageError(f"the path pattern has {len(self.path):,} characters; at most {PATTERN:,} are compared")
         if cameras or self.path:
             _refuse_half(*cameras, self.path)
         object.__setattr__(self, "cameras", cameras)

@@ -117,6 +117,7 @@ def report(model: Any, work: Path) -> dict[str, Any]:
     return {
         "benchmark": BENCHMARK_VERSION,
         "fingerprint": model.fingerprint,
+        "search_fingerprint": model.search_fingerprint,
         "composition": model.config.get("composition"),
         "late_share_of_words": late,
         "test": table,

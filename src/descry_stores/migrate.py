@@ -11,11 +11,11 @@ from descry.errors import StoreUnavailable, UsageError
 from descry.gallery.account import Audit, content
 from descry.gallery.contract import EPOCH
 from descry.gallery.local import LocalStore
-from descry.gallery.merge import stored
+from descry.gallery.merge import send
 from descry.query import Filters
 from descry.safe_files import address_of
 
-from .milvus import MilvusStore, crc_of, expression
+from .milvus import MilvusStore, expression
 from .milvus_schema import Layout, write_moments
 
 DAY = timedelta(days=1, microseconds=-1)
@@ -42,31 +42,40 @@ def migrate(
     layout: Layout | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> MigrationReport:
-    """Make the collection at `to` hold exactly the items of a local gallery, under the same ids. Can be repeated:
-    what is there with the right checksum is not sent again.
+    """Make the store at `to` hold exactly the items of a local gallery, under the same ids. Can be repeated: what is
+    there with the right checksum is not sent again.
 
-    name: of the collection, when `to` does not say it. layout: its partitions and index; partitions left open are by
-    camera where the gallery knows more than one, else by day where it knows times. Raises IndexMismatch when the
-    collection belongs to another model, StoreUnavailable when it does not answer, or when counts or checksums differ
-    in the end.
+    name: of the gallery there, when `to` does not say it. layout: partitions and index of a Milvus collection;
+    partitions left open are by camera where the gallery knows more than one, else by day where it knows times.
+    progress: (done, of how many); an item counts when it is sent, and when it is compared. Raises IndexMismatch when
+    the store belongs to another model, StoreUnavailable when it does not answer, or when counts or vectors differ in
+    the end.
     """
     address = to if "#" in to or not name else f"{to}#{_plain(name)}"
-    local = LocalStore(gallery)
-    layout = layout or Layout()
+    if held := address_of(gallery):
+        raise UsageError(f"{held} is a store already; migrate copies a gallery of this machine: name its folder")
+    layout, local = layout or Layout(), LocalStore(gallery)
     try:
-        if address_of(to).startswith("postgresql"):
-            if layout != Layout():
-                raise UsageError(f"--partition-by and --index-type are for Milvus; leave them out for {to}")
-            from . import postgres
+        with local.reading():  # what is sent and what it is compared with are of one moment
+            if address_of(to).startswith("postgresql"):
+                if layout != Layout():
+                    raise UsageError(f"--partition-by and --index-type are for Milvus; leave them out for {to}")
+                from . import postgres
 
-            report = MigrationReport(*postgres.migrate(local, address, progress), index="exact")
-        else:
-            report = _to_milvus(local, address, layout, progress)
+                report = _report(postgres.migrate(local, address, progress), index="exact")
+            else:
+                report = _to_milvus(local, address, layout, progress)
+            sent = content(local)
         counts = {"copied": report.copied, "present": report.present}
-        Audit(local.database).append("export", of="migrate", **counts, gallery=content(local))
+        Audit(local.database).append("export", of="migrate", **counts, gallery=sent)
         return report
     finally:
         local.close()
+
+
+def _report(counts: tuple[int, int, int], **kept: str) -> MigrationReport:
+    total, copied, removed = counts
+    return MigrationReport(total, copied, total - copied, removed, **kept)
 
 
 def _to_milvus(
@@ -76,8 +85,8 @@ def _to_milvus(
     try:
         remote.level = "Strong" if "//" in address else remote.level  # a file has one reader
         remote.note(unfinished=True)
-        report = _copy(local, remote, progress)
-        report = replace(report, partition_by=remote.partition_by, index=remote.settle(layout))
+        counts = send(local, remote, progress)
+        report = _report(counts, partition_by=remote.partition_by, index=remote.settle(layout))
         _check_filters(local, remote)
         if moments := local.moments():
             with remote._translated():
@@ -102,29 +111,6 @@ def _plain(name: str) -> str:
     return made if not made[0].isdecimal() else f"_{made}"
 
 
-def _copy(local: LocalStore, remote: MilvusStore, progress: Callable[[int, int], None] | None) -> MigrationReport:
-    total, copied, wanted = local.count(), 0, set()
-    for ids, entries, vectors in stored(local):
-        there = {
-            row["id"]: (row["crc"], row["sha"], row["mtime"]) for row in remote.rows(ids, ["id", "crc", "sha", "mtime"])
-        }
-        new = [
-            i
-            for i, number in enumerate(ids)
-            if there.get(number) != (crc_of(vectors[i]), entries[i].sha.hex(), entries[i].mtime)
-        ]
-        if new:
-            remote.put([ids[i] for i in new], [entries[i] for i in new], vectors[new])
-        copied += len(new)
-        wanted.update(ids)
-        if progress:
-            progress(len(wanted), total)
-    surplus = [number for part in remote.matching() for number in part if number not in wanted]
-    removed = remote.delete(surplus) if surplus else 0
-    _verify(local, remote, len(wanted))
-    return MigrationReport(len(wanted), copied, len(wanted) - copied, removed)
-
-
 def _check_filters(local: LocalStore, remote: MilvusStore) -> None:
     """Whether the filters of the largest cameras and days let as many through as there are. StoreUnavailable says which
     does not: some servers find only a part of what they hold when a collection is divided.
@@ -145,15 +131,3 @@ def _check_filters(local: LocalStore, remote: MilvusStore) -> None:
                 f"(server {remote.version() or 'of unknown version'}); use Milvus 2.4 or later, or migrate to another "
                 "name with --partition-by none"
             )
-
-
-def _verify(local: LocalStore, remote: MilvusStore, total: int) -> None:
-    """Counts, and the checksum of every vector as it comes back."""
-    found = remote.count()
-    if found != total:
-        raise StoreUnavailable(
-            f"{remote.address} holds {found} items where {total} were sent; run the same command again"
-        )
-    for ids, _, vectors in stored(local):
-        if remote.vectors(ids).tobytes() != vectors.tobytes():
-            raise StoreUnavailable(f"vectors in {remote.address} differ from those sent; run the same command again")

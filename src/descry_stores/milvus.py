@@ -274,6 +274,12 @@ class MilvusStore:
             for i in range(0, len(rows), STEP):
                 self.client.insert(self.name, rows[i : i + STEP])
 
+    def missing(self, ids: Sequence[int], entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
+        """Places in a list of crops of those that are not stored under these ids as they are."""
+        wanted = [facts_of(*crop) for crop in zip(ids, entries, vectors, strict=True)]
+        there = {row["id"]: row for row in self.rows(ids, list(wanted[0]))} if wanted else {}
+        return [i for i, number in enumerate(ids) if there.get(number) != wanted[i]]
+
     def settle(self, layout: Layout) -> str:
         """Seal what was written and make the index the one that the layout wants for so many items; its kind."""
         kept = layout.index == "auto" and self.index != "flat"  # somebody chose it
@@ -371,11 +377,15 @@ def _quoted(values: Any) -> str:
 
 def row_of(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:
     """One item as the collection holds it. vector: (D,) float16."""
+    return facts_of(number, entry, vector) | {"vector": vector.astype(np.float32).tolist()}
+
+
+def facts_of(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:
+    """A row without its vector, of which it has the checksum."""
     time = microseconds(entry.time)
     look = entry.look - (1 << 64) if entry.look >= 1 << 63 else entry.look
     return {
         "id": int(number),
-        "vector": vector.astype(np.float32).tolist(),
         "path": _text(entry.path),
         "sha": entry.sha.hex(),
         "camera": entry.camera or UNKNOWN,

@@ -19,7 +19,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, astuple, dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -65,17 +65,20 @@ from descry.gallery.database import (
     seal_of,
 )
 from descry.gallery.local import FORMAT, LocalStore, as_half, checked_binding
-from descry.gallery.merge import stored
-from descry.gallery.vectors import FOLD, Extent, Vectors
-from descry.gallery.vectors import _added as added
+from descry.gallery.merge import send
+from descry.gallery.upkeep import LIMIT
+from descry.gallery.vectors import Extent, Vectors, added
 
 if TYPE_CHECKING:
     from psycopg.abc import PQGen
 
 PATIENCE, CONNECTING, WAITING = 60.0, 10, 30
 """Seconds without an answer to a statement, to a connection, and behind another writer, until a person is told."""
-OWN = ("items", "skipped", "account", "inquiries", "rounds", "pictures", "findings", "days", "embeddings")
-"""Tables whose removed rows `compact` takes out of the files."""
+WHOLE = 3600.0
+"""Seconds without an answer to a statement over whole tables."""
+LOCAL = ("blocks", "checks", "erased")
+"""Tables that only the local store has."""
+OWN = (*(n for n in re.findall(r"CREATE TABLE (\w+)", SCHEMA) if n not in LOCAL), "gallery", "embeddings")
 STEP = 4096
 
 
@@ -123,12 +126,6 @@ def regex_of(pattern: str) -> str:
     (a path may hold any bytes). A character that takes several bytes is one for ? and in brackets.
     """
     one = "(?:[\x01-\x7f]|[\xc0-\xff][\x80-\xbf]*|[\x80-\xbf])"
-
-    def plain(text: str) -> str:
-        return re.sub(r"([^\w/])", r"\\\1", text, flags=re.ASCII) if text.isascii() else "".join(
-            re.escape(c) if c.isascii() else c.encode("utf-8", "surrogateescape").decode("latin-1") for c in text
-        )  # fmt: skip
-
     out, at = "", 0
     while at < len(pattern):
         letter, end = pattern[at], -1
@@ -138,22 +135,42 @@ def regex_of(pattern: str) -> str:
             end = pattern.find("]", at + 3 if pattern[at + 1 : at + 2] == "^" else at + 2)
         if end > 0:
             inside, negated = pattern[at + 1 : end], pattern[at + 1] == "^"
-            members = re.findall(r"(?s)(.)-(.)|(.)", inside[negated:])
-            held = "|".join(
-                _between(a, b) if a else plain(single) for a, b, single in members
-            )  # fmt: skip
+            members = re.findall(r"(?s)(?!^\])(.)-(.)|(.)", inside[negated:])
+            held = "|".join(_between(first or single, last) for first, last, single in members)
             out += f"(?:(?!(?:{held})){one})" if negated else f"(?:{held})"
             at = end
         else:
-            out += {"*": ".*", "?": one}.get(letter) or plain(letter)
+            out += {"*": ".*", "?": one}.get(letter) or _plain(letter.encode("utf-8", "surrogateescape"))
         at += 1
     return f"^{out}$"
 
 
+def _plain(data: bytes) -> str:
+    return "".join(re.escape(chr(byte)) if byte < 0x80 else chr(byte) for byte in data)
+
+
 def _between(first: str, last: str) -> str:
-    """Every character from one to another, several bytes each beyond ASCII; at most 512 of them."""
-    many = range(ord(first), min(ord(last), ord(first) + 511) + 1)
-    return "|".join(re.escape(chr(c).encode("utf-8", "surrogateescape").decode("latin-1")) for c in many) or "(?!.)."
+    """The first character, and every one from it to the last, if there is one. In UTF-8 their bytes rise as they do."""
+    parts, start, end = [_plain(first.encode("utf-8", "surrogateescape"))], ord(first), ord(last or "\0")
+    for least, most in ((0, 0x7F), (0x80, 0x7FF), (0x800, 0xFFFF), (0x10000, 0x10FFFF)):
+        low, high = (chr(c).encode("utf-8", "surrogatepass") for c in (max(start, least), min(end, most)))
+        parts += [_rising(low, high)] if low <= high and len(low) == len(high) else []
+    return "|".join(parts)
+
+
+def _rising(low: bytes, high: bytes) -> str:
+    """Every row of as many bytes from one to another, those after the first being 80 to bf."""
+    one, other = _plain(low[:1]), _plain(high[:1])
+    rest = len(low) - 1
+    if not rest or (not low[1:].strip(b"\x80") and not high[1:].strip(b"\xbf")):
+        return f"[{one}-{other}]" + "[\x80-\xbf]" * rest
+    if low[0] == high[0]:
+        return f"{one}(?:{_rising(low[1:], high[1:])})"
+    ends = [low[:1] + b"\xbf" * rest, high[:1] + b"\x80" * rest]
+    parts = [_rising(low, ends[0]), _rising(ends[1], high)]
+    if low[0] + 1 < high[0]:
+        parts.append(_rising(bytes([low[0] + 1]) + b"\x80" * rest, bytes([high[0] - 1]) + b"\xbf" * rest))
+    return "|".join(parts)
 
 
 def _checked(cursor: Any) -> Any:
@@ -227,14 +244,16 @@ class PostgresDatabase(Database):
         self.folder = self.path = address  # type: ignore[assignment]
         self.uri, self.name = parse(address)
         self.schema = f"descry_{self.name}"
-        self._local, self._open, self._guard, self._writer = local(), [], Lock(), RLock()
+        self._local, self._guard, self._writer = local(), Lock(), RLock()
+        self._open: list[Any] = []
         self.vectors = None
         asked = "SELECT has_table_privilege(CAST(to_regclass(?) AS oid), 'UPDATE')"
-        with self._translated():
+        with self._translated(), ExitStack() as failing:
+            failing.callback(self.close)
             may = self.connection().execute(asked, (f'"{self.schema}".state',)).fetchone()[0]
-        if may is None:
-            self.close()
-            raise self._missing()
+            if may is None:
+                raise self._missing()
+            failing.pop_all()
         self.read_only = not may
 
     def connection(self) -> Any:
@@ -243,16 +262,16 @@ class PostgresDatabase(Database):
         if found is None or found.closed:
             found = self._local.connection = self.connect()
             with self._guard:
-                self._open.append(found)
+                self._open[:] = [*(made for made in self._open if not made.closed), found]
         return found
 
     def connect(self, patience: float = WAITING) -> Any:
         """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
-        made: Any = None
-        with self._translated():
-            made = Connection.connect(
+        with self._translated(), ExitStack() as failing:
+            made: Any = Connection.connect(
                 self.uri, autocommit=True, connect_timeout=CONNECTING, application_name="descry", row_factory=_checked
             )
+            failing.callback(made.close)
             made.corrupt = self.corrupt
             made.prepare_threshold = None
             found = made.execute(
@@ -262,7 +281,18 @@ class PostgresDatabase(Database):
             kind = f'"{found[0]}"' if found else "public"
             made.execute(f'SET search_path = "{self.schema}", {kind}, pg_catalog')
             made.execute(f"SET lock_timeout = '{patience:g}s'")
+            failing.pop_all()
         return made
+
+    @contextmanager
+    def patient(self) -> Iterator[None]:
+        """Inside, this thread's statements may take `WHOLE` seconds: they go over whole tables."""
+        connection = self.connection()
+        before, connection.patience = connection.patience, WHOLE
+        try:
+            yield
+        finally:
+            connection.patience = before
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -281,11 +311,14 @@ class PostgresDatabase(Database):
         if isinstance(error, kinds.InsufficientPrivilege):
             return ReadOnly(f"{place}: {said}; ask the owner of the database for the right, or only search")
         if isinstance(error, (kinds.LockNotAvailable, kinds.DeadlockDetected, kinds.SerializationFailure)):
-            return Locked(f"{place} is busy with another writer; nothing was changed: try again")
+            return Locked(
+                f"{place} is busy with another writer, as it is while somebody migrates into it; nothing was changed: "
+                "try again when that has ended"
+            )
         if isinstance(error, (kinds._WaitTimeout, kinds.QueryCanceled, kinds.ConnectionTimeout)):
-            self._give_up()
+            seconds = CONNECTING if isinstance(error, kinds.ConnectionTimeout) else self._give_up()
             return StoreUnavailable(
-                f"{place} has not answered for {PATIENCE:g} s; nothing that was acknowledged is lost: see whether the "
+                f"{place} has not answered for {seconds:g} s; nothing that was acknowledged is lost: see whether the "
                 "server is well, then repeat"
             )
         if "password" in said or "authentication" in said or "no pg_hba.conf entry" in said:
@@ -306,10 +339,13 @@ class PostgresDatabase(Database):
             f"or descry index DIR --out {self.address}"
         )
 
-    def _give_up(self) -> None:
+    def _give_up(self) -> float:
+        """Close this thread's connection; how long its statements were waited for."""
         found = getattr(self._local, "connection", None)
-        if found is not None:
-            found.close()
+        if found is None:
+            return PATIENCE
+        found.close()
+        return float(found.patience)
 
     @contextmanager
     def reading(self) -> Iterator[Any]:
@@ -344,14 +380,25 @@ class PostgresDatabase(Database):
         return self.state()
 
     def scrub(self) -> None:
-        """Write every table anew without what was removed."""
-        with self._translated():
+        """Write every table anew without what was removed. Raises ReadOnly where this role may not."""
+        said: list[str] = []
+
+        def note(told: psycopg.errors.Diagnostic) -> None:
+            if told.severity_nonlocalized == "WARNING":  # a table that this role may not rewrite is passed over
+                said.append(told.message_primary or "")
+
+        with self._translated(), self.patient():
             connection = self.connection()
-            connection.patience = 3600.0
+            connection.add_notice_handler(note)
             try:
                 connection.execute(f"VACUUM (FULL) {', '.join(OWN)}")
             finally:
-                connection.patience = PATIENCE
+                connection.remove_notice_handler(note)
+        if said:
+            raise ReadOnly(
+                f"what was removed from {self.address} is in no answer any more, but its bytes are still in the "
+                f"tables ({said[0]}); let the role that owns the tables run descry compact {self.address}"
+            )
 
     def fold(self) -> None:
         """Nothing: the server keeps its log."""
@@ -391,18 +438,13 @@ class PostgresVectors(Vectors):
         table["row"], table["v"] = extent.rows + np.arange(len(rows)), rows
         _copy_in(connection, "embeddings", table.tobytes())
         self._set(connection, replace(extent, rows=extent.rows + len(rows)))
-        covered, moments = self._moments(connection)
-        if extent.rows + len(rows) - covered >= FOLD:
-            tail = self.read(connection, range(covered, extent.rows + len(rows)))
-            self._put_moments(connection, extent.rows + len(rows), added(moments, tail, 1))
+        self._fold(connection, extent.rows + len(rows))
         return extent.rows
 
     def erase(self, connection: Any, rows: Sequence[int]) -> None:
         """Remove rows."""
         wanted = np.unique(np.asarray(rows, np.int64))
-        covered, moments = self._moments(connection)
-        if len(inside := wanted[wanted < covered]):
-            self._put_moments(connection, covered, added(moments, self.read(connection, inside), -1))
+        self._unfold(connection, wanted)
         connection.execute("DELETE FROM embeddings WHERE row = ANY(?)", (wanted.tolist(),))
         extent = self.extent(connection)
         self._set(connection, replace(extent, erased=extent.erased + 1))
@@ -528,10 +570,10 @@ class PostgresStore(LocalStore):
             try:
                 if connection.execute("SELECT to_regnamespace(?)::text", (database.schema,)).fetchone()[0]:
                     raise UsageError(f"{address} exists; take another name, or remove it with descry gallery delete")
-                if not connection.execute("SELECT 1 FROM pg_extension WHERE extname = 'vector'").fetchone():
+                if not connection.execute("SELECT to_regtype('halfvec')::text").fetchone()[0]:
                     raise UsageError(
-                        f"the database of {address} has no pgvector; an administrator of it adds it with: CREATE "
-                        "EXTENSION vector"
+                        f"the database of {address} has no pgvector 0.7 or later; an administrator of it adds it with "
+                        "CREATE EXTENSION vector, or renews it with ALTER EXTENSION vector UPDATE"
                     )
                 connection.execute("BEGIN READ WRITE")
                 connection.execute(f'CREATE SCHEMA "{database.schema}"')
@@ -570,6 +612,15 @@ class PostgresStore(LocalStore):
             self._last = made
         return made
 
+    def vectors(self, ids: Sequence[int]) -> np.ndarray:
+        """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
+        wanted = [int(i) for i in ids]
+        with self.database.reading() as connection:
+            rows = dict(connection.execute("SELECT id, row FROM items WHERE id = ANY(?)", (wanted,)).fetchall())
+            if gone := [i for i in wanted if i not in rows]:
+                raise KeyError(f"no items with the ids {gone[:5]} in this gallery")
+            return self.rows.read(connection, [rows[i] for i in wanted])
+
     def size(self) -> int:
         """Bytes of the tables with their indexes."""
         sql = "SELECT CAST(sum(pg_total_relation_size(c.oid)) AS bigint) FROM pg_class c JOIN pg_namespace n "
@@ -580,36 +631,25 @@ class PostgresStore(LocalStore):
     def verify(self) -> list[Fault]:
         """Every fault in any row that an answer depends on."""
         faults: list[Fault] = []
-        with self.database.reading() as connection:
-            state, digest, count = self.database.state(), 0, 0
-            for *values, seal in connection.execute(f"SELECT {ITEM}, seal FROM items ORDER BY row"):
-                count, digest = count + 1, digest ^ seal_of(*values)
-                if seal_of(*values) != seal:
-                    faults.append(Fault("items", f"item {values[0]} does not fit its checksum"))
+        sums, digest, count, last = self.rows._no_moments(), 0, 0, -1
+        with self.database.patient(), self.database.reading() as connection:
+            state, asked = self.database.state(), f"SELECT {ITEM}, seal FROM items WHERE row > ? ORDER BY row LIMIT ?"
+            while len(faults) < LIMIT and (part := connection.execute(asked, (last, STEP)).fetchall()):
+                vectors, last = self.rows.read(connection, [item[10] for item in part]), part[-1][10]
+                count, sums = count + len(part), added(sums, vectors, 1)
+                for (*values, seal), vector in zip(part, vectors, strict=True):
+                    digest ^= seal_of(*values)
+                    if seal_of(*values) != seal:
+                        faults.append(Fault("items", f"item {values[0]} does not fit its checksum"))
+                    if crc32(vector) != values[11]:
+                        faults.append(Fault("embeddings", f"the vector of item {values[0]} has changed"))
             for *values, _ in connection.execute(f"SELECT {SKIP}, seal FROM skipped"):
                 digest ^= seal_of(*values)
             if (digest, count) != (state.digest, state.count):
                 faults.append(Fault("items", f"holds {count} items where {state.count} were written, or others"))
-            told = connection.execute("SELECT id, row, crc FROM items ORDER BY row").fetchall()
-            sums = self.rows._no_moments()
-            for i in range(0, len(told), STEP):
-                part = told[i : i + STEP]
-                vectors = self.rows.read(connection, [row for _, row, _ in part])
-                sums = added(sums, vectors, 1)
-                faults += [
-                    Fault("embeddings", f"the vector of item {number} has changed")
-                    for (number, _, crc), vector in zip(part, vectors, strict=True)
-                    if crc32(vector) != crc
-                ]
-            try:
-                kept = self.rows.moments(connection)
-            except IndexCorrupt as error:
-                return [*faults, Fault("moments", str(error))][:100]
-            pairs = ((kept.products, sums.products), (kept.total, sums.total))
-            near = all(np.allclose(one, other, 1e-9, 1e-6) for one, other in pairs)
-            if not faults and not (near and kept.count == sums.count):
-                faults.append(Fault("moments", "the moments are not those of the vectors"))
-        return faults[:100]
+            wrong = self.rows.differing(connection, None if faults else sums)
+            faults += [Fault("moments", said) for said in wrong]
+        return faults[:LIMIT]
 
     # ------------------------------------------------------------------ writing
 
@@ -620,11 +660,11 @@ class PostgresStore(LocalStore):
         self.database.refuse_read_only()
         connection = self.database.connect()
         key = int.from_bytes(blake2b(self.database.schema.encode(), digest_size=8).digest(), "big", signed=True)
-        with self.database._translated():
-            taken = connection.execute("SELECT pg_try_advisory_lock(?)", (key,)).fetchone()[0]
-        if not taken:
-            connection.close()
-            raise Locked(f"{self.address} is being written by another process; try again when it has ended")
+        with self.database._translated(), ExitStack() as failing:
+            failing.callback(connection.close)
+            if not connection.execute("SELECT pg_try_advisory_lock(?)", (key,)).fetchone()[0]:
+                raise Locked(f"{self.address} is being written by another process; try again when it has ended")
+            failing.pop_all()
         self._lock = SimpleNamespace(release=connection.close)  # type: ignore[assignment]
 
     def put(self, ids: Sequence[int], entries: Sequence[Entry], vectors: np.ndarray) -> None:
@@ -646,7 +686,16 @@ class PostgresStore(LocalStore):
             with connection.cursor().copy("COPY items FROM STDIN") as copy:  # type: ignore[attr-defined]
                 for made in rows:
                     copy.write_row(made)
+            change.state.layout += min(ids) < change.state.next_id  # a snapshot is only gone on with behind its last id
             change.state.next_id = max(change.state.next_id, *(int(i) + 1 for i in ids))
+
+    def missing(self, ids: Sequence[int], entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
+        """Places in a list of crops of those that are not stored under these ids as they are."""
+        with self.database.reading() as connection:
+            rows = connection.execute(f"SELECT {ITEM} FROM items WHERE id = ANY(?)", (list(ids),)).fetchall()
+        there = {row[0]: (*row[1:10], row[11]) for row in rows}
+        wanted = [(*columns(entry), crc32(vector)) for entry, vector in zip(entries, vectors, strict=True)]
+        return [i for i, number in enumerate(ids) if there.get(number) != wanted[i]]
 
     def compact(self) -> int:
         """Take removed rows out of the tables' files (VACUUM FULL); bytes won. Nobody can search meanwhile. The
@@ -674,7 +723,7 @@ def _schema(dimension: int) -> Iterator[str]:
         " WITHOUT ROWID": "",
     }
     for statement in SCHEMA.split(";"):
-        if statement.strip() and not re.search(r"CREATE TABLE (blocks|checks|erased) ", statement):
+        if statement.strip() and not re.search(rf"CREATE TABLE ({'|'.join(LOCAL)}) ", statement):
             for ours, theirs in words.items():
                 statement = statement.replace(ours, theirs)
             yield statement
@@ -687,10 +736,10 @@ def _schema(dimension: int) -> Iterator[str]:
 
 def migrate(
     local: LocalStore, address: str, progress: Callable[[int, int], None] | None = None
-) -> tuple[int, int, int, int]:
+) -> tuple[int, int, int]:
     """Make the store at an address hold exactly the items of a local gallery, under the same ids, in one transaction:
-    whoever searches it meanwhile sees what was there before. What is there already is not sent again; every vector is
-    read back and compared. → how many there are, were sent, were there, and were removed.
+    whoever searches it meanwhile sees what was there before, and whoever writes waits. What is there already is not
+    sent again; every vector is read back and compared. → how many there are, were sent, and were removed.
 
     Inquiries and the account stay where they are; the store begins its own. Raises IndexMismatch when it belongs to
     another model, StoreUnavailable when a vector comes back otherwise than it was sent; then nothing has changed.
@@ -702,31 +751,11 @@ def migrate(
     try:
         store.binding.check(local.binding, address)
         store.hold()
-        total, copied, wanted = local.count(), 0, set[int]()
-        with store.database.writing() as change:
-            for ids, entries, vectors in stored(local):
-                asked = f"SELECT {ITEM} FROM items WHERE id = ANY(?)"
-                there = {row[0]: (*row[1:10], row[11]) for row in change.connection.execute(asked, (ids,))}
-                new = [i for i, e in enumerate(entries) if there.get(ids[i]) != (*columns(e), crc32(vectors[i]))]
-                if new:
-                    store.put([ids[i] for i in new], [entries[i] for i in new], vectors[new])
-                copied += len(new)
-                wanted.update(ids)
-                if progress:
-                    progress(len(wanted), total)
-            known = [number for (number,) in change.connection.execute("SELECT id FROM items")]
-            surplus = [number for number in known if number not in wanted]
-            for number in surplus:
-                change.remove(number)
+        with store.database.patient(), store.database.writing() as change:
+            total, copied, removed = send(local, store, progress)
             _skips(local, change)
-            if change.state.count != len(wanted):
-                raise StoreUnavailable(f"{address} would hold {change.state.count} items where {len(wanted)} were sent")
-            for ids, _, vectors in stored(local):
-                if store.vectors(ids).tobytes() != vectors.tobytes():
-                    raise StoreUnavailable(f"vectors in {address} differ from those sent; nothing was changed: repeat")
-            counts = {"copied": copied, "removed": len(surplus)}
-            Audit(store.database).append("index", of="migrate", **counts, gallery=content(store))
-        return len(wanted), copied, len(wanted) - copied, len(surplus)
+            Audit(store.database).append("index", of="migrate", copied=copied, removed=removed, gallery=content(store))
+        return total, copied, removed
     finally:
         store.close()
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -129,7 +127,7 @@ def test_sketches_of_another_origin_are_left_alone(tmp_path) -> None:
         draw_sketches(tmp_path, Drawing(), photos="photos")
 
 
-def test_every_file_of_a_folder_is_drawn_or_listed(tmp_path, monkeypatch) -> None:
+def test_every_file_of_a_folder_is_drawn_or_listed(tmp_path, refusing) -> None:
     photos = tmp_path / "imgs"
     for name in ("a.png", "deep/b.png", "locked/c.png", ".hidden/d.png"):
         (photos / name).parent.mkdir(parents=True, exist_ok=True)
@@ -138,14 +136,7 @@ def test_every_file_of_a_folder_is_drawn_or_listed(tmp_path, monkeypatch) -> Non
         (photos / name).write_bytes(b"x")
     (tmp_path / "elsewhere").mkdir()
     (photos / "linked").symlink_to(tmp_path / "elsewhere")
-    listed = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    refusing[str(photos / "locked")] = PermissionError(13, "Permission denied")
     drawn = draw_sketches(tmp_path, Drawing("edge", 0.0, 0.0, 0), threads=1)
     assert drawn.made == 2
     assert {name: reason.split(":")[0] for name, reason in drawn.skipped} == {

@@ -23,6 +23,7 @@ from descry.footage.cropping import remove
 from descry.interact.store import InquiryStore
 from descry.lock import WriterLock
 from descry.purge import finish, plan, run
+from forked import child, ended, forks
 
 from .making import TOPS, walks, write_video
 
@@ -227,7 +228,7 @@ def test_a_removal_that_was_killed_loses_no_row(place, copy):
         assert [row["path"] for row in csv.DictReader(file)] == rest
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; the test kills a forked process")
+@forks
 @pytest.mark.parametrize("step", [4, pytest.param(1, marks=pytest.mark.long)])
 def test_a_purge_that_is_killed_at_any_file_is_finished_by_the_next(place, copy, step):
     """Killed before each file that it opens, renames or deletes: crops, their rows and their items go together at the
@@ -258,15 +259,11 @@ def test_a_purge_that_is_killed_at_any_file_is_finished_by_the_next(place, copy,
             if event in ("os.remove", "os.rename", "open") and str(copy) in str(args[0]) and next(events) == at:
                 os._exit(9)
 
-        pid = os.fork()
-        if pid == 0:
-            try:
-                sys.addaudithook(hook)
-                purge()
-                os._exit(0)
-            finally:
-                os._exit(4)
-        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        def work() -> None:
+            sys.addaudithook(hook)
+            purge()
+
+        status = ended(child(work))
         assert status in (0, 9)
         return status == 9
 

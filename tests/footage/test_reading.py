@@ -1,6 +1,5 @@
 """Reading videos and folders of frames: what is damaged costs one line, and nothing else."""
 
-import os
 import struct
 
 import numpy as np
@@ -217,7 +216,7 @@ def test_the_clock_of_the_file_is_told_with_its_doubt(tmp_path):
     assert (Video(str(path)).begins, Video(str(path)).clock) == (None, "")
 
 
-def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, monkeypatch):
+def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, refusing):
     folder = tmp_path / "recordings"
     for name in (
         "day/a.mp4",
@@ -232,14 +231,7 @@ def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, monkeypat
         (folder / name).write_bytes(b"x")
     (tmp_path / "elsewhere").mkdir()
     (folder / "linked").symlink_to(tmp_path / "elsewhere")
-    listed = os.scandir
-
-    def refusing(path):
-        if str(path).endswith("locked"):
-            raise PermissionError(13, "Permission denied", str(path))
-        return listed(path)
-
-    monkeypatch.setattr(os, "scandir", refusing)
+    refusing[str(folder / "locked")] = PermissionError(13, "Permission denied")
     told = [str(s) for s in sources_of([folder]) if isinstance(s, FootageError)]
     reasons = {t.partition(": ")[0].rpartition("/")[2]: t.partition(": ")[2] for t in told}
     assert set(reasons) == {"a.mp4", "b.part", "1.xyz", "locked", "linked"}

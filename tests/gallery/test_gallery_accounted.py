@@ -32,21 +32,6 @@ def old(folder: Path) -> None:
             os.utime(path, (10**9, 10**9))
 
 
-@pytest.fixture
-def refusing(monkeypatch):
-    """Folders that cannot be listed, whoever asks: path → error."""
-    errors: dict[str, OSError] = {}
-    scandir = os.scandir
-
-    def refuse(path):
-        if os.fspath(path) in errors:
-            raise errors[os.fspath(path)]
-        return scandir(path)
-
-    monkeypatch.setattr(os, "scandir", refuse)
-    return errors
-
-
 @pytest.mark.parametrize(
     "error",
     [PermissionError(13, "Permission denied"), FileNotFoundError(2, "No such file"), OSError(5, "Input/output error")],

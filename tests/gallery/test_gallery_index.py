@@ -296,6 +296,10 @@ def test_a_large_gallery_is_told_where_to_go(gallery, crops, monkeypatch):
     assert results.check_size("g", 5_000_000, False)
     with pytest.raises(LimitExceeded, match="--large"):
         results.check_size("g", 5_000_001, False)
+    for items in (2_000_001, 5_000_001):  # a database is migrated nowhere
+        said = results.check_size("postgresql://u@h/d#g", items, True)
+        assert "divide it into several galleries" in said
+        assert "ilvus" not in said
 
 
 # ---------------------------------------------------------------------- camera, time, track

@@ -28,10 +28,9 @@ from descry import safe_files
 from descry.errors import DescryError, IndexCorrupt
 from descry.gallery import Gallery, indexing
 from descry.gallery.local import LocalStore
+from forked import child, forks
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
-
-forks = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork; the test kills forked writers")
 
 
 def content(store: LocalStore) -> list[tuple]:
@@ -39,23 +38,6 @@ def content(store: LocalStore) -> list[tuple]:
     shot = store.snapshot()
     rows = [shot.vectors(shot.columns([i]))[0].tobytes() for i in shot.ids]
     return [(i.id, i.path, i.sha256, i.camera, i.look, row) for i, row in zip(store.items(shot.ids), rows, strict=True)]
-
-
-def child(work) -> int:
-    """Run work in a forked process; its id. Threads of the parent are none of its business."""
-    pid = os.fork()
-    if pid == 0:
-        try:
-            work()
-            os._exit(0)
-        except DescryError:
-            os._exit(3)
-        except BaseException:  # noqa: BLE001 - a child must not return into pytest
-            import traceback
-
-            traceback.print_exc()
-            os._exit(4)
-    return pid
 
 
 # ---------------------------------------------------------------------- killed

@@ -22,13 +22,11 @@ from descry.interact.store import InquiryStore
 from descry.purge import finish, pending, run
 from descry.purge import plan as planned
 from descry.query import Query
+from forked import child, ended, forks
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
-from .test_gallery_robust import child
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(os, "fork"), reason="this system has no fork; the test kills forked writers"
-)
+pytestmark = forks
 
 
 def killed(
@@ -37,7 +35,7 @@ def killed(
     """Kill the work in a forked process at moments spread over its whole length, and look at what is left."""
     begin()
     start = time.monotonic()
-    assert os.waitpid(child(work), 0)[1] == 0
+    assert ended(child(work)) == 0
     length, rng = time.monotonic() - start, random.Random(seed)
     for _ in range(kills):
         begin()

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import sqlite3
 import threading
-from datetime import datetime, timedelta
+import time
+from datetime import date, timedelta
 
 import numpy as np
 import pytest
@@ -22,80 +24,19 @@ from descry.gallery.account import Audit
 from descry.gallery.contract import changed
 from descry.gallery.local import LocalStore
 from descry.gallery.scan import answer
+from descry.interact.store import Finding
 from descry.query import Filters, Query
 from descry.ranking import FORMULA
 from descry.safe_files import address_of
 from descry.search import Term
 from descry_stores.migrate import migrate
+from forked import child, ended, forks
 
-from .plain_model import PlainModel, binding, draw, entries, unit_rows
+from .plain_model import DAY, FILTERS, KINDS, PlainModel, asked, binding, draw, entries, filled, unit_rows
 
 pytest.importorskip("psycopg", reason="psycopg is not installed (pip install -e '.[postgres]')")
 from descry_stores import postgres as stores
 from descry_stores.postgres import PostgresStore, parse, regex_of
-
-DAY = datetime(2026, 1, 1)
-
-
-def crowd(count: int, dimension: int = 32, seed: int = 0) -> np.ndarray:
-    """(count, dimension) unit rows in clusters, some equal: as people who are seen again and again."""
-    rng = np.random.default_rng(seed)
-    rows = unit_rows(max(1, count // 6), dimension, seed)[rng.integers(0, max(1, count // 6), count)]
-    rows = rows + rng.choice([0.0, 0.15], (count, 1)) * rng.normal(size=rows.shape) / np.sqrt(dimension) * 4
-    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
-
-
-def filled(place, count: int, dimension: int = 32) -> LocalStore:
-    """A local store of that many items, of nine cameras and ninety days; some of unknown camera or time."""
-    store = LocalStore.create(place, binding(dimension))
-    made = [
-        changed(
-            e,
-            camera=f"cam{i % 9}" if i % 11 else "",
-            time=DAY + timedelta(days=i % 90, minutes=i) if i % 7 else None,
-            path=f"/crops/{'abc'[i % 3]}/{i:07d}.jpg",
-        )
-        for i, e in enumerate(entries(count))
-    ]
-    store.add(made, crowd(count, dimension))
-    store.delete(store.snapshot().ids[5:20].tolist())  # ids and rows differ
-    store.release()
-    return store
-
-
-FILTERS = (
-    Filters(),
-    Filters(cameras=("cam1",)),
-    Filters(cameras=("cam2", "")),
-    Filters(since=DAY + timedelta(days=8), until=DAY + timedelta(days=14)),
-    Filters(path="b/*"),
-)
-
-
-def asked(kind: str, rng: np.random.Generator, ids: np.ndarray, dimension: int) -> tuple[list[Term], Query]:
-    """A query of a kind as terms and marks."""
-    draw_one = iter(unit_rows(9, dimension, int(rng.integers(1 << 31))))
-    sketch = Term("sketch", "sketch", 1.0, next(draw_one))
-    words = [Term("text", f"w{i}", 1.0, next(draw_one), "evidence") for i in range(2)]
-    no = Term("not", "n", 1.0, next(draw_one), "not")
-    marks = rng.choice(ids, 4, replace=False).tolist()
-    kinds = {
-        "sketch": ([sketch], {}),
-        "phrase": ([words[0]], {}),
-        "two phrases": (words, {}),
-        "no": ([no], {}),
-        "sketch and words": ([sketch, *words], {}),
-        "sketch, words and no": ([sketch, *words, no], {}),
-        "round": (
-            [sketch, *words, no],
-            {"liked": tuple(marks[:2]), "unliked": (marks[2],), "closest": (marks[3],)},
-        ),
-    }
-    terms, said = kinds[kind]
-    return terms, Query(**said, filters=FILTERS[int(rng.integers(len(FILTERS)))])
-
-
-KINDS = ("sketch", "phrase", "two phrases", "no", "sketch and words", "sketch, words and no", "round")
 
 
 def compared(here: LocalStore, there: PostgresStore, count: int, kind: str, seed: int = 0) -> None:
@@ -150,6 +91,35 @@ def test_filters_let_the_same_items_through(both, filters):
     same, others = here.nearest(unit_rows(8), 30, filters)
     np.testing.assert_array_equal(found, same)
     np.testing.assert_array_equal(scores, others)
+
+
+def test_the_longest_pattern_is_taken(both):
+    for pattern, count in (("*" + "x" * 4095, 0), ("*" + "[a-z]" * 800, 0), ("?" * 4094 + "*", 0)):
+        for store in both:
+            assert sum(len(part) for part in store.matching(Filters(path=pattern))) == count
+    with pytest.raises(UsageError, match="at most 4,096"):
+        Filters(path="x" * 4097)
+
+
+def test_filters_that_let_nothing_through_are_counted(both):
+    for store in both:
+        terms, query = [Term("text", "a hat", 1.0, unit_rows(1)[0])], Query(wanted="a hat")
+        for filters, removed in (
+            (Filters(cameras=("nowhere",)), {"cameras": 585}),
+            (Filters(path="z/*", since=DAY + timedelta(days=400)), {"path": 585, "since": 585}),
+            (Filters(marked=True), {"marked": 585}),
+        ):
+            found = answer(store, terms, query.replace(filters=filters), 20, FORMULA)
+            assert (found.ids, found.removed, found.considered) == ((), removed, 0)
+
+
+def test_a_gallery_is_verified_in_one_pass_over_its_items(both, monkeypatch):
+    _, there = both
+    monkeypatch.setattr(stores, "STEP", 100)
+    honest, said = stores.Connection.execute, []
+    monkeypatch.setattr(stores.Connection, "execute", lambda self, *a, **o: said.append(a[0]) or honest(self, *a, **o))
+    assert there.verify() == []
+    assert len([sql for sql in said if "FROM items" in sql]) == 6 + 1  # the last one finds nothing
 
 
 def test_moments_are_those_of_the_vectors(both):
@@ -429,6 +399,356 @@ def test_a_database_without_pgvector_or_gallery(postgres_server):
         PostgresStore.create(f"{bare}#g", binding())
 
 
+# ---------------------------------------------------------------------- what the database does below
+
+
+def test_every_table_is_rewritten_when_removed_bytes_are_to_go(tmp_path, postgres, postgres_server, monkeypatch):
+    """The sums of vectors too, from which a removed vector could be calculated."""
+    monkeypatch.setattr("descry.gallery.vectors.FOLD", 8)
+    filled(tmp_path / "local", 60).close()
+    migrate(tmp_path / "local", postgres)
+    with Gallery.open(postgres) as gallery:
+        schema = gallery.store.database.schema
+        with gallery.store.database.reading() as connection:
+            tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = ?", (schema,)).fetchall()
+            sums = connection.execute("SELECT data FROM moments").fetchone()[0]
+        assert {name for (name,) in tables} == set(stores.OWN)
+        gallery.purge(gallery.store.snapshot().ids[:3].tolist())
+    postgres_server.sql("CHECKPOINT")
+    files = [path for path in (postgres_server.folder / "data" / "base").rglob("*") if path.is_file()]
+    assert not [path for path in files if sums[64:128] in path.read_bytes()]
+
+
+def test_a_snapshot_is_not_gone_on_with_after_items_were_put_below_its_last(tmp_path, postgres):
+    filled(tmp_path / "local", 60).close()
+    migrate(tmp_path / "local", postgres)
+    one, other = PostgresStore(postgres), PostgresStore(postgres)
+    assert len(one.snapshot()) == 45
+    other.put([7, 900], entries(2, start=900), unit_rows(2, seed=4))
+    assert one.snapshot().ids.tolist() == sorted([7, 900, *range(1, 6), *range(21, 61)])
+    one.close()
+    other.close()
+
+
+@pytest.mark.parametrize("what", ["verify", "compact", "migrate"])
+def test_work_on_whole_tables_is_waited_for(tmp_path, postgres, monkeypatch, what):
+    filled(tmp_path / "local", 60).close()
+    migrate(tmp_path / "local", postgres)
+    honest = stores.Connection.execute
+
+    def slow(self, query, *values, **options):
+        if "VACUUM" in query or "FROM items" in query:
+            honest(self, "SELECT pg_sleep(0.5)")
+        return honest(self, query, *values, **options)
+
+    with Gallery.open(postgres) as gallery:
+        gallery.store.hold()
+        monkeypatch.setattr(stores.Connection, "patience", 0.2)
+        monkeypatch.setattr(stores.Connection, "execute", slow)
+        if what == "migrate":
+            gallery.store.release()
+            assert migrate(tmp_path / "local", postgres).present == 45
+        else:
+            getattr(gallery, what)()
+        assert gallery.store.database.connection().patience == 0.2
+
+
+@pytest.mark.parametrize("where", ["lock_timeout", "has_table_privilege"])
+def test_a_connection_that_fails_while_it_is_opened_is_closed(postgres, monkeypatch, where):
+    from psycopg.errors import InsufficientPrivilege
+
+    made, honest, opened = [], stores.Connection.execute, stores.Connection.connect
+    monkeypatch.setattr(stores.Connection, "connect", lambda *a, **o: made.append(opened(*a, **o)) or made[-1])
+
+    def refused(self, query, *values, **options):
+        if where in query:
+            raise InsufficientPrivilege("not for you")
+        return honest(self, query, *values, **options)
+
+    monkeypatch.setattr(stores.Connection, "execute", refused)
+    with pytest.raises(ReadOnly, match="not for you"):
+        Gallery.open(postgres)
+    assert [connection.closed for connection in made] == [True]
+
+
+def test_a_connection_that_the_server_ended_is_forgotten(gallery):
+    database = gallery.store.database
+    for _ in range(3):
+        database.connection().close()
+        assert len(gallery) == 24
+    assert len(database._open) == 1
+
+
+def test_a_role_that_does_not_own_the_tables_is_told_that_bytes_stay(
+    gallery, postgres, postgres_server, model, monkeypatch
+):
+    schema = gallery.store.database.schema
+    gallery.store.release()
+    postgres_server.sql(
+        f"GRANT USAGE ON SCHEMA {schema} TO writer; "
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA {schema} TO writer"
+    )
+    monkeypatch.setenv("PGPASSWORD", "writes")
+    with Gallery.open(postgres.replace("owner@", "writer@"), model) as opened:
+        with pytest.raises(ReadOnly, match="let the role that owns the tables run descry compact") as error:
+            opened.purge([1, 2])
+        assert "no answer any more" in one_line(error.value)
+        assert len(opened.search("a hat")) == 20
+    assert len(gallery) == 22
+
+
+def test_an_older_pgvector_is_refused(postgres_server):
+    """One without 16-bit vectors, as before 0.7."""
+    import psycopg
+
+    postgres_server.sql("CREATE DATABASE older")
+    place = postgres_server.place().replace("/postgres", "/older")
+    with psycopg.connect(place, autocommit=True) as connection:
+        connection.execute("CREATE EXTENSION vector; ALTER TYPE halfvec RENAME TO other")
+    with pytest.raises(UsageError, match="ALTER EXTENSION vector UPDATE"):
+        PostgresStore.create(f"{place}#g", binding())
+
+
+def test_a_migration_sends_one_moment_of_the_local_gallery(tmp_path, postgres):
+    """Somebody indexes into it between sending and comparing."""
+    here = filled(tmp_path / "local", 60)
+    told = []
+
+    def meanwhile(done: int, total: int) -> None:
+        if done == 45:
+            here.add(entries(1, start=900), unit_rows(1, seed=4))
+            here.delete([1])
+        told.append((done, total))
+
+    assert migrate(tmp_path / "local", postgres, progress=meanwhile).total == 45
+    assert told == [(45, 90), (90, 90)]
+    assert migrate(tmp_path / "local", postgres).copied == 1
+    there = PostgresStore(postgres)
+    assert there.snapshot().ids.tolist() == here.snapshot().ids.tolist()
+    there.close()
+    here.close()
+
+
+def test_whoever_writes_during_a_migration_is_told_to_wait(tmp_path, postgres, model):
+    filled(tmp_path / "local", 60).close()
+    migrate(tmp_path / "local", postgres)
+    with Gallery.open(postgres) as other:
+        other.store.database.connection().execute("SET lock_timeout = '100ms'")
+
+        def meanwhile(done: int, total: int) -> None:
+            assert len(other) == 45
+            with pytest.raises(Locked, match="while somebody migrates into it; nothing was changed") as error:
+                Audit(other.store.database).append("export", of="audit")
+            one_line(error.value)
+
+        migrate(tmp_path / "local", postgres, progress=meanwhile)
+
+
+def test_only_a_folder_is_migrated(postgres, capsys):
+    assert main(["migrate", postgres, "--to", "milvus:a.db"]) == 2
+    assert "name its folder" in capsys.readouterr().err
+
+
+def test_the_gallery_of_an_address_without_a_name(postgres_server, model):
+    with Gallery.create(postgres_server.place(), model) as made:
+        assert made.name == "gallery"
+        assert made.store.database.schema == "descry_gallery"
+        made.erase()
+
+
+def test_pictures_that_moved_are_followed(gallery, crops, tmp_path, model):
+    before = {item.id: (os.path.basename(item.path), item.sha256) for item in gallery.listed()}
+    vectors = gallery.vectors(list(before)).tobytes()
+    crops.rename(tmp_path / "moved")
+    report = gallery.relocate(crops, tmp_path / "moved")
+    assert (report.moved, report.absent, report.joined) == (24, 0, 0)
+    assert {item.id: (os.path.basename(item.path), item.sha256) for item in gallery.listed()} == before
+    assert all(item.path.startswith(str(tmp_path / "moved")) for item in gallery.listed())
+    assert gallery.vectors(list(before)).tobytes() == vectors
+    assert gallery.verify() == []
+    encoded = model.calls
+    assert (gallery.index(tmp_path / "moved").unchanged, model.calls) == (24, encoded)
+
+
+def test_findings_and_the_last_day_of_an_inquiry_are_kept_for_all(gallery, postgres):
+    gallery.inquiry("red").ask(Query(wanted="a hat"))
+    with Gallery.open(postgres) as other:
+        one, same = gallery.inquiries(), other.inquiries()
+        for store, verdict in ((one, "set aside"), (same, "worth following")):  # the later one counts
+            store.find("red", Finding(3, verdict, "at the gate", 1, gallery.items([3])[0].sha256))
+        same.find("red", Finding(4, "set aside", "", 1, ""))
+        same.keep_until("red", date(2027, 1, 31))
+        assert [(f.item, f.verdict, f.note) for f in one.findings("red")] == [
+            (3, "worth following", "at the gate"),
+            (4, "set aside", ""),
+        ]
+        about = one.about("red")
+        assert (about.keep_until, about.rounds, about.findings) == ("2027-01-31", 1, 2)
+        assert same.unfind("red", 4)
+        same.keep_until("red", None)
+        assert (one.about("red").keep_until, [f.item for f in one.findings("red")]) == ("", [3])
+        one.close()
+        same.close()
+
+
+# ---------------------------------------------------------------------- what may happen, in the terminal
+
+
+@pytest.fixture
+def team(tmp_path, toy, postgres):
+    """Six crops in PostgreSQL: their address, the folder of the crops, and the local gallery that they came from."""
+    from tests.conftest import write_small_gallery
+
+    root = write_small_gallery(tmp_path, toy)
+    migrate(root / "gallery", postgres)
+    return postgres, root / "crops", root / "gallery"
+
+
+def command(what: str, team) -> list[str]:
+    there, crops, local = team
+    return {
+        "search": ["search", there, "a red top"],
+        "inquiry": ["inquiry", "new", there, "red", "--text", "a red top"],
+        "index": ["index", str(crops), "--out", there],
+        "migrate": ["migrate", str(local), "--to", there],
+        "delete": ["gallery", "delete", there, "--item", "1"],
+        "verify": ["verify", there],
+        "audit": ["audit", "verify", there],
+    }[what]
+
+
+COMMANDS = ("search", "inquiry", "index", "migrate", "delete", "verify", "audit")
+
+
+def failed(words: list[str], capsys) -> str:
+    """What a command that fails says: one line."""
+    assert main(words) == StoreUnavailable.exit_status
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("descry: ")]
+    assert len(lines) == 1
+    return lines[0]
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_wrong_password_is_told_in_one_line(team, capsys, monkeypatch, what):
+    monkeypatch.setenv("PGPASSWORD", "wrong")
+    said = failed(command(what, team), capsys)
+    assert "~/.pgpass or PGPASSWORD" in said
+    assert "wrong" not in said
+    monkeypatch.undo()
+    with Gallery.open(team[0]) as there:
+        assert (len(there), there.verify()) == (6, [])
+
+
+@pytest.mark.parametrize("what", COMMANDS)
+def test_a_server_that_is_not_there_or_frozen_is_told_in_one_line(team, capsys, monkeypatch, postgres_server, what):
+    monkeypatch.setattr(stores.Connection, "patience", 1.0)
+    monkeypatch.setattr(stores, "CONNECTING", 2)
+    postgres_server.signal(signal.SIGSTOP)
+    try:
+        assert "has not answered for" in failed(command(what, team), capsys)
+    finally:
+        postgres_server.signal(signal.SIGCONT)
+    postgres_server.signal(signal.SIGKILL)
+    try:
+        assert "cannot be reached or went away" in failed(command(what, team), capsys)
+    finally:
+        postgres_server.start()
+    monkeypatch.undo()
+    with Gallery.open(team[0]) as there:
+        assert (len(there), there.verify(), Audit(team[0]).verify().ok) == (6, [], True)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_a_migration_whose_server_is_killed_or_frozen_changes_nothing(tmp_path, postgres, postgres_server, monkeypatch,
+                                                                      number):  # fmt: skip
+    monkeypatch.setattr("descry.gallery.merge.STEP", 10)
+    here = filled(tmp_path / "local", 60)
+    migrate(tmp_path / "local", postgres)
+    here.add(entries(40, start=900), unit_rows(40, seed=4))
+    here.release()
+    monkeypatch.setattr(stores, "WHOLE", 1.0)
+
+    def ends(done: int, total: int) -> None:
+        if done == 70:
+            postgres_server.signal(number)
+
+    try:
+        with pytest.raises(StoreUnavailable, match=r"went away|has not answered") as error:
+            migrate(tmp_path / "local", postgres, progress=ends)
+    finally:
+        postgres_server.signal(signal.SIGCONT) if number == signal.SIGSTOP else postgres_server.start()
+    assert "nothing that was acknowledged is lost" in one_line(error.value)
+    there = PostgresStore(postgres)
+    assert (there.count(), there.verify()) == (45, [])
+    there.close()
+    assert (migrate(tmp_path / "local", postgres).copied, here.count()) == (40, 85)
+    here.close()
+
+
+@forks
+@pytest.mark.parametrize("kills", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_a_writer_that_is_killed_leaves_whole_acts(tmp_path, postgres, kills):
+    """Killed at any moment while it adds, deletes and writes into the account: what it said is done is there, and what
+    is there is whole."""
+    PostgresStore.create(postgres, binding()).close()
+    rng = random.Random(kills)
+    for round_ in range(kills):
+        read, write = os.pipe()
+
+        def work(write: int = write, start: int = 1000 * round_) -> None:
+            store = PostgresStore(postgres)
+            for number in range(start, start + 1000, 4):
+                with store.database.writing():
+                    store.add(entries(4, start=number), unit_rows(4, seed=number))
+                    store.delete(store.snapshot().ids[:1].tolist())
+                    Audit(store.database).append("index", of="test")
+                os.write(write, bytes(8))
+
+        pid = child(work)
+        os.close(write)
+        time.sleep(0.2 + 0.3 * rng.random())
+        os.kill(pid, signal.SIGKILL)
+        assert ended(pid) == -signal.SIGKILL
+        with os.fdopen(read, "rb") as pipe:
+            acknowledged = len(pipe.read()) // 8
+        store = PostgresStore(postgres)
+        before = (0, 0) if round_ == 0 else before  # noqa: F821 - of the round before
+        count, lines = store.count(), store.database.state().lines
+        done = lines - before[1]
+        assert done in (acknowledged, acknowledged + 1)
+        assert count - before[0] == 3 * done
+        assert store.verify() == []
+        before = (count, lines)
+        assert Audit(store.database).verify().ok
+        store.hold()  # the server has given the dead writer's lock back
+        store.close()
+
+
+def test_items_that_somebody_deletes_between_two_rounds(gallery, postgres, model):
+    """A liked item goes: the next round says so, and goes on without it."""
+    talk = gallery.inquiry("red")
+    talk.ask(Query(wanted="a hat"))
+    first, second = (int(number) for number in talk.leads.ids[:2])
+    talk.mark(like=[first, second])
+    with Gallery.open(postgres, model) as other:
+        other.delete([first])
+    made = talk.ask(Query(wanted="a coat", liked=(first, second)))
+    assert first not in {number for number, _ in made.results}
+    assert "1 of the 2 items that marks and choices name left the gallery" in talk.leads.note
+
+
+def test_a_dry_run_makes_no_gallery_and_a_failed_one_leaves_none(tmp_path, crops, postgres, postgres_server, capsys):
+    assert main(["index", str(crops), "--out", postgres, "--model", "demo", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["added"] == 24
+    (tmp_path / "empty").mkdir()
+    assert main(["index", str(tmp_path / "empty"), "--out", postgres, "--model", "demo"]) != 0
+    assert "is it the right folder" in capsys.readouterr().err
+    with pytest.raises(UsageError, match="holds no gallery of that name"):
+        Gallery.open(postgres)
+    assert main(["index", str(crops), "--out", "postgresql://h/d#a b", "--dry-run"]) == 2
+    assert "write postgresql://" in capsys.readouterr().err
+
+
 # ---------------------------------------------------------------------- addresses and patterns
 
 
@@ -477,12 +797,34 @@ def test_path_patterns_mean_what_they_mean_locally(pattern, paths):
         assert bool(made.fullmatch(os.fsencode(path).decode("latin-1"))) == bool(local), (pattern, path)
 
 
+def test_ranges_of_characters_end_where_they_end_locally():
+    letters = "\x01 !-/09A]^az\x7f\x80\xbf\xc0éÿĀſ߿ࠀ࿿က、中猫龥\ud7ff\ue000\uffff\U00010000😀\U000fffff\U0010ffff"
+    local = sqlite3.connect(":memory:")
+    for first in letters:
+        for last in letters:
+            for pattern in (f"[{first}-{last}]", f"[^{first}-{last}]"):
+                made = re.compile(regex_of(pattern), re.DOTALL)
+                asked = [local.execute("SELECT ? GLOB ?", (one, pattern)).fetchone()[0] for one in letters]
+                assert [bool(made.fullmatch(os.fsencode(one).decode("latin-1"))) for one in letters] == asked, pattern
+
+
 def test_path_patterns_over_any_bytes(gallery, crops):
     names = ["é.png", "a[b].png", os.fsdecode(b"caf\xe9.png")]
     for i, name in enumerate(names):
         draw(crops / "odd" / "x.png", 700 + i).rename(crops / "odd" / name)
     gallery.index(crops)
-    cases = {"odd/*": 3, "odd/é.png": 1, "odd/?.png": 1, "a[[]b].png": 1, "odd/caf?.png": 1, "nothing/*": 0}
+    cases = {
+        "odd/[a-龥].png": 1,
+        "odd/[!-ê].png": 1,
+        "odd/[ê-龥].png": 0,
+        "odd/[^b-龥]*": 1,
+        "odd/*": 3,
+        "odd/é.png": 1,
+        "odd/?.png": 1,
+        "a[[]b].png": 1,
+        "odd/caf?.png": 1,
+        "nothing/*": 0,
+    }
     for pattern, count in cases.items():
         assert len(list(gallery.listed(Filters(path=pattern)))) == count, pattern
 

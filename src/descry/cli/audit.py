@@ -11,7 +11,7 @@ import tyro
 from ..errors import IndexCorrupt, UsageError
 from ..escape import counted
 from ..safe_files import address_of
-from .machine import GalleryFolder, Json, emit
+from .machine import GalleryStore, Json, emit
 from .report import check_place, refuse_address, write
 
 
@@ -19,7 +19,8 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     """Check whether the account of a gallery was changed. Exit status 5 if it was.
 
     Args:
-        gallery: a folder made by descry index, or a file that descry audit export wrote.
+        gallery: a folder made by descry index, the address of a PostgreSQL store, or a file that descry audit export
+            wrote.
         head: the head that an earlier export showed; only with it can a rewritten account be noticed.
     """
     verdict = _account(gallery).verify(head)
@@ -38,7 +39,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
 
 
 def export(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
     json_: Json = False,

@@ -17,7 +17,7 @@ import tyro
 
 from ..errors import DescryError, Locked, UsageError
 from ..safe_files import address_of
-from .machine import Flag, GalleryFolder, HowMany, MovedModel
+from .machine import Flag, GalleryStore, HowMany, MovedModel
 
 HELP = """\
   any words             how the person looks: "red jacket, no backpack"
@@ -40,7 +40,7 @@ ANSWERS = {
 
 
 def chat(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: tyro.conf.Positional[str] = "chat",
     /,
     sketch: tuple[str, ...] = (),

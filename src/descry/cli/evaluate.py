@@ -185,6 +185,7 @@ def _model(
     said = {
         "model": run,
         "fingerprint": model.fingerprint,
+        "search_fingerprint": model.search_fingerprint,
         "pretrained_clip": model.pretrained,
         "selection": _selection(Path(run), model.about),
         "note": model.note,

@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
 from ..times import moment
-from .machine import Flag, GalleryFolder, GalleryPlace, Item, Json, emit, refuse_unread
+from .machine import Flag, GalleryPlace, GalleryStore, Item, Json, emit, refuse_unread
 
 
 def info(gallery: GalleryPlace, /, json_: Json = False) -> int:
@@ -116,7 +116,7 @@ def list_(
 
 
 def frame(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     item: tyro.conf.Positional[Item],
     /,
     out: Path = Path("frame.jpg"),
@@ -257,7 +257,7 @@ def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /,
 
 
 def relocate(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     old: tyro.conf.Positional[Path],
     new: tyro.conf.Positional[Path],
     /,

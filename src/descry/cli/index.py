@@ -9,8 +9,9 @@ import signal
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -49,7 +50,8 @@ def index(
 
     Args:
         folders: folders of crops, with all folders below them; at least one.
-        out: the gallery's folder; made where there is none.
+        out: the gallery's folder, or the address of a PostgreSQL store (postgresql://USER@HOST/DATABASE#NAME); made
+            where there is none.
         model: a fetched model, a run folder, a CLIP folder, or demo; if omitted, a new gallery gets the model fetched
             last, or demo, and an existing one keeps its own.
         camera_from: dirname, exif, csv, or a regular expression over the path with a group, such as 'cam([0-9]+)'.
@@ -72,7 +74,7 @@ def index(
     from ..gallery import Gallery
     from ..gallery.sources import Sources
 
-    _refuse_distributed(out, folders)
+    _refuse_milvus(out, folders)
     refuse_unread(index, locals(), "machine.seed", "nothing of an index is random")
     machine.settle()
     sources = Sources(camera_from, time_from, track_from, table)
@@ -107,11 +109,11 @@ def index(
     return 3 if strict and report.skipped else 0
 
 
-def _refuse_distributed(out: str, folders: tuple[str, ...]) -> None:
-    """A distributed store has no place for what indexing remembers; say which two commands do it."""
+def _refuse_milvus(out: str, folders: tuple[str, ...]) -> None:
+    """A Milvus store has no place for what indexing remembers; say which two commands do it."""
     if address_of(out).startswith("milvus"):
         raise UsageError(
-            f"{out} is a distributed store, and indexing needs a local gallery (what was seen, skipped and moved). "
+            f"{out} is a Milvus store, and indexing needs a local gallery (what was seen, skipped and moved). "
             f"Repeat these two: descry index {' '.join(folders)} --out gallery && descry migrate gallery --to {out}"
         )
 
@@ -121,7 +123,8 @@ def _place(out: Path, dry_run: bool) -> Iterator[Path]:
     """Where the gallery is: for a dry run without one, a folder that goes when the count is done. A folder that holds
     something else is named as it is, so that it is refused.
     """
-    if not dry_run or address_of(out) or (out.exists() and (not out.is_dir() or any(out.iterdir()))):
+    taken = opened_there(out) if address_of(out) else out.exists() and (not out.is_dir() or any(out.iterdir()))
+    if not dry_run or taken:
         yield out
         return
     with tempfile.TemporaryDirectory() as folder:
@@ -151,8 +154,12 @@ def _opened_or_new(
     try:
         yield opened
     except BaseException:
+        if fresh and address_of(out):
+            with suppress(DescryError):
+                if not len(opened):
+                    opened.erase()
         opened.close()
-        if fresh and not opened_count(out):
+        if fresh and not address_of(out) and not opened_count(out):
             shutil.rmtree(out, ignore_errors=True)
         raise
     opened.close()
@@ -164,6 +171,7 @@ def opened_there(out: Path) -> bool:
         return (out / "gallery.json").exists()
     from ..gallery import Gallery
 
+    import_module("descry_stores.postgres").parse(address_of(out))  # raises UsageError for what is no address
     try:
         Gallery.open(out).close()
     except UsageError:

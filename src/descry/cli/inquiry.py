@@ -15,7 +15,7 @@ import tyro
 from ..bounds import COUNT
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .machine import Count, Flag, GalleryFolder, Item, Json, MovedModel, emit
+from .machine import Count, Flag, GalleryStore, Item, Json, MovedModel, emit
 from .report import refuse_address
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
@@ -60,7 +60,7 @@ Show = Annotated[Shown, tyro.conf.arg(name="")]
 
 
 def new(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     words: Words = (),
     /,
@@ -88,7 +88,7 @@ def new(
 
 
 def refine(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     words: Words = (),
     /,
@@ -108,7 +108,7 @@ def refine(
 
 
 def mark(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     /,
     like: tuple[Item, ...] = (),
@@ -134,7 +134,7 @@ def mark(
 
 
 def answer(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     answers: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
@@ -163,20 +163,20 @@ def answer(
     return 0
 
 
-def show(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def show(gallery: GalleryStore, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Show the current round: its leads, and the tree of rounds."""
     with show.round(gallery, name, stored=True):
         return 0
 
 
-def undo(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def undo(gallery: GalleryStore, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go back to the round before."""
     with show.round(gallery, name, stored=True) as session:
         session.undo()
     return 0
 
 
-def redo(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()) -> int:
+def redo(gallery: GalleryStore, name: Name = "inquiry", /, show: Show = Shown()) -> int:
     """Go forward again to the round that was undone."""
     with show.round(gallery, name, stored=True) as session:
         session.redo()
@@ -184,7 +184,7 @@ def redo(gallery: GalleryFolder, name: Name = "inquiry", /, show: Show = Shown()
 
 
 def go(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     /,
     *,
@@ -201,7 +201,7 @@ def go(
     return 0
 
 
-def list_(gallery: GalleryFolder, /, json_: Json = False) -> int:
+def list_(gallery: GalleryStore, /, json_: Json = False) -> int:
     """The inquiries of a gallery, a line each."""
     from .report import kept, line
 
@@ -211,7 +211,7 @@ def list_(gallery: GalleryFolder, /, json_: Json = False) -> int:
     return emit(json_, [a.name for a in rows], *lines or ["no inquiry yet"])
 
 
-def ask(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
+def ask(gallery: GalleryStore, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
     """The questions whose answers would narrow the search most."""
     from ..interact.questions import Asker, vocabulary
 
@@ -226,7 +226,7 @@ def ask(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "
 
 
 def why(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     /,
     ranks: tuple[Count, Count] = (1, 2),
@@ -245,7 +245,7 @@ def why(
     return emit(json_, value, f"why rank {ranks[0]} stands above rank {ranks[1]}:", *lines)
 
 
-def replay(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
+def replay(gallery: GalleryStore, name: Name = "inquiry", /, model: MovedModel = "", json_: Json = False) -> int:
     """Search every round again and say whether the order is the same; exit status 1 when one is not."""
     with opened(gallery, name, model) as session:
         rows = [{"round": made.number, "same": same} for made, same in session.replay()]
@@ -257,7 +257,7 @@ def replay(gallery: GalleryFolder, name: Name = "inquiry", /, model: MovedModel 
     return 0 if all(row["same"] for row in rows) else 1
 
 
-def export(gallery: GalleryFolder, name: Name = "inquiry", /, json_: Json = False) -> int:
+def export(gallery: GalleryStore, name: Name = "inquiry", /, json_: Json = False) -> int:
     """Print all rounds as JSON, with --json or without. Pictures are given as SHA-256 digests only."""
     from ..gallery.account import commitment, ref_of
     from ..interact import rounds
@@ -275,7 +275,7 @@ def export(gallery: GalleryFolder, name: Name = "inquiry", /, json_: Json = Fals
 
 
 def delete(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     name: Name = "inquiry",
     /,
     round_: Annotated[Item | None, tyro.conf.arg(name="round")] = None,

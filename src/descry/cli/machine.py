@@ -19,6 +19,13 @@ from ..library import DEVICES, PRECISIONS
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json", help="print JSON."), tyro.conf.FlagCreatePairsOff]
 GalleryFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
+GalleryStore = Annotated[
+    Path,
+    tyro.conf.Positional,
+    tyro.conf.arg(
+        help="a folder made by descry index, or the address of a PostgreSQL store (postgresql://USER@HOST/DATABASE#NAME)."
+    ),
+]
 GalleryPlace = Annotated[
     str,
     tyro.conf.Positional,

@@ -11,12 +11,12 @@ import tyro
 
 from ..escape import counted
 from ..times import day
-from .machine import Flag, GalleryFolder, Item, Json, emit, refuse_unread
+from .machine import Flag, GalleryStore, Item, Json, emit, refuse_unread
 from .report import kept
 
 
 def purge(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     names: tyro.conf.Positional[tuple[str, ...]] = (),
     /,
     inquiry: tuple[str, ...] = (),

@@ -15,11 +15,11 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..safe_files import address_of, write_whole
 from ..times import day
-from .machine import Flag, GalleryFolder, Item, Json, emit, refuse_unread
+from .machine import Flag, GalleryStore, Item, Json, emit, refuse_unread
 
 
 def report(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     inquiry: tyro.conf.Positional[str],
     /,
     out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
@@ -52,7 +52,7 @@ def report(
 
 
 def finding(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     inquiry: tyro.conf.Positional[str],
     /,
     item: Item | None = None,
@@ -91,7 +91,7 @@ def finding(
 
 
 def keep(
-    gallery: GalleryFolder,
+    gallery: GalleryStore,
     inquiry: tyro.conf.Positional[str] = "",
     /,
     until: str = "",

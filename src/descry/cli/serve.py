@@ -21,7 +21,8 @@ def serve(
     """Serve a gallery as a web page: draw, describe, refine. Only this machine can reach it.
 
     Args:
-        gallery: a gallery folder; with --folder a new one is made where there is none.
+        gallery: a gallery folder, with --folder a new one is made where there is none; or the address of a PostgreSQL
+            store (postgresql://USER@HOST/DATABASE#NAME).
         model: where the gallery's model is now, if it was moved.
         port: TCP port; 0 takes any free one. If omitted, 8642, or any free one if that is taken.
         folder: a folder of crops that may be indexed from the page, with everything below it.

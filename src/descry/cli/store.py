@@ -11,11 +11,11 @@ import tyro
 
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .machine import GalleryFolder, Json, emit
+from .machine import GalleryStore, Json, emit
 from .progress import progress
 
 
-def verify(gallery: GalleryFolder, /, json_: Json = False) -> int:
+def verify(gallery: GalleryStore, /, json_: Json = False) -> int:
     """Read every byte that an answer depends on and compare it with what was written. Exit status 5 if one differs."""
     from ..errors import IndexCorrupt
     from ..gallery import Gallery
@@ -29,7 +29,7 @@ def verify(gallery: GalleryFolder, /, json_: Json = False) -> int:
     return IndexCorrupt.exit_status if faults else 0
 
 
-def compact(gallery: GalleryFolder, /, json_: Json = False) -> int:
+def compact(gallery: GalleryStore, /, json_: Json = False) -> int:
     """Free the space of removed items, so that none of their bytes is left."""
     from ..gallery import Gallery
 

@@ -36,7 +36,7 @@ def glob_of(pattern: str) -> str:
 def passing_ids(connection: sqlite3.Connection, filters: Filters) -> np.ndarray:
     """(n,) int64 ids of the items that filters let through, marks aside. What has no time passes no time filter."""
     conditions = clauses(filters)
-    where = " AND ".join(sql for sql, _ in conditions.values()) or "1"
+    where = " AND ".join(sql for sql, _ in conditions.values()) or "TRUE"
     values = [v for _, vs in conditions.values() for v in vs]
     return np.fromiter((r[0] for r in connection.execute(f"SELECT id FROM items WHERE {where}", values)), np.int64)
 
@@ -68,7 +68,7 @@ def removed_by(connection: sqlite3.Connection, filters: Filters, marked: Iterabl
     def count(condition: str, values: Iterable[Any] = ()) -> int:
         return int(connection.execute(f"SELECT count(*) FROM items WHERE {condition}", list(values)).fetchone()[0])
 
-    total = count("1")
+    total = count("TRUE")
     out = {name: total - count(sql, values) for name, (sql, values) in clauses(filters).items()}
     if filters.marked is not None:
         held = sum(count("id = ?", [int(i)]) for i in set(marked))

@@ -85,7 +85,8 @@ class Gallery(AbstractContextManager["Gallery"]):
     @property
     def name(self) -> str:
         """The name of its folder, or the one behind the # of its address."""
-        return self._name.partition("#")[2] if address_of(self._name) else self.path.resolve().name or "gallery"
+        known = self._name.partition("#")[2] if address_of(self._name) else self.path.resolve().name
+        return known or "gallery"
 
     @property
     def model(self) -> Any:
@@ -164,7 +165,7 @@ class Gallery(AbstractContextManager["Gallery"]):
                 return IndexReport(
                     added, changed, 0, len(work.gone), work.unchanged, skipped=work.skipped, dry=True, warning=unfit
                 )
-            size_warning = check_size(str(self.path), self.store.count() + sum(not f.number for f in work.fresh), large)
+            size_warning = check_size(self._name, self.store.count() + sum(not f.number for f in work.fresh), large)
             warning = " ".join(filter(None, (size_warning, unfit)))
             if shard[1] == 1 and not work.fresh and not work.unchanged and not work.gone and not work.missed:
                 raise DataError(f"nothing to index in {', '.join(roots)}")
@@ -387,7 +388,7 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     def verify(self) -> list[Fault]:
         """Every fault in any byte that an answer depends on; an empty list when there is none. UsageError on a
-        distributed store.
+        Milvus store.
         """
         self._needs_local("be verified", f"{LOCALLY}; descry migrate compares every vector again")
         return self.store.verify()

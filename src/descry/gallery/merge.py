@@ -1,4 +1,5 @@
-"""Joining galleries that were indexed in shards, on as many machines as there were shards."""
+"""Joining galleries that were indexed in shards, on as many machines as there were shards; and sending a gallery into a
+store beyond one machine."""
 
 from __future__ import annotations
 
@@ -6,11 +7,12 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .. import safe_files
-from ..errors import IndexCorrupt, UsageError
+from ..errors import IndexCorrupt, StoreUnavailable, UsageError
 from .account import Audit, content
 from .contract import Entry
 from .database import ENTRY, entry_of
@@ -80,6 +82,34 @@ def stored(store: LocalStore, after: int = 0) -> Iterator[tuple[list[int], list[
             ids, made = [row[0] for row in found], [entry_of(row)[1] for row in found]
             yield ids, made, rows.vectors(rows.columns(ids))
             after = ids[-1]
+
+
+def send(store: LocalStore, to: Any, progress: Callable[[int, int], None] | None = None) -> tuple[int, int, int]:
+    """Make another store hold exactly the items of a local gallery, under the same ids; then compare their number and
+    every vector. → how many items there are, were sent, and were removed there. StoreUnavailable when they differ.
+
+    progress: (done, of how many); each item counts twice, when it is sent and when it is compared.
+    """
+    total, copied, wanted = store.count(), 0, set[int]()
+    tell = progress or (lambda done, of: None)
+    for ids, entries, vectors in stored(store):
+        new = to.missing(ids, entries, vectors)
+        if new:
+            to.put([ids[i] for i in new], [entries[i] for i in new], vectors[new])
+        copied += len(new)
+        wanted.update(ids)
+        tell(len(wanted), 2 * total)
+    surplus = [number for part in to.matching() for number in part if number not in wanted]
+    removed = to.delete(surplus) if surplus else 0
+    if (found := to.count()) != total:
+        raise StoreUnavailable(f"{to.address} holds {found} items where {total} were sent; run the same command again")
+    compared = 0
+    for ids, _, vectors in stored(store):
+        if to.vectors(ids).tobytes() != vectors.tobytes():
+            raise StoreUnavailable(f"vectors in {to.address} differ from those sent; run the same command again")
+        compared += len(ids)
+        tell(total + compared, 2 * total)
+    return total, copied, removed
 
 
 def _take(store: LocalStore, made: LocalStore, total: int, progress: Callable[[int, int], None] | None) -> None:

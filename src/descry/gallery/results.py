@@ -15,7 +15,7 @@ import numpy as np
 from ..errors import LimitExceeded, UsageError
 from ..escape import cell, counted, path_text, plain
 from ..query import Query
-from ..safe_files import write_whole
+from ..safe_files import address_of, write_whole
 from .contract import Item
 from .reading import as_indexed
 
@@ -300,15 +300,17 @@ def check_size(gallery: str, items: int, large: bool) -> str:
     """What must be said about a gallery of that many items, "" for nothing. LimitExceeded above TOO_MANY unless large
     galleries were allowed.
     """
-    command = f"descry migrate {gallery} --to milvus://HOST:PORT"
+    instead = f"migrate it to Milvus (descry migrate {gallery} --to milvus://HOST:PORT)"
+    if address_of(gallery):
+        instead = "divide it into several galleries"
     if items > TOO_MANY and not large:
         raise LimitExceeded(
             f"{gallery} would hold {counted(items, 'item')}; more than {TOO_MANY:,} are searched slowly by one "
-            f"machine. Migrate to a distributed store ({command}), or allow it with --large"
+            f"machine. Either {instead}, or allow it with --large"
         )
     if items > MANY:
         return (
             f"{counted(items, 'item')} are more than the {MANY:,} that one machine searches comfortably: every search "
-            f"reads all vectors. Consider a distributed store: {command}"
+            f"reads all vectors. You can {instead}"
         )
     return ""

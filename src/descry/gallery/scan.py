@@ -27,7 +27,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..query import Filters, Query
 from ..ranking import Formula
-from ..search import Term, positions, rank
+from ..search import GATHER, Term, positions, rank
 from .contract import Snapshot
 from .filters import removed_by, untold
 from .results import Results
@@ -45,8 +45,6 @@ SMALL = 512
 """Up to so many rows, all are computed in float64 at once."""
 FEW = 16
 """Most queries of one pass whose sums are all kept; more are compared block by block, where bfloat16 is at hand."""
-GATHER = 0.3
-"""Share of the rows up to which those that filters let through are gathered; beyond, all are read."""
 SUMS = 32
 """Items for each dimension of a vector from which on reading D² sums is little beside reading the vectors."""
 HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8

@@ -32,7 +32,7 @@ def overview(store: LocalStore) -> dict[str, Any]:
         cameras = connection.execute("SELECT camera, count(*) FROM items GROUP BY camera ORDER BY 2 DESC, 1 LIMIT 50")
         first, last = connection.execute("SELECT min(time), max(time) FROM items").fetchone()
         tracks = connection.execute(  # a track belongs to its camera
-            "SELECT count(*) FROM (SELECT DISTINCT camera, track FROM items WHERE track != '')"
+            "SELECT count(*) FROM (SELECT DISTINCT camera, track FROM items WHERE track != '') AS tracks"
         ).fetchone()[0]
         reasons = connection.execute("SELECT reason, count(*) FROM skipped GROUP BY reason ORDER BY 2 DESC, 1")
         span = [t.isoformat() if t else "" for t in (from_microseconds(first), from_microseconds(last))]

@@ -143,10 +143,7 @@ class Vectors:
                 self._patch(connection, block, [(start, part)])
             done += len(part) // size
         self._set(connection, replace(extent, rows=extent.rows + len(rows)))
-        covered, moments = self._moments(connection)
-        if extent.rows + len(rows) - covered >= FOLD:
-            tail = self.read(connection, range(covered, extent.rows + len(rows)))
-            self._put_moments(connection, extent.rows + len(rows), _added(moments, tail, 1))
+        self._fold(connection, extent.rows + len(rows))
         return extent.rows
 
     def erase(self, connection: sqlite3.Connection, rows: Sequence[int]) -> None:
@@ -157,9 +154,7 @@ class Vectors:
             return
         if wanted[0] < 0 or wanted[-1] >= extent.rows:
             raise ValueError(f"rows from {wanted[0]} to {wanted[-1]} were given; 0 to {extent.rows - 1} are stored")
-        covered, moments = self._moments(connection)
-        if len(inside := wanted[wanted < covered]):
-            self._put_moments(connection, covered, _added(moments, self.read(connection, inside), -1))
+        self._unfold(connection, wanted)
         nothing = bytes(2 * self.dimension)
         for block, places in _by_block(wanted):
             self._patch(connection, block, [(int(place), nothing) for place in places])
@@ -191,7 +186,7 @@ class Vectors:
         connection.execute("DELETE FROM erased")
         covered, moments = self._moments(connection)
         tail = self.read(connection, np.arange(np.searchsorted(kept, covered), len(kept)))
-        self._put_moments(connection, len(kept), _added(moments, tail, 1))
+        self._put_moments(connection, len(kept), added(moments, tail, 1))
         self._set(connection, Extent(self.dimension, len(kept), extent.version + 1, extent.erased + 1))
         self.cache.drop()
 
@@ -289,7 +284,7 @@ class Vectors:
         """Sums over every row that is not erased. At most `FOLD` rows are read for it."""
         covered, moments = self._moments(connection)
         rows = self.extent(connection).rows
-        return _added(moments, self.read(connection, range(covered, rows)), 1) if rows > covered else moments
+        return added(moments, self.read(connection, range(covered, rows)), 1) if rows > covered else moments
 
     def _no_moments(self) -> Moments:
         return Moments(0, np.zeros(self.dimension), np.zeros((self.dimension, self.dimension)))
@@ -304,6 +299,19 @@ class Vectors:
         values = np.frombuffer(data, np.float64)
         products = values[self.dimension :].reshape(self.dimension, self.dimension)
         return found[0], Moments(found[1], values[: self.dimension], products)
+
+    def _fold(self, connection: sqlite3.Connection, rows: int) -> None:
+        """Take all rows below a number into the stored sums, once `FOLD` of them are not in them."""
+        covered, moments = self._moments(connection)
+        if rows - covered >= FOLD:
+            tail = self.read(connection, range(covered, rows))
+            self._put_moments(connection, rows, added(moments, tail, 1))
+
+    def _unfold(self, connection: sqlite3.Connection, rows: np.ndarray) -> None:
+        """Take rows that are about to be erased out of the stored sums."""
+        covered, moments = self._moments(connection)
+        if len(inside := rows[rows < covered]):
+            self._put_moments(connection, covered, added(moments, self.read(connection, inside), -1))
 
     def _put_moments(self, connection: sqlite3.Connection, rows: int, moments: Moments) -> None:
         data = moments.total.tobytes() + moments.products.tobytes()
@@ -328,27 +336,31 @@ class Vectors:
                 continue
             held.append(block)
             if len(held) == FOLD // ROWS:  # one large product instead of many small ones
-                sums, held = _added(sums, np.concatenate(held), 1), []
+                sums, held = added(sums, np.concatenate(held), 1), []
             if cached is not None:  # erased rows may still stand there
                 copy, alive = cached[number * ROWS : (number + 1) * ROWS], block.view(np.uint16).any(axis=1)
                 if not np.array_equal(copy.view(np.uint16)[alive], block.view(np.uint16)[alive]):
                     faults.append(f"{CACHE} differs from block {number}; delete it, it is made again")
         if held:
-            sums = _added(sums, np.concatenate(held), 1)
+            sums = added(sums, np.concatenate(held), 1)
         last = connection.execute("SELECT row FROM erased ORDER BY row DESC LIMIT 1").fetchone()
         if last and last[0] >= extent.rows:
             faults.append(f"row {last[0]} of its vectors is said to be erased, and was not written")
         if seen != -(-extent.rows // ROWS):
             faults.append(f"{seen} blocks of vectors where {-(-extent.rows // ROWS)} were written")
+        return faults + self.differing(connection, None if faults else sums)
+
+    def differing(self, connection: sqlite3.Connection, sums: Moments | None) -> list[str]:
+        """What is wrong with the stored moments, in words. sums: over all rows as they were read, if they are known."""
         try:
             stored = self.moments(connection)
         except IndexCorrupt as error:
-            return [*faults, str(error)]
+            return [str(error)]
+        if sums is None:
+            return []
         pairs = ((stored.products, sums.products), (stored.total, sums.total))
         near = all(np.allclose(kept, made, 1e-9, 1e-6) for kept, made in pairs)
-        if not faults and (stored.count != sums.count or not near):
-            faults.append("the moments are not those of the vectors")
-        return faults
+        return [] if near and stored.count == sums.count else ["the moments are not those of the vectors"]
 
     def _corrupt(self, what: str) -> IndexCorrupt:
         return IndexCorrupt(f"{self.folder} is damaged: {what}; restore it from a copy, or index again")
@@ -500,7 +512,7 @@ def _by_block(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
         yield int(part[0]) // ROWS, part % ROWS
 
 
-def _added(moments: Moments, rows: np.ndarray, sign: int) -> Moments:
+def added(moments: Moments, rows: np.ndarray, sign: int) -> Moments:
     """Moments with rows added (sign 1) or taken away (sign -1); erased rows are zeros and do not count."""
     wide = rows.astype(np.float64)
     count = int(np.count_nonzero(wide.any(axis=1)))

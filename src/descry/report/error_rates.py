@@ -1,7 +1,8 @@
 """What is known of a model's errors, from its own folder: measured figures or none, never a guess.
 
 Two places are read: `ledger.jsonl`, where `descry evaluate` writes what it measured of a run, and the `metrics.json` of
-the demo model. Figures of other weights than those of the gallery (by fingerprint) are left out.
+the demo model. Figures of other weights than those of the gallery, and of another vocabulary or way to rank than the
+model has now, are left out (by fingerprint and search fingerprint).
 """
 
 from __future__ import annotations
@@ -17,22 +18,24 @@ from ..safe_files import read_json
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
-NONE = "Nothing is known about this model's errors: none were measured, or its folder is not here."
+NONE = "Nothing is known about this model's errors: none were measured of it as it is, or its folder is not here."
 
 
 def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
-    """Source, fingerprint, search fingerprint ("" where the model's folder is not here), the model's own note, and
+    """Source, fingerprint, search fingerprint ("" where the model is not in its folder), the model's own note, and
     error rates: rows of what was asked with, R@1 and its 95 % interval (of 100 queries, how many had the person sought
     in first place), data, split, and whether synthetic."""
     folder = DEMO if binding.source == "demo" else Path(binding.source)
-    rates = _evaluated(folder, binding.fingerprint) or _packed(folder, binding.fingerprint)
     config = _json(folder / "config.json")
+    here = config.get("fingerprint") == binding.fingerprint
+    known = {"fingerprint": binding.fingerprint}
+    known["search_fingerprint"] = str(config.get("search_fingerprint", "")) if here else ""
+    rates = (_evaluated(folder, known) or _packed(folder, known)) if known["search_fingerprint"] else []
     about = config.get("about", {})
     note = note_of(about) if isinstance(about, dict) else ""
     return {
         "source": folder.name if redact else binding.source,
-        "fingerprint": binding.fingerprint,
-        "search_fingerprint": str(config.get("search_fingerprint", "")),
+        **known,
         "note": note,
         "error_rates": rates,
         "error_rates_note": "" if rates else NONE,
@@ -48,9 +51,9 @@ def markdown(rates: Sequence[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
-def _evaluated(folder: Path, fingerprint: str) -> list[dict[str, Any]]:
+def _evaluated(folder: Path, known: dict[str, str]) -> list[dict[str, Any]]:
     try:
-        entries = [e for e in ledger.read(folder / "ledger.jsonl") if e.config.get("fingerprint") == fingerprint]
+        entries = [e for e in ledger.read(folder / "ledger.jsonl") if known.items() <= e.config.items()]
     except DataError:
         return []
     return [
@@ -61,9 +64,9 @@ def _evaluated(folder: Path, fingerprint: str) -> list[dict[str, Any]]:
     ]
 
 
-def _packed(folder: Path, fingerprint: str) -> list[dict[str, Any]]:
+def _packed(folder: Path, known: dict[str, str]) -> list[dict[str, Any]]:
     metrics = _json(folder / "metrics.json")
-    if metrics.get("fingerprint") != fingerprint or not isinstance(metrics.get("test"), dict):
+    if not known.items() <= metrics.items() or not isinstance(metrics.get("test"), dict):
         return []
     return [
         _rate(asked, {m: figures.get(m, [None])[0] for m in ("R@1", "R@10", "mAP")}, figures["R@1"][1:])

@@ -105,7 +105,7 @@ def remember(run: Path, rows: Sequence[dict[str, Any]], about: dict[str, Any], c
             selection=about["selection"],
             data={asked_of(r): r["data"] for r in rows},
             command=command,
-            config={"fingerprint": about["fingerprint"]},
+            config={name: about[name] for name in ("fingerprint", "search_fingerprint")},
             synthetic="synthetic" in about["note"] or is_synthetic(about.get("source", "")),
             commit=own_commit(),
             hardware=hardware(torch.get_num_threads()),
