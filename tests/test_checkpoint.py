@@ -12,11 +12,11 @@ from descry.checkpoint import (
     read_config,
     save_model,
     save_training,
-    write_atomically,
 )
 from descry.embed import load
 from descry.errors import ModelMissing, ModelRefused
 from descry.methods.interactreid import PRESETS, InteractReID
+from descry.safe_files import write_whole
 
 
 @pytest.fixture
@@ -139,10 +139,10 @@ def test_a_file_is_replaced_whole_or_not_at_all(tmp_path, monkeypatch):
     import os
 
     path = tmp_path / "a"
-    write_atomically(path, b"old")
+    write_whole(path, b"old")
     monkeypatch.setattr(os, "replace", lambda *a: (_ for _ in ()).throw(OSError("power cut")))
     with pytest.raises(OSError, match="power cut"):
-        write_atomically(path, b"new")
+        write_whole(path, b"new")
     assert path.read_bytes() == b"old"
 
 

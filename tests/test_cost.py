@@ -13,6 +13,7 @@ from descry.clip import random_clip
 from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import METHODS, method_class, preset
+from descry_lab.tracing import image_macs, prototype_macs, text_macs
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def vit_b():
     ],
 )
 def test_increments_of_propots_table_4(changes, billions):
-    assert round(cost.prototype_macs(11_003, 64, **changes) / 1e9, 4) == billions
+    assert round(prototype_macs(11_003, 64, **changes) / 1e9, 4) == billions
 
 
 def test_parameters_of_vit_b(vit_b):
@@ -52,13 +53,13 @@ def test_a_real_pass_and_the_meta_device_count_the_same(words):
     clip = toy_clip(words)
     model = method_class("zero_shot")(clip, words, preset("zero_shot", "paper"), 0)
     batch = cost.example_batch(model, 1)
-    assert cost.multiply_adds(lambda: model.encode_image(batch["image"]), [model]) == cost.image_macs(clip)
+    assert cost.multiply_adds(lambda: model.encode_image(batch["image"]), [model]) == image_macs(clip)
     ours = cost.multiply_adds(lambda: model.encode_text(batch["text"]), [model])
     width, others, length = 32, 23, 24  # what the end of a text does not need of the other tokens' last layer
     queries, attention = others * width * width, 2 * others * length * width
     perceptron, projection, norms = others * 8 * width * width, others * width * width, 2 * 5 * others * width
     output = others * width * width
-    assert cost.text_macs(clip, 24) - ours == queries + attention + output + perceptron + projection + norms
+    assert text_macs(clip, 24) - ours == queries + attention + output + perceptron + projection + norms
 
 
 @pytest.mark.parametrize("stage", [1, 2])

@@ -88,9 +88,9 @@ def save_model(
     if bound:
         config["vocabulary"] = vocabulary_of(folder)
     config["fingerprint"] = fingerprint(config, raw)
-    write_atomically(folder / "model.safetensors", raw)
+    write_whole(folder / "model.safetensors", raw)
     if sketches:
-        write_atomically(folder / SKETCHES, sketches)
+        write_whole(folder / SKETCHES, sketches)
     else:
         (folder / SKETCHES).unlink(missing_ok=True)
     write_config(folder, config)
@@ -100,7 +100,7 @@ def save_model(
 def write_config(folder: Path, config: dict[str, Any]) -> None:
     """Write config.json, with the `search_fingerprint` of what it says now."""
     config = config | {"search_fingerprint": search_fingerprint(config, folder)}
-    write_atomically(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
+    write_whole(folder / "config.json", (json.dumps(config, indent=1) + "\n").encode())
 
 
 def fingerprint(config: dict[str, Any], weights: bytes) -> str:
@@ -137,11 +137,6 @@ def vocabulary_of(folder: Path) -> str:
         if there or name in ("tokenizer.json", "words.json"):  # as it was before the others were known
             made.update(b"%d " % len(data) + data)
     return made.hexdigest()
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Either the old file or the whole new one is there, also after a power cut."""
-    write_whole(path, data)
 
 
 def read_config(folder: Path) -> dict[str, Any]:
@@ -237,7 +232,7 @@ def write_sketches(folder: Path, method: Method, reader: Method, rank: int) -> N
             parts[f"{name}.right"] = (root[:, None] * right[:rank]).half().contiguous()
         else:
             parts[name] = change.half().contiguous()
-    write_atomically(folder / SKETCHES, save(parts))
+    write_whole(folder / SKETCHES, save(parts))
     write_config(folder, config)
 
 
@@ -378,7 +373,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 def save_training(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:
     """All that resuming needs, in one atomic file. position: plain values, kept in the header."""
     plain = {k: v.detach().cpu().contiguous() for k, v in tensors.items()}
-    write_atomically(path, save(plain, metadata={"descry": json.dumps({"format": FORMAT, "position": position})}))
+    write_whole(path, save(plain, metadata={"descry": json.dumps({"format": FORMAT, "position": position})}))
 
 
 def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:

@@ -7,7 +7,6 @@ convolutions and attention once per product, and normalisations at 5 per element
 from __future__ import annotations
 
 import copy
-import math
 import platform
 import statistics
 import time
@@ -21,8 +20,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from .blocks import MaskedWordHead
-from .clip import Clip
 from .embed import Model
 from .errors import UsageError
 from .methods import Batch, Progress, method_class
@@ -151,64 +148,6 @@ def multiply_adds(run: Callable[[], Any], modules: Iterable[nn.Module]) -> int:
         run()
     value: int = counter.get_total_flops() // 2 + norms
     return value
-
-
-def _on_meta(clip: Clip) -> Clip:
-    with torch.device("meta"):
-        return Clip(clip.spec)
-
-
-def image_macs(clip: Clip, tokens: bool = False) -> int:
-    """Of one photograph of the model's size: of its feature, or of all its tokens, as training on them needs and as the
-    papers count.
-    """
-    empty = _on_meta(clip)
-    encode = empty.image_tokens if tokens else empty.image_features
-    return multiply_adds(lambda: encode(torch.empty(1, 3, *clip.image_size, device="meta")), [empty])
-
-
-def text_macs(clip: Clip, length: int = 0) -> int:
-    """Of all tokens of one text of `length`; left out, of the most the encoder reads."""
-    empty = _on_meta(clip)
-    ids = torch.empty(1, length or clip.length, dtype=torch.long, device="meta")
-    return multiply_adds(lambda: empty.text_tokens(ids), [empty])
-
-
-def prototype_macs(identities: int, rows: int, dim: int = 512, **changes: Any) -> int:
-    """Multiply-adds per training row of Propot's prototypes when those of all identities are computed, as its Table 4
-    counts.
-
-    changes: fields of Propot's Config (dpp, ipp_intra, ipp_inter, prompts, …). The similarity of the loss is included.
-    """
-    from .methods.propot import PRESETS, DomainPrompts, InstancePrompts
-
-    config = copy.copy(PRESETS["recommended"])
-    config = type(config)(**(vars(config) | changes))
-    with torch.device("meta"):
-        dpp, ipp = DomainPrompts(identities, dim, config), InstancePrompts(dim, config)
-        initial, features = torch.empty(identities, dim), torch.empty(rows, dim)
-        pids = torch.empty(identities, dtype=torch.long)
-
-    def run() -> None:
-        for modality in (0, 1):
-            if config.dpp:
-                dpp(modality, pids, initial)
-            for _ in range(config.ipp_intra + config.ipp_inter):
-                ipp(initial, features)
-            if config.prototypes:
-                _ = initial @ features.T
-
-    return multiply_adds(run, [dpp, ipp]) // rows
-
-
-def masked_word_macs(clip: Clip, heads: int = 8) -> int:
-    """Multiply-adds of masked words per training row, as Propot's Table 4 counts: a pass of the masked caption of full
-    length, and the head over each of its words. Our step reads one pass for both and the head at masked words alone.
-    """
-    with torch.device("meta"):
-        head = MaskedWordHead(clip.dim, clip.vocabulary, heads)
-        text, image = torch.empty(1, clip.length, clip.dim), torch.empty(1, 1 + math.prod(clip.grid), clip.dim)
-    return text_macs(clip) + multiply_adds(lambda: head.guesses(head.cross(text, image)), [head])
 
 
 def example_batch(method: Any, rows: int, seed: int = 0, length: int = 24) -> Batch:

@@ -110,12 +110,16 @@ class Words:
         read = [repaired(text) for text in texts] if self.repairs else list(texts)
         return _unbroken(self.tokenizer.encode_batch, read, add_special_tokens=False)
 
+    def _read(self, text: str) -> tuple[str, Encoding]:
+        """A text as it is read, and its tokens with their places in it."""
+        text = repaired(text) if self.repairs else text
+        return text, _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
+
     def cut(self, text: str, taken: int = 0) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
         it.
         """
-        text = repaired(text) if self.repairs else text
-        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
+        text, encoded = self._read(text)
         room = max(1, self.room - taken)
         if self.reads_whole or len(encoded.ids) <= room:
             return ""
@@ -127,8 +131,7 @@ class Words:
 
         A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
         """
-        text = repaired(text) if self.repairs else text
-        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
+        text, encoded = self._read(text)
         room, parts, first = max(1, self.room - taken), list[str](), 0
         starts = [a for a, _ in encoded.offsets]
         while len(starts) - first > room:

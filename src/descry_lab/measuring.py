@@ -14,7 +14,7 @@ from torch._subclasses import FakeTensorMode
 
 from descry import images
 from descry.clip import Clip
-from descry.cost import image_macs, masked_word_macs, parts, prototype_macs, report, text_macs
+from descry.cost import parts, report
 from descry.embed import load
 from descry.evaluate import Embedded, scores_of
 from descry.methods import method_class
@@ -27,7 +27,7 @@ from .grids import answered, shown
 from .internals import drawn, hidden
 from .maps import tsne
 from .scales import World
-from .tracing import traced
+from .tracing import image_macs, masked_word_macs, prototype_macs, text_macs, traced
 
 TABLE_4_ROWS = 8
 BATCH = 64  # sketches that are encoded at a time

@@ -8,6 +8,7 @@ not in it. torch's own MemTracker refuses modules that are called twice or froze
 
 from __future__ import annotations
 
+import copy
 import math
 import weakref
 from contextlib import ExitStack
@@ -21,8 +22,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
-from descry.cost import example_batch
+from descry.blocks import MaskedWordHead
+from descry.clip import Clip
+from descry.cost import example_batch, multiply_adds
 from descry.methods import Progress
+from descry.methods.propot import PRESETS, DomainPrompts, InstancePrompts
 
 MOMENTS = 2 * 4
 """Bytes of Adam's moments for each number that is trained."""
@@ -151,3 +155,62 @@ _ATTENTION: dict[Any, Any] = {
     torch.ops.aten._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
 }
 """The one kind of attention of processors, which torch's counter does not know."""
+
+
+# ------------------------------------------------------------------ multiply-adds as the papers count them
+
+
+def _on_meta(clip: Clip) -> Clip:
+    with torch.device("meta"):
+        return Clip(clip.spec)
+
+
+def image_macs(clip: Clip, tokens: bool = False) -> int:
+    """Of one photograph of the model's size: of its feature, or of all its tokens, as training on them needs and as the
+    papers count.
+    """
+    empty = _on_meta(clip)
+    encode = empty.image_tokens if tokens else empty.image_features
+    return multiply_adds(lambda: encode(torch.empty(1, 3, *clip.image_size, device="meta")), [empty])
+
+
+def text_macs(clip: Clip, length: int = 0) -> int:
+    """Of all tokens of one text of `length`; left out, of the most the encoder reads."""
+    empty = _on_meta(clip)
+    ids = torch.empty(1, length or clip.length, dtype=torch.long, device="meta")
+    return multiply_adds(lambda: empty.text_tokens(ids), [empty])
+
+
+def prototype_macs(identities: int, rows: int, dim: int = 512, **changes: Any) -> int:
+    """Multiply-adds per training row of Propot's prototypes when those of all identities are computed, as its Table 4
+    counts.
+
+    changes: fields of Propot's Config (dpp, ipp_intra, ipp_inter, prompts, …). The similarity of the loss is included.
+    """
+    config = copy.copy(PRESETS["recommended"])
+    config = type(config)(**(vars(config) | changes))
+    with torch.device("meta"):
+        dpp, ipp = DomainPrompts(identities, dim, config), InstancePrompts(dim, config)
+        initial, features = torch.empty(identities, dim), torch.empty(rows, dim)
+        pids = torch.empty(identities, dtype=torch.long)
+
+    def run() -> None:
+        for modality in (0, 1):
+            if config.dpp:
+                dpp(modality, pids, initial)
+            for _ in range(config.ipp_intra + config.ipp_inter):
+                ipp(initial, features)
+            if config.prototypes:
+                _ = initial @ features.T
+
+    return multiply_adds(run, [dpp, ipp]) // rows
+
+
+def masked_word_macs(clip: Clip, heads: int = 8) -> int:
+    """Multiply-adds of masked words per training row, as Propot's Table 4 counts: a pass of the masked caption of full
+    length, and the head over each of its words. Our step reads one pass for both and the head at masked words alone.
+    """
+    with torch.device("meta"):
+        head = MaskedWordHead(clip.dim, clip.vocabulary, heads)
+        text, image = torch.empty(1, clip.length, clip.dim), torch.empty(1, 1 + math.prod(clip.grid), clip.dim)
+    return text_macs(clip) + multiply_adds(lambda: head.guesses(head.cross(text, image)), [head])

@@ -15,7 +15,7 @@ from descry.methods import method_class, preset, propot
 from descry_lab import cost
 from descry_lab.papers import TABLES
 from descry_lab.studies import STUDIES, study_of
-from descry_lab.tracing import MOMENTS, traced
+from descry_lab.tracing import MOMENTS, image_macs, masked_word_macs, prototype_macs, text_macs, traced
 
 ROWS = 24
 
@@ -98,8 +98,8 @@ def test_propots_table_4_comes_out_at_the_papers_size():
     """Parameters to the last printed digit, FLOPs within 0.2 %: how the paper counts the encoders is not stated."""
     with torch.device("meta"):
         clip = random_clip((384, 128), *cost.VIT_B16, cost.CLIP_VOCABULARY, cost.LENGTH)
-    encoders = counts.image_macs(clip, tokens=True) + counts.text_macs(clip)
-    words = counts.masked_word_macs(clip)
+    encoders = image_macs(clip, tokens=True) + text_macs(clip)
+    words = masked_word_macs(clip)
     table = TABLES["propot-4"]
     for row, changes in propot.ROWS.items():
         config = replace(preset("propot", "paper"), **changes)
@@ -108,6 +108,6 @@ def test_propots_table_4_comes_out_at_the_papers_size():
         parameters, flops = table.rows[row][-2:]
         assert sum(counts.parts(method)[0].values()) / 1e6 == pytest.approx(parameters, abs=0.006), row
         fields = ("prototypes", "dpp", "ipp_intra", "ipp_inter", "prompts", "sae_blocks", "cad_blocks", "heads")
-        added = counts.prototype_macs(11_003, 64, **{f: getattr(config, f) for f in fields})
+        added = prototype_macs(11_003, 64, **{f: getattr(config, f) for f in fields})
         total = encoders + added + (words if config.mlm else 0)
         assert total / 1e9 == pytest.approx(flops, rel=0.002), row

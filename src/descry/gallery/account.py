@@ -41,6 +41,7 @@ LIMIT = 1 << 53
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
 _SEAL_BYTES = len(b',"hash":""}\n') + 64
 _UNENDED = re.compile(rb',"hash":"[0-9a-f]{64}"}[^\n]\Z')
+"""A whole line but for its end of line, which was changed: no write was torn there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,11 +147,6 @@ def _read(raw: bytes) -> tuple[int, str, str | None, str]:
     return number, before, seal[1].decode(), real
 
 
-def spoilt_end(tail: bytes) -> bool:
-    """Whether these bytes are a whole line but for its end of line, which was changed: no write was torn there."""
-    return _UNENDED.search(tail) is not None
-
-
 def read_head(head: str) -> tuple[int, str]:
     """ "number:hash", or the hash alone → (number, hash); (0, "") for none. Raises UsageError for another form."""
     number, colon, wanted = head.rpartition(":")
@@ -235,7 +231,7 @@ class Audit:
         chain, torn, found = Chain(), False, not wanted
         lines, counted, last = self._lines()
         for raw in lines:
-            if self.exported and not raw.endswith(b"\n") and not spoilt_end(raw):
+            if self.exported and not raw.endswith(b"\n") and not _UNENDED.search(raw):
                 torn = True
                 break
             chain.take(raw if raw.endswith(b"\n") else raw + b"\n")

@@ -13,6 +13,7 @@ from ... import query as asking
 from ...errors import UsageError, nearest
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
+from ...gallery.scan import Rows
 from ...interact.questions import Question, read, vocabulary
 from ...interact.rounds import Round, difference, marked
 from ...interact.session import Session
@@ -160,9 +161,8 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
     heights = Heights.of(scores)
     lines = [heights.score(level) for level in LEVELS] if heights else []
     removed: dict[str, int] = {}
-    marks = [*made.query.liked, *made.query.unliked, *made.query.closest]
-    allowed = space.allowed(made.query.filters, marks)
     if not made.results:
+        marks = [*made.query.liked, *made.query.unliked, *made.query.closest]
         with desk.gallery.store.database.reading() as connection:
             removed = removed_by(connection, made.query.filters, marks)
     then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
@@ -173,7 +173,7 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
         parent=made.parent,
         change=made.change,
         query=made.query.to_json(),
-        considered=len(space.ids) if allowed is None else int(allowed.sum()),
+        considered=_considered(space, made.query),
         total=len(space.ids),
         levels=[Level(score=score, above=int((scores > score).sum())) for score in lines],
         level=LEVELS.index(heights.usual) if heights else 0,
@@ -211,7 +211,11 @@ def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Result
         if item in whole:
             told = ItemOut.of(whole[item])
             rows.append(Lead(rank=rank, item=told, score=round(score, 4), shares=shares, group=groups[item], mark=mark))
-    reach = len(ids) if found is None or found.whole else max(len(made.ids), min(desk.limits.depth, _reach(desk, made)))
+    reach = (
+        len(ids)
+        if found is None or found.whole
+        else max(len(made.ids), min(desk.limits.depth, _considered(desk.space(), made.query)))
+    )
     return Results(
         round=made.number,
         leads=rows,
@@ -230,9 +234,10 @@ def merged(found: Any) -> tuple[list[tuple[str, str]], np.ndarray]:
     return names, shares
 
 
-def _reach(desk: Desk, made: Round) -> int:
-    allowed = desk.space().allowed(made.query.filters, [*made.query.liked, *made.query.unliked, *made.query.closest])
-    return len(desk.space().ids) if allowed is None else int(allowed.sum())
+def _considered(space: Rows, query: asking.Query) -> int:
+    """How many items the filters of a query let through."""
+    allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
+    return len(space.ids) if allowed is None else int(allowed.sum())
 
 
 def _groups(ids: list[int], whole: dict[int, Any]) -> dict[int, int]:
