@@ -173,7 +173,7 @@ FILES = {
         descry.interact.questions:vocabulary descry.interact.store:frozen descry.query:digest
         descry.studies.matrices:read_scores descry.web.serving:serve descry_lab.cli.plot:_rounds""",
     "a file that this user named to be written": """
-        descry.cli.model:card descry.cli.evaluate:_csv descry.cli.gallery:frame descry.cli.model:pack
+        descry.cli.model:card descry.cli.evaluate:_csv descry.cli.gallery:frame
         descry.cli.sketch:compose
         descry.gallery.results:contact_sheet descry.studies.matrices:write_order descry_lab.cli.simulate:simulate
         descry_people.miniature:save""",
