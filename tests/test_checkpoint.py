@@ -152,3 +152,15 @@ def test_a_training_stopped_in_its_first_epoch_is_told_to_resume(tmp_path) -> No
     (tmp_path / "training.safetensors").write_bytes(b"state")
     with pytest.raises(ModelMissing, match=r"not finished an epoch.*--resume"):
         load_any(tmp_path)
+
+
+def test_a_training_that_has_not_finished_says_so_beside_every_result(tmp_path) -> None:
+    from conftest import write_run
+
+    run = write_run(tmp_path / "run")
+    (run / "training.safetensors").write_bytes(b"state")
+    assert load(run, device="cpu").note == (
+        "a toy, no evidence of anything; its training has not finished: go on with the same command and --resume"
+    )
+    (run / "metrics.json").write_text("{}")
+    assert load(run, device="cpu").note == "a toy, no evidence of anything"

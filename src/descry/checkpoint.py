@@ -35,6 +35,7 @@ from .clip_files import load_clip
 from .errors import ModelMissing, ModelRefused, UsageError
 from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
+from .ranking import note_of
 from .safe_files import json_of, read_json, read_regular, refuse_links, write_whole
 from .text import Words
 
@@ -401,6 +402,9 @@ def load_any(
         method, config = load_method(folder)
         if not config.get("search_fingerprint"):  # otherwise `load_method` has compared it
             config["search_fingerprint"] = search_fingerprint(config, folder)
+        if (folder / "training.safetensors").is_file() and not (folder / "metrics.json").is_file():
+            told = note_of(config["about"]), "its training has not finished: go on with the same command and --resume"
+            config["about"] = config["about"] | {"note": "; ".join(filter(None, told))}
         return method, config, folder
     if (folder / "training.safetensors").is_file():
         raise ModelMissing(
