@@ -60,6 +60,7 @@ def test_every_command_is_in_the_reference():
 
 def test_nothing_is_said_twice_of_an_argument():
     page = (PAGES.parents[1] / "docs" / "commands.md").read_text("utf-8")
+    assert set(re.findall(r"`--no-[^`]*`", page)) == {"`--no-browser`", "`--no-pixels`"}  # what is on unless it is said
     assert not re.findall(r".*repeated.*\(repeatable\).*|.*\(default: (?:''|None|False)?\).*", page)
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from descry.bounds import MOST_THREADS, Bound
-from descry.cli.machine import Count, Json, Natural, Seed, refuse_unread
+from descry.cli.machine import Count, Flag, Json, Natural, Seed, refuse_unread
 from descry.cli.progress import progress
 from descry.escape import counted
 
@@ -34,7 +34,7 @@ def people(
     processes: Annotated[int, Bound(1, MOST_THREADS)] | None = None,
     benchmark: Literal["none", "test", "val", "calibration"] = "none",
     benchmark_version: Annotated[int, Bound(1, 2)] = 1,
-    oracle: bool = False,
+    oracle: Flag = False,
     train: Path | None = None,
     videos: Annotated[float, Bound(0, 86_400)] = 0.0,
     json_: Json = False,

@@ -31,9 +31,12 @@ def test_the_readme_is_short_and_its_pictures_are_there():
 
 def test_the_map_leads_to_what_it_names() -> None:
     """Files of README's and CONTRIBUTING's map are there, and hold the functions that stand beside them."""
-    readme, map_ = ((ROOT / name).read_text("utf-8") for name in ("README.md", "CONTRIBUTING.md"))
+    pages = ("README.md", "CONTRIBUTING.md", "docs/architecture.md")
+    readme, map_, journeys = ((ROOT / name).read_text("utf-8") for name in pages)
     for path in re.findall(r"`(src/[^`]+)`", readme + map_):
         assert "PAPER" in path or (ROOT / path).exists(), path
+    for path in re.findall(r"`((?:\w+/)*\w+\.(?:py|md|toml))`", journeys):
+        assert (ROOT / path).exists() or (ROOT / "src" / "descry" / path).exists(), path
     named = re.findall(r"`([\w.]+)` in `((?:src/)?[\w/]+\.py)`", map_)
     assert {"Vectors.append", "Asker.next", "fit_to_ink", "_inversion"} <= {name for name, _ in named}
     for name, path in named:

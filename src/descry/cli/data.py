@@ -13,7 +13,7 @@ import tyro
 
 from ..bounds import Bound
 from ..escape import counted, plain
-from .machine import Json, Part, Seed, Share, Threads, emit, refuse_unread
+from .machine import Flag, Json, Part, Seed, Share, Threads, emit, refuse_unread
 from .progress import progress
 
 Name = tyro.conf.Positional[str]
@@ -57,7 +57,7 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
     return 1
 
 
-def list_(json_: Json = False, markdown: bool = False) -> int:
+def list_(json_: Json = False, markdown: Flag = False) -> int:
     """The data sets that can be read: tree, how to obtain, terms, published counts.
 
     Args:

@@ -17,7 +17,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..ranking import COMPOSITIONS, SERVED
 from ..safe_files import read_json
-from .machine import Json, Machine, OnMachine, Seed, Size, emit, refuse_unread
+from .machine import Flag, Json, Machine, OnMachine, Seed, Size, emit, refuse_unread
 
 LEADS = ("R@1", "mAP")
 WAYS = {
@@ -53,10 +53,10 @@ class Output:
         json: print JSON.
     """
 
-    slices: bool = False
+    slices: Flag = False
     per_query: Path | None = None
     csv: Path | None = None
-    json: bool = False
+    json: Flag = False
 
 
 def evaluate(

@@ -48,7 +48,7 @@ def convert(
     image_size: Size | None = None,
     activation: str = "",
     pixels: str = "",
-    half: bool = False,
+    half: Flag = False,
     json_: Json = False,
 ) -> None:
     """Turn a published checkpoint into a run folder. Nothing in the file is executed.
@@ -79,7 +79,7 @@ def info(
     run: tyro.conf.Positional[str],
     /,
     identities: Natural = 0,
-    training: bool = False,
+    training: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> None:
@@ -125,7 +125,7 @@ def pack(
     run: tyro.conf.Positional[str],
     /,
     out: Path,
-    half: bool = False,
+    half: Flag = False,
     note: str = "",
     json_: Json = False,
 ) -> int:

@@ -14,7 +14,7 @@ import tyro
 
 from ..bounds import POSITIVE, Bound
 from ..errors import UsageError, nearest
-from .machine import Count, Json, Machine, Natural, OnMachine, Size
+from .machine import Count, Flag, Json, Machine, Natural, OnMachine, Size
 from .progress import progress
 
 
@@ -42,14 +42,14 @@ def train(
     preset: str = "recommended",
     stage: Annotated[int, Bound(1, 2)] = 1,
     image_size: Size | None = None,
-    resume: bool = False,
+    resume: Flag = False,
     accumulate: Count = 1,
     save_every: Natural = 0,
-    checkpoint_gradients: bool = False,
+    checkpoint_gradients: Flag = False,
     cache_gradients: Natural = 0,
-    tensorboard: bool = False,
-    select_on_test: bool = False,
-    half: bool = False,
+    tensorboard: Flag = False,
+    select_on_test: Flag = False,
+    half: Flag = False,
     json_: Json = False,
     changes: Annotated[Changes, tyro.conf.arg(name="")] = Changes(),
     machine: OnMachine = Machine(),

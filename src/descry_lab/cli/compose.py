@@ -8,7 +8,7 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Json, Machine, OnMachine, refuse_unread
+from descry.cli.machine import Flag, Json, Machine, OnMachine, refuse_unread
 from descry.errors import UsageError
 
 
@@ -16,7 +16,7 @@ def compose(
     run: tyro.conf.Positional[str],
     /,
     data: tuple[str, ...],
-    keep: bool = False,
+    keep: Flag = False,
     json_: Json = False,
     machine: OnMachine = Machine(),
 ) -> int:
