@@ -360,6 +360,8 @@ def phrase_key(phrase: str) -> str:
 
 
 def _singular(word: str) -> str:
+    if word == "shorts":  # which are not short
+        return word
     for ending, instead in (("ves", "f"), ("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
         if word.endswith(ending) and len(word) > len(ending) + 2:
             return word[: -len(ending)] + instead

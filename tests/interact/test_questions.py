@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from descry.errors import DataError
-from descry.interact.questions import Asker, Question, answered, beliefs, posterior, told, vocabulary
+from descry.interact.questions import Asker, Question, answered, beliefs, posterior, stated, told, vocabulary
 from descry.query import Query
 from descry.ranking import Ranking
 
@@ -156,3 +156,31 @@ def test_a_not_answers_for_itself_and_for_its_kinds() -> None:
     assert answered(vocabulary(), Query(unwanted="backpack")) == {"backpack"}
     assert {"bag", "backpack", "handbag", "red-bag"} <= answered(vocabulary(), Query(unwanted="a bag"))
     assert answered(vocabulary(), Query(unwanted="a red jacket")) & {"coat", "woman"} == set()
+
+
+@pytest.mark.parametrize(
+    ("said", "colours"),
+    {
+        "a black jacket over a pale blue tee, blue denim jeans": {
+            "outer": "black", "upper": "light blue", "lower": "blue"
+        },
+        "the shirt is white, the trousers are black": {"upper": "white", "lower": "black"},
+        "a jacket in black and blue jeans": {"outer": "black", "lower": "blue"},
+        "a man in a jacket in blue jeans": {"lower": "blue"},
+        "long black hair, black dress shoes, a red shopping bag": {"hair": "black", "shoes": "black", "bag": "red"},
+        "short brown pants": {"lower": "brown"},
+        "dressed in black": {},
+    }.items(),
+)  # fmt: skip
+def test_each_colour_is_that_of_its_garment(said, colours) -> None:
+    found = {(n.removesuffix("_colour"), v) for n, v in stated(said) if n.endswith("_colour")}
+    assert found == set(colours.items())
+
+
+def test_a_garment_is_not_read_out_of_the_name_of_another() -> None:
+    assert ("lower", "shorts") not in stated("short straight hair")
+    assert ("lower", "shorts") in stated("black shorts")
+    assert ("lower", "shorts") in stated("short brown pants")
+    assert ("lower", "trousers") not in stated("short brown pants")
+    assert not {v for n, v in stated("black dress shoes") if n == "upper"}
+    assert ("hair_length", "long") in stated("long black hair")

@@ -78,16 +78,6 @@ def results(name: str):
     return json.loads((conversation.ROOT / "results" / name).read_text("utf-8"))
 
 
-def test_nobody_alarmed_or_each_person_once_gives_an_interval():
-    """The shares of people do not vary then, so they say nothing of how far three questions of one person differ."""
-    known = numbers(400, 0)
-    far = numbers(300, 1)
-    far[0][:, conversation.BEST_COSINE] += 50
-    row = conversation.absence_row("sketch", asking([known] * 3), asking([far] * 3), 3)
-    assert row["false alarms"] == 0
-    assert row["interval of 5 %"] == conversation.absence_row("sketch", known, far)["interval of 5 %"]
-
-
 def test_every_rate_lies_in_its_interval():
     for kind, row in results("conversation.json")["absence"].items():
         low, high = row["interval of 5 %"]

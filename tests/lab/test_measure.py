@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 
 from descry.checkpoint import write_config
 from descry.cli import main
+from descry.drawing.person import held
 from descry.embed import load
 from descry.interact.questions import Asker, vocabulary
 from descry.library import DEMO
@@ -20,7 +22,7 @@ from descry.records import Benchmark, Photo, Probe
 from descry.search import Arrays, unit
 from descry_lab.reading import _said, measure
 from descry_people.benchmark import write_part
-from descry_people.read import read_people
+from descry_people.read import read_people, read_records
 
 PEOPLE = 40
 
@@ -120,3 +122,18 @@ def test_labels_are_read_from_captions_where_there_are_no_attributes() -> None:
     np.testing.assert_array_equal(rows["backpack"], [1, 0, 0, np.nan])
     np.testing.assert_array_equal(rows["black-legs"], [np.nan, np.nan, 1, np.nan])
     np.testing.assert_array_equal(rows["headwear"][:3], [0, 0, 0])
+
+
+def test_what_captions_say_of_synthetic_people_is_true_of_them(folder) -> None:
+    """Labels read from whole sentences agree with the records, but for the errors that witnesses make (4 in 100)."""
+    benches, people, questions = read_people(folder).val, read_records(folder), list(vocabulary())
+    photos = benches["text"].photos
+    wrong = Counter()
+    for question, row in zip(questions, _said(questions, photos, {"text": benches["text"]}), strict=False):
+        true = np.array([float(held(people[p.pid]).get(question.attribute) in question.values) for p in photos])
+        known = np.isfinite(row)
+        kind = "colour" if question.attribute.endswith("_colour") else "other"
+        wrong[kind] += int((row[known] != true[known]).sum())
+        wrong[f"{kind}, all"] += int(known.sum())
+    assert wrong["colour"] < 0.04 * wrong["colour, all"], wrong
+    assert wrong["other"] < 0.1 * wrong["other, all"], "captions that leave a thing out count as a no"

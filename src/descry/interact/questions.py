@@ -183,17 +183,68 @@ def stated(phrase: str) -> set[tuple[str, str]]:
     >>> sorted(stated("a red jacket")), sorted(stated("she"))
     ([('outer', 'jacket'), ('outer_colour', 'red')], [('sex', 'woman')])
     """
-    key = phrase_key(phrase)
+    key = re.sub(rf"\b(short|long|mini|maxi) ((?:(?:{'|'.join(_colour_words())}) )+)", r"\2\1 ", phrase_key(phrase))
     words = set(re.findall(r"[a-z]+", phrase.casefold()))
+    pieces = _pieces(key.split())
+    garments = {name for name, _ in pieces}
     out = {("sex", value) for value, names in SEXES.items() if words & names}
     for attribute, values in _names().items():
         found = {(value, name) for value, names in values.items() for name in names if _within(name, key)}
-        longest = {v for v, n in found if not any(n != m and _within(n, m) for _, m in found)}
-        out |= {(attribute, value) for value in longest}
-    garments = {name for name, _ in out if name in NOUNS} | ({"hair"} if "hair" in words else set())
-    colours = {(value, phrase_key(c)) for value, names in COLOURS.items() for c in names if _within(phrase_key(c), key)}
-    longest = {v for v, n in colours if not any(n != m and _within(n, m) for _, m in colours)}
-    return out | {(f"{garment}_colour", colour) for garment in garments for colour in longest}
+        found = {(value, name) for value, name in found if name in garments or name not in _garments()}
+        out |= {(attribute, value) for value in _longest(found)}
+    for garment, piece in pieces:
+        named = {(value, phrase_key(c)) for value, names in COLOURS.items() for c in names}
+        colours = _longest({(value, colour) for value, colour in named if _within(colour, piece)})
+        out |= {(f"{_garments()[garment]}_colour", colour) for colour in colours}
+    return out
+
+
+def _longest(found: set[tuple[str, str]]) -> set[str]:
+    """(value, name) → the values whose name is in no longer one: "dark blue", not "blue"."""
+    return {v for v, n in found if not any(n != m and _within(n, m) for _, m in found)}
+
+
+def _pieces(words: Sequence[str]) -> list[tuple[str, str]]:
+    """Each garment that a phrase names and the words that may tell its colour: those before it up to the last garment
+    ("a black jacket over a white shirt"), and a colour said right after it ("the shirt is white", "a jacket in black").
+    """
+    out, start, at = list[tuple[str, str]](), 0, 0
+    while at < len(words):
+        name = _garment_at(words, at)
+        if not name:
+            at += 1
+            continue
+        at = end = at + len(name.split())
+        while end < len(words) and words[end] in _LINKS:
+            end += 1
+        last = end
+        while last < len(words) and words[last] in _colour_words():
+            last += 1
+        if last > end > at and (words[end - 1] != "in" or not _garment_at(words, last)):
+            at = last
+        out.append((name, " ".join(words[start:at])))
+        start = at
+    return out
+
+
+def _garment_at(words: Sequence[str], at: int) -> str:
+    """The longest name of a garment, or "hair", that begins at a word; "" for none."""
+    return next((n for k in (4, 3, 2, 1) if (n := " ".join(words[at : at + k])) in _garments()), "")
+
+
+@cache
+def _garments() -> dict[str, str]:
+    """The key of each name of a garment, and "hair" → attribute."""
+    names = {phrase_key(n): name for name, values in NOUNS.items() for ns in values.values() for n in ns}
+    return names | {"hair": "hair"}
+
+
+_LINKS = frozenset({"is", "are", "was", "were", "in", "that", "which"})
+
+
+@cache
+def _colour_words() -> frozenset[str]:
+    return frozenset(word for names in COLOURS.values() for name in names for word in name.split())
 
 
 @cache
