@@ -66,6 +66,19 @@ def stick(person: Person, seed: int) -> Image.Image:
     return paper
 
 
+def scribble(person: Person, seed: int) -> Image.Image:
+    """Twelve strokes from anywhere to anywhere, which show nobody."""
+    from PIL import ImageDraw
+
+    rng = Random(f"scribble {seed} {person.pid}")
+    paper = Image.new("RGB", (256, 512), "white")
+    pen = ImageDraw.Draw(paper)
+    for _ in range(12):
+        points = [(rng.uniform(20, 236), rng.uniform(20, 492)) for _ in range(rng.randint(2, 5))]
+        pen.line(points, fill=(20, 20, 20), width=rng.randint(2, 8), joint="curve")
+    return paper
+
+
 def version_2(work: str, model: Any) -> dict[str, Any]:
     """R@10 of the test sketches of version 2 of the benchmark by style, and of the same people's without an error, read
     by the image encoder as photographs are (before) and as sketches are (after)."""
@@ -141,6 +154,7 @@ def main() -> None:
         "lay, full size": {i: draw_sketch(people[i], 7 * i, "lay", 0.15, (256, 512)).image for i in chosen},
         "dressed, 15 % wrong": {i: dressed(people[i], i) for i in chosen},
         "stick figure": {i: stick(people[i], i) for i in chosen},
+        "scribble": {i: scribble(people[i], i) for i in chosen},
         "shipped (v1)": {p.pid: p.query.sketches[0].value for p in data.test["sketch"].probes if p.pid in set(chosen)},
     }
     drawn["lay, small in a corner"] = {i: in_corner(d) for i, d in drawn["lay, full size"].items()}

@@ -5,6 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+WINDOWS = ((360, 740, 1), (640, 400, 2), (1280, 800, 1), (1920, 1080, 1), (2560, 1440, 1))
+"""Width and height of windows, and pixels of the screen for one of the page; the second is 1280 × 800 at 200 per
+cent."""
+SEEN = """node => {
+    const box = node.getBoundingClientRect();
+    const x = (Math.max(box.left, 0) + Math.min(box.right, innerWidth)) / 2;
+    const y = (Math.max(box.top, 0) + Math.min(box.bottom, innerHeight)) / 2;
+    const inside = box.height > 0 && box.top < innerHeight && box.bottom > 0 && box.left < innerWidth && box.right > 0;
+    return inside && node.contains(document.elementFromPoint(x, y));
+}"""
+"""Whether an element is in the window with nothing over its middle."""
+
 
 def settled(page: Any) -> None:
     """Wait until the round on show is complete with tree and question."""

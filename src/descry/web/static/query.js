@@ -169,14 +169,12 @@ export class QueryPane {
       event.preventDefault();
       paper.classList.toggle("over", on);
     };
-    for (const target of [document]) {
-      target.addEventListener("dragover", over(true));
-      target.addEventListener("dragleave", over(false));
-      target.addEventListener("drop", (event) => {
-        over(false)(event);
-        if (event.dataTransfer?.files.length) this.take([...event.dataTransfer.files]);
-      });
-    }
+    document.addEventListener("dragover", over(true));
+    document.addEventListener("dragleave", over(false));
+    document.addEventListener("drop", (event) => {
+      over(false)(event);
+      if (event.dataTransfer?.files.length) this.take([...event.dataTransfer.files]);
+    });
     document.addEventListener("paste", (event) => {
       const files = [...(event.clipboardData?.files ?? [])];
       if (files.length) {
@@ -229,6 +227,7 @@ export class QueryPane {
   }
 
   async take(files) {
+    say("");
     for (const file of files) {
       if (file.type && !file.type.startsWith("image/")) {
         say(T.notAPicture(file.name), "warn");
