@@ -119,6 +119,7 @@ def test_what_is_said_of_badly_read_attributes_lies_in_results():
 
 def test_what_is_said_of_several_models_lies_in_results():
     found = results("weights.json")
+    assert found["search_fingerprint"] == read_config(DEMO)["search_fingerprint"]
     assert weights.page(found) in conversation.PAGE.read_text("utf-8")
     assert (tuple(found["curve"]), found["strength"]) == (UNMEASURED, FORMULA.unmeasured)
     assert not [row for row in found["test"] if row["said"].startswith("true") and row["interval"][0] > 0]
