@@ -20,8 +20,8 @@ def migrate(
 ) -> int:
     """Copy a gallery into PostgreSQL or Milvus and compare counts and checksums.
 
-    Repeat it to update the copy, or to continue after an interruption. While it writes into PostgreSQL, others can
-    search there as before; whoever writes has to wait, and so do searches that are put into the account.
+    Repeat it to update the copy, or to continue after an interruption. While it writes into PostgreSQL, others go on
+    with the gallery as it was before.
 
     Args:
         to: postgresql://USER@HOST:PORT/DATABASE; or milvus://HOST:PORT, milvus+https://…, milvus:FILE.db.

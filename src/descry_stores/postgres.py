@@ -74,6 +74,7 @@ if TYPE_CHECKING:
 
 PATIENCE, CONNECTING, WAITING = 60.0, 10, 30
 """Seconds without an answer to a statement, to a connection, and behind another writer, until a person is told."""
+WRITE = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE"
 WHOLE = 3600.0
 """Seconds without an answer to a statement over whole tables."""
 LOCAL = ("blocks", "checks", "erased")
@@ -205,7 +206,7 @@ class Connection(psycopg.Connection[Any]):
     def execute(self, query: Any, params: Any = (), **_: Any) -> Any:
         """One statement; its cursor."""
         if query == "BEGIN IMMEDIATE":  # writers stand in line at the one row of the state
-            super().execute("BEGIN READ WRITE")
+            super().execute(WRITE)
             try:
                 return super().execute("SELECT 1 FROM state FOR UPDATE")
             except psycopg.Error:
@@ -311,10 +312,7 @@ class PostgresDatabase(Database):
         if isinstance(error, kinds.InsufficientPrivilege):
             return ReadOnly(f"{place}: {said}; ask the owner of the database for the right, or only search")
         if isinstance(error, (kinds.LockNotAvailable, kinds.DeadlockDetected, kinds.SerializationFailure)):
-            return Locked(
-                f"{place} is busy with another writer, as it is while somebody migrates into it; nothing was changed: "
-                "try again when that has ended"
-            )
+            return Locked(f"{place} is busy with another writer; nothing was changed: try again")
         if isinstance(error, (kinds._WaitTimeout, kinds.QueryCanceled, kinds.ConnectionTimeout)):
             seconds = CONNECTING if isinstance(error, kinds.ConnectionTimeout) else self._give_up()
             return StoreUnavailable(
@@ -354,11 +352,20 @@ class PostgresDatabase(Database):
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Change]:
+    def writing(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[Change]:
         """All changes inside become durable together when the outermost block ends, or none of them. Writers come one
-        after the other."""
-        with self._translated(), super().writing() as change:
+        after the other. begin: `WRITE` lets others write until `take_turn`, all but items: for long work.
+        """
+        with self._translated(), super().writing(begin) as change:
             yield change
+
+    def take_turn(self, change: Change) -> None:
+        """Let nobody else write until a change ends that let others write, with what they wrote meanwhile in its state.
+        Items stay as they are, for only one process writes them (`PostgresStore.hold`).
+        """
+        change.connection.execute("SELECT 1 FROM state FOR UPDATE")
+        others = change.connection.execute("SELECT commits, lines, last, purging FROM state").fetchone()
+        change.note(**dict(zip(("commits", "lines", "last", "purging"), others, strict=True)))
 
     def refuse_read_only(self) -> None:
         """Raises ReadOnly where the role may not write."""
@@ -575,7 +582,7 @@ class PostgresStore(LocalStore):
                         f"the database of {address} has no pgvector 0.7 or later; an administrator of it adds it with "
                         "CREATE EXTENSION vector, or renews it with ALTER EXTENSION vector UPDATE"
                     )
-                connection.execute("BEGIN READ WRITE")
+                connection.execute(WRITE)
                 connection.execute(f'CREATE SCHEMA "{database.schema}"')
                 for statement in _schema(binding.dimension):
                     connection.execute(statement)
@@ -738,8 +745,9 @@ def migrate(
     local: LocalStore, address: str, progress: Callable[[int, int], None] | None = None
 ) -> tuple[int, int, int]:
     """Make the store at an address hold exactly the items of a local gallery, under the same ids, in one transaction:
-    whoever searches it meanwhile sees what was there before, and whoever writes waits. What is there already is not
-    sent again; every vector is read back and compared. → how many there are, were sent, and were removed.
+    whoever searches it meanwhile sees what was there before, and rounds, findings and the account are written as ever.
+    What is there already is not sent again; every vector is read back and compared. → how many there are, were sent,
+    and were removed.
 
     Inquiries and the account stay where they are; the store begins its own. Raises IndexMismatch when it belongs to
     another model, StoreUnavailable when a vector comes back otherwise than it was sent; then nothing has changed.
@@ -751,9 +759,10 @@ def migrate(
     try:
         store.binding.check(local.binding, address)
         store.hold()
-        with store.database.patient(), store.database.writing() as change:
+        with store.database.patient(), store.database.writing(WRITE) as change:
             total, copied, removed = send(local, store, progress)
             _skips(local, change)
+            store.database.take_turn(change)
             Audit(store.database).append("index", of="migrate", copied=copied, removed=removed, gallery=content(store))
         return total, copied, removed
     finally:

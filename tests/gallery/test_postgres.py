@@ -24,6 +24,7 @@ from descry.gallery.account import Audit
 from descry.gallery.contract import changed
 from descry.gallery.local import LocalStore
 from descry.gallery.scan import answer
+from descry.interact.rounds import Inquiry
 from descry.interact.store import Finding
 from descry.query import Filters, Query
 from descry.ranking import FORMULA
@@ -529,19 +530,32 @@ def test_a_migration_sends_one_moment_of_the_local_gallery(tmp_path, postgres):
     here.close()
 
 
-def test_whoever_writes_during_a_migration_is_told_to_wait(tmp_path, postgres, model):
-    filled(tmp_path / "local", 60).close()
+def test_others_search_and_write_while_somebody_migrates(tmp_path, postgres, model):
+    """All but items: they see those of before, and every line of the account is there afterwards."""
+    here = filled(tmp_path / "local", 60)
     migrate(tmp_path / "local", postgres)
+    here.add(entries(5, start=900), unit_rows(5, seed=4))
+    here.delete([1])
+    here.release()
     with Gallery.open(postgres) as other:
         other.store.database.connection().execute("SET lock_timeout = '100ms'")
+        account, notes = Audit(other.store.database), other.inquiries()
+        lines = account.verify().lines
 
         def meanwhile(done: int, total: int) -> None:
-            assert len(other) == 45
-            with pytest.raises(Locked, match="while somebody migrates into it; nothing was changed") as error:
-                Audit(other.store.database).append("export", of="audit")
-            one_line(error.value)
+            assert (len(other), other.store.snapshot().ids[0]) == (45, 1)
+            account.append("export", of="audit")
+            notes.save(Inquiry(f"after {done}"))
+            with pytest.raises(Locked, match="is being written by another process"):
+                other.delete([2])
 
-        migrate(tmp_path / "local", postgres, progress=meanwhile)
+        assert migrate(tmp_path / "local", postgres, progress=meanwhile).copied == 5
+        assert notes.names() == ["after 49", "after 98"]
+        assert (account.verify().ok, account.verify().lines) == (True, lines + 2 + 2 + 1)
+        assert (len(other), other.verify()) == (49, [])
+        assert other.store.snapshot().ids.tolist() == here.snapshot().ids.tolist()
+        notes.close()
+    here.close()
 
 
 def test_only_a_folder_is_migrated(postgres, capsys):

@@ -535,8 +535,10 @@ class Database:
                 yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Change]:
-        """All changes inside become durable together when the outermost block ends, or none of them."""
+    def writing(self, begin: str = "BEGIN IMMEDIATE") -> Iterator[Change]:
+        """All changes inside become durable together when the outermost block ends, or none of them. begin: how the
+        outermost one begins.
+        """
         outer: Change | None = getattr(self._local, "change", None)
         if outer is not None:
             yield outer
@@ -545,13 +547,13 @@ class Database:
         with translated(self.path, self.corrupt), self._writer:
             connection = self.connection()
             try:
-                with transaction(connection, "BEGIN IMMEDIATE"):
+                with transaction(connection, begin):
                     before = self.state()
                     change = self._local.change = Change(connection, replace(before), before.generation + 1)
                     yield change
                     if self.vectors and change.dead:
                         self.vectors.erase(connection, change.dead)
-                    after = replace(change.state, commits=before.commits + 1)
+                    after = replace(change.state, commits=change.state.commits + 1)
                     names = ", ".join(f"{name}=?" for name in State.__slots__)
                     connection.execute(f"UPDATE state SET {names}, seal=?", (*astuple(after), seal_of(*astuple(after))))
             except BaseException:
