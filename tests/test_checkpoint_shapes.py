@@ -230,6 +230,31 @@ def test_pixels_stand_in_the_file_that_says_them(folder, clip):
     assert load_clip(folder, size(clip)).spec.mean == (0.1,) * 3
 
 
+def test_what_two_files_say_of_the_pixels_and_what_neither_says_is_told(folder, clip, tmp_path):
+    names = [a + b for a in "abcdefgh" for b in "ijklmnop"]
+    word_level([" ".join(names[: WORDS - len(word_level([]))])]).save(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": None, "rescale_factor": 1 / 255}))
+    assert "CLIP's mean and deviation were taken" in convert(folder, tmp_path / "a", image_size=size(clip)).assumed[0]
+    (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": [0.1] * 3}}))
+    (said,) = convert(folder, tmp_path / "b", image_size=size(clip)).assumed
+    assert said.startswith("processor_config.json and preprocessor_config.json differ")
+    assert load(tmp_path / "b", device="cpu").clip.spec.mean == pytest.approx((0.1,) * 3)
+    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": []}}))
+    with pytest.raises(ModelRefused, match="three numbers each"):
+        convert(folder, tmp_path / "c", image_size=size(clip))
+
+
+@pytest.mark.parametrize("eps", ["x", None, -1, True, 2])
+def test_a_config_whose_norm_is_no_number_is_refused(folder, clip, eps):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(
+        json.dumps(config | {"vision_config": config["vision_config"] | {"layer_norm_eps": eps}})
+    )
+    with pytest.raises(ModelRefused, match="layer_norm_eps"):
+        load_clip(folder, size(clip))
+
+
 def test_what_is_asked_for_goes_before_what_a_folder_says(folder, clip, tmp_path):
     names = [a + b for a in "abcdefgh" for b in "ijklmnop"]
     word_level([" ".join(names[: WORDS - len(word_level([]))])]).save(folder)

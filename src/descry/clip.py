@@ -142,6 +142,9 @@ def clip_config(config: Mapping[str, Any]) -> dict[str, Any]:
         if name not in ("hidden_act", "layer_norm_eps") and (type(value) is not int or value < least):
             raise ModelRefused(f"the configuration of a CLIP says {name} = {value!r}; it must be {least} or more")
     for name in ("vision_config", "text_config"):
+        eps = shape[name]["layer_norm_eps"]
+        if type(eps) not in (int, float) or not 0 <= eps < 1:
+            raise ModelRefused(f"{name} says layer_norm_eps = {eps!r}; it must be 0 or more and below 1")
         width, heads = shape[name]["hidden_size"], shape[name]["num_attention_heads"]
         if width % heads:
             raise ModelRefused(f"{name} has a width of {width}, which {heads} attention heads do not divide")

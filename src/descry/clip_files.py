@@ -251,27 +251,38 @@ PREPROCESSING = ("processor_config.json", "preprocessor_config.json")
 """Where the transformers library writes how pixels are made ready: since version 5, and before."""
 
 
+_SAYS = ("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor")
+
+
+def preparations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
+    """The files of a folder that say how pixels are made ready, with what each says; the first is taken. A processor's
+    file may be of the vocabulary alone, with the pixels in the other. Raises ModelRefused for a damaged one.
+    """
+    found = []
+    for file in (folder / name for name in PREPROCESSING if (folder / name).is_file()):
+        try:
+            held = read_json(file)
+            data = held.get("image_processor", held)
+            if data.keys() & set(_SAYS):
+                found.append((file, {key: data[key] for key in _SAYS if data.get(key) is not None}))
+        except (ValueError, TypeError, AttributeError, OSError) as error:
+            raise ModelRefused(f"{file} does not say how pixels are made ready: {error}") from None
+    return found
+
+
 def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = None) -> tuple[Any, Any]:
     """Mean and deviation of the pixels in [0, 1], per channel, as the folder's own files say; else usual, or CLIP's.
 
     Raises ModelRefused for what is damaged, and for a preparation that differs from (value / 255 − mean) / deviation.
     """
-    file = folder
+    file, data = next(iter(preparations(folder)), (folder, {}))
     try:
-        data: dict[str, Any] = {}
-        for file in (folder / name for name in PREPROCESSING if (folder / name).is_file()):
-            held = read_json(file)
-            data = held.get("image_processor", held)
-            if not isinstance(data, dict):
-                raise TypeError("it holds no object")
-            if data.keys() & {"image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor"}:
-                break  # a processor's file may be of the vocabulary alone, with the pixels in the other
         mean, std = (
-            tuple(float(x) for x in (data.get(key) or default))
+            tuple(float(x) for x in data.get(key, default))
             for key, default in (("image_mean", usual or CLIP_MEAN), ("image_std", usual or CLIP_STD))
         )
         factor = float(data.get("rescale_factor") or 1 / 255) if data.get("do_rescale", True) else 1.0
-    except (ValueError, TypeError, AttributeError, OSError) as error:
+    except (ValueError, TypeError) as error:
         raise ModelRefused(f"{file} does not say how pixels are made ready: {error}") from None
     if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(x) for x in (*mean, *std)) or min(std) <= 0:
         raise ModelRefused(

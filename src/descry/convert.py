@@ -30,7 +30,7 @@ from torch import Tensor
 from . import pickles
 from .checkpoint import load_any, read_config, read_tensors, save_model
 from .clip import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
-from .clip_files import PREPROCESSING, find_clip, from_openai, load_clip, weight_files
+from .clip_files import PREPROCESSING, find_clip, from_openai, load_clip, preparations, weight_files
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .images import SUFFIXES, VIDEO_SUFFIXES
 from .library import fetched, folder_of
@@ -169,7 +169,13 @@ def _assumed(source: Path, layout: str, activation: str, statistics: Any) -> tup
             "the weights do not say their activation; OpenAI's quick_gelu was taken. Most models of open_clip were "
             f"trained with gelu: put their {OPEN_CLIP} beside the weights, or add --activation gelu"
         )
-    silent = source.is_dir() and not any((source / name).is_file() for name in PREPROCESSING)
+    said_by = preparations(source) if source.is_dir() else []
+    if not statistics and len({str(data) for _, data in said_by}) > 1:
+        names = " and ".join(file.name for file, _ in said_by)
+        said.append(f"{names} differ in how pixels are normalised; the first was taken (see --pixels)")
+    silent = source.is_dir() and not any(
+        data.get("do_normalize") is False or "image_mean" in data for _, data in said_by
+    )
     if not statistics and (silent or layout in ("OpenAI", "open_clip")):
         said.append("nothing says how pixels are normalised; CLIP's mean and deviation were taken (see --pixels)")
     return tuple(said)

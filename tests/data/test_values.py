@@ -128,6 +128,24 @@ def test_a_drawn_from_of_somebody_else_is_refused():
     assert any("somebody else" in fault for fault in faults(held))
 
 
+@pytest.mark.parametrize(
+    "row",
+    [
+        Row("test", "-1", "q.png", role="query"),
+        Row("test", "-1", sketch="s.png"),
+        Row("test", "-1", "c.png", captions=("a hat",)),
+        Row("train", "-1", "t.png"),
+    ],
+)
+def test_two_people_that_nobody_knows_are_not_one(row):
+    gallery = (Row("test", "-1", "a.png"), Row("test", "1", "b.png"), Row("test", "1", "c1.png", captions=("red",)))
+    assert faults(table(*gallery)) == []
+    (fault,) = [f for f in faults(table(*gallery, row)) if "nobody knows" in f]
+    assert fault.startswith("1 rows of people that nobody knows (pid -1)")
+    with pytest.raises(DataError, match="nobody knows"):
+        assemble(table(*gallery, row))
+
+
 def test_a_known_drawn_from_is_ignored_by_its_sketch():
     held = table(
         Row("test", "1", "a.png"), Row("test", "1", "b.png"), Row("test", "1", sketch="s.png", drawn_from="b.png")

@@ -40,7 +40,19 @@ def faults(table: Table) -> list[str]:
         out.append(
             f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
         )
-    return out + _unresolved(table) + _unanswerable(table)
+    return out + _nameless(table) + _unresolved(table) + _unanswerable(table)
+
+
+def _nameless(table: Table) -> list[str]:
+    """Distractors that are trained on or asked for: two of them are two unknown people, not one known person."""
+    asked = [r for r in table.rows if r.pid in DISTRACTORS and (r.role or r.sketch or r.captions or r.split == "train")]
+    if not asked:
+        return []
+    return [
+        f"{len(asked)} rows of people that nobody knows (pid {asked[0].pid}) are asked for or trained on, first "
+        f"{asked[0].path or asked[0].sketch}; such a row is a photograph of a gallery alone: give each person an id of "
+        "their own, or leave out its role, sketch and captions"
+    ]
 
 
 def _unresolved(table: Table) -> list[str]:

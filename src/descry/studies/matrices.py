@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ..data.faults import DISTRACTORS
 from ..errors import DataError
 from ..query import Query
 from ..records import Benchmark, Photo, Probe
@@ -53,6 +54,8 @@ def read_order(path: str | Path) -> Benchmark:
             raise DataError(
                 f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}"
             )
+        if role == "query" and name in DISTRACTORS:
+            raise DataError(f"{path}, line {line}: a query of pid {name}, which stands for people that nobody knows")
         pid = numbers.setdefault(name, len(numbers))
         if role == "photo":
             camera = name_of(row.get("camera"), f"{path}, line {line}: camera")
