@@ -106,7 +106,7 @@ def test_what_is_wrong_with_a_table_is_named(tmp_path, name, fault) -> None:
 
 @pytest.mark.parametrize("name", CSV)
 def test_a_table_that_is_no_file_is_named(tmp_path, name) -> None:
-    for path, said in ((tmp_path / "nope.csv", "missing"), (tmp_path, "folder")):
+    for path, said in ((tmp_path / "nope.csv", "there is no file"), (tmp_path, "folder")):
         with pytest.raises(DataError, match=f"{said}|not a table"):
             CSV[name][0](path)
 
