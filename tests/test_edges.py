@@ -112,6 +112,7 @@ def test_a_wrong_path_is_one_line_with_a_status(place, tmp_path, capsys, verb, a
     assert status in ((2, 4) if "NOPE" in args else (1, 2, 4, 5)), err
     assert "unexpected" not in err, err
     assert not (tmp_path / "new").exists()
+    assert not (tmp_path / "nope").exists()
 
 
 NUMBERS = {

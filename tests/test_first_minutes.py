@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -50,6 +51,32 @@ def test_a_folder_that_was_moved_is_followed_by_the_command_that_is_named(place,
     assert "copied 0 pictures" in err
     assert run(capsys, "gallery", "relocate", "g", place / "crops", place / "moved")[0] == 0
     assert "relocate" not in run(capsys, "search", "g", "red")[2]
+
+
+def test_a_folder_that_was_moved_and_indexed_again_is_told_and_joined(place, capsys):
+    (place / "crops").rename(place / "moved")
+    _, out, err = run(capsys, "index", "moved", "--out", "g")
+    assert "g holds 12 items" in out
+    assert "if it was moved here, join both: descry gallery relocate g OLD NEW" in err
+    assert run(capsys, "gallery", "relocate", "g", place / "crops", place / "moved")[0] == 0
+    assert "6 items" in run(capsys, "search", "g", "red")[2]
+    assert "relocate" not in run(capsys, "index", "moved", "--out", "g")[2]
+
+
+def test_negated_words_are_understood_and_said(place, capsys):
+    assert "NOT hat (--verbatim keeps the words)" in run(capsys, "search", "g", "red top, no hat")[2]
+
+
+def test_a_search_takes_words_as_one_phrase_and_an_inquiry_as_several(place, capsys):
+    """As docs/first-search.md says, where both stand in one tutorial."""
+    words = "red top, blue trousers"
+    searched = json.loads(run(capsys, "search", "g", words, "--json")[1])
+    assert list(searched["results"][0]["parts"]) == [f"text: {words}"]
+    run(capsys, "inquiry", "new", "g", "case", words)
+    _, _, tree = run(capsys, "inquiry", "show", "g", "case")
+    assert "1. red top, blue trousers" in tree
+    exported = json.loads(run(capsys, "inquiry", "export", "g", "case")[1])
+    assert [part["text"] for part in exported["rounds"][0]["query"]["wanted"]] == ["red top", "blue trousers"]
 
 
 def test_filters_that_leave_nothing_say_which_and_how_many(place, capsys):

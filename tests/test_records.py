@@ -21,7 +21,7 @@ def test_each_fault_is_named(toy):
         "holds no rows": Dataset("x"),
         "gallery has no photographs": Dataset("x", test={"t": Benchmark("t", (probe,), ())}),
         "there are no probes": Dataset("x", test={"t": Benchmark("t", (), (photo,))}),
-        "stand in the gallery twice": Dataset("x", val={"t": Benchmark("t", (probe,), (photo, photo))}),
+        "are in the gallery twice": Dataset("x", val={"t": Benchmark("t", (probe,), (photo, photo))}),
         "asks with nothing": Dataset("x", test={"t": Benchmark("t", (Probe(Query(), 0),), (photo,))}),
         "outside the gallery": Dataset("x", test={"t": Benchmark("t", (replace(probe, ignore=(5,)),), (photo,))}),
     }

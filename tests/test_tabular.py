@@ -268,7 +268,7 @@ def test_a_picture_that_stands_in_a_table_twice_is_refused(tmp_path) -> None:
     write(tmp_path / "t.csv", ["path", "camera"], [["a.png", "1"], ["./a.png", "1"]])
     assert len(Sources(table=str(tmp_path / "t.csv")).rows) == 1
     write(tmp_path / "t.csv", ["path", "camera"], [["a.png", "1"], [".\\a.png", "2"]])
-    with pytest.raises(DataError, match=r"line 3: a\.png stands in it twice with other values"):
+    with pytest.raises(DataError, match=r"line 3: a\.png is in it twice with other values"):
         Sources(table=str(tmp_path / "t.csv"))
 
 

@@ -110,13 +110,13 @@ def ids_of(values: Iterable[Any], name: str = "ids") -> tuple[int, ...]:
 class Query:
     """The person to search for: pictures, phrases, marks and filters. Plain strings and paths are turned into parts.
 
-    sketches: drawings of the person. photos: photographs of the person. wanted: phrases that hold. unwanted: phrases
-    that must not hold, without a negation ("backpack", not "no backpack"). liked, unliked: item ids of a gallery.
-    closest: item ids the searcher chose as the nearest of those shown, oldest first. verbatim: wanted texts go to the
-    encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`). as_drawn: sketches go
-    to the encoder as they are; otherwise each is cropped to its ink and fitted (`sketching.fit_to_ink`). said: phrases
-    in the order in which they were said; those not named come before them, wanted ones first. How low a phrase may put
-    an item is bounded by the ranking before it (`search.Fall`).
+    sketches: drawings of the person. photos: photographs of the person. wanted: phrases that are true of the person.
+    unwanted: phrases that must not be, without a negation ("backpack", not "no backpack"). liked, unliked: item ids
+    of a gallery. closest: item ids the searcher chose as the nearest of those shown, oldest first. verbatim: wanted
+    texts go to the encoder as they are; otherwise a negation in them becomes a NOT phrase (`search.understood`).
+    as_drawn: sketches go to the encoder as they are; otherwise each is cropped to its ink and fitted
+    (`sketching.fit_to_ink`). said: phrases in the order in which they were said; those not named come before them,
+    wanted ones first. How low a phrase may put an item is bounded by the ranking before it (`search.Fall`).
 
     >>> Query(sketches="drawing.png", wanted="a red jacket").kind
     'sketch+text'

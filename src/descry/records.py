@@ -136,7 +136,7 @@ def _benchmark_faults(bench: Benchmark) -> list[str]:
         faults.append("there are no probes")
     paths = [p.path for p in bench.photos]
     if len(set(paths)) < len(paths):
-        faults.append(f"{len(paths) - len(set(paths))} photographs stand in the gallery twice")
+        faults.append(f"{len(paths) - len(set(paths))} photographs are in the gallery twice")
     for i, probe in enumerate(bench.probes):
         if not probe.query.kind:
             faults.append(f"probe {i} (pid {probe.pid}) asks with nothing")

@@ -69,7 +69,7 @@ def csv_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
         raise DataError(f"{path.name}: its columns are separated by {sign!r}; save it with commas")
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
-        raise DataError(f"{path.name}: the column {twice[0]!r} stands in it twice; remove one of them")
+        raise DataError(f"{path.name}: the column {twice[0]!r} is in it twice; remove one of them")
     for line, cells in rows:
         if len(cells) != len(names):
             raise DataError(f"{path.name}, line {line}: it has not the {len(names)} cells of the header")
@@ -95,11 +95,11 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    """An object of JSON; ValueError where a name stands in it twice."""
+    """An object of JSON; ValueError where a name is in it twice."""
     held = dict(pairs)
     if len(held) != len(pairs):
         names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} stands in it twice")
+        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is in it twice")
     return held
 
 

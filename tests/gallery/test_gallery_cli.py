@@ -144,7 +144,7 @@ def test_exit_codes(gallery, crops, run, tmp_path, capsys):
     assert main(["search", str(tmp_path / "nothing"), "--text", "a"]) == 2
     assert main(["search", str(gallery)]) == 2
     assert main(["search", str(gallery), "--text", "a", "--since", "soon"]) == 2
-    assert main(["index", str(tmp_path / "no folder"), "--out", str(tmp_path / "g")]) == 1
+    assert main(["index", str(tmp_path / "no folder"), "--out", str(tmp_path / "g")]) == 2
     assert not (tmp_path / "g").exists()
     (tmp_path / "empty").mkdir()
     assert (

@@ -35,7 +35,7 @@ class Foreign:
 
     Args:
         scores: a .npy file of (queries, photographs), larger for nearer.
-        write_order: only write the order in which a score matrix must stand, as CSV, to this file.
+        write_order: only write the order of rows and columns that a score matrix must have, as CSV, to this file.
     """
 
     scores: Path | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import signal
@@ -101,8 +102,14 @@ def index(
                 progress=lambda s: tick(s.done, s.total, f"{s.skipped} skipped" if s.skipped else ""),
                 stop=stop,
             )
-        count = len(gallery)
+        count, oldest = len(gallery), next(gallery.listed(), None)
     _tell_index(report, count, Path(out), json_)
+    if report.added and oldest and not os.path.isdir(lost := os.path.dirname(oldest.path)):
+        print(
+            f"note: items of {path_text(lost)} stay in the gallery, but that folder is not there any more; if it was "
+            f"moved here, join both: descry gallery relocate {out} OLD NEW",
+            file=sys.stderr,
+        )
     if report.interrupted:
         print("descry: interrupted; what was committed is kept. Go on with the same command", file=sys.stderr)
         return 130

@@ -25,7 +25,9 @@ Words = Annotated[
     tyro.conf.arg(help='words, such as "red jacket, no backpack".'),
 ]
 Text = Annotated[tuple[str, ...], tyro.conf.arg(help="the same as an option.")]
-Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not", help="a phrase that must not hold, as --not backpack.")]
+Not = Annotated[
+    tuple[str, ...], tyro.conf.arg(name="not", help="a phrase that must not be true of the person, as --not backpack.")
+]
 
 
 @dataclass(frozen=True)

@@ -52,7 +52,7 @@ def search(
         sketch: a drawing of the person.
         image: a photograph of the person.
         text: the same as words.
-        not_: a phrase that must not hold, without a negation: --not backpack.
+        not_: a phrase that must not be true of the person, without a negation: --not backpack.
         like: id of an item that is close; it is shown first.
         unlike: id of an item that is not the person.
         closest: id chosen as the closest of those shown.

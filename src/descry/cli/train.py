@@ -71,7 +71,7 @@ def train(
         accumulate: micro-batches of one step; each has its own negatives.
         save_every: also save after this many steps.
         checkpoint_gradients: less memory, more time.
-        cache_gradients: encode this many rows at a time; a batch that memory does not hold keeps all its negatives.
+        cache_gradients: encode this many rows at a time; a batch too large for memory still uses all its negatives.
         tensorboard: also write curves for TensorBoard into the run folder.
         select_on_test: choose the epoch on the test split; this flatters the result, which says so.
         half: store the model in 16 bits.

@@ -37,7 +37,7 @@ CARD = Card(
     "Ask the authors of the paper (form in github.com/ShuangLI59/Person-Search-with-Natural-Language-Description). "
     "Their archive once lacked some of the seven image folders: the check names those that are missing.",
     "Academic research only, by the authors' agreement. It holds photographs of Market-1501, CUHK01 "
-    "and CUHK03, whose terms hold too.",
+    "and CUHK03, whose terms apply too.",
     FAMILY.variants,
     splits(
         "paper (ids, photos); released IRRA loader and logs (captions)",

@@ -23,7 +23,7 @@ CARD = Card(
   imgs/  train  test        (folders of MSMT17, not the split)
   ICFG-PEDES.json  |  ICFG_PEDES.json  |  train_reid.json test_reid.json""",
     "Ask the authors by e-mail (address in github.com/zifyloo/SSAN).",
-    "Academic research only, by the authors' agreement; the terms of MSMT17 hold for its photographs.",
+    "Academic research only, by the authors' agreement; the terms of MSMT17 apply to its photographs.",
     FAMILY.variants,
     splits("paper; released IRRA loader", train=(3_102, 34_674, 34_674), test=(1_000, 19_848, 19_848)),
 )

@@ -32,7 +32,7 @@ CARD = Card(
   query.json  gallery.json""",
     "Annotations: link in github.com/Delong-liu-bupt/Composed_Person_Retrieval. Photographs: from the authors of "
     "Celeb-reID, PRCC (its folder rgb) and LAST.",
-    "Research only; the terms of the three sets of photographs hold.",
+    "Research only; the terms of the three sets of photographs apply.",
     ("json",),
     {
         "test photos": Expected(20_510, _PAGE),

@@ -35,7 +35,7 @@ CARD = Card(
   market_attribute.mat      (from the Market-1501 attribute annotations; for the feedback sentence)""",
     "Link in github.com/Lin-Kayla/subjectivity-sketch-reid; attributes: Lin et al., Improving Person Re-identification "
     "by Attribute and Identity Learning.",
-    "Research only; the terms of Market-1501 hold for its photographs.",
+    "Research only; the terms of Market-1501 apply to its photographs.",
     ("attributes", "no attributes"),
     {
         "train ids": Expected(498, _PAPER),

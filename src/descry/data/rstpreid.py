@@ -23,7 +23,7 @@ CARD = Card(
   imgs/                     (flat)
   data_captions.json  |  train_reid.json val_reid.json test_reid.json""",
     "Links in github.com/NjtechCVLab/RSTPReid-Dataset.",
-    "Research only; the terms of MSMT17 hold for its photographs.",
+    "Research only; the terms of MSMT17 apply to its photographs.",
     FAMILY.variants,
     splits(
         "paper and the authors' page (ids, photos); two sentences per photograph",

@@ -52,7 +52,7 @@ CARD = Card(
   ICFG-PEDES/  imgs/  imgs-sketch/ | imgs-sketch2/  and its annotations
   RSTPReid/    imgs/  imgs-sketch/ | imgs-sketch2/  and its annotations""",
     "Obtain the three sets; the sketches from the page of UNIReID, or make your own: descry data sketch ROOT.",
-    "The terms of the three sets hold together. Sketches made here are your own derivative of licensed photographs.",
+    "The terms of all three sets apply. Sketches made here are your own derivative of licensed photographs.",
     ("imgs-sketch", "imgs-sketch2"),
     expected(),
 )

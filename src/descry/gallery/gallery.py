@@ -206,8 +206,8 @@ class Gallery(AbstractContextManager["Gallery"]):
         """The k best items for a query (see `descry.search`); liked items come first.
 
         query: a `Query`, or the words that hold: gallery.search("red jacket", sketch="s.png", exclude="backpack").
-        sketch, photo: pictures (path, PIL image or array), one or several. exclude: phrases that must not hold.
-        filters: which items may be ranked. These four go with words; a Query holds its own.
+        sketch, photo: pictures (path, PIL image or array), one or several. exclude: phrases that must not be true of
+        the person. filters: which items may be ranked. These four go with words; a Query holds its own.
 
         Negations in wanted texts become NOT phrases, unless the query is verbatim; `Results.query` says how it was
         understood. composition: how sketch and words are put together, by name or as a value; else as the model's

@@ -158,7 +158,7 @@ def _pattern(name: str, kind: str) -> re.Pattern[str]:
 
 def read_table(table: str) -> dict[str, dict[str, str]]:
     """path → row of a CSV file. Raises DataError when it has no column `path` or none of the fields, and for a path
-    that stands in it twice with other values, a time that is none, and whatever `tabular.csv_rows` refuses.
+    that is in it twice with other values, a time that is none, and whatever `tabular.csv_rows` refuses.
     """
     columns, lines = csv_rows(Path(table))
     names = [name.lower() for name in columns]
@@ -180,7 +180,7 @@ def read_table(table: str) -> dict[str, dict[str, str]]:
                 "2026-01-31T14:05:09"
             )
         if rows.setdefault(path, row) != row:
-            raise DataError(f"{table}, line {line}: {path} stands in it twice with other values; remove one line")
+            raise DataError(f"{table}, line {line}: {path} is in it twice with other values; remove one line")
     return rows
 
 

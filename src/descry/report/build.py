@@ -25,7 +25,7 @@ FORMAT = 1
 TOP = 10
 LIMITS = (
     "A rank orders the pictures of one gallery for one query. It does not say who anyone is.",
-    "Somebody always stands first, also when the person sought is not in the gallery.",
+    "Somebody is always first, also when the person is not in the gallery.",
     "A sketch ranks by drawn shape: what was remembered or drawn wrongly puts the wrong people first.",
     "Scores order the leads of one round. They are no probabilities, and scores of two rounds do not compare.",
     "Clothes, light, camera and the people a model learnt from move ranks; so some people are found less often.",

@@ -136,7 +136,7 @@ class _Page:
             _add(figure, "figcaption", f"{origin.told}, a box around the person{clock}")
 
     def _runner_ups(self, section: Element) -> None:
-        _add(section, "p", "Who stands highest in the round on show and is in no finding.")
+        _add(section, "p", "The highest leads of the current round that have no finding.")
         self._leads(section, self.made["runner_ups"])
 
     def _round(self, article: Element, one: dict[str, Any]) -> None:

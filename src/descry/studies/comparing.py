@@ -73,7 +73,7 @@ def _lines(x: dict[str, Any], y: dict[str, Any], only: Sequence[str], flips: int
     if both:
         (one, whose), (other, again) = ranks_of(x), ranks_of(y)
         if len(whose) != len(again) or (whose != again).any():
-            raise DataError(f"{x['benchmark']}: the queries of A and B stand in another order; evaluate both again")
+            raise DataError(f"{x['benchmark']}: the queries of A and B are in different orders; evaluate both again")
         values = measures(one), measures(other)
     lines = []
     for name in only:

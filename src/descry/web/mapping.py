@@ -37,9 +37,7 @@ def expression(pattern: str) -> str:
     out = ""
     for piece, open_, after, next_open in zip(pieces, free, [*pieces[1:], ""], [*free[1:], False], strict=True):
         if open_ and next_open and piece != "{time}":
-            raise UsageError(
-                f"{piece} and {after} touch in the pattern; put between them what stands there in the path"
-            )
+            raise UsageError(f"{piece} and {after} touch in the pattern; put between them what is there in the path")
         if not open_:
             if "{" in piece or "}" in piece:
                 raise UsageError("the pattern has a brace without its other half; write placeholders as {camera}")
