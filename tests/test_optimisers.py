@@ -116,3 +116,8 @@ def test_scaled_gradients_are_clipped_only_without_the_fused_kernel(fused):
     method = method_class(name)(toy_clip(toy_words()), toy_words(), config, 4)
     optimiser = optimiser_of(method, config.recipe, fused=fused)
     assert getattr(optimiser, "_step_supports_amp_scaling", False) == fused
+
+
+def test_weights_of_16_bits_would_lose_the_papers_steps():
+    weight = torch.tensor(0.05, dtype=torch.float16)
+    assert weight - 1e-5 == weight

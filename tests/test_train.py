@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import types
 from dataclasses import replace
@@ -23,7 +24,8 @@ from descry.evaluate import evaluate
 from descry.methods import Recipe
 from descry.methods.interactreid import PRESETS, InteractReID
 from descry.records import Example
-from descry.training.batches import Batches, mix
+from descry.training import loop
+from descry.training.batches import AHEAD, Batches, mix
 from descry.training.loop import Settings, _validate, train
 from descry.training.optimisers import learning_rates
 
@@ -240,6 +242,37 @@ def test_the_machine_says_how_many_threads_decode(monkeypatch):
     assert Settings().readers == 16
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "8")
     assert (Settings().readers, Settings(threads=3).readers) == (8, 3)
+
+
+@pytest.mark.parametrize(("able", "means"), [(True, "bf16"), (False, "fp32")])
+def test_a_gpu_trains_in_bfloat16_where_it_can(monkeypatch, able, means):
+    monkeypatch.setattr(loop, "choose_device", lambda *given: torch.device("cuda"))
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+    assert loop._precision(Settings()) == means
+    assert loop._precision(Settings(precision="fp16")) == "fp16"
+
+
+def test_batches_are_read_ahead_and_pinned_for_a_gpu(toy, words, monkeypatch):
+    reader = Batches(toy.train, words, (32, 16), Recipe(1, 4, 1e-3), frozenset(), 0, threads=1)
+    seen, enough, read = [], threading.Event(), reader._read
+
+    def watched(numbers, epoch, step, pool):
+        seen.append(step)
+        if len(seen) == AHEAD + 1:
+            enough.set()
+        return read(numbers, epoch, step, pool)
+
+    monkeypatch.setattr(reader, "_read", watched)
+    epoch = reader.epoch(0)
+    next(epoch)
+    assert enough.wait(60), "two more are being read while the first is used"
+    assert sorted(seen) == list(range(AHEAD + 1)) != list(range(reader.steps))
+    epoch.close()
+    monkeypatch.setattr(torch.Tensor, "pin_memory", lambda x: x + 1)
+    held = {"pid": torch.tensor([1])}
+    assert reader._pinned(held) is held
+    reader.device = "cuda"
+    assert reader._pinned(held)["pid"].item() == 2
 
 
 def test_caching_gradients_changes_no_step(toy, tmp_path):

@@ -102,6 +102,12 @@ def arguments(given: Sequence[str]) -> argparse.Namespace:
 
 def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
     """Train, judge, write down, compare and draw one study."""
+    seeds = args.seed or ([0] if args.smoke else [0, 1, 2])
+    settings = Settings(
+        device=args.device, precision=args.precision, accumulate=args.accumulate,
+        checkpoint_gradients=args.checkpoint_gradients, cache_gradients=args.cache_gradients,
+    )  # fmt: skip
+    replace(settings, threads=args.threads, seed=min(seeds)).check()
     if args.threads:
         torch.set_num_threads(args.threads)
     scale = "smoke" if args.smoke else "small" if args.small else "full"
@@ -119,15 +125,10 @@ def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
                 f"row {cell.row!r} begins with encoders that were trained apart: give --image-encoder (ViT-B/16) and "
                 "--text-encoder (BERT base), folders of safetensors, or leave the row out with --only"
             )
-    settings = Settings(
-        device=args.device, precision=args.precision, accumulate=args.accumulate,
-        checkpoint_gradients=args.checkpoint_gradients, cache_gradients=args.cache_gradients,
-    )  # fmt: skip
     processes.join()
     world = processes.one_after_the_other(lambda: world_of(study, scale, args, settings))
     world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
     command = " ".join(["python -m descry_lab", *given])
-    seeds = args.seed or ([0] if scale == "smoke" else [0, 1, 2])
     written = args.ledger or args.work / "ledger.jsonl"
     found = sweep(study, world, seeds, written, command, args.only, args.kept)
     if not processes.first_process():

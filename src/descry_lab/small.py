@@ -29,7 +29,7 @@ from pathlib import Path
 import torch
 
 from descry.embed import load
-from descry.errors import DescryError
+from descry.errors import DescryError, UsageError
 from descry.training.loop import Settings
 
 from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
@@ -190,6 +190,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def run(argv: Sequence[str] | None = None) -> int:
     """Train what is missing, then write the ledger and draw. Exit status 1 when a cell failed."""
     args = arguments(argv)
+    for name in ("jobs", "seeds"):
+        if getattr(args, name) < 1:
+            raise UsageError(f"--{name} {getattr(args, name)} was given; allowed: 1 or more")
     torch.set_num_threads(1)
     own = args.only if args.only in STUDIES and STUDIES[args.only].world else ""
     world = world_of(args.work, args.start, own)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -12,6 +14,7 @@ from conftest import toy_words
 from descry import cost as counts
 from descry.clip import random_clip
 from descry.methods import method_class, preset, propot
+from descry.methods.vfe_tps import MaskedImageModelling
 from descry_lab import cost
 from descry_lab.papers import TABLES
 from descry_lab.studies import STUDIES, study_of
@@ -111,3 +114,33 @@ def test_propots_table_4_comes_out_at_the_papers_size():
         added = prototype_macs(11_003, 64, **{f: getattr(config, f) for f in fields})
         total = encoders + added + (words if config.mlm else 0)
         assert total / 1e9 == pytest.approx(flops, rel=0.002), row
+
+
+def test_no_rule_gives_both_flops_of_vfe_tps():
+    """What docs/methods-vfe-tps.md says was tried for the paper's 17 (training) and 12 (inference), in G."""
+    with torch.device("meta"):
+        clip = random_clip((384, 128), *cost.VIT_B16, cost.CLIP_VOCABULARY, cost.LENGTH)
+        mim = MaskedImageModelling(clip, preset("vfe_tps", "paper"))
+    patches = clip.grid[0] * clip.grid[1]
+    convolution = 3 * clip.patch**2 * clip.image_width * patches
+
+    def linear(model, tokens, part=""):
+        named = model.named_modules()
+        return tokens * sum(m.weight.numel() for n, m in named if type(m) is torch.nn.Linear and part in n)
+
+    vision, text = clip.model.vision_model, clip.model.text_model
+    photograph, words = counts.image_macs(clip, tokens=True), counts.text_macs(clip)
+    mlp = convolution + linear(vision, 1 + patches, "mlp."), linear(text, cost.LENGTH, "mlp.")
+    drawn = (
+        sum(linear(x, 1 + patches) for b in mim.cross.blocks for x in (b.fc, b.proj))
+        + patches * mim.head.conv.weight.numel()
+    )
+    projections = (1 + patches) * clip.model.visual_projection.weight.numel() + cost.LENGTH * clip.dim**2
+    matrices = convolution + linear(vision, 1 + patches) + linear(text, cost.LENGTH) + projections
+    found = [
+        photograph + words, photograph, matrices, sum(mlp), sum(mlp) + mlp[0] + drawn, sum(mlp) + drawn,
+    ]  # fmt: skip
+    page = (Path(__file__).resolve().parents[2] / "docs" / "methods-vfe-tps.md").read_text("utf-8")
+    told = [float(x) for x in re.findall(r"\*\*(\d+\.\d) G\*\*", page)]
+    assert [round(x / 1e9, 1) for x in found] == told
+    assert not any(round(a) == 12 and round(b) == 17 for a in told for b in told), "then the column can be filled"

@@ -79,10 +79,24 @@ def test_what_is_missing_is_said(tmp_path):
         main(["vfe-tps-1"])
     with pytest.raises(UsageError, match="interactreid-1"):
         main(["interactreid1", "--smoke"])
+    for words in (["vfe-tps-6", "--smoke", "--threads", "-2"], ["vfe-tps-6", "--smoke", "--accumulate", "0"]):
+        with pytest.raises(UsageError, match="was given; allowed: [01] or more"):
+            main([*words, "--work", str(tmp_path)])
+    with pytest.raises(UsageError, match="--jobs 0 was given; allowed: 1 or more"):
+        main(["small", "--jobs", "0"])
     study = study_of("interactreid-3")
     world = replace(worlds("smoke", tmp_path, "", [], None, CPU), adapt={})
     with pytest.raises(UsageError, match="--adapt"):
         trainings(study.cells[1], 0, world, world.data[0])
+
+
+def test_how_a_table_is_trained_reaches_the_loop(work, monkeypatch):
+    seen = []
+    monkeypatch.setattr("descry_lab.__main__.sweep", lambda study, world, *given: seen.append(world.settings) or {})
+    words = ["vfe-tps-6", "--smoke", "--device", "cpu", "--work", str(work), "--precision", "bf16", "--accumulate", "2"]
+    assert main([*words, "--checkpoint-gradients", "--cache-gradients", "3"]) == 0
+    (held,) = seen
+    assert (held.precision, held.accumulate, held.checkpoint_gradients, held.cache_gradients) == ("bf16", 2, True, 3)
 
 
 def test_costs_are_counted_as_the_papers_count(work):

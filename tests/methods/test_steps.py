@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from steps import BATCH, CASES, Case, batches, made, step
+from steps import BATCH, CASES, Case, batches, completed, made, step
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from descry.blocks import cache_gradients_of
 from descry.errors import UsageError
+from descry.methods import Progress
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +68,63 @@ def test_two_processes_read_the_batches_of_one(sampler, tmp_path):
     if sampler == "identity":
         for part in (*first, *second):  # each process holds whole people: two photographs of each
             assert part["pid"].unique(return_counts=True)[1].tolist() == [2] * (BATCH // 4)
+
+
+class Waits(TorchDispatchMode):
+    """Counts what a processor would wait for on a GPU: a number, or a size that depends on values.
+
+    Checks of texts are left out, as they are in training on a GPU.
+    """
+
+    def __init__(self):
+        super().__init__()
+        self.count = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        aten = torch.ops.aten
+        sized = {aten._local_scalar_dense, aten.nonzero, aten._unique2, aten.unique_consecutive, aten.masked_select}
+        chosen = func.overloadpacket in (aten.index, aten.index_put_, aten._index_put_impl_) and any(
+            x is not None and x.dtype is torch.bool for x in args[1]
+        )
+        if func.overloadpacket in sized or chosen:
+            frame = sys._getframe()
+            while frame and frame.f_code.co_name not in ("text_end", "_pseudo_word"):
+                frame = frame.f_back
+            self.count += frame is None
+        return func(*args, **(kwargs or {}))
+
+
+WAITS = {
+    "propot": 2,  # which words are masked, which people the batch holds
+    "propot, all prototypes, P×K": 1,
+    "baseline, IRRA": 1,  # which words are masked
+    "vit_bert": 1,  # the library looks whether a text is padded
+    "vit_bert, alone": 1,
+    "vfe_tps, sampled, P×K": 5,  # who has a partner in the batch
+    "vfe_tps, memory": 1,  # which people the batch holds
+    "interactreid, stage 1, composed": 1,  # words of a pseudo-word, for models that the demo starts from
+    "interactreid, stage 2 with captions": 7,
+}
+"""By case; a step of all others never waits."""
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_waits_for_the_device_only_where_sizes_depend_on_values(name, tmp_path, monkeypatch):
+    method = made(CASES[name])
+    read = batches(CASES[name], method, tmp_path)
+    method.prepare(read.share)
+    method.begin_epoch(0, read)
+    batch = completed(next(iter(read.epoch(0))))
+    progress = Progress(3, 1, 4, torch.Generator().manual_seed(0))
+    waits = Waits()
+    for read_out in ("tolist", "cpu", "numpy"):
+        act = getattr(torch.Tensor, read_out)
+        monkeypatch.setattr(
+            torch.Tensor, read_out, lambda x, act=act: setattr(waits, "count", waits.count + 1) or act(x)
+        )
+    with waits:
+        torch.stack(list(method.losses(batch, progress).values())).sum().backward()
+    assert waits.count == WAITS.get(name, 0)
 
 
 def test_an_unknown_sampler_is_refused(tmp_path):

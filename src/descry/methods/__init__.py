@@ -78,8 +78,10 @@ def summed(x: Tensor) -> Tensor:
 
 def same_everywhere(generator: torch.Generator, device: torch.device) -> torch.Generator:
     """A generator that draws the same on every process, from the seed of the first process's."""
-    seeds = gather(torch.tensor([generator.initial_seed()], device=device))
-    return torch.Generator().manual_seed(int(seeds[0]) + 1)
+    seed = generator.initial_seed()
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        seed = int(gather(torch.tensor([seed], device=device))[0])
+    return torch.Generator().manual_seed(seed + 1)
 
 
 class _GatherWithGradient(torch.autograd.Function):

@@ -211,8 +211,8 @@ def p2i(
     log_p = F.log_softmax(logits, dim=1)
     terms = log_p if log else log_p.exp()
     present = own.any(dim=1)
-    per_identity = -(terms * own).sum(dim=1)[present] / own.sum(dim=1)[present]
-    loss: Tensor = per_identity.sum() if reduction == "sum" else per_identity.mean()
+    per_identity = -(terms * own).sum(dim=1) / own.sum(dim=1).clamp(min=1)  # 0 where absent: a choice by it would wait
+    loss: Tensor = per_identity.sum() if reduction == "sum" else per_identity.sum() / present.sum()
     if symmetric:
         rows = own.int().argmax(dim=0)
         absent = torch.where(present, 0.0, -torch.inf).to(logits)

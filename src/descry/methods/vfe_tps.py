@@ -244,8 +244,9 @@ class Memory:
         """
         if epoch != self.epoch:
             self.epoch, self.kept = epoch, {}
-        extra = [(x, pid) for pid in pids.tolist() for x in self.kept.get(pid, ())]
-        for row, pid in zip(features.detach(), pids.tolist(), strict=True):
+        own = pids.tolist()
+        extra = [(x, pid) for pid in own for x in self.kept.get(pid, ())]
+        for row, pid in zip(features.detach(), own, strict=True):
             self.kept.setdefault(pid, []).append(row)
         if not extra:
             return features, pids
