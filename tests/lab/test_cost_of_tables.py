@@ -129,7 +129,7 @@ def test_no_rule_gives_both_flops_of_vfe_tps():
         return tokens * sum(m.weight.numel() for n, m in named if type(m) is torch.nn.Linear and part in n)
 
     vision, text = clip.model.vision_model, clip.model.text_model
-    photograph, words = counts.image_macs(clip, tokens=True), counts.text_macs(clip)
+    photograph, words = image_macs(clip, tokens=True), text_macs(clip)
     mlp = convolution + linear(vision, 1 + patches, "mlp."), linear(text, cost.LENGTH, "mlp.")
     drawn = (
         sum(linear(x, 1 + patches) for b in mim.cross.blocks for x in (b.fc, b.proj))

@@ -80,7 +80,7 @@ def test_what_is_missing_is_said(tmp_path):
     with pytest.raises(UsageError, match="interactreid-1"):
         main(["interactreid1", "--smoke"])
     for words in (["vfe-tps-6", "--smoke", "--threads", "-2"], ["vfe-tps-6", "--smoke", "--accumulate", "0"]):
-        with pytest.raises(UsageError, match="was given; allowed: [01] or more"):
+        with pytest.raises(UsageError, match=r"was given; allowed: [01] or more"):
             main([*words, "--work", str(tmp_path)])
     with pytest.raises(UsageError, match="--jobs 0 was given; allowed: 1 or more"):
         main(["small", "--jobs", "0"])
