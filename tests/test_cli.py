@@ -105,6 +105,7 @@ def test_train_evaluate_index_search(capsys, tmp_path, monkeypatch):
     )
     assert status == 0, err
     assert re.search(r"selected on val.* \(mean R@1 \d+\.\d; by epoch: \d+\.\d\)", out), out
+    assert f"then: descry model measure {tmp_path / 'one'} --data {data}" in out
     status, out, err = said(
         capsys, "train", "interactreid", "--stage", 2, "--from", tmp_path / "one", "--out", tmp_path / "two", "--json",
         *common, "--epochs", 1, "--batch-size", 8, "--set", "mapping_hidden=16",

@@ -26,6 +26,9 @@ def test_it_is_small_and_whole():
     assert config["about"]["pretrained"] is False
     assert config["about"]["history"][0]["from"] == "random"
     assert "sketch+text" in method.answers
+    page = PAGE.read_text("utf-8")
+    assert f"{sum(p.numel() for p in method.parameters()) / 1e6:.1f} million parameters" in page
+    assert f"({(DEMO / 'sketches.safetensors').stat().st_size / 1e6:.1f} MB)" in page
 
 
 def test_it_loads_without_a_network(monkeypatch):

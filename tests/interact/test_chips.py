@@ -39,6 +39,9 @@ def test_nine_of_ten_of_the_half_set_aside_are_read_exactly() -> None:
     right = sum(read(row["text"]) == row["chips"] for row in aside)
     print(f"{right} of the {len(aside)} sentences set aside are read exactly")
     assert right >= 0.9 * len(aside), f"{right} of {len(aside)}"
+    page = " ".join((Path(__file__).resolve().parents[2] / "docs" / "conversation.md").read_text("utf-8").split())
+    assert f"{len(TABLE)} sentences" in page
+    assert f"**{right} of the {len(aside)} set aside** ({100 * right / len(aside):.1f} %)" in page
 
 
 WORDS = st.sampled_from(

@@ -7,9 +7,14 @@ import numpy as np
 import pytest
 
 from descry.checkpoint import read_config
+from descry.embed import load
 from descry.interact.absence import FEATURES
+from descry.interact.questions import vocabulary
+from descry.interact.rounds import MAX_MARKS, MAX_ROUNDS
+from descry.language import MAX_PARTS
 from descry.library import DEMO
 from descry.ranking import FORMULA, UNMEASURED
+from descry.search import CANDIDATES
 from descry_lab import conversation, misread, weights
 from descry_lab.misread import AUROCS, SPOILT
 
@@ -124,3 +129,13 @@ def test_what_is_said_of_several_models_lies_in_results():
     assert (tuple(found["curve"]), found["strength"]) == (UNMEASURED, FORMULA.unmeasured)
     assert not [row for row in found["test"] if row["said"].startswith("true") and row["interval"][0] > 0]
     assert not [row for row in found["test"] if row["over"]]
+
+
+def test_counts_and_limits_of_the_page_are_those_of_the_code():
+    page = " ".join(conversation.PAGE.read_text("utf-8").split())
+    assert f"`interact/attributes.json` ({len(vocabulary())} questions)" in page
+    assert f"over the best {CANDIDATES:,} candidates" in page
+    assert f"at most {MAX_ROUNDS} rounds, {MAX_MARKS} marks and {MAX_PARTS} phrases per round" in page
+    formula = load("demo").ranking.formula
+    assert f"**{formula.fall_factor:g} r + {formula.fall_places:g}**" in page
+    assert f"by at most {formula.reach:g} times" in page
