@@ -273,6 +273,13 @@ GONE = (
     "leave the house",
     "leaves the house",
     "he has not seen",
+    "Asks with",
+    "bear its seal",
+    "must not hold",
+    "terms hold",
+    "should work",
+    "by clothes and colours",
+    "several times faster",
 )
 """Sentences that a reader had to read twice, and their kind."""
 

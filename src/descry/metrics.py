@@ -223,7 +223,7 @@ def _counted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
 
 
 def _sorted(row: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Ranks from the sorted values: NumPy sorts values several times faster than positions. Ties are counted after."""
+    """Ranks from the sorted values: NumPy sorts values faster than positions. Ties are counted after."""
     ascending, scores = np.sort(row), row[positions]
     upto = np.searchsorted(ascending, scores, side="right")
     ranks: np.ndarray = len(row) - upto + 1

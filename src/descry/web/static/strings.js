@@ -434,7 +434,7 @@ export const T = {
   tourSteps: [
     ["#query", "Dress the figure: click hair, jacket, bag, trousers, and choose what you remember. Draw on top where you can, or drop a picture anywhere."],
     ["#say", "Say what you know: “red jacket, no backpack”. Each phrase becomes a chip that you can weigh, switch off or turn into NOT."],
-    ["#centre", "Search. The leads come in order of likeness. Like (L) what comes close, unlike (U) what does not, then refine."],
+    ["#centre", "Search. The most similar come first. Like (L) what comes close, unlike (U) what does not, then refine."],
     ["#context", "Narrow it down by camera and time. Every search is kept here: go back, and branch off anywhere."],
     ["#topbar", "That is all. Press ? for the keys and for what this cannot do."],
   ],
@@ -443,7 +443,7 @@ export const T = {
     "The token of this page is missing or has expired. Paste the link (or the token) that descry serve printed in the terminal. What you drew and wrote is kept.",
   loginField: "Link or token",
   loginButton: "Go on",
-  loginWrong: "That token does not hold. Look for the newest link in the terminal.",
+  loginWrong: "That token is not valid. Look for the newest link in the terminal.",
   serverGone: "The server does not answer. What you drew and wrote is kept; trying again…",
   limitLines: (l) => [
     `pictures: PNG, JPEG or WebP, up to ${l.upload_bytes / 1e6} MB, ${l.upload_pixels / 1e6} million pixels, ${l.upload_side} along an edge; ${l.pictures} in a query`,
