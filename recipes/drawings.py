@@ -106,9 +106,12 @@ def version_2(work: str, model: Any) -> dict[str, Any]:
 
 
 def kept(out: str, which: str, found: dict[str, Any], model: Any) -> None:
-    """Put one of the two measurements beside the other in drawings.json of a folder."""
+    """Put one of the two measurements beside the other in drawings.json of a folder. Figures that were not made this
+    time stay, if they are of the same model."""
     path = Path(out) / "drawings.json"
     before = json.loads(path.read_text("utf-8")) if path.is_file() else {}
+    if before.get(which, {}).get("search_fingerprint") == model.search_fingerprint:
+        found = before[which]["figures"] | found
     figures = {"search_fingerprint": model.search_fingerprint, "figures": found}
     path.write_text(json.dumps(before | {which: figures}, indent=1) + "\n", "utf-8")
 
@@ -179,6 +182,12 @@ def main() -> None:
                 [Query(sketches=pictures[i], wanted=said[i], as_drawn=raw) for i in chosen]
             )
     table = {name: told(name, row) for name, row in found.items()}
+    alone, again = found["vague words"] <= 10, np.random.default_rng(0).integers(len(chosen), size=(1000, len(chosen)))
+    for name in drawn:
+        gained = 100.0 * (found[f"vague words + {name}, after"] <= 10) - 100.0 * alone
+        low, high = np.quantile(gained[again].mean(axis=1), (0.025, 0.975))
+        table[f"vague words + {name}, after"]["gained"] = [float(gained.mean()), low, high]
+        print(f"{name}: R@10 {gained.mean():+.1f} ({low:+.1f} to {high:+.1f}) beside words alone, person by person")
     if args.out:
         kept(args.out, f"{args.people} people", table, model)
 

@@ -107,6 +107,9 @@ def test_its_page_shows_how_drawings_were_read():
     for name in {n.rsplit(", ", 1)[0] for n in few if not n.startswith("vague words")}:
         asked = [f"{kind}{name}, {when}" for kind in ("", "vague words + ") for when in ("before", "after")]
         assert f"| {named.get(name, name)} | {' | '.join(cell(few[a]) for a in asked)} |" in page, name
+    beside = {name: row["R@10"] for name, row in few.items() if name.startswith("vague words + ") and "after" in name}
+    assert len(beside) >= 8
+    assert min(beside.values()) >= few["vague words"]["interval"][0], "no drawing makes words worse beyond chance"
     styles = kept["version 2"]["figures"]
     for name in {n.rsplit(", ", 1)[0] for n in styles}:
         style, count = name.removesuffix(")").rsplit(" (", 1)
