@@ -82,7 +82,8 @@ class Session:
         ]
         if not said:
             raise UsageError("no item was named; give the ids shown beside the results")
-        return self._add(marked(self.query, like, unlike, clear), "; ".join(said), choices=self._still(clear))
+        kept = tuple(choice for choice in self._current().choices if choice[0] not in clear)
+        return self._add(marked(self.query, like, unlike, clear), "; ".join(said), choices=kept)
 
     def closest(self, item: int) -> Round:
         """A round after "of those shown, this one is the closest". Raises UsageError for an item that was not shown, or
@@ -180,9 +181,6 @@ class Session:
         if self.inquiry.current is None:
             raise UsageError("the inquiry has no round yet; begin with a sketch, a photograph or words")
         return self.inquiry.current
-
-    def _still(self, cleared: list[int]) -> tuple[Any, ...]:
-        return tuple(c for c in self._current().choices if c[0] not in cleared)
 
     def _add(
         self, query: Query, change: str, choices: tuple[Any, ...] | None = None, asked: Mapping[str, str] | None = None

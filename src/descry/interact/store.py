@@ -24,7 +24,7 @@ from ..errors import DataError, ImageRejected, LimitExceeded, Locked, UsageError
 from ..gallery.account import Audit, asked, new_key, ref_of
 from ..gallery.database import HEAD, Database, database_at
 from ..gallery.local import OWN
-from ..query import Query, digest
+from ..query import digest
 from ..safe_files import json_of, refuse_links
 from . import rounds
 from .rounds import Inquiry, Round, text
@@ -225,16 +225,13 @@ class InquiryStore:
         return made
 
     def _insert(self, inquiry: int, made: Round) -> None:
-        self._keep(made.query)
+        for part in (*made.query.sketches, *made.query.photos):
+            kind, picture = frozen(part.value)
+            self._db.execute(
+                "INSERT INTO pictures VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest(part.value), kind, picture)
+            )
         data = json.dumps(rounds.to_json(made), ensure_ascii=False, separators=(",", ":"))
         self._db.execute("INSERT INTO rounds (inquiry, number, data) VALUES (?, ?, ?)", (inquiry, made.number, data))
-
-    def _keep(self, query: Query) -> None:
-        for part in (*query.sketches, *query.photos):
-            kind, data = frozen(part.value)
-            self._db.execute(
-                "INSERT INTO pictures VALUES (?, ?, ?) ON CONFLICT DO NOTHING", (digest(part.value), kind, data)
-            )
 
     def _sweep(self) -> None:
         used = {sha for (data,) in self._db.execute("SELECT data FROM rounds") for sha in pictures_of(data)}

@@ -211,7 +211,7 @@ class Desk:
 
     def named(self, number: str) -> str:
         """The name of an inquiry. Raises Refusal 404."""
-        name = self.names().get(number)
+        name = next((name for name in self.store.names() if identity(name) == number), None)
         if name is None:
             raise Refusal(404, "not_found", "there is no such inquiry; it may have been deleted")
         return name
@@ -287,9 +287,9 @@ class Desk:
         session.space = self.space()
         return session
 
-    def round(self, number: str, which: int) -> Round:
-        """A round. Raises Refusal 404."""
-        made = self.session(number).inquiry.rounds.get(which)
+    def round(self, session: Session, which: int) -> Round:
+        """A round of an inquiry. Raises Refusal 404."""
+        made = session.inquiry.rounds.get(which)
         if made is None:
             raise Refusal(404, "not_found", f"the inquiry has no round {which}")
         return made
@@ -298,12 +298,11 @@ class Desk:
         """Whether the rows that the round was ranked among are still there to be read."""
         return made.snapshot in self._spaces or made.snapshot == self.space().snapshot
 
-    def deep(self, number: str, which: int) -> Leads | None:
+    def deep(self, session: Session, made: Round) -> Leads | None:
         """A round ranked to the deepest rank, on the rows it was made of (those of now, when these are gone). None when
         nothing is left that it could be ranked by, or among."""
-        key = (number, which)
+        key = (identity(session.inquiry.name), made.number)
         if key not in self._deep:
-            session, made = self.session(number), self.round(number, which)
             space = self._spaces.get(made.snapshot) or self.space()
             depth = min(self.limits.depth, max(1, len(space.ids)))
             try:
@@ -320,17 +319,15 @@ class Desk:
         for key in [key for key in self._deep if key[0] == number]:
             del self._deep[key]
 
-    def ranking(self, number: str, which: int, count: int = 0) -> Leads | None:
+    def ranking(self, session: Session, made: Round, count: int = 0) -> Leads | None:
         """A round with its shares and all scores: the ranking at hand where it holds `count` leads or all there are,
         else the deepest. None when nothing is left that it could be ranked by, or among."""
-        session = self.session(number)
-        current = session.inquiry.current
-        at_hand = current is not None and current.number == which and current.snapshot == session.space.snapshot
-        if at_hand and (number, which) not in self._deep:
+        at_hand = made.number == session.inquiry.head and made.snapshot == session.space.snapshot
+        if at_hand and (identity(session.inquiry.name), made.number) not in self._deep:
             found = session.leads
             if found.whole or len(found.ids) >= count:
                 return found
-        return self.deep(number, which)
+        return self.deep(session, made)
 
     def asker(self) -> Asker:
         """The questions over the gallery as it is now."""

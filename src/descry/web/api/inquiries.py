@@ -47,10 +47,10 @@ def _move(desk: Desk, number: str, head: Head) -> RoundOut:
         raise UsageError("give either the number of a round or a step, undo or redo")
     session = desk.session(number)
     if head.round is not None:
-        made = session.go(desk.round(number, head.round).number)
+        made = session.go(desk.round(session, head.round).number)
     else:
         made = session.undo() if head.step == "undo" else session.redo()
-    return view(desk, number, made)
+    return view(desk, session, made)
 
 
 @router.get("")
@@ -93,8 +93,8 @@ async def prune(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> Inqui
     """Delete a round and everything made from it."""
 
     def work() -> InquiryOut:
-        desk.round(inquiry, number)
-        desk.session(inquiry).delete(number)
+        session = desk.session(inquiry)
+        session.delete(desk.round(session, number).number)
         desk.dropped(inquiry)
         return tree(desk, inquiry)
 

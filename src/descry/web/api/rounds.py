@@ -4,6 +4,7 @@ and answers make rounds too."""
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -19,7 +20,7 @@ from ...interact.rounds import Round, difference, marked
 from ...interact.session import Session
 from ...ranking import ranking_of
 from ...search import LEVELS, Heights, fitting_notes, phrase_vectors
-from ..desk import Desk
+from ..desk import Desk, identity
 from ..problems import Refusal
 from ..shapes import (
     Absence,
@@ -113,29 +114,29 @@ def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, 
                 "key_reused",
                 f"round {which} was asked for with this Idempotency-Key and another body; use a new key",
             )
-        return view(desk, number, desk.round(number, which)), False
+        session = desk.session(number)
+        return view(desk, session, desk.round(session, which)), False
     started = time.perf_counter()
     session = desk.refreshed(number)
-    parent = desk.round(number, body.parent) if body.parent else session.inquiry.current
+    parent = desk.round(session, body.parent) if body.parent else session.inquiry.current
     if body.parent == 0:
         raise UsageError("a parent of 0 was given; leave it out for a first round")
     before = parent.query if parent else None
     query = query_of(desk, body, before or asking.Query())
-    made = _asked(desk, number, query, body.change.strip() or change_of(before, query), parent, body.replace)
+    made = _asked(desk, session, query, body.change.strip() or change_of(before, query), parent, body.replace)
     desk.counts["rounds"] += 1
     desk.counts["round_seconds"] += time.perf_counter() - started
     if key:
         desk.done[number, key] = made.number, asked
         while len(desk.done) > 256:
             desk.done.popitem(last=False)
-    return view(desk, number, made), True
+    return view(desk, session, made), True
 
 
 def _asked(
-    desk: Desk, number: str, query: asking.Query, change: str, parent: Round | None, replace: int | None
+    desk: Desk, session: Session, query: asking.Query, change: str, parent: Round | None, replace: int | None
 ) -> Round:
     """A round below `parent`, or in its place when it is `replace` and nothing was made from it."""
-    session = desk.session(number)
     below = parent.number if parent else 0
     instead = parent is not None and below == replace and not session.inquiry.children(below)
     if parent and instead:
@@ -148,15 +149,14 @@ def _asked(
         raise
     if parent and instead:
         session.delete(parent.number)
-        desk.dropped(number)
+        desk.dropped(identity(session.inquiry.name))
     return made
 
 
-def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
+def view(desk: Desk, session: Session, made: Round) -> RoundOut:
     """A round as the API tells of it, with its first page."""
-    session = desk.session(number)
     space = desk.space()
-    found = desk.ranking(number, made.number) if made.results else None
+    found = desk.ranking(session, made) if made.results else None
     scores = found.everything if found else np.zeros(0)
     heights = Heights.of(scores)
     lines = [heights.score(level) for level in LEVELS] if heights else []
@@ -168,7 +168,7 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
     then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
     newer = 0 if made.snapshot == space.snapshot else max(1, space.rows.generation - then)
     return RoundOut(
-        inquiry=number,
+        inquiry=identity(session.inquiry.name),
         number=made.number,
         parent=made.parent,
         change=made.change,
@@ -184,16 +184,16 @@ def view(desk: Desk, number: str, made: Round, leads: bool = True) -> RoundOut:
         removed=removed,
         note=found.note if found else STORED * bool(made.results),
         notes=fitting_notes(desk.gallery.model, made.query, memo=session.memo),
-        results=page(desk, number, made, 0, desk.limits.page) if leads else None,
+        results=page(desk, session, made, 0, desk.limits.page),
     )
 
 
-def page(desk: Desk, number: str, made: Round, start: int, limit: int) -> Results:
+def page(desk: Desk, session: Session, made: Round, start: int, limit: int) -> Results:
     """Leads start + 1 … start + limit. The first are those the round keeps; deeper ones are ranked again. Where nothing
     is left to rank by, those it keeps are all there are, without shares."""
     if not made.results:
         return Results(round=made.number, leads=[], parts=[], cursor="", available=0, snapshot=made.snapshot)
-    found = desk.ranking(number, made.number, start + limit)
+    found = desk.ranking(session, made, start + limit)
     names, parts = merged(found) if found else ([], np.zeros((0, 0)))
     again = found.ids.tolist() if found else []
     where = {i: at for at, i in enumerate(again)}
@@ -248,7 +248,9 @@ def _groups(ids: list[int], whole: dict[int, Any]) -> dict[int, int]:
 
 
 def _why(desk: Desk, number: str, which: int, item: int, against: int | None) -> Why:
-    found = desk.deep(number, which) if desk.round(number, which).results else None
+    session = desk.session(number)
+    made = desk.round(session, which)
+    found = desk.deep(session, made) if made.results else None
     ids = found.ids.tolist() if found is not None else []
     for wanted in (item, *([against] if against is not None else [])):
         if found is None or wanted not in ids:
@@ -271,11 +273,12 @@ def _why(desk: Desk, number: str, which: int, item: int, against: int | None) ->
 
 
 def _fits(desk: Desk, number: str, which: int, start: int, limit: int) -> Fits:
-    made = desk.round(number, which)
+    session = desk.session(number)
+    made = desk.round(session, which)
     said = [(p.value, True) for p in made.query.wanted if p.on] + [
         (p.value, False) for p in made.query.unwanted if p.on
     ]
-    found = page(desk, number, made, start, limit)
+    found = page(desk, session, made, start, limit)
     model = desk.gallery.model
     if not said or not found.leads or "text" not in model.answers:
         return Fits(phrases=[], leads={})
@@ -315,7 +318,12 @@ async def make(
 @router.get("/{number}")
 async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
     """A round as it was made."""
-    return await desk.do(lambda: view(desk, inquiry, desk.round(inquiry, number)))
+
+    def work() -> RoundOut:
+        session = desk.session(inquiry)
+        return view(desk, session, desk.round(session, number))
+
+    return await desk.do(work)
 
 
 @router.get("/{number}/results")
@@ -327,7 +335,12 @@ async def results(
     limit: Annotated[int, Query(ge=1, le=200)] = 50,
 ) -> Results:
     """A page of leads, best first."""
-    return await desk.do(lambda: page(desk, inquiry, desk.round(inquiry, number), int(cursor or 0), limit))
+
+    def work() -> Results:
+        session = desk.session(inquiry)
+        return page(desk, session, desk.round(session, number), int(cursor or 0), limit)
+
+    return await desk.do(work)
 
 
 @router.get("/{number}/fits")
@@ -357,22 +370,23 @@ async def contributions(
 # ---------------------------------------------------------------------- marks
 
 
-def begun(desk: Desk, inquiry: str, parent: int | None = None) -> Session:
-    """The session over the rows of now, at the round that was looked at: what is marked or answered belongs to what was
-    seen, whatever another tab shows meanwhile. Raises Refusal 409 before the first round, 404 for one that is gone."""
+def _after(desk: Desk, inquiry: str, parent: int | None, act: Callable[[Session], Round]) -> RoundOut:
+    """The round that an act makes over the rows of now, from the round that was looked at: what is marked or answered
+    belongs to what was seen, whatever another tab shows meanwhile. Raises Refusal 409 before the first round, 404 for
+    one that is gone."""
     session = desk.refreshed(inquiry)
-    if parent is not None and session.inquiry.head != desk.round(inquiry, parent).number:
+    if parent is not None and session.inquiry.head != desk.round(session, parent).number:
         session.go(parent)
     if session.inquiry.current is None:
         raise Refusal(409, "no_round", "the inquiry has no round yet; begin with a sketch, a photograph or words")
-    return session
+    return view(desk, session, act(session))
 
 
 async def _marked(
     desk: Desk, inquiry: str, parent: int | None, like: Any = (), unlike: Any = (), clear: Any = ()
 ) -> RoundOut:
     desk.paced()
-    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, parent).mark(like, unlike, clear)))
+    return await desk.do(_after, desk, inquiry, parent, lambda session: session.mark(like, unlike, clear))
 
 
 @marks_router.put("/marks/{item}")
@@ -402,7 +416,7 @@ async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
 async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
     """Of those shown, this one is the closest."""
     desk.paced()
-    return await desk.do(lambda: view(desk, inquiry, begun(desk, inquiry, body.parent).closest(body.item)))
+    return await desk.do(_after, desk, inquiry, body.parent, lambda session: session.closest(body.item))
 
 
 # ---------------------------------------------------------------------- questions and absence
@@ -413,7 +427,7 @@ def _next(desk: Desk, inquiry: str) -> Questions:
     current = session.inquiry.current
     if current is None or not current.results or "text" not in session.model.answers:
         return Questions(question=None, asked=dict(current.asked) if current else {})
-    ranked = desk.ranking(inquiry, current.number)
+    ranked = desk.ranking(session, current)
     if ranked is None or current.snapshot != desk.space().snapshot:
         return Questions(question=None, asked=dict(current.asked))
     asker = desk.asker()
@@ -426,7 +440,7 @@ def _answer(desk: Desk, inquiry: str, body: Answer) -> RoundOut:
     questions = {q.key: q for q in vocabulary()}
     if body.key not in questions:
         raise UsageError(f"there is no question {body.key!r}; {nearest(body.key, list(questions))}")
-    return view(desk, inquiry, begun(desk, inquiry, body.parent).answer(questions[body.key], body.answer))
+    return _after(desk, inquiry, body.parent, lambda session: session.answer(questions[body.key], body.answer))
 
 
 def _absence(desk: Desk, inquiry: str) -> Absence:
