@@ -169,6 +169,11 @@ class Query:
         both = [(p, True) for p in self.wanted] + [(p, False) for p in self.unwanted]
         return sorted(both, key=lambda phrase: order.get(phrase[0].value, -1))
 
+    @property
+    def marks(self) -> tuple[int, ...]:
+        """The ids of all items that were marked."""
+        return (*self.liked, *self.unliked, *self.closest)
+
     def after(self, before: Query) -> Query:
         """This query with its phrases in the order in which they were said: those that `before` holds just so, as
         there, then the others."""

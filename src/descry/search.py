@@ -1014,7 +1014,7 @@ def rank(
     if kept:
         query, choices, note = _held(space, query, choices)
     everyone = [*terms]
-    if query.liked or query.unliked or query.closest:
+    if query.marks:
         weighed = {chosen for chosen, shown in choices if len(shown) > 1}
         plain = [i for i in query.closest if i not in weighed]
         everyone += mark_terms(*(space.vectors(ids) for ids in (query.liked, query.unliked, plain)))
@@ -1023,7 +1023,7 @@ def rank(
         raise UsageError("the gallery holds no items; index a folder first (descry index FOLDER --out GALLERY)")
     allowed = None
     if query.filters != Filters():
-        allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
+        allowed = space.allowed(query.filters, query.marks)
     considered = len(space.ids) if allowed is None else int(allowed.sum())
     if not considered:
         none = np.zeros(0, np.float32)

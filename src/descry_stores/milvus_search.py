@@ -52,11 +52,8 @@ def answer(
     filters let only ALL items through, or there are no more, every one of them is a candidate.
     """
     wanted = min(MOST, max(LEAST, FACTOR * k))
-    marks = {
-        int(row["id"]): np.array(row["vector"], np.float16)
-        for row in store.rows([*query.liked, *query.unliked, *query.closest], ["id", "vector"])
-    }
-    gone = {*query.liked, *query.unliked, *query.closest} - set(marks)
+    marks = {int(row["id"]): np.array(row["vector"], np.float16) for row in store.rows(query.marks, ["id", "vector"])}
+    gone = set(query.marks) - set(marks)
     if gone:
         raise UsageError(f"the gallery holds no item {min(gone)}; ids are shown beside every result")
     moments, total = store.moments(), store.count()

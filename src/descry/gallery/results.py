@@ -68,9 +68,12 @@ class Lead:
         }
 
     def __repr__(self) -> str:
-        row = self.to_json()
-        where = " ".join(filter(None, (row["camera"], row["time"], row["footage"] and f"from {row['footage']}")))
-        return f"{self.rank:>4}  {self.score:8.3f}  id {self.item.id:<8} {row['path']}  {where}".rstrip()
+        from ..footage.origin import origin_of
+
+        item, origin = self.item, origin_of(self.item.path)
+        said = (item.camera, item.time.isoformat() if item.time else "", f"from {origin.told}" if origin else "")
+        where = " ".join(filter(None, said))
+        return f"{self.rank:>4}  {self.score:8.3f}  id {item.id:<8} {path_text(item.path)}  {where}".rstrip()
 
 
 @dataclass(frozen=True, eq=False)

@@ -363,7 +363,7 @@ def answer(
             note = "; ".join(filter(None, (note, *store.known(untold, query.filters))))
         removed = {}
         if not leads.considered:
-            marks = {*query.liked, *query.unliked, *query.closest, *space.marked}
+            marks = {*query.marks, *space.marked}
             removed = removed_by(connection, query.filters, marks)
         items = {item.id: item for item in store.items(leads.ids.tolist())}
     kept = [j for j, number in enumerate(leads.ids.tolist()) if number in items]

@@ -208,13 +208,9 @@ class Session:
     def _marked_before(self, query: Query) -> None:
         """UsageError for a mark on an item that the gallery does not hold, unless an earlier round has it: an item may
         leave the gallery, and the inquiry goes on without it."""
-
-        def marks(of: Query) -> set[int]:
-            return {*of.liked, *of.unliked, *of.closest}
-
-        gone = set(missing(self.space.ids, sorted(marks(query))).tolist())
+        gone = set(missing(self.space.ids, sorted(set(query.marks))).tolist())
         if gone:
-            self.space.vectors(sorted(gone.difference(*(marks(r.query) for r in self.inquiry.rounds.values()))))
+            self.space.vectors(sorted(gone.difference(*(r.query.marks for r in self.inquiry.rounds.values()))))
 
     def _keep(self, number: int, leads: Leads) -> None:
         self._leads = {**dict(list(self._leads.items())[-3:]), number: leads}

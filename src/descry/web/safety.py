@@ -94,7 +94,9 @@ class Safety:
                 given = message["headers"]
                 if scope["path"].startswith("/api"):
                     given = [(k, v) for k, v in given if k.lower() != b"cache-control"]
-                    extra = extra | {"Cache-Control": f"private, {STORED}" if _picture(given) else STORED}
+                    kinds = [value for name, value in given if name.lower() == b"content-type"]
+                    private = any(kind.startswith((b"image/", b"video/")) for kind in kinds)
+                    extra = extra | {"Cache-Control": f"private, {STORED}" if private else STORED}
                 message = message | {"headers": [*given, *_raw(extra)]}
             await send(message)
 
@@ -229,10 +231,6 @@ def _cookie(header: str, name: str) -> str:
         if key == name:
             return value
     return ""
-
-
-def _picture(headers: list[tuple[bytes, bytes]]) -> bool:
-    return any(k.lower() == b"content-type" and v.startswith((b"image/", b"video/")) for k, v in headers)
 
 
 def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:

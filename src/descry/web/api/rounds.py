@@ -58,28 +58,25 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
     way. UsageError for an item that it likes and unlikes at once.
     """
 
-    def pictures(rows: Any) -> tuple[asking.Part, ...]:
-        return tuple(asking.Part(desk.picture(p.asset), p.weight, p.on) for p in rows)
-
-    def phrases(wanted: bool) -> tuple[asking.Part, ...]:
-        return tuple(asking.Part(p.text, p.weight, p.on) for p in body.phrases if p.wanted == wanted)
-
-    def naive(when: Any) -> Any:
-        return when.replace(tzinfo=None) if when else None
-
     f = body.filters
+    sketches, photos = (
+        [asking.Part(desk.picture(p.asset), p.weight, p.on) for p in rows] for rows in (body.sketches, body.photos)
+    )
+    wanted, unwanted = (
+        [asking.Part(p.text, p.weight, p.on) for p in body.phrases if p.wanted == said] for said in (True, False)
+    )
     kept = asking.Query(liked=before.liked, unliked=before.unliked)
     liked, unliked = (tuple(dict.fromkeys(ids or ())) for ids in (body.liked, body.unliked))
     kept = marked(kept, liked, unliked)
     return asking.Query(
-        sketches=pictures(body.sketches),
-        photos=pictures(body.photos),
-        wanted=phrases(True),
-        unwanted=phrases(False),
+        sketches=sketches,
+        photos=photos,
+        wanted=wanted,
+        unwanted=unwanted,
         liked=kept.liked if body.liked is None else liked,
         unliked=kept.unliked if body.unliked is None else unliked,
         closest=before.closest,
-        filters=asking.Filters(tuple(f.cameras), naive(f.since), naive(f.until), marked=f.marked),
+        filters=asking.Filters(tuple(f.cameras), f.since, f.until, marked=f.marked),
         as_drawn=body.as_drawn,
     )
 
@@ -162,9 +159,8 @@ def view(desk: Desk, session: Session, made: Round) -> RoundOut:
     lines = [heights.score(level) for level in LEVELS] if heights else []
     removed: dict[str, int] = {}
     if not made.results:
-        marks = [*made.query.liked, *made.query.unliked, *made.query.closest]
         with desk.gallery.store.database.reading() as connection:
-            removed = removed_by(connection, made.query.filters, marks)
+            removed = removed_by(connection, made.query.filters, made.query.marks)
     then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
     newer = 0 if made.snapshot == space.snapshot else max(1, space.rows.generation - then)
     return RoundOut(
@@ -236,7 +232,7 @@ def merged(found: Any) -> tuple[list[tuple[str, str]], np.ndarray]:
 
 def _considered(space: Rows, query: asking.Query) -> int:
     """How many items the filters of a query let through."""
-    allowed = space.allowed(query.filters, [*query.liked, *query.unliked, *query.closest])
+    allowed = space.allowed(query.filters, query.marks)
     return len(space.ids) if allowed is None else int(allowed.sum())
 
 
