@@ -187,4 +187,4 @@ def test_the_running_mean():
 
 
 def test_a_missing_result_is_a_data_error(tmp_path):
-    assert main(["plot", "cmc", str(tmp_path / "absent.json"), "--out", str(tmp_path / "x.png")]) == 1
+    assert main(["plot", "cmc", str(tmp_path / "absent.json"), "--out", str(tmp_path / "x.png")]) == 2

@@ -44,7 +44,7 @@ def test_a_card_names_no_path_of_the_machine_that_trained(bench, tmp_path):
 
 
 def test_a_folder_without_a_run_has_no_card(tmp_path):
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="there is no file"):
         model_card(tmp_path)
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(DataError, match="no run"):
