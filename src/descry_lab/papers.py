@@ -53,6 +53,9 @@ _INTERACTREID = (
         "InteractReID, Table I: Market-Sketch-1K",
         _FIVE,
         {
+            "DCLNet": (12.24, 29.20, 39.58, 13.45, None, *_NONE),
+            "DSCNet": (13.84, 30.55, 40.34, 14.73, None, *_NONE),
+            "DEEN": (12.11, 25.44, 30.94, 12.62, None, *_NONE),
             "BDG": (18.10, 38.95, 50.75, 19.61, None, *_NONE),
             "UniReID": (8.65, 19.45, 26.88, 11.16, 7.52, 27.01, 53.97, 67.68, 31.48, 23.33),
             "InteractReID": (37.30, 61.81, 73.80, 39.65, 30.49, 50.42, 79.70, 88.61, 54.98, 46.88),
@@ -63,6 +66,11 @@ _INTERACTREID = (
         "InteractReID, Table II: PKU-Sketch, mean of ten splits",
         _FIVE,
         {
+            "AFLNet": (34.00, 56.30, 72.50, None, None, *_NONE),
+            "LMDI": (49.00, 70.40, 80.20, None, None, *_NONE),
+            "CDAC": (60.80, 80.60, 88.80, None, None, *_NONE),
+            "BDG": (70.00, None, None, 66.37, None, *_NONE),
+            "TriReID": (*_NONE, 20.00, 50.00, 64.00, None, None),
             "UniReID": (69.80, 88.60, 95.80, 72.97, 68.25, 91.40, 98.80, 99.80, 91.76, 88.97),
             "CCSC": (86.00, 98.00, 100.0, 83.70, None, *_NONE),
             "DALNet": (90.00, 98.60, 100.0, 86.20, None, *_NONE),
