@@ -17,10 +17,8 @@ from descry.embed import load
 from descry.errors import DataError
 from descry.evaluate import Embedded, averaged, evaluate, evaluate_all, judged, scores_of
 from descry.studies import ledger
-from descry.studies.comparing import compare, differences
 from descry.studies.matrices import read_order, read_scores, write_order
-from descry.studies.results import asked_of, read_results, remember, row_of
-from descry.studies.slices import labels, slices
+from descry.studies.results import asked_of, compare, differences, labels, read_results, remember, row_of, slices
 from descry_people.read import read_people
 
 

@@ -208,8 +208,7 @@ def _report(
     about: dict[str, Any],
     output: Output,
 ) -> int:
-    from ..studies.results import FORMAT, KIND, flat, write_results
-    from ..studies.slices import slices
+    from ..studies.results import FORMAT, KIND, flat, slices, write_results
 
     rows = [{k: v for k, v in row.items() if k != "queries"} for row in kept]
     whole = [e for e in evaluations if not e.note and e.benchmark in benchmarks]
@@ -286,9 +285,8 @@ def compare(
         measure: R@1, R@5, R@10, mAP, mINP; if omitted, R@1 and mAP.
         seed: of the exchanges and draws.
     """
-    from ..studies.comparing import compare as lines_of
-    from ..studies.comparing import differences
-    from ..studies.results import read_results
+    from ..studies.results import compare as lines_of
+    from ..studies.results import differences, read_results
 
     for way in ways or ():
         if way not in (SERVED, *COMPOSITIONS):

@@ -1,5 +1,5 @@
 """A result as a file: figures with intervals, and on request the values of every query, from which all later tests
-follow.
+follow; two results compared; and the same figures over parts of the queries.
 
 One JSON object: what was evaluated (model, data, split, selection), and `results`, a row for each benchmark and
 composition with its `intervals`. With values per query a row also has `queries`: identities, first, ap, inp as in
@@ -10,18 +10,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..errors import DataError, DataMissing
+from ..errors import DataError, DataMissing, UsageError, nearest
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
 from ..ranking import is_synthetic
+from ..records import Benchmark, Probe
 from ..safe_files import read_json, write_whole
-from .intervals import DRAWS, MEASURES, intervals, measures
+from .intervals import DRAWS, FLIPS, MEASURES, holm, intervals, measures, paired
 from .ledger import Entry, append, hardware, now, own_commit
 
 FORMAT = 1
@@ -156,3 +158,156 @@ def asked_of(row: dict[str, Any]) -> str:
 
 def _plain(values: np.ndarray) -> list[float | None]:
     return [None if np.isnan(v) else round(float(v), 9) for v in values]
+
+
+# ----------------------------------------------------------------------------- two results compared
+
+
+SAYS = ("data", "split", "selection", "pretrained_clip")
+
+
+def compare(
+    a: Mapping[str, Any],
+    b: Mapping[str, Any],
+    ways: tuple[str, str] | None = None,
+    only: Sequence[str] = ("R@1", "mAP"),
+    flips: int = FLIPS,
+    seed: int = 0,
+) -> list[dict[str, Any]]:
+    """A line for each benchmark, composition and measure that both results have: A minus B, interval, p, p after Holm.
+
+    All are corrected together (Holm): the more are compared, the larger a single difference must be.
+
+    a, b: as `read_results` gives. ways: compare A's queries composed the first way with B's composed the second
+    (early, late, pseudo); None compares equal ways. only: measures. A line without values per query has only the
+    difference. Raises UsageError for an unknown measure, DataError when there is nothing the two share.
+    """
+    for name in only:
+        if name not in MEASURES:
+            raise UsageError(f"there is no measure {name!r}; {nearest(name, MEASURES)}")
+    lines = [line for x, y in _pairs(a, b, ways) for line in _lines(x, y, only, flips, seed)]
+    tested = [line for line in lines if line["p"] is not None]
+    for line, p in zip(tested, holm([line["p"] for line in tested]), strict=True):
+        line["p holm"] = p
+    return lines
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """What else tells the two results apart and may explain a difference, a sentence each."""
+    return [f"{key}: A {a.get(key)!r}, B {b.get(key)!r}" for key in SAYS if a.get(key) != b.get(key)]
+
+
+def _pairs(
+    a: Mapping[str, Any], b: Mapping[str, Any], ways: tuple[str, str] | None
+) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    rows = [{(r["benchmark"], r["composition"], r.get("note", "")): r for r in x["results"]} for x in (a, b)]
+    out = []
+    for (bench, how, note), row in rows[0].items():
+        other = how if ways is None else ways[1]
+        if ways is not None and how != ways[0]:
+            continue
+        if (bench, other, note) in rows[1]:
+            out.append((row, rows[1][bench, other, note]))
+    if not out:
+        held = [sorted({f"{x[0]} {x[1]}".strip() for x in r}) for r in rows]
+        raise DataError(f"the results share nothing to compare; A holds {held[0]}, B holds {held[1]}; see --ways")
+    for x, y in out:
+        if x["data"] != y["data"]:
+            raise DataError(
+                f"{x['benchmark']}: A and B answered other questions (data {x['data']} and {y['data']}); "
+                "evaluate both on the same data set, split and version"
+            )
+    return out
+
+
+def _lines(x: dict[str, Any], y: dict[str, Any], only: Sequence[str], flips: int, seed: int) -> list[dict[str, Any]]:
+    both = "queries" in x and "queries" in y
+    if both:
+        (one, whose), (other, again) = ranks_of(x), ranks_of(y)
+        if len(whose) != len(again) or (whose != again).any():
+            raise DataError(f"{x['benchmark']}: the queries of A and B are in different orders; evaluate both again")
+        values = measures(one), measures(other)
+    lines = []
+    for name in only:
+        how = x["composition"] if x["composition"] == y["composition"] else f"{x['composition']} / {y['composition']}"
+        line = {"benchmark": x["benchmark"], "composition": how, "note": x.get("note", ""), "measure": name}
+        line |= {"A": x[name], "B": y[name], "difference": round(x[name] - y[name], 2)}
+        line |= dict.fromkeys(("low", "high", "p", "p holm", "identities"))
+        if both:
+            line |= asdict(paired(values[0][name], values[1][name], whose, flips, seed=seed))
+        lines.append(line)
+    return lines
+
+
+# ----------------------------------------------------------------------------- parts of the queries
+
+
+LENGTHS = ((0, 10), (11, 20), (21, 30), (31, 50), (51, 10**9))
+MOST_VALUES = 20
+FEWEST = 10  # identities; of fewer a bootstrap says nothing that can be trusted
+
+
+def labels(bench: Benchmark) -> dict[str, list[str]]:
+    """Name of the slice → the value of each probe ("" for none), for the slices that divide these probes: the probe's
+    group (a sketch's style, a sentence's completeness), plain attributes, the camera that took the query's photograph,
+    ranges of caption lengths."""
+    camera = {p.path: p.camera for p in bench.photos}
+    out = {
+        "group": [p.group for p in bench.probes],
+        "caption length": [_length(p) for p in bench.probes],
+        "camera": [next((camera.get(str(x.value), "") for x in p.query.photos), "") for p in bench.probes],
+    }
+    for name in sorted({k for p in bench.probes for k, v in p.attributes.items() if isinstance(v, (str, bool, int))}):
+        values = [p.attributes.get(name, "") for p in bench.probes]
+        out[name] = [str(v) if isinstance(v, (str, bool, int)) else "" for v in values]
+    return {k: v for k, v in out.items() if 2 <= len({x for x in v if x}) <= MOST_VALUES}
+
+
+def slices(bench: Benchmark, evaluation: Evaluation, draws: int = DRAWS) -> list[dict[str, Any]]:
+    """A row of plain values for each part of the queries: slice, value, queries, identities, measures, intervals.
+
+    Raises UsageError when the evaluation is not of this benchmark.
+    """
+    if evaluation.probes != len(bench.probes):
+        raise UsageError(f"the evaluation has {evaluation.probes} queries, the benchmark {len(bench.probes)}")
+    figures, rows = measures(evaluation.ranks), []
+    for name, values in labels(bench).items():
+        for value in _ordered(values):
+            chosen = np.array([v == value for v in values])
+            whose = evaluation.identities[chosen]
+            part = {k: v[chosen] for k, v in figures.items()}
+            people = len(np.unique(whose))
+            sure = intervals(part, whose, draws=draws) if people >= FEWEST else {}
+            rows.append(
+                {"benchmark": bench.name, "composition": evaluation.composition, "slice": name, "value": value}
+                | {"queries": int(chosen.sum()), "identities": people}
+                | {k: _mean(v) for k, v in part.items()}
+                | {"intervals": {k: [round(i.low, 2), round(i.high, 2)] for k, i in sure.items()}}
+            )
+    return rows
+
+
+def _mean(values: np.ndarray) -> float | None:
+    counted = values[np.isfinite(values)]
+    return round(float(counted.mean()), 2) if len(counted) else None
+
+
+def _length(probe: Probe) -> str:
+    words = sum(len(str(p.value).split()) for p in probe.query.wanted)
+    if not words:
+        return ""
+    return _range(next(r for r in LENGTHS if words <= r[1]))
+
+
+def _ordered(values: list[str]) -> list[str]:
+    """Without the empty one; ranges of lengths by length, names by alphabet."""
+    found = {v for v in values if v}
+    lengths = [_range(r) for r in LENGTHS]
+    return sorted(found, key=lambda v: (lengths.index(v) if v in lengths else 0, v))
+
+
+def _range(bounds: tuple[int, int]) -> str:
+    low, high = bounds
+    return (
+        f"over {low - 1} words" if high == LENGTHS[-1][1] else f"{low}-{high} words" if low else f"up to {high} words"
+    )
