@@ -1,5 +1,6 @@
 """What a run remembers beside its weights: the optimiser's state, a memory of the epoch, the scale of its losses."""
 
+import json
 from dataclasses import fields, replace
 
 import pytest
@@ -275,3 +276,12 @@ def test_a_run_begun_before_captions_were_mended_says_so(toy, tmp_path, capsys):
     save_state(tmp_path / "run.safetensors", method, optimiser, 1, Kept(), bound=other)
     with pytest.raises(UsageError, match="begun with mended texts='other'"):
         load_state(tmp_path / "run.safetensors", method, optimiser, None, begun_with)
+
+
+def test_half_a_line_that_a_killed_run_left_in_its_log_ends_nothing(toy, tmp_path):
+    begun(toy, tmp_path / "run")
+    log = tmp_path / "run" / "log.jsonl"
+    log.write_text(log.read_text() + '{"step": 3, "lo')
+    run(made(), toy, tmp_path / "run", replace(CPU, resume=True))
+    assert [json.loads(line).get("step") for line in log.read_text().split("\n") if "loss" in line or "step" in line]
+    assert all(json.loads(line) for line in log.read_text().split("\n") if line)

@@ -332,3 +332,24 @@ def test_a_query_with_a_known_answer_is_read_or_refused(tmp_path, row) -> None:
     gallery = SimpleNamespace(snapshot=lambda: SimpleNamespace(ids=np.array([1, 2])), model=None)
     with pytest.raises(DataError, match="line 2 of"):
         _asked(gallery, path, 10, True)
+
+
+NO_FILES = {
+    *("footage/detecting.py", "purge.py", "encoders.py", "descry_lab/conversation.py", "descry_stores/postgres.py"),
+    *("descry_stores/milvus_schema.py", "studies/ledger.py"),
+}
+"""Messages, bytes (which have no further line ends), and files of the system."""
+
+
+def test_lines_of_files_are_parted_by_one_function() -> None:
+    """str.splitlines parts at U+2028 and U+0085 too, which stand inside captions."""
+    import descry
+
+    product = Path(descry.__file__).parent
+    found = {
+        file.relative_to(product.parent).as_posix().removeprefix("descry/")
+        for root in ("descry", "descry_lab", "descry_people", "descry_stores")
+        for file in product.with_name(root).rglob("*.py")
+        if ".splitlines(" in file.read_text("utf-8")
+    }
+    assert found == NO_FILES

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from datetime import date, datetime, timedelta
 from itertools import product
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from descry.errors import UsageError
+from descry.query import Query
 from descry.times import day, is_day, moment, parse_time
 from descry.web.mapping import TIME
 from descry.web.shapes import FilterSet
@@ -70,6 +72,7 @@ def test_every_shape_that_the_page_finds_in_a_path_is_read_right():
 @given(st.datetimes(datetime(1000, 1, 1), datetime(9999, 12, 31)))
 def test_what_is_written_is_read_again(time):
     assert parse_time(time.isoformat()) == time
+    assert parse_time(f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond:06d}".rstrip("0").rstrip(".")) == time
     assert parse_time(time.strftime("%Y%m%d%H%M")) == time.replace(second=0, microsecond=0)
     assert parse_time(time.date().isoformat()) == datetime.combine(time.date(), datetime.min.time())
 
@@ -107,3 +110,24 @@ def test_the_page_reads_times_as_the_command_line():
     for bad in (1769868420, "1769868420", "2026-W05", "soon", True, ["2026-01-31"]):
         with pytest.raises(ValidationError, match="this is no time"):
             FilterSet.model_validate({"until": bad})
+
+
+def test_no_other_module_reads_times() -> None:
+    import descry
+
+    product = Path(descry.__file__).parent
+    found = {
+        file.relative_to(product.parent).as_posix()
+        for root in ("descry", "descry_lab", "descry_people", "descry_stores")
+        for file in product.with_name(root).rglob("*.py")
+        if re.search(r"\b(strptime|fromisoformat|dateutil|dateparser)\b", file.read_text("utf-8"))
+    }
+    assert found == {"descry/footage/reading.py"}, "what a camera writes into a video, with its time zone"
+
+
+def test_a_query_that_was_written_by_hand_reads_times_as_the_command_line() -> None:
+    data = Query(wanted="red").to_json()
+    read = Query.from_json(data | {"filters": {"since": "20260131", "until": "2026-01-31"}}).filters
+    assert (read.since, read.until) == (datetime(2026, 1, 31), datetime(2026, 2, 1) - timedelta(microseconds=1))
+    with pytest.raises(UsageError, match="is not a time"):
+        Query.from_json(data | {"filters": {"until": "2026-W05"}})

@@ -225,8 +225,8 @@ class Query:
         if not all(isinstance(data.get(name, []), list) for name in (*_PARTS, "liked", "unliked", "closest")):
             raise UsageError("a query was given whose parts or marks are no lists; make it with Query.to_json")
         f = data.get("filters") or {}
-        when = {k: datetime.fromisoformat(f[k]) if f.get(k) else None for k in ("since", "until")}
-        filters = Filters(tuple(f.get("cameras", ())), when["since"], when["until"], f.get("path", ""), f.get("marked"))
+        since, until = (f.get(name) or None for name in ("since", "until"))
+        filters = Filters(tuple(f.get("cameras", ())), since, until, f.get("path", ""), f.get("marked"))
         return cls(
             sketches=pictures("sketches"),
             photos=pictures("photos"),

@@ -13,7 +13,6 @@ of rows (Holm).
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import replace
@@ -25,6 +24,7 @@ from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import Recipe, baselines, interactreid, propot, vfe_tps
 from descry.records import Benchmark, Dataset
+from descry.tabular import json_lines
 from descry.training.loop import Settings
 from descry_people.benchmark import MIXTURE, write_part
 from descry_people.folder import write_people
@@ -235,7 +235,7 @@ def demo_start(scale: str, work: Path, origin: str, settings: Settings) -> World
 
 def last_loss(model: Any, world: World, run: Path) -> Figures:
     """The training loss, mean over the last steps."""
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text("utf-8").splitlines()]
+    lines = [row for _, row in json_lines(run / "log.jsonl")]
     losses = [line["info_nce"] for line in lines if "info_nce" in line][-LAST:]
     return {"training": {"loss": round(sum(losses) / len(losses), 4)}}
 

@@ -16,6 +16,7 @@ from descry.embed import Model
 from descry.errors import DataError
 from descry.evaluate import evaluate
 from descry.records import Benchmark
+from descry.tabular import json_lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +78,7 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
     other files.
     """
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+        rows = [row for _, row in json_lines(path)]
         kept = {int(row["epoch"]): {"epoch": int(row["epoch"]), "val": row["val"], "test": row["test"]} for row in rows}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} holds no scores by epoch ({error}); train with a Watch") from None

@@ -16,6 +16,7 @@ from descry.cli.search import tell
 from descry.errors import UsageError
 from descry.escape import counted
 from descry.footage.origin import origin_of
+from descry.tabular import json_lines
 
 FIRST = 3_000_000  # number of the first demo person: neither trained on nor in the benchmark
 PERSON = 11  # whose sketch and sentence are asked with
@@ -116,7 +117,7 @@ def _from_video(out: Path, identities: int, k: int, machine: Machine) -> tuple[A
     _say(f"cutting the people out of {videos}/ into {crops}/")
     report = crop(videos, crops, Settings(time_from="([0-9]{8}_[0-9]{6})", camera_from="([a-z]+)_[0-9]{8}"))
     _say(f"{counted(report.tracks, 'track')}, {counted(report.crops, 'crop')}")
-    first = json.loads((videos / "passes.jsonl").read_text("utf-8").splitlines()[0])
+    first = next(json_lines(videos / "passes.jsonl"))[1]
     query, sources = Query(wanted=first["text"]), Sources(table=report.table, time="csv")
     return query, gallery, *_search(crops, gallery, query, k, machine, sources)
 

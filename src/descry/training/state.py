@@ -21,8 +21,17 @@ from ..clip import check_fit
 from ..errors import UsageError, install_hint
 from ..records import Dataset
 from ..safe_files import refuse_linked_folders, refuse_links
+from ..tabular import lines_of
 
 FILE, BOARD = "log.jsonl", "tensorboard"
+
+
+def _step_of(line: str) -> float:
+    """The step of a line of the log; infinite for half a line, which a killed run leaves at the end."""
+    try:
+        return float(json.loads(line).get("step", -1))
+    except ValueError:
+        return float("inf")
 
 
 class Kept:
@@ -145,8 +154,8 @@ class Log:
         refuse_linked_folders(run, (BOARD,), "run folder")
         self.board = _board(run / BOARD, start) if board and writes else None
         if writes:
-            old = self.path.read_text("utf-8").splitlines() if start and self.path.is_file() else []
-            kept = takewhile(lambda line: json.loads(line).get("step", -1) < start, (line for line in old if line))
+            old = lines_of(self.path.read_text("utf-8")) if start and self.path.is_file() else []
+            kept = takewhile(lambda line: _step_of(line) < start, (line for line in old if line))
             self.path.write_text("".join(line + "\n" for line in kept), "utf-8")
 
     def write(self, row: dict[str, Any]) -> None:

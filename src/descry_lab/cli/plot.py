@@ -12,7 +12,7 @@ import tyro
 from descry.bounds import Bound
 from descry.cli.machine import Count, Machine, Natural, OnMachine, refuse_unread
 from descry.errors import DataError, UsageError, nearest
-from descry.tabular import read_text
+from descry.tabular import json_lines
 
 _PEOPLE = ("map", "map-pca", "silhouette", "masks", "prototypes")
 READ = {
@@ -166,8 +166,7 @@ def _losses(sources: tuple[str, ...], out: Path) -> Path:
         if not log.is_file():
             raise DataError(f"{source} holds no log.jsonl; give the folder of a training run")
         name = f"{Path(source).name} " if len(sources) > 1 else ""
-        for line in read_text(log).splitlines():
-            row = json.loads(line)
+        for _, row in json_lines(log):
             for key in row.keys() - {"step", "epoch", "lr", "val"}:
                 lines.setdefault(f"{name}{key}", []).append(row[key])
     return curves({k: smoothed(v) for k, v in sorted(lines.items())}, out, labels=("step", "loss"))
