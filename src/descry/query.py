@@ -222,7 +222,7 @@ class Query:
         def phrases(name: str) -> tuple[Part, ...]:
             return tuple(Part(r["text"], r["weight"], r["on"]) for r in data.get(name, []))
 
-        if not all(isinstance(data.get(name, []), list) for name in (*_PARTS, "liked", "unliked", "closest")):
+        if not all(isinstance(data.get(name, []), list) for name in (*_PARTS, "liked", "unliked", "closest", "said")):
             raise UsageError("a query was given whose parts or marks are no lists; make it with Query.to_json")
         f = data.get("filters") or {}
         since, until = (f.get(name) or None for name in ("since", "until"))
