@@ -150,7 +150,8 @@ def rounds(served: Served, repeats: int, turn: int = 0) -> dict[str, Any]:
 
 def browser(served: Served) -> dict[str, Any]:
     """First paint and drawing in Chromium; nothing where there is none."""
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium")
+    names = ("chromium-headless-shell", "chromium", "google-chrome")
+    path = os.environ.get("CHROMIUM") or next(filter(None, map(shutil.which, names)), "")
     if not path:
         return {}
     from playwright.sync_api import sync_playwright
