@@ -25,7 +25,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 from descry.blocks import MaskedWordHead
 from descry.clip import Clip
 from descry.cost import example_batch, multiply_adds
-from descry.methods import Progress
+from descry.methods import Progress, alone
 from descry.methods.propot import PRESETS, DomainPrompts, InstancePrompts
 
 MOMENTS = 2 * 4
@@ -132,6 +132,7 @@ def traced(method: Any, rows: int = 0, precision: str = "bf16", checkpointed: bo
     with ExitStack() as stack:
         counter = stack.enter_context(FlopCounterMode(display=False, custom_mapping=_ATTENTION))
         stack.enter_context(counted)
+        stack.enter_context(alone())  # under torchrun one process counts, and the others wait for it
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
             losses = method.losses(batch, Progress(0, 1, 1, torch.Generator()))
         torch.stack([x.float() for x in losses.values()]).sum().backward()

@@ -73,6 +73,14 @@ def test_bfloat16_and_recomputed_activations_need_less():
     assert again.flop > half.flop == wide.flop
 
 
+def test_one_of_two_processes_counts_alone(monkeypatch):
+    """The other waits until it has ended, and would not answer."""
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with FakeTensorMode():
+        assert traced(made("vfe_tps", heads=2, mask_unit=8, pairs=4), 4).bytes > 0
+
+
 def test_every_paper_table_has_its_memory_and_time_and_a_full_step_is_still_the_same():
     held = cost.read()
     assert list(held["tables"]) == [name for name, study in STUDIES.items() if not study.world]

@@ -5,7 +5,9 @@ This module has what their losses need when several processes train together.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Any
 
 import torch
@@ -34,6 +36,7 @@ __all__ = [
     "Progress",
     "PseudoWords",
     "Recipe",
+    "alone",
     "check_backbone",
     "decay_groups",
     "gather",
@@ -47,11 +50,30 @@ __all__ = [
 ]
 
 
+_ALONE = ContextVar("alone", default=False)
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """What happens within concerns this process only: nothing is gathered from the others, who would never answer."""
+    before = _ALONE.set(True)
+    try:
+        yield
+    finally:
+        _ALONE.reset(before)
+
+
+def _several() -> bool:
+    """Whether a step is shared with other processes."""
+    distributed = torch.distributed
+    return not _ALONE.get() and (
+        distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1
+    )
+
+
 def gather(x: Tensor) -> Tensor:
     """(b, …) of this process → (B, …) of all, in rank order, with gradient; the same tensor on one process."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
-        return x
-    if torch.distributed.get_world_size() == 1:
+    if not _several():
         return x
     if not x.is_floating_point():
         parts = [torch.empty_like(x) for _ in range(torch.distributed.get_world_size())]
@@ -71,7 +93,7 @@ def per_process(count: Tensor) -> Tensor:
 
 def summed(x: Tensor) -> Tensor:
     """The sum over all processes, in place, without gradient."""
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _several():
         torch.distributed.all_reduce(x)
     return x
 
@@ -79,7 +101,7 @@ def summed(x: Tensor) -> Tensor:
 def same_everywhere(generator: torch.Generator, device: torch.device) -> torch.Generator:
     """A generator that draws the same on every process, from the seed of the first process's."""
     seed = generator.initial_seed()
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
+    if _several():
         seed = int(gather(torch.tensor([seed], device=device))[0])
     return torch.Generator().manual_seed(seed + 1)
 
