@@ -26,6 +26,8 @@ def imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
     left_out = {id(inner) for node in typed for inner in ast.walk(node)}
     package = name.split(".") if path.name == "__init__.py" else name.split(".")[:-1]
     for node in ast.walk(tree):
+        if isinstance(node, ast.Import) and id(node) not in left_out:
+            yield from (a.name for a in node.names if a.name in known and a.name != name)
         if not isinstance(node, ast.ImportFrom) or id(node) in left_out:
             continue
         base = package[: len(package) - node.level + 1] if node.level else []
@@ -34,6 +36,25 @@ def imported(name: str, path: Path, known: dict[str, Path]) -> Iterator[str]:
             target = f"{parent}.{alias.name}" if f"{parent}.{alias.name}" in known else parent
             if target in known and target != name and not name.startswith(f"{target}."):
                 yield target
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "from .b import f",
+        "from . import b",
+        "from descry.b import f",
+        "import descry.b",
+        "def f():\n    from .b import f",
+        "class A:\n    def f(self):\n        import descry.b as b",
+    ],
+)
+def test_an_import_is_seen_however_it_is_written(tmp_path, text) -> None:
+    (tmp_path / "a.py").write_text(text)
+    known = {"descry.a": tmp_path / "a.py", "descry.b": tmp_path / "b.py"}
+    assert set(imported("descry.a", tmp_path / "a.py", known)) == {"descry.b"}
+    (tmp_path / "a.py").write_text("if TYPE_CHECKING:\n    from .b import f")
+    assert not set(imported("descry.a", tmp_path / "a.py", known))
 
 
 def test_no_module_imports_one_that_imports_it() -> None:
