@@ -64,6 +64,30 @@ def run_lengths(side: int) -> bytes:
     return b"BM" + struct.pack("<IHHI", offset + len(body), 0, 0, offset) + head + palette + body
 
 
+def tiff_tags(count: int, size: int) -> bytes:
+    """A TIFF of many tags which all hold the same long value."""
+    known = {256: 64, 257: 64, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 64, 279: 4096}
+    at = 8 + 4096
+    tags = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in known.items())
+    values = at + 2 + len(tags) + 12 * count + 4
+    tags += b"".join(struct.pack("<HHII", 40_000 + i, 7, size, values) for i in range(count))
+    table = struct.pack("<H", len(known) + count) + tags + bytes(4)
+    return b"II*\0" + struct.pack("<I", at) + bytes(4096) + table + bytes(size)
+
+
+def gif_frames(side: int, count: int) -> bytes:
+    """A large GIF whose frames follow one another."""
+    frames = [Image.new("P", (side, side), i) for i in range(count)]
+    return encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+
+
+def heic(side: int) -> bytes:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    return encoded(Image.new("RGB", (side, side)), "HEIF", quality=1)
+
+
 def slow_pictures() -> Iterator[tuple[str, bytes, bool]]:
     """(name with suffix, bytes, whether it is refused by its structure alone)."""
     exif = b"Exif\0\0II*\0\x08\0\0\0\0\0\0\0\0\0"
@@ -94,6 +118,11 @@ def slow_pictures() -> Iterator[tuple[str, bytes, bool]]:
     animation = encoded(still, "WEBP", save_all=True, append_images=[still.rotate(90)], quality=1, method=0)
     yield "animation.webp", animation, False
     yield "run-lengths.bmp", run_lengths(3400), False
+    yield "tags.tif", tiff_tags(20_000, 1_000_000), False
+    yield "strips.tif", encoded(Image.new("RGB", (6300, 6300)), "TIFF", compression="tiff_adobe_deflate"), False
+    yield "frames.gif", gif_frames(6000, 3), False
+    yield "square.avif", encoded(Image.new("RGB", (6000, 6000)), "AVIF", speed=10, quality=1), False
+    yield "square.heic", heic(6000), False
 
 
 def _tables_between(data: bytes) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,8 @@ from PIL import Image
 
 from crafted import DEEP, instead, socket_at, sparse
 from descry.cli import main
+from descry.data import DATASETS, module
+from descry_people.miniature import write_miniature
 
 Change = Callable[[Path], None]
 TABLE = "table.jsonl"
@@ -112,3 +116,112 @@ def test_a_crafted_data_set_is_refused_in_one_line(data, tmp_path, capsys, monke
     assert len(err.strip().splitlines()) <= 1, err
     assert out.strip() or err.strip()
     assert not set(out + err) & {"\x1b", "\x00"}, (out, err)
+
+
+# ---------------------------------------------------------------------- every reader, every file, every field
+
+
+EVERY = [(name, variant) for name in DATASETS for variant in module(name).CARD.variants]
+ODD = [
+    None, True, -1, 10**30, 1.5, "", " ", "\x1b[2J\nFORGED", "../../secret.png", "/etc/passwd", "C:\\secret.png",
+    "a\0b", "x" * 200_000, "\udcff", "nan", [], [[]], {}, ["\x1b[2J", 7], {"a": {"b": []}},
+]  # fmt: skip
+"""Values that stand for what anybody may write into a field."""
+TEXTS: dict[str, str | bytes] = {
+    "nothing": "", "a list": "[1]", "depth": DEEP, "infinity": "[1e999]", "NaN": "[NaN]", "digits": "9" * 5000,
+    "no UTF-8": b"\xff\xfe\x00\xff", "NUL": b"\0" * 1000, "escapes": "\x1b[2J\x07\n" * 50, "long": "a" * 2_000_000,
+}  # fmt: skip
+KINDS: dict[str, Callable[[Path], None]] = {
+    "pipe": os.mkfifo, "socket": socket_at, "folder": Path.mkdir, "terabyte": sparse,
+    "device": lambda path: path.symlink_to("/dev/zero"), "loop": lambda path: path.symlink_to(path.name),
+    "nothing there": lambda path: path.symlink_to("nowhere"),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module", params=EVERY, ids=" ".join)
+def whole(request, tmp_path_factory) -> tuple[str, Path]:
+    """The name of a data set, with its variant, and a sound miniature of it."""
+    name, variant = request.param
+    if "attributes" in variant:
+        pytest.importorskip("scipy", reason="scipy (extra 'data') is not installed")
+    return name, write_miniature(name, tmp_path_factory.mktemp("whole") / "set", variant)
+
+
+def judged(name: str, folder: Path, capsys, what: str, *more: str) -> int:
+    """The status of the check. Whatever is wrong is said in one line, or as faults of the report."""
+    capsys.readouterr()
+    status = main(["data", "check", name, str(folder), *more])
+    out, err = capsys.readouterr()
+    assert status in (0, 1, 2), (what, status, err)
+    assert "unexpected" not in err, (what, err)
+    assert "Traceback" not in err, (what, err)
+    assert len(err.strip().splitlines()) <= 1, (what, err)
+    assert len(err) < 5_000, (what, err[:500])
+    assert not set(out + err) & {"\x1b", "\x07", "\x00"}, (what, out, err)
+    assert not [line for line in (out + err).splitlines() if line.startswith("FORGED")], (what, out, err)
+    return status
+
+
+def test_every_file_of_every_data_set_may_be_anything(whole, tmp_path, capsys) -> None:
+    """Each table, annotation and note, and one picture of each folder: another kind of file, or another text."""
+    name, sound = whole
+    assert judged(name, sound, capsys, "sound") == 0
+    folder = tmp_path / "set"
+    shutil.copytree(sound, folder)
+    files = sorted(path.relative_to(sound) for path in sound.rglob("*") if path.is_file())
+    pictures = {path.parent: path for path in files if path.suffix in (".jpg", ".png")}
+    chosen = [path for path in files if path.suffix not in (".jpg", ".png")] + list(pictures.values())[:2]
+    done = 0
+    for path in chosen:
+        held = (folder / path).read_bytes()
+        changes: dict[str, Callable[[Path], Any]] = dict(KINDS)
+        if path not in pictures.values():
+            for title, text in TEXTS.items():
+                data = text if isinstance(text, bytes) else text.encode()
+                changes[title] = lambda place, data=data: place.write_bytes(data)
+        for title, change in changes.items():
+            (folder / path).unlink()
+            change(folder / path)
+            judged(name, folder, capsys, f"{path}: {title}", *(() if path in pictures.values() else ("--no-pixels",)))
+            done += 1
+            shutil.rmtree(folder / path) if (folder / path).is_dir() else (folder / path).unlink()
+            (folder / path).write_bytes(held)
+    assert done >= 2 * len(KINDS)
+    assert judged(name, folder, capsys, "sound again") == 0
+
+
+def test_every_field_of_every_annotation_may_be_anything(whole, tmp_path, capsys) -> None:
+    name, sound = whole
+    folder, done = tmp_path / "set", 0
+    shutil.copytree(sound, folder)
+    for path in sorted(folder.rglob("*.json*")):
+        text = path.read_text("utf-8")
+        lines = path.suffix == ".jsonl"
+        held = [json.loads(line) for line in text.splitlines()] if lines else json.loads(text)
+        if not isinstance(held, list) or not held or not isinstance(held[0], dict):
+            continue
+        for key in [*held[0], "more"]:
+            for value in ODD:
+                rows = [held[0] | {key: value}, *held[1:]]
+                said = "".join(json.dumps(row) + "\n" for row in rows) if lines else json.dumps(rows)
+                path.write_text(said, "utf-8")
+                judged(name, folder, capsys, f"{path.name}: {key} = {value!r:.40}", "--no-pixels")
+                done += 1
+        path.write_text(text, "utf-8")
+    assert done or name in ("market-1501", "market-sketch-1k", "pku-sketch") or any(folder.rglob("*.csv"))
+
+
+def test_attributes_that_unfold_to_gigabytes_are_refused(tmp_path, capsys) -> None:
+    """A MATLAB file is compressed; what it unfolds to is bounded by the process that reads it."""
+    pytest.importorskip("scipy", reason="scipy (extra 'data') is not installed")
+    root = write_miniature("market-1501", tmp_path / "set", "attributes")
+    path = next(root.rglob("market_attribute.mat"))
+    packer, size = zlib.compressobj(1), 1 << 30
+    head = struct.pack("<IIII", 6, 8, 9, 0) + struct.pack("<IIii", 5, 8, 1, size)
+    head += struct.pack("<II", 1, 16) + b"market_attribute" + struct.pack("<II", 2, size)
+    body = packer.compress(struct.pack("<II", 14, len(head) + size) + head)
+    body += b"".join(packer.compress(bytes(1 << 24)) for _ in range(size >> 24)) + packer.flush()
+    begin = b"MATLAB 5.0 MAT-file".ljust(124) + struct.pack("<H", 0x100) + b"IM"
+    path.write_bytes(begin + (struct.pack("<II", 15, len(body)) + body) * 3)
+    assert path.stat().st_size < 16 << 20
+    assert judged("market-1501", root, capsys, "a bomb") != 0

@@ -12,14 +12,16 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save
 
-from conftest import write_joining_run
+from conftest import hub_folder, write_joining_run
 from crafted import DEEP, instead, sparse
-from descry.checkpoint import fingerprint, search_fingerprint, vocabulary_of
+from descry import Gallery
+from descry.checkpoint import SKETCHES, fingerprint, load_training, search_fingerprint, vocabulary_of
 from descry.cli import main
 from descry.embed import load
-from descry.errors import ModelRefused
+from descry.errors import ModelRefused, UsageError
 from descry.ranking import Ranking
 
 Change = Callable[[Path], None]
@@ -104,6 +106,17 @@ def tokens(change: Callable[[dict[str, Any]], Any]) -> Change:
         text = change(body)
         path.write_text(text if isinstance(text, str) else json.dumps(body))
         sealed(folder)
+
+    return changed
+
+
+def sketches(make: Change) -> Change:
+    """A file of what sketches are read with, with the seal that belongs to it where there is one."""
+
+    def changed(folder: Path) -> None:
+        make(folder / SKETCHES)
+        if (folder / SKETCHES).is_file() and (folder / SKETCHES).stat().st_size < 1 << 30:
+            sealed(folder)
 
     return changed
 
@@ -216,6 +229,16 @@ CASES: dict[str, Change] = {
     "a token beyond the vocabulary": words(end=10**6),
     "a token of text": words(end="last"),
     "texts of a trillion tokens": words(length=10**12),
+    "NaN in a header": raw('{"a": {"dtype": "F32", "shape": [NaN], "data_offsets": [0, 4]}}', bytes(4)),
+    "infinity in a header": raw('{"a": {"dtype": "F32", "shape": [1e999], "data_offsets": [0, 4]}}', bytes(4)),
+    "a huge number in a header": raw('{"a": {"dtype": "F32", "shape": [%s], "data_offsets": [0, 4]}}' % ("9" * 400)),
+    "a dtype nobody knows": raw({"a": F32 | {"dtype": "O", "shape": [1], "data_offsets": [0, 4]}}, bytes(4)),
+    "sketches are a pipe": sketches(os.mkfifo),
+    "sketches are a link": sketches(lambda path: path.symlink_to("/dev/zero")),
+    "sketches of a terabyte": sketches(sparse),
+    "sketches are no safetensors": sketches(lambda path: path.write_bytes(b"PK")),
+    "sketches of another shape": sketches(lambda path: path.write_bytes(save({"a": torch.zeros(3)}))),
+    "sketches nested deeply": sketches(lambda path: path.write_bytes(struct.pack("<Q", len(DEEP)) + DEEP.encode())),
     "tokens are a list": instead("words.json", lambda path: path.write_text("[1, 2]")),
 }
 
@@ -278,6 +301,59 @@ def test_another_way_to_rank_is_another_search(run, tmp_path, capsys, key) -> No
     assert before.search_fingerprint != after.search_fingerprint
 
 
+@pytest.fixture
+def crops(tmp_path) -> Path:
+    (tmp_path / "crops").mkdir()
+    for i in range(3):
+        Image.new("RGB", (32, 64), (80 * i, 90, 120)).save(tmp_path / "crops" / f"{i}.png")
+    return tmp_path / "crops"
+
+
+def told_of_a_change(gallery: Path, capsys) -> list[bool]:
+    """Whether a search, an inquiry and Python say that the model searches otherwise than when it was indexed."""
+    said = []
+    shutil.rmtree(gallery.parent / "copy", ignore_errors=True)
+    shutil.copytree(gallery, gallery.parent / "copy")
+    for command in (["search", "G", "red"], ["inquiry", "new", "G", "x", "--text", "red"]):
+        capsys.readouterr()
+        assert main([str(gallery.parent / "copy") if word == "G" else word for word in command]) == 0
+        said.append("changed since this gallery was last indexed" in capsys.readouterr().err)
+    with Gallery.open(gallery) as opened:
+        said.append("changed since this gallery was last indexed" in opened.search("red").note)
+    return said
+
+
+@pytest.mark.parametrize("key", ["default", "prompts", "curves", "formula"])
+def test_a_gallery_tells_when_its_model_ranks_otherwise(run, tmp_path, crops, capsys, key) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    index = ["index", str(crops), "--out", str(tmp_path / "g"), "--model", str(tmp_path / "run")]
+    assert main(index) == 0
+    assert told_of_a_change(tmp_path / "g", capsys) == [False] * 3
+    path = tmp_path / "run" / CONFIG
+    body = json.loads(path.read_text())
+    body["composition"] = (body.get("composition") or {}) | {key: RANKED[key]}
+    path.write_text(json.dumps(body))
+    sealed(tmp_path / "run")
+    assert told_of_a_change(tmp_path / "g", capsys) == [True] * 3
+    assert main(["merge", str(tmp_path / "g"), "--out", str(tmp_path / "m")]) == 0
+    assert told_of_a_change(tmp_path / "m", capsys) == [True] * 3
+    capsys.readouterr()
+    assert main(index) == 0
+    assert "changed since this gallery was last indexed" in capsys.readouterr().err
+    assert told_of_a_change(tmp_path / "g", capsys) == [False] * 3
+
+
+def test_a_gallery_tells_when_the_words_of_a_plain_clip_change(tmp_path, crops, capsys) -> None:
+    """Its fingerprint is that of the weights alone."""
+    folder = hub_folder(tmp_path / "clip")
+    assert main(["index", str(crops), "--out", str(tmp_path / "g"), "--model", str(folder)]) == 0
+    assert told_of_a_change(tmp_path / "g", capsys) == [False] * 3
+    words = json.loads((folder / "vocab.json").read_text())
+    words["r"], words["b"] = words["b"], words["r"]
+    (folder / "vocab.json").write_text(json.dumps(words))
+    assert told_of_a_change(tmp_path / "g", capsys) == [True] * 3
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_crafted_run_folder_is_refused_in_one_line(run, tmp_path, capsys, monkeypatch, case) -> None:
     monkeypatch.chdir(tmp_path)
@@ -290,3 +366,68 @@ def test_a_crafted_run_folder_is_refused_in_one_line(run, tmp_path, capsys, monk
     assert "unexpected" not in err.split(":")[1], err
     assert len(err) < 2000
     assert not (tmp_path / "marker").exists()
+
+
+POSITION = {"step": 3, "epoch": 0, "best": None, "scores": [], "bound": {}}
+TRAININGS: dict[str, Any] = {
+    "no JSON": "{", "deep": DEEP, "a list": "[1]", "a number": "7", "NaN": '{"format": 1, "position": NaN}',
+    "no position": {"format": 1}, "a position of text": {"format": 1, "position": "x"},
+    "a list for a position": {"format": 1, "position": []}, "another format": {"format": 99, "position": POSITION},
+    "a step of text": {"format": 1, "position": POSITION | {"step": "3"}},
+    "scores are text": {"format": 1, "position": POSITION | {"scores": "x"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TRAININGS)
+def test_a_crafted_state_of_a_training_is_refused(tmp_path, case) -> None:
+    held = TRAININGS[case]
+    text = held if isinstance(held, str) else json.dumps(held)
+    (tmp_path / "training.safetensors").write_bytes(save({"a": torch.zeros(1)}, metadata={"descry": text}))
+    with pytest.raises(ModelRefused, match="start without --resume"):
+        load_training(tmp_path / "training.safetensors")
+
+
+def test_a_state_of_a_training_is_no_link_or_pipe(tmp_path) -> None:
+    path = tmp_path / "training.safetensors"
+    for make in (lambda: path.symlink_to("/dev/zero"), lambda: os.mkfifo(path)):
+        make()
+        with pytest.raises(UsageError, match="regular files of their owner"):
+            load_training(path)
+        path.unlink()
+
+
+FIGURES: dict[str, str] = {
+    "a list": "[1]", "deep": DEEP, "huge": "9" * 5000, "no figures": '{"format": 1}',
+    "figures are text": '{"figures": "x"}', "figures of text": '{"figures": {"text": "x"}}',
+    "a rate of text": '{"figures": {"text": {"R@1": "high"}}}', "infinity": '{"figures": {"text": {"R@1": 1e999}}}',
+    "intervals are numbers": '{"figures": {"text": {"R@1": 5.0}}, "intervals": {"text": {"R@1": 7}}}',
+    "data are numbers": '{"figures": {"text": {"R@1": 5.0}}, "data": 7}',
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FIGURES)
+@pytest.mark.parametrize("file", ["ledger.jsonl", "metrics.json"])
+def test_figures_of_a_received_run_folder_are_read_or_left_out(tmp_path, file, case) -> None:
+    """A report says what is known of a model's errors, by its folder."""
+    from dataclasses import MISSING, fields
+
+    from descry.gallery.contract import Binding
+    from descry.report.error_rates import about_model, markdown
+    from descry.safe_files import allow
+    from descry.studies.ledger import FORMAT, Entry
+
+    whole: dict[str, Any] = {f.name: "" for f in fields(Entry) if f.default is MISSING and f.default_factory is MISSING}
+    marks = {"fingerprint": "0" * 64, "search_fingerprint": "1" * 64}
+    whole |= {"format": FORMAT, "config": marks} | marks
+    text = FIGURES[case]
+    if text.startswith("{"):
+        given = json.loads(text)
+        text = json.dumps(whole | given | {"test": given.get("figures", {})})
+    (tmp_path / file).write_text(text)
+    binding = Binding(str(tmp_path), "0" * 64, 4, {})
+    (tmp_path / "config.json").write_text(json.dumps({"about": {"note": "secret"}} | marks))
+    assert about_model(binding)["note"] == "", "a folder that nobody named is not read"
+    allow(tmp_path)
+    about = about_model(binding)
+    assert about["note"] == "secret"
+    markdown(about["error_rates"])

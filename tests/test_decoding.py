@@ -16,7 +16,7 @@ from PIL import Image
 import descry
 from descry import decoding, images
 from descry.errors import ImageRejected
-from descry.images import GALLERY, decodes, header, load, read
+from descry.images import GALLERY, decodes, header, kept, load, read
 from slow_pictures import encoded, png, progressive, slow_pictures
 
 PRODUCT = Path(descry.__file__).parent
@@ -29,7 +29,8 @@ def slow() -> dict[str, tuple[bytes, bool]]:
 
 def test_every_slow_picture_is_refused_or_leaves_this_process(slow, monkeypatch) -> None:
     """No decoder of this process sees one."""
-    monkeypatch.setattr(images, "_decoded", lambda *a: pytest.fail("it was decoded here"))
+    for work in ("_decoded", "_headed", "_opened"):
+        monkeypatch.setattr(images, work, lambda *a: pytest.fail("it was opened here"))
     sent = []
     monkeypatch.setattr(decoding, "in_process", lambda module, request, data: (sent.append(data), _ended())[1])
     for name, (data, refused) in slow.items():
@@ -38,7 +39,14 @@ def test_every_slow_picture_is_refused_or_leaves_this_process(slow, monkeypatch)
         with pytest.raises(ImageRejected) as caught:
             load(data, (16, 8))
         assert (name, caught.value.reason, bool(sent)) == (name, "too_complex" if refused else "too_slow", not refused)
-    assert len(slow) >= 20
+        with pytest.raises(ImageRejected) as caught:
+            header(data)
+        assert caught.value.reason in ("too_complex", "too_slow"), name
+        if name.endswith(".png") and images.structure(data).width == 64:  # what a gallery keeps may be large, no more
+            with pytest.raises(ImageRejected) as caught:
+                kept(data)
+            assert caught.value.reason == "too_complex", name
+    assert len(slow) >= 25
 
 
 def _ended():
@@ -86,6 +94,57 @@ def test_one_that_never_ends_is_ended_and_the_next_is_read(monkeypatch, tmp_path
         decoding.in_process("endless", {"endless": True}, b"x")
     assert decoding.in_process("endless", {"endless": False}, b"abc") == ({"endless": False}, b"abc")
     decoding.close()
+
+
+def test_an_interruption_ends_what_is_decoded_and_says_nothing_of_the_picture(monkeypatch, tmp_path) -> None:
+    """Threads that wait for a process would hold up Ctrl-C; a picture that was given up is not one that is too slow."""
+    (tmp_path / "busy.py").write_text(
+        "import time\nfrom descry import decoding\ndecoding.answer(lambda request, data: time.sleep(600))\n"
+    )
+    real = decoding.child_environment
+    monkeypatch.setattr(
+        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
+    )
+    decoding.close()
+    ended: list[type] = []
+
+    def wait() -> None:
+        try:
+            decoding.in_process("busy", {}, b"x")
+        except BaseException as error:  # noqa: BLE001 - what it is, is looked at
+            ended.append(type(error))
+
+    threads = [threading.Thread(target=wait) for _ in range(5)]
+    for thread in threads:
+        thread.start()
+    while len(decoding._working) < decoding.PROCESSES:
+        pass
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            decoding.interrupt()
+        for thread in threads:
+            thread.join(60)
+        assert ended == [KeyboardInterrupt] * 5
+        monkeypatch.setattr(images.Structure, "ordinary", False)
+        with pytest.raises(KeyboardInterrupt):
+            read(png(20, 20))
+    finally:
+        decoding.stopped.clear()
+    assert read(png(20, 20)).size == (20, 20)
+
+
+def test_a_folder_of_nothing_but_refused_pictures_can_be_stopped(slow, tmp_path, monkeypatch) -> None:
+    """They fill no batch, and whether to stop was asked between batches."""
+    from descry.gallery import Gallery
+    from gallery.plain_model import PlainModel
+
+    for i in range(50):
+        (tmp_path / f"{i}.jpg").write_bytes(slow["scans.jpg"][0][:100_000])
+    asked = iter([False, True])
+    with Gallery.create(tmp_path / "g", PlainModel()) as gallery:
+        report = gallery.index(tmp_path, batch_size=32, stop=lambda: next(asked, True))
+    assert report.interrupted
+    assert len(report.skipped) < 10
 
 
 def test_processes_are_few_and_are_used_again(monkeypatch) -> None:
@@ -141,8 +200,23 @@ def test_a_structure_is_read_of_whatever_is_left_of_a_file(cut) -> None:
 
 
 def test_metadata_that_is_work_is_not_read_for_a_time(slow) -> None:
-    with pytest.raises(ImageRejected), header(slow["exif-values.png"][0]) as image:
-        image.getexif()
+    with pytest.raises(ImageRejected):
+        header(slow["exif-values.png"][0])
+
+
+def test_a_process_reads_what_a_picture_says_as_this_one_does(monkeypatch) -> None:
+    exif = Image.Exif()
+    exif[images.EXIF_MODEL], exif[images.EXIF_TURN] = "north gate\0 ", 6
+    exif.get_ifd(images.EXIF_SUB)[images.EXIF_TIME] = "2026:01:31 14:05:09"
+    tiff = header(encoded(Image.new("RGB", (20, 40)), "TIFF", exif=exif))
+    assert (tiff.width, tiff.height, tiff.camera) == (40, 20, "north gate")
+    for kind in ("JPEG", "PNG", "WEBP"):
+        found = header(encoded(Image.new("RGB", (20, 40)), kind, exif=exif))
+        assert found == images.Header(40, 20, "north gate", "2026:01:31 14:05:09"), kind
+    monkeypatch.setattr(images.Structure, "ordinary", False)
+    assert header(encoded(Image.new("RGB", (20, 40)), "JPEG", exif=exif)) == found
+    with pytest.raises(ImageRejected, match="in no format"):
+        header(b"nothing")
 
 
 def test_the_whole_check_of_a_data_set_refuses_them_too(slow, tmp_path) -> None:

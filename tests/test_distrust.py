@@ -17,6 +17,7 @@ from conftest import write_small_gallery
 from descry import Gallery
 from descry.cli import main
 from descry.embed import load
+from descry.errors import ImageRejected, UsageError
 from descry.gallery.account import Audit
 from descry.gallery.local import OWN
 
@@ -335,3 +336,62 @@ def test_as_another_user_nothing_of_it_is_read(place, tmp_path, capsys) -> None:
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         assert json.loads(pipe.read()) == ["open to all"]
+
+
+# ---------------------------------------------------------------------- another file between the look and the opening
+
+
+@pytest.fixture
+def swapped(monkeypatch):
+    """As if somebody put a pipe in the place of a file after it was looked at: `swapped(path)` arms it for the path."""
+    armed: set[str] = set()
+    honest = os.open
+
+    def opened(path, flags, *rest, **more):
+        if not isinstance(path, int) and os.fspath(path) in armed and os.path.isfile(path):
+            os.unlink(path)
+            os.mkfifo(path)
+        return honest(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", opened)
+    return lambda path: armed.add(os.fspath(path))
+
+
+def test_a_pipe_put_in_the_place_of_a_file_is_no_file(place, tmp_path, swapped) -> None:
+    """Whoever opens a pipe waits for ever. By every helper that opens, and for a picture in every way it is read."""
+    from descry import images
+    from descry.gallery.reading import Reader, as_indexed
+    from descry.gallery.sources import Sources
+    from descry.gallery.walk import Found
+    from descry.safe_files import open_own, open_regular, read_own, read_regular
+
+    shutil.copytree(place / "crops", tmp_path / "crops")
+    with Gallery.create(tmp_path / "g", load(place / "run", device="cpu")) as gallery:
+        gallery.index(tmp_path / "crops")
+        item = next(iter(gallery.listed()))
+    path = Path(item.path)
+    data = path.read_bytes()
+    reader = Reader((16, 8), images.GALLERY, Sources(camera="exif"), {})
+    found = Found(item.path, item.size, item.mtime)
+    ways = {
+        "open_regular": lambda: open_regular(path).close(),
+        "read_regular": lambda: read_regular(path, 1 << 20),
+        "read_own": lambda: read_own(path, 1 << 20),
+        "open_own": lambda: open_own(path),
+        "shown": lambda: as_indexed(item),
+        "read": lambda: images.read(item.path),
+        "header": lambda: images.header(item.path),
+    }
+    for name, way in ways.items():
+        path.unlink(missing_ok=True)
+        path.write_bytes(data)
+        swapped(path)
+        with pytest.raises((OSError, UsageError, ImageRejected)) as caught:
+            way()
+        assert "regular" in str(caught.value) or "not there" in str(caught.value) or "argument" in str(caught.value), (
+            name
+        )
+    for way in (lambda: reader.read(found).reason, lambda: reader.fields(found, {"camera": "x"})["camera"]):
+        path.unlink()
+        path.write_bytes(data)
+        assert way() in ("missing", "x")

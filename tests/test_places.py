@@ -199,9 +199,6 @@ FILES = {
         descry.gallery.local:LocalStore.erase descry.gallery.vectors:Cache.drop descry.purge:everything
         descry.web.serving:_opening""",
     "created anew (O_EXCL), so never through a link": "descry.web.safety:Tokens.beside",
-    "a picture in a folder that this user named, found by the walk or checked by `allowed`; bounded": """
-        descry.gallery.reading:as_indexed descry.gallery.reading:Reader.read descry.gallery.reading:Reader.fields
-        descry.images:_bytes""",
     "a folder of crops, whose links were refused before": """
         descry.footage.cropping:remove descry.footage.cropping:_write_table descry.footage.cropping:_write
         descry.footage.cropping:_Work._resume descry.footage.cropping:_Work._commit descry.footage.cropping:_Work._save
@@ -229,7 +226,12 @@ PROCESSES = {
 
 
 def test_every_place_that_opens_a_file_was_judged() -> None:
-    check(places(opens), FILES, "FILES", "Use a helper of safe_files (read_own, read_regular, read_json, write_whole)")
+    check(
+        places(opens),
+        FILES,
+        "FILES",
+        "Use a helper of safe_files (read_own, read_regular, open_regular, read_json, write_whole)",
+    )
 
 
 def test_every_place_that_starts_a_process_was_judged() -> None:

@@ -381,6 +381,7 @@ def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch)
 def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
     from descry.gallery.contract import Binding
     from descry.report.error_rates import DEMO, about_model
+    from descry.safe_files import allow
     from descry.studies.ledger import Entry, append
 
     config = json.loads((DEMO / "config.json").read_text())
@@ -409,6 +410,8 @@ def test_known_errors_are_those_of_the_very_weights(tmp_path) -> None:
         first = {"text": figures["text"] | {"R@1": {"a1": 12.5, "a2": 90.0, "b1": 80.0}[weights + all_of_it]}}
         append(tmp_path / "ledger.jsonl", replace(entry, config=marks, figures=first))
     append(tmp_path / "ledger.jsonl", replace(entry, table="training", config={"fingerprint": "a" * 64}))
+    assert about_model(Binding(str(tmp_path), "a" * 64, 8, {}))["note"] == "", "it lies where nobody named it"
+    allow(tmp_path)
     own = about_model(Binding(str(tmp_path), "a" * 64, 8, {}), redact=True)
     assert own["source"] == tmp_path.name
     assert own["note"] == "a toy"

@@ -49,6 +49,8 @@ KINDS = {
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
 }
 """What stands in a run's config.json."""
+POSITION = {"step": int, "epoch": int, "scores": list}
+"""What the position of a training holds at least."""
 MAKERS = frozenset(("empty", "zeros", "ones", "randn", "rand", "full", "arange", "linspace", "eye", "tensor"))
 SPARE, MODULES = 64 << 20, 50_000
 """Numbers beside those of the weights, and tensors, that a model may ask for while it is made."""
@@ -378,15 +380,22 @@ def save_training(path: Path, tensors: dict[str, Tensor], position: dict[str, An
 
 
 def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """What `save_training` wrote; ModelMissing when there is nothing to resume from."""
+    """What `save_training` wrote; ModelMissing when there is nothing to resume from, ModelRefused for anything else."""
+    refuse_links(path.parent, (path.name,), "run folder")
     if not path.is_file():
         raise ModelMissing(f"there is nothing to resume: {path} does not exist; start without --resume")
     tensors = read_tensors(path)
     with safe_open(path, framework="pt") as file:
-        header = json_of((file.metadata() or {}).get("descry", "{}"))
-    if header.get("format") != FORMAT:
+        text = (file.metadata() or {}).get("descry", "{}")
+    try:
+        header = json_of(text)
+        position: dict[str, Any] = header["position"]
+        wrong = header["format"] != FORMAT or any(type(position[k]) is not kind for k, kind in POSITION.items())
+    except (ValueError, TypeError, LookupError):
+        wrong = True
+    if wrong:
         raise ModelRefused(f"{path} was not written by this version of descry; start without --resume")
-    return tensors, header["position"]
+    return tensors, position
 
 
 def load_any(

@@ -14,7 +14,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, NoReturn
 
 from .safe_files import child_environment
 
@@ -58,24 +58,43 @@ class _Child:
 
 
 _free: list[_Child] = []
+_working: set[_Child] = set()
+stopped = threading.Event()
+"""Whether `interrupt` was called; a command that begins clears it."""
 _owner, _guard, _turn = os.getpid(), threading.Lock(), threading.BoundedSemaphore(PROCESSES)
 
 
 def in_process(module: str, request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
-    """Let `module`, run as a program that calls `answer`, do it. Raises TooSlow; the process is ended then.
+    """Let `module`, run as a program that calls `answer`, do it. Raises TooSlow; the process is ended then. After
+    `interrupt` it raises KeyboardInterrupt, whoever waits for it.
 
     At most PROCESSES run at once; they are kept for the next picture and end with this process.
     """
     with _turn:
+        if stopped.is_set():
+            raise KeyboardInterrupt
         child = _taken() or _Child(module)
+        _working.add(child)
         try:
             answer = child.ask(request, data)
         except BaseException:
             child.end()
+            if stopped.is_set():  # it was ended, and says nothing about the picture
+                raise KeyboardInterrupt from None
             raise
+        finally:
+            _working.discard(child)
         with _guard:
             _free.append(child)
         return answer
+
+
+def interrupt(number: int = 0, frame: Any = None) -> NoReturn:
+    """Stop at once, as a handler of Ctrl-C: end the processes that work, so that no thread waits for one."""
+    stopped.set()
+    for child in list(_working):
+        child.process.kill()
+    raise KeyboardInterrupt
 
 
 def _taken() -> _Child | None:

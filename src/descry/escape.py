@@ -3,22 +3,49 @@
 from __future__ import annotations
 
 import re
-import unicodedata
+from types import SimpleNamespace
 from typing import Any
 
-_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _FORMULA = re.compile(r"(^|[;,|\t\r\n])([\s\"']*)(?=[=+\-@＝＋－＠])")  # also where another separator begins a cell
+_HIDDEN = "\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\ud800-\udfff\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ufffe\uffff"
+_OBEYED, _BROKEN = re.compile(f"[{_HIDDEN}]"), re.compile(f"[{_HIDDEN}\n\t]")
+_FORGED = re.compile(f"[{_HIDDEN}]|\n(?!\\Z)")
 
 
 def plain(value: Any) -> str:
     """Text in which control characters, lone surrogates, byte-order marks and marks of writing direction appear as
     their escapes."""
-    return "".join(_seen(c) for c in str(value))
+    return _OBEYED.sub(_escaped, str(value))
 
 
-def _seen(c: str) -> str:
-    hidden = unicodedata.category(c) in ("Cc", "Cs") and c not in "\n\t"
-    return f"\\u{ord(c):04x}" if hidden or c in _TURNING or c in "\ufeff\u2028\u2029\ufffe\uffff" else c
+def line(value: Any) -> str:
+    """`plain` text on one line: a name of a file may hold the end of a line, and look like one of ours."""
+    return _BROKEN.sub(_escaped, str(value))
+
+
+def _escaped(found: re.Match[str]) -> str:
+    return {"\n": "\\n", "\t": "\\t"}.get(found[0]) or f"\\u{ord(found[0]):04x}"
+
+
+class Shown(SimpleNamespace):
+    """A stream on which a terminal obeys nothing of what is printed, and where no text begins another line: names and
+    texts of others may be in all of it. Lines that are meant are printed one by one, `print(*lines, sep="\\n")`.
+
+    Attributes:
+        stream: where it goes.
+    """
+
+    def write(self, text: str) -> int:
+        """Print a text."""
+        return int(self.stream.write(_FORGED.sub(_escaped, text)) or 0)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+def behind(stream: Any) -> Any:
+    """The stream behind a `Shown` one, for our own bars and pictures, which a terminal is to obey."""
+    return stream.stream if isinstance(stream, Shown) else stream
 
 
 def cell(value: Any) -> str:

@@ -17,7 +17,7 @@ import struct
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import decoding
 from .errors import ImageRejected, UsageError
+from .safe_files import open_regular
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,10 @@ ORDINARY_PIXELS = 12_000_000
 ORDINARY_METADATA, ORDINARY_EXIF = 1_000_000, 65_536
 MOST_EXIFS = 8
 """Segments of EXIF of a JPEG, which decoders put together piece by piece; one is usual."""
+
+MOST_TEXT = 1_000
+"""Characters of a value of EXIF that are read."""
+EXIF_TURN, EXIF_MODEL, EXIF_CHANGED, EXIF_SUB, EXIF_TIME = 274, 272, 306, 34665, 36867
 
 _MARKER = re.compile(
     rb"\xff+[\x01-\xcf\xd8-\xfe]"
@@ -229,6 +234,17 @@ def _bmp(data: bytes, found: Structure) -> None:
         found.slow = compression in (1, 2)
 
 
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What a picture says of itself: pixels across and down as it is shown, and as EXIF has them the camera's model and
+    the time, "" where they are not known."""
+
+    width: int
+    height: int
+    camera: str = ""
+    time: str = ""
+
+
 def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = None) -> Image.Image:
     """A picture as an upright RGB image; of an animation the first frame, transparency on white, 16 bits scaled to 8.
 
@@ -246,7 +262,8 @@ def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = N
     data = _bytes(source, name, limits)
     found = _structure(data, name)
     if not found.ordinary:
-        return _elsewhere(data, name, limits, size)
+        reply, pixels = _elsewhere(data, name, limits, size)
+        return Image.frombytes("RGB", tuple(reply["size"]), pixels)
     return _decoded(data, name, limits)
 
 
@@ -256,16 +273,39 @@ def _decoded(data: bytes, name: str, limits: Limits) -> Image.Image:
         return _rgb(image)
 
 
-@contextmanager
-def header(source: Any, limits: Limits = LARGEST) -> Iterator[Image.Image]:
-    """A picture that was opened for its size and EXIF, of which no pixel is decoded. Raises ImageRejected, also for a
-    file whose metadata alone would be work."""
+def header(source: Any, limits: Limits = LARGEST) -> Header:
+    """What a picture says of itself, without its pixels. Raises ImageRejected, also for metadata that would be work."""
     name = str(source) if isinstance(source, (str, Path)) else "the picture"
     data = _bytes(source, name, limits)
-    if _structure(data, name).exif > ORDINARY_EXIF:
+    found = _structure(data, name)
+    if found.exif > ORDINARY_EXIF:
         raise ImageRejected(f"{name} has more EXIF than a picture needs; it is not read", "too_complex")
+    if found.ordinary:
+        return _headed(data, name, limits)
+    reply, _ = _elsewhere(data, name, limits, what="header")
+    return Header(*reply["header"])
+
+
+def _headed(data: bytes, name: str, limits: Limits) -> Header:
     with _opened(data, name, limits) as image:
-        yield image
+        size, camera, time, turn = image.size, "", "", 1
+        with suppress(Exception):  # damaged EXIF raises nearly anything, and a crop without it is still a crop
+            exif = image.getexif()
+            turn, when = exif.get(EXIF_TURN, 1), exif.get_ifd(EXIF_SUB).get(EXIF_TIME) or exif.get(EXIF_CHANGED)
+            camera, time = (str(value or "").strip("\0 ")[:MOST_TEXT] for value in (exif.get(EXIF_MODEL), when))
+        lies = turn in range(5, 9) and image.format != "TIFF"  # whose size Pillow gives as it is shown
+        return Header(*(size[::-1] if lies else size), camera, time)
+
+
+def kept(data: bytes) -> Image.Image:
+    """A PNG that `Image.save` wrote, in its own mode. Raises ImageRejected."""
+    limits, found = replace(GALLERY, formats=("PNG",)), _structure(data, "a kept picture")
+    if found.metadata > ORDINARY_METADATA or found.slow:
+        raise ImageRejected("a kept picture holds more than pixels", "too_complex")
+    with _opened(data, "a kept picture", limits) as image:
+        _check_header(image, "a kept picture", replace(limits, least=1))
+        image.load()
+    return image
 
 
 @contextmanager
@@ -307,12 +347,13 @@ def _structure(data: bytes, name: str) -> Structure:
     return found
 
 
-def _elsewhere(data: bytes, name: str, limits: Limits, size: tuple[int, int] | None) -> Image.Image:
-    """Decoded in a process of its own."""
+def _elsewhere(
+    data: bytes, name: str, limits: Limits, size: tuple[int, int] | None = None, what: str = "pixels"
+) -> tuple[dict[str, Any], bytes]:
+    """What `_answer` says of it, in a process of its own."""
+    asked = {"name": name, "limits": asdict(limits), "size": size, "what": what}
     try:
-        reply, pixels = decoding.in_process(
-            "descry.images", {"name": name, "limits": asdict(limits), "size": size}, data
-        )
+        reply, pixels = decoding.in_process("descry.images", asked, data)
     except decoding.TooSlow:
         raise ImageRejected(
             f"{name} takes more than {decoding.SECONDS:g} seconds or too much memory to decode; save it again as an "
@@ -321,13 +362,15 @@ def _elsewhere(data: bytes, name: str, limits: Limits, size: tuple[int, int] | N
         ) from None
     if "reason" in reply:
         raise ImageRejected(reply["message"], reply["reason"])
-    return Image.frombytes("RGB", tuple(reply["size"]), pixels)
+    return reply, pixels
 
 
 def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
     """What the other process does with a request of `_elsewhere`."""
     limits = Limits(**request["limits"] | {"formats": tuple(request["limits"]["formats"])})
     try:
+        if request["what"] == "header":
+            return {"header": astuple(_headed(data, request["name"], limits))}, b""
         image = _decoded(data, request["name"], limits)
     except ImageRejected as error:
         return {"reason": error.reason, "message": str(error)}, b""
@@ -378,11 +421,10 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
                 why = "it is a folder" if os.path.isdir(source) else "there is no such file"
                 why = "it is no regular file" if why != "it is a folder" and os.path.exists(source) else why
                 raise ImageRejected(f"the picture {name!r} cannot be read: {why}; check the path", "missing")
-            size = os.path.getsize(source)
-            if size <= limits.bytes:
-                with open(source, "rb") as file:
-                    data = file.read(limits.bytes + 1)
-                size = len(data)
+            with open_regular(source) as file:
+                size = os.fstat(file.fileno()).st_size
+                data = file.read(limits.bytes + 1) if size <= limits.bytes else b""
+            size = max(size, len(data))
         elif hasattr(source, "read"):
             data = source.read(limits.bytes + 1)
             size = len(data)

@@ -19,7 +19,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from .errors import IndexCorrupt, UsageError
 
@@ -31,7 +31,8 @@ os_write, os_fsync = os.write, os.fsync
 """What writes of a gallery outside SQLite go through, so that a test can make the n-th one fail."""
 CONFIG_BYTES = 1 << 20
 """Most bytes of a sealed JSON file."""
-_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0)
+_READ = getattr(os, "O_CLOEXEC", 0) | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0) | _READ
 
 
 def address_of(place: str | Path) -> str:
@@ -124,7 +125,7 @@ def writable(path: str | Path) -> bool:
 
 def read_own(path: str | Path, most: int) -> bytes:
     """The first `most` bytes of a regular file that is ours. OSError for a link, and for whatever else it may be."""
-    fd = os.open(path, os.O_RDONLY | _NO_LINK | getattr(os, "O_NONBLOCK", 0))
+    fd = os.open(path, os.O_RDONLY | _NO_LINK)
     with open(fd, "rb") as file:
         kind = foreign(os.fstat(fd))
         if kind and not (kind == OTHERS and on_read_only_disk(Path(path).parent)):
@@ -134,15 +135,26 @@ def read_own(path: str | Path, most: int) -> bytes:
 
 def read_regular(path: str | Path, most: int) -> bytes:
     """A whole regular file, links followed. OSError for another kind of file, and for more than `most` bytes."""
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
-    if found.st_size <= most:
-        with open(path, "rb") as file:
-            data = file.read(most + 1)
-    if found.st_size > most or len(data) > most:
+    with open_regular(path) as file:
+        large = os.fstat(file.fileno()).st_size > most
+        data = b"" if large else file.read(most + 1)
+    if large or len(data) > most:
         raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", os.fspath(path))
     return data
+
+
+def open_regular(path: str | Path) -> BinaryIO:
+    """A regular file opened to be read, links followed. OSError for another kind, also for a pipe that somebody put in
+    its place meanwhile: to open one would never end."""
+    fd, regular = -1, stat.S_ISREG(os.stat(path).st_mode)
+    if regular:
+        fd = os.open(path, os.O_RDONLY | _READ)
+        regular = stat.S_ISREG(os.fstat(fd).st_mode)
+    if not regular:
+        if fd >= 0:
+            os.close(fd)
+        raise OSError(errno.EINVAL, "it is no regular file", os.fspath(path))
+    return open(fd, "rb")
 
 
 def json_of(text: str | bytes) -> Any:
@@ -172,7 +184,11 @@ def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = 
     with suppress(FileNotFoundError):
         if kind := foreign(os.lstat(path)):
             raise _not_ours(Path(path), kind, "folder like this one")
-    return os.open(path, flags | _NO_LINK, mode)
+    fd = os.open(path, flags | _NO_LINK, mode)
+    if kind := foreign(os.fstat(fd)):  # somebody put it there meanwhile
+        os.close(fd)
+        raise _not_ours(Path(path), kind, "folder like this one")
+    return fd
 
 
 def write_whole(path: str | Path, data: bytes | str) -> None:
@@ -188,7 +204,7 @@ def write_whole(path: str | Path, data: bytes | str) -> None:
     fd = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, PRIVATE)
     try:
         write_at(fd, 0, data.encode("utf-8") if isinstance(data, str) else data)
-        sync(fd)
+        os_fsync(fd)
     finally:
         os.close(fd)
     os.replace(partial, path)
@@ -207,11 +223,6 @@ def write_at(fd: int, offset: int, data: Any) -> None:
     view = memoryview(data).cast("B")
     while view:
         view = view[os_write(fd, view) :]
-
-
-def sync(fd: int) -> None:
-    """Wait until what was written is on the disk."""
-    os_fsync(fd)
 
 
 def sync_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from descry.bounds import MOST_THREADS, Bound
-from descry.cli.machine import Count, Flag, Json, Natural, Seed, refuse_unread
+from descry.cli.machine import Count, Flag, Json, Natural, Seed, emit, refuse_unread
 from descry.cli.progress import progress
 from descry.escape import counted
 
@@ -95,7 +95,7 @@ def people(
             progress=tick,
         )
     if json_:
-        print(json.dumps({"folder": str(out), "identities": identities, "splits": splits, "note": NOTE}, indent=2))
+        emit(True, {"folder": str(out), "identities": identities, "splits": splits, "note": NOTE})
         return 0
     print(
         f"{counted(identities, 'person', 'people')} in {out}: "
@@ -112,7 +112,7 @@ def _videos(out: Path, seconds: float, identities: int, seed: int, world: int, f
         folder = write_videos(out, identities, seconds, seed=seed, world=world, first=first, progress=tick)
     names = sorted(path.name for path in folder.glob("*.mp4"))
     if json_:
-        print(json.dumps({"folder": str(folder), "videos": names, "note": NOTE}, indent=2))
+        emit(True, {"folder": str(folder), "videos": names, "note": NOTE})
         return 0
     print(f"{', '.join(names)} in {folder}, with boxes and tracks beside them. {NOTE}")
     print(f"to cut the people out: descry crop {folder} --out CROPS")
@@ -144,7 +144,7 @@ def _benchmark(
         table = baseline_table(out, count, part, train=read_people(train) if train else None)
     if json_:
         found = {"folder": str(folder), "version": version, "people": count, "r1": table, "note": NOTE}
-        print(json.dumps(found, indent=2))
+        emit(True, found)
         return 0
     print(f"benchmark version {version}, {part}: {counted(count, 'person', 'people')} in {folder}, as frozen. {NOTE}")
     for ranker, row in table.items():
@@ -176,5 +176,5 @@ def miniature(
         about = json.loads((made / MARKER).read_text("utf-8"))
         told.append({"name": one, "folder": str(made), "variant": about["variant"], "counts": about["counts"]})
     if json_:
-        print(json.dumps(told, indent=2))
+        emit(True, told)
     return 0

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, refuse_unread
+from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, emit, refuse_unread
 from descry.cli.progress import progress
 from descry.cli.search import tell
 from descry.errors import UsageError
@@ -63,7 +63,7 @@ def demo(
     if json_:
         about = {"sketch": sketch, "words": words, "sheet": str(sheet), "seconds": round(time.monotonic() - begun, 1)}
         rows = [{"rank": j + 1, "path": found.paths[j], "score": float(found.scores[j])} for j in range(len(found))]
-        print(json.dumps(about | {"results": rows, "note": model.note}, indent=1))
+        emit(True, about | {"results": rows, "note": model.note})
         return 0
     tell(found, False)
     if video:

@@ -598,6 +598,10 @@ class PostgresStore(LocalStore):
                 connection.close()
         return cls(address)
 
+    def _write_config(self) -> None:
+        with self.database.writing() as change:
+            change.connection.execute("UPDATE gallery SET config = ?", (json.dumps(self.config),))
+
     # ------------------------------------------------------------------ reading
 
     def snapshot(self) -> Snapshot:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from descry.gallery.migrate import migrate
 
 from descry.errors import DescryError
 from descry.gallery import Gallery, conversion, merge
@@ -130,7 +131,7 @@ def test_a_folder_with_a_database_of_somebody_is_not_taken_for_a_creation(tmp_pa
     assert (tmp_path / "other" / "letter.txt").read_text() == "mine"
 
 
-@many(4, 40)
+@many(4, 50)
 def test_a_relocation_moves_all_or_nothing(tmp_path, kills) -> None:
     pictures = tmp_path / "there"
     for i in range(40):
@@ -159,6 +160,41 @@ def test_a_relocation_moves_all_or_nothing(tmp_path, kills) -> None:
         store.close()
 
     killed(move, kills, 4, begin, look)
+
+
+@many(3, 50)
+def test_a_migration_says_that_it_is_unfinished_until_it_is_whole(tmp_path, monkeypatch, kills) -> None:
+    """Killed at any moment, it can be repeated; until then the store is not there, or says what it lacks."""
+    pytest.importorskip("milvus_lite", reason="milvus-lite is not installed (pip install -e '.[milvus]')")
+    monkeypatch.setattr(merge, "STEP", 16)
+    here, file = shard(tmp_path / "here", 0, 60), tmp_path / "there" / "m.db"
+    there = f"milvus:{file}#g"
+    seen = {"not there": 0, "unfinished": 0, "whole": 0}
+
+    def begin() -> None:
+        shutil.rmtree(file.parent, ignore_errors=True)
+        file.parent.mkdir()
+
+    def whole() -> None:
+        """In a process of its own: the engine's threads are no company for a fork."""
+        try:
+            with Gallery.open(there) as distant:
+                state = "unfinished" if distant.info()["unfinished"] else "whole"
+                assert state == "unfinished" or len(distant) == 60
+        except DescryError:
+            state = "not there"
+        assert migrate(here, there).total == 60
+        with Gallery.open(there) as distant:
+            assert (len(distant), distant.info()["unfinished"]) == (60, False)
+        (tmp_path / "state").write_text(state)
+
+    def look() -> None:
+        assert os.waitpid(child(whole), 0)[1] == 0
+        seen[(tmp_path / "state").read_text()] += 1
+
+    killed(lambda: migrate(here, there), kills, 6, begin, look)
+    assert sum(seen.values()) == kills
+    print(seen)
 
 
 @many(4, 60)

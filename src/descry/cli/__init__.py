@@ -149,9 +149,9 @@ def main(argv: list[str] | None = None) -> int:
     except Exception as error:
         if "--traceback" in given:
             raise
-        from ..escape import plain  # a name in it may hold what a terminal obeys
+        from ..escape import line  # a name in it may hold what a terminal obeys
 
-        print(f"descry: {plain(_said(error))}", file=sys.stderr)
+        print(f"descry: {line(_said(error))}", file=sys.stderr)
         status = error.exit_status if isinstance(error, DescryError) else 2 if _half(error) else 1
     finally:
         os.umask(before)
@@ -172,8 +172,12 @@ def _interruptible() -> Iterator[None]:
 
     def stop(number: int, frame: Any) -> None:
         came.append(number)
+        if decoding := sys.modules.get("descry.decoding"):
+            decoding.interrupt()
         raise KeyboardInterrupt
 
+    if decoding := sys.modules.get("descry.decoding"):
+        decoding.stopped.clear()
     signal.signal(signal.SIGINT, stop)
     try:
         yield

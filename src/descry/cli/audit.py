@@ -32,7 +32,11 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     if verdict.torn:
         print("the end of an interrupted write follows the last line; the next writer removes it", file=sys.stderr)
     if verdict.ok:
-        print(f"{counted(verdict.lines, 'line')}, each as it was written\nhead of the account: {verdict.head}")
+        print(
+            f"{counted(verdict.lines, 'line')}, each as it was written",
+            f"head of the account: {verdict.head}",
+            sep="\n",
+        )
         if not head:
             print("whether all of it was written anew, only the --head of an export can tell", file=sys.stderr)
     return 0 if verdict.ok else IndexCorrupt.exit_status

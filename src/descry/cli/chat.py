@@ -16,6 +16,7 @@ from typing import Any
 import tyro
 
 from ..errors import DescryError, Locked, UsageError
+from ..escape import behind
 from ..safe_files import address_of
 from .machine import Flag, GalleryStore, HowMany, MovedModel
 
@@ -163,7 +164,7 @@ class Chat:
         """Each /word with what it does; a true result shows the round again."""
         s = self.session
         return {
-            "help": lambda rest: print(HELP),
+            "help": lambda rest: print(*HELP.splitlines(), sep="\n"),
             "like": lambda rest: s.mark(like=self._items(rest)),
             "unlike": lambda rest: s.mark(unlike=self._items(rest)),
             "clear": lambda rest: s.mark(clear=self._items(rest)),
@@ -305,4 +306,4 @@ def _picture(path: Path, draw: Callable[[Path], None]) -> None:
             more = int(i + 1 < len(parts))
             out.write(f"\x1b_G{'a=T,f=100,' if i == 0 else ''}m={more};{part}\x1b\\")
         out.write("\n")
-    print(out.getvalue(), end="")
+    print(out.getvalue(), end="", file=behind(sys.stdout))

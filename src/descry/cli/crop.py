@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,9 +13,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..bounds import SIDE, Bound
-from ..escape import counted, path_text
+from ..escape import behind, counted, line, path_text
 from .index import stopping
-from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads, refuse_unread
+from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads, emit, refuse_unread
 from .progress import EVERY
 
 
@@ -101,7 +100,7 @@ def _tell(report: Any, as_json: bool) -> None:
     if as_json:
         about = {"out": report.out, "table": report.table, "tracks": report.tracks, "crops": report.crops}
         rows = [asdict(s) | {"path": path_text(s.path)} for s in report.sources]
-        print(json.dumps(about | {"interrupted": report.interrupted, "sources": rows}, indent=1))
+        emit(True, about | {"interrupted": report.interrupted, "sources": rows})
         return
     for source in report.sources:
         path = path_text(source.path)
@@ -146,18 +145,18 @@ def _progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
         from rich.progress import Progress as Bars
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             TextColumn("{task.completed:.0f}/{task.total:.0f} s of footage"),
             TimeRemainingColumn(),
             TextColumn("{task.fields[note]}"),
         )
-        with Bars(*columns, console=Console(stderr=True)) as bars:
+        with Bars(*columns, console=Console(file=behind(sys.stderr))) as bars:
             tasks: dict[str, Any] = {}
 
             def tick(step: Any) -> None:
                 if step.source not in tasks:
-                    tasks[step.source] = bars.add_task(step.source, total=None, note="")
+                    tasks[step.source] = bars.add_task(line(step.source), total=None, note="")
                 note = f"{counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}"
                 total = max(step.total, step.seconds)
                 bars.update(tasks[step.source], completed=step.seconds, total=total, note=note)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -37,7 +36,7 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
     with progress("decoding", quiet=json_) as tick:
         report = run(which, root, pixels=pixels, threads=threads, progress=tick, **options)
     if json_:
-        print(json.dumps(as_json(report), indent=2))
+        emit(True, as_json(report))
         return 0 if report.ok else 1
     kind = " (miniature of synthetic people)" if report.miniature else ""
     print(f"{report.name}{kind}  {report.root}  {report.variant}")
@@ -53,7 +52,8 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
     if report.ok:
         print("  whole" if pixels else "  whole; pictures were not decoded")
         return 0
-    print(f"\nexpected tree:\n{report.tree}\n\nhow to obtain: {report.obtain}\nterms: {report.terms}")
+    print("", "expected tree:", *report.tree.split("\n"), "", f"how to obtain: {report.obtain}", sep="\n")
+    print(f"terms: {report.terms}")
     return 1
 
 
@@ -70,15 +70,15 @@ def list_(json_: Json = False, markdown: Flag = False) -> int:
         refuse_unread(list_, locals(), "markdown", "--json prints JSON")
     cards = [module(name).CARD for name in DATASETS]
     if markdown:
-        print("\n".join(map(as_markdown, cards)), end="")
+        print(*"\n".join(map(as_markdown, cards)).split("\n"), sep="\n", end="")
         return 0
     if json_:
         return emit(json_, [asdict(c) for c in cards])
     for card in cards:
         print(f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + ".")
         print(f"  queries by {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
-        print("  " + card.tree.replace("\n", "\n  "))
-        print(f"  obtain: {card.obtain}\n  terms: {card.terms}\n")
+        print(*(f"  {part}" for part in card.tree.split("\n")), sep="\n")
+        print(f"  obtain: {card.obtain}", f"  terms: {card.terms}", "", sep="\n")
     return 0
 
 
@@ -156,7 +156,7 @@ def leaks(
     if out:
         found.save(out)
     if json_:
-        print(json.dumps({"pairs": [asdict(p) for p in found.pairs], "identities": found.identities()}, indent=1))
+        emit(True, {"pairs": [asdict(p) for p in found.pairs], "identities": found.identities()})
         return 0
     for pair in found.pairs[:20]:
         cosine = f", cosine {pair.cosine:.3f}" if pair.cosine is not None else ""
@@ -214,7 +214,7 @@ def sketch(
         drawn = draw_sketches(root, Drawing(style, dropout, distortion, seed), photos, sketches, threads, tick)
     if json_:
         skipped = [{"path": path, "reason": reason} for path, reason in drawn.skipped]
-        print(json.dumps(asdict(drawn) | {"skipped": skipped}, indent=2))
+        emit(True, asdict(drawn) | {"skipped": skipped})
         return 3 if skipped else 0
     print(
         f"{counted(drawn.made, 'sketch', 'sketches')} drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}"
@@ -261,7 +261,7 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
     if words is not None:
         tell_unknown(words, (text for row in table.rows for text in (*row.captions, *row.back_translations)))
     if json_:
-        print(json.dumps([asdict(line) for line in lines], indent=2))
+        emit(True, [asdict(line) for line in lines])
         return 0
     for c in lines:
         print(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -147,10 +146,10 @@ def _write_order(benchmarks: dict[str, Any], path: Path) -> int:
 
     bench = _one(benchmarks)
     write_order(bench, path)
+    print(f"{path}: {counted(len(bench.probes), 'query', 'queries')}, then {counted(len(bench.photos), 'photograph')}")
     print(
-        f"{path}: {counted(len(bench.probes), 'query', 'queries')}, "
-        f"then {counted(len(bench.photos), 'photograph')}\nnext: save your scores in "
-        f"this order with numpy.save, then descry evaluate --scores FILE.npy --benchmark {path}"
+        "next: save your scores in this order with numpy.save, then descry evaluate --scores FILE.npy --benchmark "
+        f"{path}"
     )
     return 0
 
@@ -218,11 +217,11 @@ def _report(
     if output.csv:
         _csv(output.csv, [flat(row) for row in rows + parts])
     if output.json:
-        print(json.dumps({"kind": KIND, "format": FORMAT} | about | {"results": rows, "slices": parts}, indent=1))
+        emit(True, {"kind": KIND, "format": FORMAT} | about | {"results": rows, "slices": parts})
         return 0
-    print(table([_shown(row) for row in rows]))
+    print(*table([_shown(row) for row in rows]), sep="\n")
     if parts:
-        print("\n" + table([_shown(row) for row in parts]))
+        print("", *table([_shown(row) for row in parts]), sep="\n")
     known = "pretrained_clip" in about
     clip = f"{'a' if about['pretrained_clip'] else 'no'} pretrained CLIP was used" if known else ""
     said = [f"{about['data']}, {about['split']} split", f"epoch selected on: {about['selection']}", clip, about["note"]]
@@ -255,7 +254,7 @@ def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
         writer.writerows(rows)
 
 
-def table(rows: list[dict[str, str]]) -> str:
+def table(rows: list[dict[str, str]]) -> list[str]:
     """Rows of text as columns for a terminal; figures to the right."""
     names = list(dict.fromkeys(name for row in rows for name in row))
     cells = [names, *([row.get(n, "") for n in names] for row in rows)]
@@ -264,7 +263,7 @@ def table(rows: list[dict[str, str]]) -> str:
     lines = [
         "  ".join(c.ljust(width[i]) if i in left else c.rjust(width[i]) for i, c in enumerate(line)) for line in cells
     ]
-    return "\n".join(line.rstrip() for line in lines)
+    return [line.rstrip() for line in lines]
 
 
 def compare(
@@ -296,7 +295,7 @@ def compare(
     said = differences(one, other)
     value = {"A": a, "B": b, "differences": said, "lines": lines}
     shown = table([_compared(line) for line in lines])
-    emit(json_, value, shown, *(f"the two also differ in {sentence}" for sentence in said))
+    emit(json_, value, *shown, *(f"the two also differ in {sentence}" for sentence in said))
     if json_:
         return 0
     if any(line["p"] is None for line in lines):

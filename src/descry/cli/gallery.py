@@ -51,7 +51,7 @@ def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
 
     facts = inspected(folder)
     if json_:
-        print(json.dumps(facts, indent=1))
+        emit(True, facts)
         return 0
     model, given = facts["model"], facts["format"]
     print(f"folder    {facts['folder']} (mode {facts['mode']}, of {facts['owner']})")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shutil
@@ -19,10 +18,11 @@ from typing import Annotated, Any
 import tyro
 
 from ..bounds import Bound
+from ..decoding import interrupt
 from ..errors import DescryError, UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
-from .machine import Flag, Json, Machine, OnMachine, refuse_unread
+from .machine import Flag, Json, Machine, OnMachine, emit, refuse_unread
 from .progress import progress
 
 
@@ -221,7 +221,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
     def handle(number: int, frame: Any) -> None:
         nonlocal asked
         if asked:
-            raise KeyboardInterrupt
+            interrupt()
         asked = True
         print("stopping after this batch; press Ctrl-C again to stop at once", file=sys.stderr)
 
@@ -244,7 +244,7 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
         }
         skipped = [{"path": path_text(path), "reason": reason} for path, reason in report.skipped]
         values |= {"items": count, "skipped": skipped, "dry_run": report.dry, "warning": report.warning}
-        print(json.dumps(values, indent=1))
+        emit(True, values)
         return
     if report.warning:
         print(f"note: {report.warning}", file=sys.stderr)

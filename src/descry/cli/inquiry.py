@@ -272,7 +272,7 @@ def export(gallery: GalleryStore, name: Name = "inquiry", /, json_: Json = False
         key = store.key(name)
         facts = {"inquiry": ref_of(key), "format": "rounds", "file": commitment(key, "report", text)}
         store.audit.append("export", of="inquiry", **facts)
-    print(text)
+    print(*text.split("\n"), sep="\n")
     return 0
 
 
@@ -426,7 +426,7 @@ def tell(session: Any, as_json: bool, sheet: Path | None = None, k: int | None =
     current = session.inquiry.current
     if as_json:
         told = rounds.to_json(current) | {"results": found.results, "paths": [shown(p) for p in found.paths]}
-        print(json.dumps(told | {"note": "; ".join(_notes(session)), "absence": _notice(session)}, indent=1))
+        emit(True, told | {"note": "; ".join(_notes(session)), "absence": _notice(session)})
         return
     for depth, step in session.inquiry.shown():
         here = "→" if step.number == current.number else " "

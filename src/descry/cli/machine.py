@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Callable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
@@ -14,6 +16,7 @@ import tyro
 
 from ..bounds import COUNT, ITEM, NOT_NEGATIVE, PART, SEED, SHARE, SIDE, THREADS, Bound
 from ..errors import UsageError, nearest
+from ..escape import Shown
 from ..library import DEVICES, PRECISIONS
 
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -46,7 +49,9 @@ HowMany = Annotated[int, COUNT, tyro.conf.arg(aliases=["-k"])]
 
 
 def checked(function: Callable[..., int]) -> Callable[..., int]:
-    """The function of a command, which raises UsageError for a number outside the bound of its option."""
+    """The function of a command, which raises UsageError for a number outside the bound of its option, and prints on
+    streams on which nothing of others is obeyed.
+    """
 
     @wraps(function)
     def call(*args: Any, **options: Any) -> int:
@@ -67,15 +72,17 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
                         counts = isinstance(number, (int, float)) and not isinstance(number, bool)
                         if counts and not bound.holds(number):
                             bound.check(option, number)
-        return function(*args, **options)
+        with redirect_stdout(Shown(stream=sys.stdout)), redirect_stderr(Shown(stream=sys.stderr)):
+            return function(*args, **options)
 
     return call
 
 
 def emit(as_json: bool, value: Any, *lines: str) -> int:
     """Print the result of a command, as one value of JSON or as lines for people; returns 0, an exit status."""
-    for line in [json.dumps(value, indent=1, default=str)] if as_json else lines:
-        print(line)
+    if as_json:
+        lines = (*json.dumps(value, indent=1, default=str).split("\n"),)
+    print(*lines, sep="\n", end="\n" if lines else "")
     return 0
 
 

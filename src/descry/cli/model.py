@@ -95,7 +95,7 @@ def info(
     machine.settle()
     model = machine.load(run)
     cost = report(model, identities, training, machine.batch_size or 8, machine.seed)
-    emit(json_, cost.as_dict(), cost.text())
+    emit(json_, cost.as_dict(), *cost.text().split("\n"))
 
 
 def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "", out: Path | None = None) -> int:

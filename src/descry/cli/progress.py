@@ -28,23 +28,25 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
 
+    from ..escape import behind, line
+
     whole = Column(no_wrap=True)
     rest = Column(no_wrap=True, overflow="ellipsis", ratio=1)  # the note alone gives way in a narrow terminal
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}", table_column=whole),
+        TextColumn("{task.description}", markup=False, table_column=whole),
         BarColumn(bar_width=12),
         MofNCompleteColumn(table_column=Column(no_wrap=True)),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
-        TextColumn("{task.fields[note]}", table_column=rest),
+        TextColumn("{task.fields[note]}", markup=False, table_column=rest),
     )
-    with Progress(*columns, console=Console(stderr=True), expand=True) as bar:
+    with Progress(*columns, console=Console(file=behind(sys.stderr)), expand=True) as bar:
         task = bar.add_task(what, total=total, note="")
         rate = _rate()
 
         def tick(done: int, total: int | None = total, note: str = "") -> None:
             speed = rate(done)
-            bar.update(task, completed=done, total=total, note=f"{speed:.1f}/s {note}" if speed else note)
+            bar.update(task, completed=done, total=total, note=line(f"{speed:.1f}/s {note}" if speed else note))
 
         yield tick
 

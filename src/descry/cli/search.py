@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,7 +11,7 @@ import tyro
 from ..escape import counted, path_text, plain
 from ..safe_files import write_whole
 from ..times import moment
-from .machine import Flag, GalleryPlace, HowMany, Item, Json, Machine, MovedModel, OnMachine, refuse_unread
+from .machine import Flag, GalleryPlace, HowMany, Item, Json, Machine, MovedModel, OnMachine, emit, refuse_unread
 from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
@@ -118,7 +117,7 @@ def search(
 def tell(found: Any, as_json: bool, absence: str = "") -> None:
     """Print the leads, or JSON; what is not data goes to stderr. absence: what `Gallery.notice` says."""
     if as_json:
-        print(json.dumps(found.to_json() | {"absence": absence}, indent=1))
+        emit(True, found.to_json() | {"absence": absence})
         return
     for lead in found:
         print(lead)
@@ -159,8 +158,7 @@ def copy_pictures(folder: Path, found: Any) -> None:
         suffix = Path(item.path).suffix.lower()
         try:
             data = as_indexed(item)
-            with header(data):
-                pass
+            header(data)
         except ImageRejected as error:
             print(f"rank {rank} is not copied: {path_text(plain(error))}", file=sys.stderr)
             continue

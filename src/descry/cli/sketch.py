@@ -54,7 +54,7 @@ def compose(
     if out:
         made.sketch.save(out, format="PNG")
     found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
-    emit(json_, found, "\n".join(made.phrases))
+    emit(json_, found, *made.phrases)
     if out and not json_:
         print(
             f"drawn in {out}; search with it: descry search GALLERY --sketch {out} {_quoted(made.phrases)}",

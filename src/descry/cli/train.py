@@ -13,6 +13,7 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from ..bounds import POSITIVE, Bound
+from ..decoding import interrupt
 from ..errors import UsageError, nearest
 from .machine import Count, Flag, Json, Machine, Natural, OnMachine, Size
 from .progress import progress
@@ -140,7 +141,7 @@ def train(
         if scores := metrics["selection_scores"]:
             chosen += f" (mean R@1 {max(scores):.1f}; by epoch: {', '.join(f'{score:.1f}' for score in scores)})"
         given = " --data ".join(data)
-        print(f"{out}: {chosen}\nnext: descry evaluate {out} --data {given}")
+        print(f"{out}: {chosen}", f"next: descry evaluate {out} --data {given}", sep="\n")
         if "composition" in metrics:
             scores = ", ".join(f"{how} {r1}" for how, r1 in metrics["composition R@1"].items())
             print(f"sketch and words are joined by {metrics['composition']}, chosen on validation (R@1: {scores})")
@@ -150,7 +151,7 @@ def train(
 
 def _interrupt(stopped: list[int]) -> None:
     if stopped:
-        raise KeyboardInterrupt
+        interrupt()
     stopped.append(1)
     print("stopping after this step; once more stops at once", file=sys.stderr)
 

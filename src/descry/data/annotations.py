@@ -16,7 +16,7 @@ from typing import Any
 from ..errors import DataError, DataMissing, UsageError, nearest
 from ..safe_files import json_of
 from ..tabular import read_text, sentence_of
-from .table import SPLITS, Row, Table, clean_path
+from .table import SPLITS, Row, Table, needed_path
 
 PATH_KEYS = ("file_path", "img_path")
 IMAGES = "imgs"
@@ -174,7 +174,7 @@ def texts(record: Mapping[str, Any], key: str, where: str) -> tuple[str, ...]:
 
 
 def _below_images(given: str, where: str, family: Family) -> str:
-    path = clean_path(given, where)
+    path = needed_path(given, where)
     for prefix in (f"{family.folder}/", f"{IMAGES}/"):
         path = path.removeprefix(prefix)
     return f"{IMAGES}/{path}"

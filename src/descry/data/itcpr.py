@@ -17,7 +17,7 @@ from ..tabular import sentence_of
 from .annotations import annotations_of
 from .assemble import Split, assemble
 from .card import Card, Expected
-from .table import Row, Table, clean_path
+from .table import Row, Table, needed_path
 
 FILES = {"query": "query.json", "gallery": "gallery.json"}
 
@@ -96,7 +96,7 @@ def _row(kind: str, record: Any, nth: int) -> Row:
     instance = record["instance_id"]
     if instance < (0 if kind == "query" else -1):
         raise DataError(f"{where}: 'instance_id' is {instance}; a query needs 0 or more, and -1 looks for nobody")
-    path, track = clean_path(record["file_path"], where), f"{record['datasets'].strip()} {record['person_id']}"
+    path, track = needed_path(record["file_path"], where), f"{record['datasets'].strip()} {record['person_id']}"
     if kind == "gallery":
         return Row("test", str(instance), path, track=track)
     return Row(

@@ -6,12 +6,15 @@ The order of the fields differs between the file's `train` and `test` parts, so 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .. import decoding
 from ..errors import DataError, UsageError, install_hint
+from ..safe_files import read_regular
 
 UPPER = ("black", "white", "red", "purple", "yellow", "gray", "blue", "green")
 LOWER = ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown")
@@ -27,6 +30,8 @@ FIELDS: dict[str, int] = {
 
 WORDINGS = ("interactreid", "bdg")
 PARTS = ("train", "test")
+MOST_BYTES = 16 << 20
+"""Of the attribute file; the published one has 40 kB."""
 
 
 def attribute_sentence(codes: Mapping[str, int], wording: str = "interactreid") -> str:
@@ -60,25 +65,47 @@ def attribute_sentence(codes: Mapping[str, int], wording: str = "interactreid") 
 
 
 def read_attributes(path: str | Path) -> dict[str, dict[str, int]]:
-    """Four-digit id → codes by field name, of `market_attribute.mat`. Raises DataError for anything else."""
+    """Four-digit id → codes by field name, of `market_attribute.mat`. Raises DataError for anything else.
+
+    It is read in a process that can be ended: a file of a few bytes can unfold to more than the memory holds.
+    """
     path = Path(path)
     if not path.is_file():
         raise DataError(f"{path} is missing; it comes with the Market-1501 attribute annotations (Lin et al.)")
+    matlab()
     try:
-        held = matlab().loadmat(str(path), simplify_cells=True)
-    except DataError:
-        raise
+        reply, _ = decoding.in_process(__name__, {"name": path.name}, read_regular(path, MOST_BYTES))
+    except OSError as error:
+        raise DataError(f"{path.name} cannot be read: {error.strerror}") from None
+    except decoding.TooSlow:
+        raise DataError(f"{path.name} takes too long, or too much memory, to be read as a MATLAB file") from None
+    if "refusal" in reply:
+        raise DataError(reply["refusal"])
+    codes: dict[str, dict[str, int]] = reply["codes"]
+    return codes
+
+
+def _answer(request: dict[str, Any], data: bytes) -> tuple[dict[str, Any], bytes]:
+    """What the other process says of a file: codes, or why there are none."""
+    name = request["name"]
+    try:
+        return {"codes": _codes(matlab().loadmat(io.BytesIO(data), simplify_cells=True), name)}, b""
+    except DataError as error:
+        return {"refusal": str(error)}, b""
     except Exception as error:  # noqa: BLE001 - the reader raises a dozen kinds for a damaged file
-        raise DataError(f"{path.name} cannot be read as a MATLAB file: {error}") from None
+        return {"refusal": f"{name} cannot be read as a MATLAB file: {error}"}, b""
+
+
+def _codes(held: Mapping[str, Any], name: str) -> dict[str, dict[str, int]]:
     market = held.get("market_attribute")
     if not isinstance(market, dict):
         others = ", ".join(k for k in held if not k.startswith("_")) or "nothing"
-        raise DataError(f"{path.name} holds no struct 'market_attribute'; it holds {others}")
+        raise DataError(f"{name} holds no struct 'market_attribute'; it holds {others}")
     out: dict[str, dict[str, int]] = {}
     for part in PARTS:
         if not isinstance(market.get(part), dict):
-            raise DataError(f"{path.name}: 'market_attribute' has no part '{part}'; it has {', '.join(market)}")
-        out |= _part(market[part], f"{path.name}, {part}")
+            raise DataError(f"{name}: 'market_attribute' has no part '{part}'; it has {', '.join(market)}")
+        out |= _part(market[part], f"{name}, {part}")
     return out
 
 
@@ -126,3 +153,7 @@ def matlab() -> ModuleType:
         raise DataError(f"reading .mat files needs scipy: {install_hint('data')}") from None
     module: ModuleType = scipy.io
     return module
+
+
+if __name__ == "__main__":
+    decoding.answer(_answer)

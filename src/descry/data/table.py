@@ -169,6 +169,14 @@ def clean_path(text: Any, where: str) -> str:
     return "" if str(path) == "." else unicode_of(str(path), f"{where}: a path")
 
 
+def needed_path(text: Any, where: str) -> str:
+    """`clean_path` of what must name a file. DataError where it names none."""
+    path = clean_path(text, where)
+    if not path:
+        raise DataError(f"{where}: {text!r} names no file; every photograph needs its path")
+    return path
+
+
 def _texts(value: Any, where: str) -> tuple[str, ...]:
     if isinstance(value, str):
         value = () if value.strip().lower() in NO_VALUE else value.split(SEPARATOR)

@@ -156,7 +156,7 @@ def _copy(source: Path, target: Path) -> None:
     with open(source, "rb") as file, open(open_own(target), "wb") as copy:
         shutil.copyfileobj(file, copy, 1 << 20)
         copy.flush()
-        safe_files.sync(copy.fileno())
+        safe_files.os_fsync(copy.fileno())
 
 
 def _refuse_journal(journal: Path, old: Path) -> None:

@@ -29,8 +29,9 @@ from types import NoneType
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from .. import safe_files
 from ..errors import DescryError, IndexCorrupt, Locked, ReadOnly, UsageError
-from ..safe_files import address_of, open_own, read_own, sync, writable, write_at
+from ..safe_files import address_of, open_own, read_own, writable, write_at
 from . import vectors
 from .contract import EPOCH, Entry, from_microseconds, microseconds
 
@@ -590,7 +591,7 @@ class Database:
         fd = open_own(self.folder / HEAD)
         try:
             write_at(fd, SLOT * (state.commits % 2), data)
-            sync(fd)
+            safe_files.os_fsync(fd)
         finally:
             os.close(fd)
 

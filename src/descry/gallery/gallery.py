@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,7 +22,7 @@ from .account import Audit, asked, content, ref_of
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import EmptyScenes, full_frames
 from .indexing import Indexer, IndexReport, Step
-from .local import LocalStore
+from .local import SEARCHES, LocalStore
 from .results import Results, check_size
 from .sources import Sources
 from .walk import LASTING, NOBODY, plan, roots_of
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from ..ranking import Composition
     from .upkeep import RelocationReport
 
+CHANGED = (
+    "the vocabulary, ranking or sketch reading of the model has changed since this gallery was last indexed, so "
+    "leads may stand in another order than before; descry index takes note of it"
+)
 READ_ONLY = "no line was written to the account: the gallery is read-only"
 LOCALLY = "do it in the local gallery that it was migrated from"
 
@@ -107,6 +112,11 @@ class Gallery(AbstractContextManager["Gallery"]):
         self.binding.check(binding, self._name)
         if os.path.isdir(binding.source):  # the user gave the model: it may be opened again by its path
             allow(binding.source)
+        before = getattr(self.store, "config", {}).get(SEARCHES, "")  # a Milvus store keeps none
+        now = getattr(loaded, SEARCHES, "")
+        if before and now and before != now:
+            loaded = copy.copy(loaded)
+            loaded.note = "; ".join(filter(None, (loaded.note, CHANGED)))
         self._model = loaded
 
     def _needs_local(self, verb: str, instead: str) -> None:
@@ -180,6 +190,8 @@ class Gallery(AbstractContextManager["Gallery"]):
                 self._record("index", **counts, skipped=len(report.skipped), **self._content())
 
             model = self.model if work.fresh else None
+            if self._model is not None:
+                self.store.note_search(getattr(self._model, SEARCHES, ""))
             size = batch_size or (256 if _on_gpu(model) else 32)
             empty = EmptyScenes(model) if leave_out_empty and model else None
             indexer = Indexer(self.store, model, sources, limits, size, tell, stop, indexed, empty)

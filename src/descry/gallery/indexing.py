@@ -70,7 +70,7 @@ class IndexReport:
 
 
 class Indexer:
-    """One run over one plan. stop: asked between batches. progress: called about once per batch. done: called inside
+    """One run over one plan. stop: asked after each file. progress: called about once per batch. done: called inside
     the last transaction, with what the whole run did. empty: which vectors, (N, D), are of pictures that show nobody;
     those are left out and listed as skipped.
     """
@@ -114,9 +114,9 @@ class Indexer:
             self._take(loaded)
             if self._full():
                 self._flush()
-                if self.stop():
-                    self.report.interrupted = True
-                    break
+            if self.stop():  # also among files that are refused, which fill no batch
+                self.report.interrupted = True
+                break
         self._flush()  # encodes what is left, before the last transaction begins
         with self.store.database.writing():
             if len(self.batch):

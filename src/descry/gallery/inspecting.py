@@ -23,7 +23,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import UsageError
-from ..escape import counted, path_text, plain
+from ..escape import counted, line, path_text
 from ..safe_files import allowed, foreign, read_own, write_private
 from .database import NAME, SCHEMA, foreign_schema
 from .local import CONFIG, FORMAT, OWN
@@ -129,7 +129,7 @@ def _owner(about: os.stat_result) -> str:
 
 def _line(text: object) -> str:
     """Text of others on one line, with an end."""
-    said = plain(path_text(str(text))).replace("\n", "\\n").replace("\t", "\\t")
+    said = line(path_text(str(text)))
     return said if len(said) <= 300 else f"{said[:300]}…"
 
 

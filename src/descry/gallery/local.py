@@ -33,7 +33,7 @@ from .filters import passing_ids
 from .vectors import CACHE, Moments, Vectors
 
 FORMAT = 2
-CONFIG = "gallery.json"
+CONFIG, SEARCHES = "gallery.json", "search_fingerprint"
 OWN = (
     *(f"{CONFIG}*", f"{NAME}*", f"{HEAD}*", f"{lock.NAME}*", f"{CACHE}*", "inquiries.db*", "audit.*", "purge.*"),
     *("absence.json*", "page.key*", "*.partial"),
@@ -307,6 +307,16 @@ class LocalStore:
 
     # ------------------------------------------------------------------ writing
 
+    def note_search(self, fingerprint: str) -> None:
+        """Keep how the model searches now, so that a later change of its vocabulary or ranking is told."""
+        if fingerprint and self.config.get(SEARCHES) != fingerprint:
+            self.config[SEARCHES] = fingerprint
+            self._write_config()
+
+    def _write_config(self) -> None:
+        with _disk(self.folder):
+            safe_files.write_sealed(self.folder / CONFIG, self.config)
+
     @property
     def held(self) -> bool:
         """Whether this store holds the writer's lock."""
@@ -443,6 +453,8 @@ def checked_binding(folder: Path, config: dict[str, Any]) -> Binding:
         wrong = "dimension or fingerprint"
     if not wrong and not (isinstance(made, str) and re.fullmatch(r"[0-9T:.+Z-]{10,40}", made)):
         wrong = "created"
+    if not wrong and not re.fullmatch(r"[0-9a-f]{0,64}", str(config.get(SEARCHES, ""))):
+        wrong = SEARCHES
     if wrong:
         raise IndexCorrupt(f"{folder / CONFIG} says something impossible about its {wrong}; do not trust this gallery")
     return Binding(**given)

@@ -16,7 +16,7 @@ from ..errors import IndexCorrupt, StoreUnavailable, UsageError
 from .account import Audit, content
 from .contract import Entry
 from .database import ENTRY, entry_of
-from .local import Batch, LocalStore
+from .local import SEARCHES, Batch, LocalStore
 
 STEP = 4096
 
@@ -59,7 +59,9 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
 def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, int], None] | None) -> int:
     """The gallery of all parts in a new folder, with its line in the account; the number of items."""
     made = LocalStore.create(place, stores[0].binding)
+    ways = {str(store.config.get(SEARCHES, "")) for store in stores}
     try:
+        made.note_search(ways.pop() if len(ways) == 1 else "")
         total = sum(store.count() for store in stores)
         for store in stores:
             _take(store, made, total, progress)

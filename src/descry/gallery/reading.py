@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ from ..errors import ImageRejected
 from ..escape import path_text
 from .contract import Entry, Item, changed
 from .groups import look_of
-from .sources import Sources, exif_of
+from .sources import Sources
 from .walk import Found
 
 
@@ -47,9 +48,7 @@ def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
             "outside",
         )
     try:
-        if not os.path.isfile(item.path):
-            raise FileNotFoundError(item.path)
-        with open(item.path, "rb") as file:
+        with safe_files.open_regular(item.path) as file:
             data = file.read(min(item.size, limits.bytes) + 1)
     except (OSError, ValueError):
         raise ImageRejected(f"the file {name} is not there any more", "missing") from None
@@ -87,12 +86,12 @@ class Reader:
             if found.size > self.limits.bytes:
                 message = f"it has {found.size:,} bytes; at most {self.limits.bytes:,} are read"
                 raise ImageRejected(message, "too_many_bytes")
-            with open(found.path, "rb") as file:
+            with safe_files.open_regular(found.path) as file:
                 stat = os.fstat(file.fileno())
                 data = file.read(self.limits.bytes + 1)
             sha = hashlib.sha256(data).digest()
             entry = Entry(found.path, sha, stat.st_size, stat.st_mtime_ns, checked=checked)
-            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._exif(data)))
+            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._header(data)))
             if sha in self.known:
                 return Loaded(found, entry)
             pixels = images.load(data, self.size, self.limits)
@@ -107,18 +106,14 @@ class Reader:
         try:
             data = b""
             if self.sources.needs_exif:
-                with open(found.path, "rb") as file:
+                with safe_files.open_regular(found.path) as file:
                     data = file.read(self.limits.bytes + 1)
-            said = self.sources.fields(found.path, found.mtime, self._exif(data))
+            said = self.sources.fields(found.path, found.mtime, self._header(data))
         except OSError:
             return dict(held)
         return {k: said[k] if getattr(self.sources, k) or said[k] else v for k, v in held.items()}
 
-    def _exif(self, data: bytes) -> dict[int, Any]:
-        if not self.sources.needs_exif:
-            return {}
-        try:
-            with images.header(data, self.limits) as image:
-                return exif_of(image)
-        except ImageRejected:  # images.load says what is wrong with this file
-            return {}
+    def _header(self, data: bytes) -> images.Header | None:
+        with suppress(ImageRejected):  # images.load says what is wrong with this file
+            return images.header(data, self.limits) if self.sources.needs_exif else None
+        return None

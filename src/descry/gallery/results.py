@@ -14,6 +14,7 @@ import numpy as np
 
 from ..errors import LimitExceeded, UsageError
 from ..escape import cell, counted, path_text, plain
+from ..escape import line as one_line
 from ..query import Query
 from ..safe_files import address_of, write_whole
 from .contract import Item
@@ -73,7 +74,7 @@ class Lead:
         item, origin = self.item, origin_of(self.item.path)
         said = (item.camera, item.time.isoformat() if item.time else "", f"from {origin.told}" if origin else "")
         where = " ".join(filter(None, said))
-        return f"{self.rank:>4}  {self.score:8.3f}  id {item.id:<8} {path_text(item.path)}  {where}".rstrip()
+        return one_line(f"{self.rank:>4}  {self.score:8.3f}  id {item.id:<8} {path_text(item.path)}  {where}".rstrip())
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,12 +12,12 @@ from typing import Any
 
 from ..errors import DataError, UsageError, nearest
 from ..escape import path_text
+from ..images import Header
 from ..tabular import csv_rows, misspelt, name_of, path_of
 from ..times import parse_time
 
 FIELDS = ("camera", "time", "track")
 KINDS = {"camera": ("dirname", "exif", "csv"), "time": ("exif", "mtime", "csv"), "track": ("dirname", "csv")}
-EXIF_TIME, EXIF_MODEL, EXIF_SUB = 36867, 272, 34665
 
 
 @dataclass(frozen=True)
@@ -61,12 +61,12 @@ class Sources:
         """Whether the picture's own header is asked."""
         return "exif" in (self.camera, self.time)
 
-    def fields(self, path: str, mtime: int, exif: Mapping[int, Any] | None = None) -> dict[str, Any]:
+    def fields(self, path: str, mtime: int, header: Header | None = None) -> dict[str, Any]:
         """camera, track ("" for unknown) and time (None for unknown) of a file."""
         row = self._row(path)
         out: dict[str, Any] = {}
         for name in FIELDS:
-            text = row.get(name, "") or self._from(name, path, mtime, exif or {})
+            text = row.get(name, "") or self._from(name, path, mtime, header)
             out[name] = parse_time(text) if name == "time" else path_text(text).strip()  # a name may be no UTF-8
         return out
 
@@ -82,7 +82,7 @@ class Sources:
     def _unfit(self, paths: Sequence[str]) -> Iterator[str]:
         """Of regular expressions that fit no path, or find what is no time."""
         for name, pattern in self.patterns.items():
-            found = [text for path in paths if (text := self._from(name, path, 0, {}))]
+            found = [text for path in paths if (text := self._from(name, path, 0))]
             if paths and not found:
                 first = path_text(paths[0])
                 yield f"--{name}-from '{pattern.pattern}' fits none of the {len(paths)} paths, such as {first}"
@@ -111,7 +111,7 @@ class Sources:
         if left and whole:
             yield f"{self.table}: {len(left)} of {len(self.rows)} rows name no picture here, first {path_text(left[0])}"
 
-    def _from(self, name: str, path: str, mtime: int, exif: Mapping[int, Any]) -> str:
+    def _from(self, name: str, path: str, mtime: int, header: Header | None = None) -> str:
         kind = getattr(self, name)
         if name in self.patterns:
             found = self.patterns[name].search(path)
@@ -121,7 +121,7 @@ class Sources:
         if kind == "dirname":
             return os.path.basename(os.path.dirname(path))
         if kind == "exif":
-            return str(exif.get(EXIF_MODEL if name == "camera" else EXIF_TIME, "")).strip("\0 ")
+            return str(getattr(header, name, ""))
         if kind == "mtime":
             return datetime.fromtimestamp(mtime // 1_000_000_000).isoformat()
         return ""
@@ -182,14 +182,3 @@ def read_table(table: str) -> dict[str, dict[str, str]]:
         if rows.setdefault(path, row) != row:
             raise DataError(f"{table}, line {line}: {path} is in it twice with other values; remove one line")
     return rows
-
-
-def exif_of(image: Any) -> dict[int, Any]:
-    """The two EXIF values that are used, of an opened PIL image; empty when there are none or they are damaged."""
-    try:
-        exif = image.getexif()
-        sub = exif.get_ifd(EXIF_SUB)
-        found = {EXIF_MODEL: exif.get(EXIF_MODEL), EXIF_TIME: sub.get(EXIF_TIME) or exif.get(306)}
-    except Exception:  # noqa: BLE001 - damaged EXIF raises nearly anything, and a crop without it is still a crop
-        return {}
-    return {k: v for k, v in found.items() if v}

@@ -433,7 +433,7 @@ class Cache:
 
     def _head(self, fd: int, extent: Extent) -> None:
         """Say which rows the file holds, after they are on the disk: a header may outlive a power cut, and rows not."""
-        safe_files.sync(fd)
+        safe_files.os_fsync(fd)
         safe_files.write_at(fd, 0, _header(extent))
 
     @contextmanager

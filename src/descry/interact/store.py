@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..errors import DataError, ImageRejected, LimitExceeded, Locked, UsageError, nearest
+from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
 from ..gallery.account import Audit, asked, new_key, ref_of
 from ..gallery.database import HEAD, Database, database_at
 from ..gallery.local import OWN
@@ -309,12 +309,9 @@ def thawed(kind: str, data: bytes) -> Any:
         raise DataError(f"a kept picture is of the kind {kind[:40]!r}; this version knows file, image and array")
     import numpy as np
 
-    from ..images import GALLERY, header
+    from ..images import kept
 
-    with header(bytes(data), replace(GALLERY, formats=("PNG",))) as image:
-        if image.width * image.height > GALLERY.pixels or max(image.size) > GALLERY.side:
-            raise ImageRejected(f"a kept picture is {image.width}×{image.height} pixels", "too_many_pixels")
-        image.load()
+    image = kept(bytes(data))
     return image if kind == "image" else np.asarray(image)
 
 

@@ -7,14 +7,14 @@ model has now, are left out (by fingerprint and search fingerprint).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from ..errors import DataError
 from ..gallery.contract import Binding
 from ..ranking import note_of
-from ..safe_files import read_json
+from ..safe_files import allowed, read_json
 from ..studies import ledger
 
 DEMO = Path(__file__).parents[1] / "models" / "demo"
@@ -25,12 +25,14 @@ def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
     """Source, fingerprint, search fingerprint ("" where the model is not in its folder), the model's own note, and
     error rates: rows of what was asked with, R@1 and its 95 % interval (of 100 queries, how many had the person sought
     in first place), data, split, and whether synthetic."""
-    folder = DEMO if binding.source == "demo" else Path(binding.source)
-    config = _json(folder / "config.json")
+    folder, rates, config = DEMO if binding.source == "demo" else Path(binding.source), [], {}
+    if binding.source == "demo" or allowed(folder):  # a gallery of others may name any folder
+        config = _json(folder / "config.json")
     here = config.get("fingerprint") == binding.fingerprint
     known = {"fingerprint": binding.fingerprint}
     known["search_fingerprint"] = str(config.get("search_fingerprint", "")) if here else ""
-    rates = (_evaluated(folder, known) or _packed(folder, known)) if known["search_fingerprint"] else []
+    if known["search_fingerprint"]:
+        rates = _figures(_evaluated, folder, known) or _figures(_packed, folder, known)
     about = config.get("about", {})
     note = note_of(about) if isinstance(about, dict) else ""
     return {
@@ -40,6 +42,18 @@ def about_model(binding: Binding, redact: bool = False) -> dict[str, Any]:
         "error_rates": rates,
         "error_rates_note": "" if rates else NONE,
     }
+
+
+def _figures(
+    read: Callable[[Path, dict[str, str]], list[dict[str, Any]]], folder: Path, known: dict[str, str]
+) -> list[dict[str, Any]]:
+    """What is read, each figure a number; nothing where the folder, which may come from others, holds anything else."""
+    try:
+        rates = read(folder, known)
+        markdown(rates)
+    except (DataError, ValueError, TypeError, LookupError, AttributeError):
+        return []
+    return rates
 
 
 def markdown(rates: Sequence[dict[str, Any]]) -> str:
@@ -52,10 +66,7 @@ def markdown(rates: Sequence[dict[str, Any]]) -> str:
 
 
 def _evaluated(folder: Path, known: dict[str, str]) -> list[dict[str, Any]]:
-    try:
-        entries = [e for e in ledger.read(folder / "ledger.jsonl") if known.items() <= e.config.items()]
-    except DataError:
-        return []
+    entries = [e for e in ledger.read(folder / "ledger.jsonl") if known.items() <= e.config.items()]
     return [
         _rate(asked, {m: figures.get(m) for m in ("R@1", "R@10", "mAP")}, e.intervals.get(asked, {}).get("R@1"))
         | {"data": e.data.get(asked, ""), "split": e.split, "synthetic": e.synthetic}

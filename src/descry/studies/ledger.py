@@ -17,6 +17,7 @@ from typing import Any
 
 from .. import __version__
 from ..errors import DataError, UsageError, nearest
+from ..safe_files import json_of
 from ..tabular import lines_of, read_text
 
 FORMAT = 1
@@ -82,13 +83,13 @@ def read(path: Path) -> list[Entry]:
         if not line.strip():
             continue
         try:
-            held = json.loads(line)
+            held = json_of(line)
             if held.pop("format") != FORMAT:
                 raise DataError(
                     f"{path}, line {number}: another format than {FORMAT}; install the version that wrote it"
                 )
             entries.append(Entry(**held))
-        except (json.JSONDecodeError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise DataError(
                 f"{path}, line {number} is not a ledger line ({error}); restore the file from version control"
             ) from None

@@ -18,7 +18,7 @@ import torch
 
 from ..checkpoint import load_training, save_training
 from ..clip import check_fit
-from ..errors import UsageError, install_hint
+from ..errors import ModelRefused, UsageError, install_hint
 from ..records import Dataset
 from ..safe_files import refuse_linked_folders, refuse_links
 from ..tabular import lines_of
@@ -100,6 +100,8 @@ def load_state(
     parameters, fused = dict(method.named_parameters()), _fused(optimiser)
     for key, value in _part(tensors, "optimiser.").items():
         name, _, kind = key.rpartition("|")
+        if name not in parameters or value.numel() not in (1, parameters[name].numel()):
+            raise ModelRefused(f"{path} holds {key!r:.80}, which fits no weight of this method; start without --resume")
         stays = kind == "step" and id(parameters[name]) not in fused  # torch counts such steps on the processor
         optimiser.state[parameters[name]][kind] = value if stays else value.to(device)
     if method.memory is not None:

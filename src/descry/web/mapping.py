@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import suppress
 from itertools import islice
-from typing import Any
 
 from ..errors import DataError, ImageRejected, UsageError, nearest
-from ..gallery.sources import FIELDS, Sources, exif_of
-from ..images import SUFFIXES, header
+from ..gallery.sources import FIELDS, Sources
+from ..images import SUFFIXES, Header, header
 from ..listing import files_under
 from .folders import Folders, Place
 from .problems import Refusal
@@ -80,21 +80,19 @@ def preview(place: Place, sources: Sources) -> tuple[list[PreviewRow], int]:
     count = min(ROWS, len(found))
     rows = []
     for entry in (found[i * len(found) // count] for i in range(count)):
-        exif: dict[int, Any] = _exif(entry.path) if sources.needs_exif else {}
+        said = _header(entry.path) if sources.needs_exif else None
         try:
             mtime = entry.stat().st_mtime_ns
         except OSError:
             continue
-        fields = sources.fields(entry.path, mtime, exif)
+        fields = sources.fields(entry.path, mtime, said)
         when = fields["time"].isoformat() if fields["time"] else ""
         below = os.fsencode(os.path.relpath(entry.path, place.path)).decode("utf-8", "backslashreplace")
         rows.append(PreviewRow(path=below, camera=fields["camera"], time=when, track=fields["track"]))
     return rows, len(found)
 
 
-def _exif(path: str) -> dict[int, Any]:
-    try:
-        with header(path) as image:
-            return exif_of(image)
-    except ImageRejected:  # indexing says what is wrong with it
-        return {}
+def _header(path: str) -> Header | None:
+    with suppress(ImageRejected):  # indexing says what is wrong with it
+        return header(path)
+    return None

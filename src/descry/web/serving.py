@@ -72,14 +72,12 @@ def serve(
         app, log_level="warning", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30,
         limit_concurrency=4 * limits.connections, timeout_graceful_shutdown=3, ws="none", http=bounded(limits),
     )  # fmt: skip
-    print(
-        f"{counted(len(opened), 'crop')} of {opened.path}\nthe page: {link}\n"
-        f"that link opens once; for scripts: http://{address}/#token={tokens.make()}\n"
-        + "the gallery is read-only: rounds end with the server, and no line is written to the account\n"
-        * opened.read_only
-        + "only this machine can reach it; Ctrl+C ends it",
-        flush=True,
-    )
+    print(f"{counted(len(opened), 'crop')} of {opened.path}")
+    print(f"the page: {link}")
+    print(f"that link opens once; for scripts: http://{address}/#token={tokens.make()}")
+    if opened.read_only:
+        print("the gallery is read-only: rounds end with the server, and no line is written to the account")
+    print("only this machine can reach it; Ctrl+C ends it", flush=True)
     server = uvicorn.Server(config)
     first = server.handle_exit
 

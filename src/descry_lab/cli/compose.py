@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from typing import Any
 
 import tyro
 
-from descry.cli.machine import Flag, Json, Machine, OnMachine, refuse_unread
+from descry.cli.machine import Flag, Json, Machine, OnMachine, emit, refuse_unread
 from descry.errors import UsageError
 
 
@@ -49,7 +48,7 @@ def compose(
         write_config(folder, config)
     rows = [_row(line) for line in lines]
     if json_:
-        print(json.dumps({"best": best, "kept": keep, "compositions": rows}, indent=1))
+        emit(True, {"best": best, "kept": keep, "compositions": rows})
         return 0
     for row in rows:
         figures = f"R@1 {row['R@1']:6.2f}  mAP {row['mAP']:6.2f}  {row['paired']}"

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
-from descry.cli.machine import Flag, Json, Machine, OnMachine, refuse_unread
+from descry.cli.machine import Flag, Json, Machine, OnMachine, emit, refuse_unread
 from descry.errors import UsageError, nearest
 from descry.escape import counted
 
@@ -63,9 +62,9 @@ def measure(
         config = found.ranking.saved(read_config(folder), **notes)
         write_config(folder, config)
     if json_:
-        print(json.dumps(found.to_json() | {"kept": keep}, indent=1))
+        emit(True, found.to_json() | {"kept": keep})
         return 0
-    print("\n".join(_lines(found)))
+    print(*_lines(found), sep="\n")
     print(f"{folder}: {'now ranks and asks by this' if keep else 'not changed'}")
     return 0
 

@@ -99,7 +99,7 @@ def simulate(
     told = json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows})
     if out:
         out.write_text(told + "\n", "utf-8")
-    print(told if json_ else "\n".join(simulation.table(courses)))
+    print(*(told.split("\n") if json_ else simulation.table(courses)), sep="\n")
     if loaded.note:
         print(loaded.note, file=sys.stderr)
     return 0
