@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,13 +20,12 @@ def plain(value: Any) -> str:
     return _OBEYED.sub(_escaped, str(value))
 
 
-def line(value: Any) -> str:
-    """`plain` text on one line: a name of a file may hold the end of a line, and look like one of ours."""
-    return _BROKEN.sub(_escaped, str(value))
-
-
 def _escaped(found: re.Match[str]) -> str:
     return {"\n": "\\n", "\t": "\\t"}.get(found[0]) or f"\\u{ord(found[0]):04x}"
+
+
+line: Callable[[str], str] = partial(_BROKEN.sub, _escaped)
+"""`plain` text on one line: a name of a file may hold the end of a line, and look like one of ours."""
 
 
 class Shown(SimpleNamespace):

@@ -89,7 +89,19 @@ class LocalStore:
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)
         refuse_links(self.folder, OWN, "gallery")
-        self.config = self._read_config()
+        try:
+            self.config = safe_files.read_sealed(self.folder / CONFIG)
+        except (FileNotFoundError, NotADirectoryError):
+            raise UsageError(
+                f"{self.folder} is not a gallery: it holds no {CONFIG}; make one with descry index DIR "
+                f"--out {self.folder}"
+            ) from None
+        if self.config.get("format") != FORMAT:
+            older = self.config.get("format") == 1
+            raise IndexMismatch(
+                f"{self.folder} has format {self.config.get('format')}; this descry reads format {FORMAT}: "
+                + (f"descry gallery convert {self.folder} NEW" if older else "index again into a new folder")
+            )
         self.binding = checked_binding(self.folder, self.config)
         self.database = Database(self.folder)
         self.read_only = self.database.read_only
@@ -128,22 +140,6 @@ class LocalStore:
             finally:
                 held.release()
         return cls(folder)
-
-    def _read_config(self) -> dict[str, Any]:
-        try:
-            config = safe_files.read_sealed(self.folder / CONFIG)
-        except (FileNotFoundError, NotADirectoryError):
-            raise UsageError(
-                f"{self.folder} is not a gallery: it holds no {CONFIG}; make one with descry index DIR "
-                f"--out {self.folder}"
-            ) from None
-        if config.get("format") != FORMAT:
-            older = config.get("format") == 1
-            raise IndexMismatch(
-                f"{self.folder} has format {config.get('format')}; this descry reads format {FORMAT}: "
-                + (f"descry gallery convert {self.folder} NEW" if older else "index again into a new folder")
-            )
-        return config
 
     # ------------------------------------------------------------------ reading
 
