@@ -1,6 +1,7 @@
 """Reading videos and folders of frames: what is damaged costs one line, and nothing else."""
 
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -239,3 +240,33 @@ def test_every_file_of_a_folder_of_footage_is_read_or_listed(tmp_path, refusing)
     assert reasons["1.xyz"] == "no video or picture by its name (.xyz)"
     assert reasons["locked"] == "the folder cannot be listed: Permission denied"
     assert "linked folder" in reasons["linked"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n{}\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\n../mine.ts\n#EXT-X-ENDLIST\n",
+        "#EXTM3U\n#EXT-X-TARGETDURATION:3\n#EXTINF:3,\nhttp://127.0.0.1:9/a.ts\n#EXT-X-ENDLIST\n",
+        "ffconcat version 1.0\nfile '{}'\n",
+        "ffconcat version 1.0\nfile ../mine.ts\n",
+    ],
+)
+@pytest.mark.parametrize("name", ["a.mp4", "a.ts", "a.mkv"])
+def test_a_play_list_leads_to_no_other_file(tmp_path, name, text):
+    """Footage that somebody gave must not make crops of what is elsewhere on this machine."""
+    write_video(tmp_path / "mine.ts", walks(1, 10, [(0, 1, 0)]), codec="mpeg2video", rate=25)
+    assert Video(str(tmp_path / "mine.ts")).duration > 0
+    (tmp_path / "given").mkdir()
+    (tmp_path / "given" / name).write_text(text.format(tmp_path / "mine.ts"))
+    with pytest.raises(FootageError, match="not readable as a video"):
+        Video(str(tmp_path / "given" / name))
+
+
+def test_frames_of_too_many_pixels_are_not_decoded(tmp_path, monkeypatch):
+    from descry import images
+
+    write_video(tmp_path / "a.mp4", walks(1, 10, [(0, 1, 0)]))
+    monkeypatch.setattr(images, "LARGEST", replace(images.LARGEST, pixels=320 * 240 - 1))
+    with pytest.raises(FootageError, match="320×240 pixels; at most 76,799 are read"):
+        Video(str(tmp_path / "a.mp4"))

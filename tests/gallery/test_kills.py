@@ -12,7 +12,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from descry.gallery.migrate import migrate
 
 from descry.errors import DescryError
 from descry.gallery import Gallery, conversion, merge
@@ -23,6 +22,7 @@ from descry.interact.store import InquiryStore
 from descry.purge import finish, pending, run
 from descry.purge import plan as planned
 from descry.query import Query
+from descry_stores.migrate import migrate
 from forked import child, ended, forks
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows

@@ -205,6 +205,10 @@ def _opened(path: str) -> Iterator[tuple[Any, Any]]:
             raise FootageError(
                 f"{path}: its codec is unknown to this FFmpeg; convert it (for example to H.264) where it was recorded"
             )
+        wide, high, most = stream.codec_context.width, stream.codec_context.height, images.LARGEST.pixels
+        if wide * high > most:
+            raise FootageError(f"{path}: its frames have {wide}×{high} pixels; at most {most:,} are read")
+        stream.codec_context.options = {"max_pixels": str(most)}  # also of frames that grow on the way
         stream.thread_type = "AUTO"
         yield container, stream
 
