@@ -49,8 +49,8 @@ KINDS = {
     **dict.fromkeys(("config", "clip", "about", "composition"), dict),
 }
 """What stands in a run's config.json."""
-POSITION = {"step": int, "epoch": int, "scores": list}
-"""What the position of a training holds at least."""
+POSITION = {"step": int, "epoch": int, "scores": list, "bound": dict}
+"""What the position of a training holds."""
 MAKERS = frozenset(("empty", "zeros", "ones", "randn", "rand", "full", "arange", "linspace", "eye", "tensor"))
 SPARE, MODULES = 64 << 20, 50_000
 """Numbers beside those of the weights, and tensors, that a model may ask for while it is made."""
@@ -390,7 +390,9 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         header = json_of(text)
         position: dict[str, Any] = header["position"]
-        wrong = header["format"] != FORMAT or any(type(position[k]) is not kind for k, kind in POSITION.items())
+        wrong = header["format"] != FORMAT or any(
+            type(position.get(k, kind())) is not kind for k, kind in POSITION.items()
+        )
     except (ValueError, TypeError, LookupError):
         wrong = True
     if wrong:
