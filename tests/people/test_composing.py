@@ -201,7 +201,7 @@ def test_the_command_lists_parts_and_values(capsys: pytest.CaptureFixture[str]) 
         ([], "--set PART=VALUE"),
         (["--set", "top"], "top=jacket"),
         (["--set", "top=jacket", "--out", "s.jpg"], "s.png"),
-        (["none-here.json"], "none-here.json is missing"),
+        (["none-here.json"], "there is no file none-here.json"),
     ],
 )
 def test_the_command_refuses_with_reasons(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
