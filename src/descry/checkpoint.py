@@ -389,10 +389,8 @@ def load_training(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         text = (file.metadata() or {}).get("descry", "{}")
     try:
         header = json_of(text)
-        position: dict[str, Any] = header["position"]
-        wrong = header["format"] != FORMAT or any(
-            type(position.get(k, kind())) is not kind for k, kind in POSITION.items()
-        )
+        position: dict[str, Any] = {"bound": {}} | header["position"]
+        wrong = header["format"] != FORMAT or any(type(position[k]) is not kind for k, kind in POSITION.items())
     except (ValueError, TypeError, LookupError):
         wrong = True
     if wrong:
