@@ -179,7 +179,7 @@ FILES = {
         descry_people.miniature:save""",
     "a new or named folder of this user's results": """
         descry.data.pku_sketch:write_splits descry.data.sketches:_one descry.export:quantised descry.export:export
-        descry.export:_write descry.studies.ledger:append descry_people.demo:demo descry_people.demo:_from_video
+        descry.export:_write descry.studies.ledger:append descry_people.demo:demo
         descry_people.cli:miniature descry_people.miniature:write_miniature descry_people.miniature:_dump
         descry_people.miniature:_pku descry_people.video:write_videos descry_people.video:_writing.__init__""",
     "a temporary or partial folder of ours": """
@@ -212,9 +212,9 @@ FILES = {
         descry_people.folder:digest_records descry_people.folder:digest_pixels
         descry_people.oracle:_zone_histograms descry_people.oracle:_pixels""",
     "a study's own working folder, or a page of this checkout": """
-        descry_lab.comparisons:last_loss descry_lab.conversation:main descry_lab.conversation:measure
+        descry_lab.conversation:main descry_lab.conversation:measure
         descry_lab.demo_report:main descry_lab.engine:_train descry_lab.engine:selection descry_lab.engine:note
-        descry_lab.epochs:Watch.__call__ descry_lab.epochs:read_epochs descry_lab.tables:regenerate
+        descry_lab.epochs:Watch.__call__ descry_lab.tables:regenerate
         descry_lab.tables:put descry_lab.weights:main""",
 }
 PROCESSES = {
