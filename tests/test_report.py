@@ -427,11 +427,13 @@ def test_what_ranks_otherwise_than_the_demo_model_has_not_its_error_rates(tmp_pa
 
     from descry.gallery.contract import Binding
     from descry.report.error_rates import DEMO, about_model
+    from descry.safe_files import allow
 
     for name in ("config.json", "metrics.json"):
         shutil.copy(DEMO / name, tmp_path)
     config = json.loads((DEMO / "config.json").read_text())
     binding = Binding(str(tmp_path), config["fingerprint"], 128, {})
+    allow(tmp_path)
     assert about_model(binding)["error_rates"]
     (tmp_path / "config.json").write_text(json.dumps(config | {"search_fingerprint": "0" * 64}))
     assert about_model(binding)["error_rates"] == []
