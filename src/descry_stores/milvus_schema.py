@@ -80,7 +80,9 @@ def create(client: Any, name: str, binding: Binding, layout: Layout) -> None:
 
     partition_by = layout.partition_by or layout.otherwise
     _create_beside(client, about_of(name), 2, 65535)
-    write_about(client, name, {"format": FORMAT, "binding": asdict(binding), "partition_by": partition_by})
+    write_about(
+        client, name, {"format": FORMAT, "binding": asdict(binding), "partition_by": partition_by, "unfinished": True}
+    )
     schema = client.create_schema(auto_id=False, enable_dynamic_field=False)
     schema.add_field("id", DataType.INT64, is_primary=True)
     schema.add_field("vector", DataType.FLOAT_VECTOR, dim=binding.dimension)
