@@ -263,7 +263,8 @@ class InteractReID(PseudoWords):
         tau = torch.as_tensor(self.temperature()).detach()
         pids = gather(batch["pid"]) if c.identity_targets else None
         twice = 2.0 if c.directions == "sum" else 1.0
-        out = {"scc": twice * info_nce(s, st, tau, pids), "align": twice * info_nce(i, st, tau, pids)}
+        out = {"scc": twice * info_nce(s, st, tau, pids)}  # eq. 5-7
+        out["align"] = twice * info_nce(i, st, tau, pids)  # eq. 8
         if c.direct:
             out["direct"] = c.direct * info_nce(s, i, tau, pids)
         if c.anchor:
