@@ -139,3 +139,6 @@ def test_counts_and_limits_of_the_page_are_those_of_the_code():
     formula = load("demo").ranking.formula
     assert f"**{formula.fall_factor:g} r + {formula.fall_places:g}**" in page
     assert f"by at most {formula.reach:g} times" in page
+    for answer, weight in ("yes", formula.answer_yes * formula.evidence), ("no", formula.answer_no * formula.negation):
+        most = weight * np.log((1 - formula.error) / formula.error)
+        assert f'an answer "{answer}" by at most {most:.2f}' in page

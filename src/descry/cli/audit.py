@@ -30,7 +30,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
     if json_:
         return 0 if verdict.ok else IndexCorrupt.exit_status
     if verdict.torn:
-        print("the end of an interrupted write follows the last line; the next writer removes it", file=sys.stderr)
+        print("the file ends in the middle of a line, which was not read; export the account again", file=sys.stderr)
     if verdict.ok:
         print(
             f"{counted(verdict.lines, 'line')}, each as it was written",

@@ -554,7 +554,7 @@ class AccountFault(BaseModel):
 
 class AccountOut(BaseModel):
     """The append-only account of what was indexed, searched, exported and purged. head: "lines:hash"; kept elsewhere
-    it shows later whether lines were cut off. torn: the last line is half written, which is mended with the next."""
+    it shows later whether lines were cut off. torn: an exported file ends in the middle of a line."""
 
     lines: int
     head: str
