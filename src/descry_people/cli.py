@@ -49,7 +49,7 @@ def people(
         sketches: sketches of each person.
         captions: sentences for each photograph.
         seed: another population.
-        world: set of cameras, places and drawing, 0 or 1.
+        world: set of cameras, places and drawing style: 0 or 1.
         val: people kept for validation; a tenth when left out.
         test: people kept for testing; a tenth when left out.
         width: width of a picture, in pixels.

@@ -36,7 +36,7 @@ def calibrate(
 
     Args:
         queries: a JSONL file of queries whose answer is known, each with "text", "sketch" or "image",
-            and "ids", the items that show the person; if omitted, the gallery's own tracks ask.
+            and "ids", the items that show the person; if omitted, the gallery's tracks give the queries.
         alpha: false-alarm rate, the share of people in the gallery who are reported absent; above 0, below 0.5. It is
             kept on average; the fewer people set the threshold, the farther one calibration can be from it, and the
             interval printed says how far.

@@ -278,7 +278,7 @@ def compare(
     """Two results on the same queries: differences with 95 % intervals and a paired test over identities.
 
     Args:
-        a: a file that descry evaluate wrote with --per-query (with --json: differences only, no test).
+        a: a file that descry evaluate wrote with --per-query. A file of --json will do, but is compared without a test.
         b: another; or the same, to compare two ways of composing.
         ways: compose A's queries in the first way and B's in the second, such as served and early.
         measure: R@1, R@5, R@10, mAP, mINP; if omitted, R@1 and mAP.

@@ -99,7 +99,7 @@ def refine(
     replace: Flag = False,
     show: Show = Shown(),
 ) -> int:
-    """Add words to the newest round.
+    """Add words to the current round.
 
     Args:
         replace: let new phrases take the place of old ones that contradict them.

@@ -53,7 +53,7 @@ def plot(
         benchmark: which one of the data set or of the result files; if omitted, the first.
         table: for ablation: propot-4, vfe-tps-6, …
         measure: for bars, ablation and rounds.
-        probes: for grid: numbers of probes from 0; if omitted, the first three.
+        probes: for grid: numbers of the queries, counted from 0; if omitted, the first three.
         people: for map, silhouette, masks and prototypes: how many.
         most: for grid: photographs in a row.
     """
