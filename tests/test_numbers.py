@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.bounds import Bound
+from descry.bounds import ITEM, PART, POSITIVE, Bound
 from descry.cli import VERBS, function_of, main
 from descry.cli.machine import checked
 from descry.cli.train import Changes, change
@@ -176,3 +176,9 @@ def test_nothing_is_written_for_a_number_that_cannot_be(tmp_path, capsys) -> Non
         assert not out.exists()
         assert "Traceback" not in capsys.readouterr().err
     assert Path(tmp_path).exists()
+
+
+def test_a_bound_is_told_to_the_last_digit() -> None:
+    assert str(ITEM) == "1 or more and at most 9223372036854775807"
+    assert str(PART) == "0 or more and below 1"
+    assert str(POSITIVE) == "above 0"

@@ -23,8 +23,9 @@ class Bound(NamedTuple):
         return (isinstance(value, int) or math.isfinite(value)) and over and under
 
     def __str__(self) -> str:
-        low = (f"above {self.low:g}" if self.above else f"{self.low:.12g} or more") if math.isfinite(self.low) else ""
-        high = f"{'below' if self.below else 'at most'} {self.high:.12g}" if math.isfinite(self.high) else ""
+        ends = [str(end) if isinstance(end, int) else f"{end:.12g}" for end in (self.low, self.high)]
+        low = (f"above {ends[0]}" if self.above else f"{ends[0]} or more") if math.isfinite(self.low) else ""
+        high = f"{'below' if self.below else 'at most'} {ends[1]}" if math.isfinite(self.high) else ""
         return " and ".join(x for x in (low, high) if x) or "a finite number"
 
     def check(self, name: str, value: float) -> None:

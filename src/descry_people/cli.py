@@ -9,11 +9,11 @@ from typing import Annotated, Literal
 import tyro
 
 from descry.bounds import MOST_THREADS, Bound
-from descry.cli.machine import Count, Flag, Json, Natural, Seed, emit, refuse_unread
+from descry.cli.machine import Count, Flag, Json, Natural, OutFolder, Seed, emit, refuse_unread
 from descry.cli.progress import progress
 from descry.escape import counted
 
-Folder = tyro.conf.Positional[Path]
+Folder = tyro.conf.Positional[OutFolder]
 NOTE = "Synthetic people: no evidence of accuracy on real people."
 
 

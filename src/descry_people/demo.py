@@ -9,7 +9,7 @@ from typing import Any
 
 import tyro
 
-from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, emit, refuse_unread
+from descry.cli.machine import Count, Flag, HowMany, Json, Machine, OnMachine, OutFolder, emit, refuse_unread
 from descry.cli.progress import progress
 from descry.cli.search import tell
 from descry.errors import UsageError
@@ -22,7 +22,7 @@ PERSON = 11  # whose sketch and sentence are asked with
 
 
 def demo(
-    out: tyro.conf.Positional[Path] = Path("demo"),
+    out: tyro.conf.Positional[OutFolder] = Path("demo"),
     /,
     identities: Count = 1000,
     k: HowMany = 10,

@@ -36,6 +36,14 @@ def photos(folder: Path, good: int, bad: int = 0, first: int = 0) -> None:
         os.utime(path, (1.7e9, 1.7e9))
 
 
+SEEN = """node => {
+  const box = node.getBoundingClientRect();
+  const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+  return node === top || node.contains(top) || top.contains(node);
+}"""
+"""Whether nothing lies over the middle of an element."""
+
+
 class Gate:
     """The model waits before each batch of pictures until it is let through; words and sketches pass."""
 
@@ -121,6 +129,33 @@ def test_a_folder_with_twenty_bad_files_is_indexed_and_the_list_read(page, live,
     ]
     say(page, "red jacket")
     assert "122 crops ranked" in page.locator(".bar-tools .count").inner_text()
+
+
+def test_a_folder_that_cannot_be_read_is_said_and_another_can_be_chosen(page, tab, tmp_path, monkeypatch):
+    from descry.web import folders
+
+    photos(tmp_path / "photos" / "march", good=2)
+    (tmp_path / "photos" / "locked").mkdir()
+    listing = folders.entries_of
+
+    def refusing(path, missed):
+        if Path(path).name == "locked":  # whoever runs the tests may read everything
+            missed.append(folders.Missed(str(path), "unreadable", "Permission denied"))
+            return []
+        return listing(path, missed)
+
+    monkeypatch.setattr(folders, "entries_of", refusing)
+    opened(page)
+    with page.expect_response(lambda answer: "/folders?within=" in answer.url) as answer:
+        page.click(".entry:has-text('locked')")
+    assert answer.value.status == 422
+    said = page.locator("dialog .toast", has_text="photos/locked: Permission denied; check its permissions")
+    said.wait_for()
+    assert said.evaluate(SEEN)
+    assert len(tab.wrong) == 1
+    tab.wrong.clear()  # Chromium writes the 422 that was asked for into its console
+    page.click(".entry:has-text('march')")
+    page.wait_for_selector(".entry:has-text('gate 2')")
 
 
 def test_a_job_goes_on_through_a_reload_and_is_paused_and_gone_on_with(page, tab, live, gate, tmp_path):

@@ -121,6 +121,22 @@ def test_a_drawn_from_that_names_no_photograph_is_refused(name):
         assemble(held)
 
 
+def test_a_drawn_from_without_a_sketch_is_not_dropped():
+    """A drawing in the column of photographs would be ranked as one, and its source would be searched for."""
+    row = {"split": "test", "pid": "1", "path": "s.png", "role": "query", "drawn_from": "p_0.png"}
+    with pytest.raises(DataError, match=r"line 4: drawn_from names p_0\.png, but the row has no sketch"):
+        rows_of(row, "line 4")
+    assert [r.drawn_from for r in rows_of(row | {"path": "", "role": "", "sketch": "s.png"}, "line 4")] == ["p_0.png"]
+
+
+@pytest.mark.parametrize(("value", "said"), [(None, "null"), ("", "empty")])
+@pytest.mark.parametrize("name", ["pid", "split"])
+def test_a_needed_field_without_a_value_is_not_called_misspelt(name, value, said):
+    row = {"split": "test", "pid": "1", "path": "a.png"} | {name: value}
+    with pytest.raises(DataError, match=f"^line 1: '{name}' is {said}; every row needs one$"):
+        rows_of(row, "line 1")
+
+
 def test_a_drawn_from_of_somebody_else_is_refused():
     held = table(
         Row("test", "1", "a.png"), Row("test", "2", "b.png"), Row("test", "1", sketch="s.png", drawn_from="b.png")

@@ -11,8 +11,8 @@ import tyro
 from ..errors import IndexCorrupt, UsageError
 from ..escape import counted
 from ..safe_files import address_of
-from .machine import GalleryStore, Json, emit
-from .report import check_place, refuse_address, write
+from .machine import GalleryStore, Json, OutFile, emit
+from .report import outside, refuse_address, write
 
 
 def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:
@@ -45,7 +45,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
 def export(
     gallery: GalleryStore,
     /,
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    out: Annotated[OutFile, tyro.conf.arg(aliases=["-o"])],
     json_: Json = False,
 ) -> int:
     """Copy the account of a gallery to a file and show its head. Keep the head somewhere else.
@@ -56,7 +56,7 @@ def export(
     account = _account(gallery)
     if account.exported:
         raise UsageError(f"{gallery} is an exported account already; name a gallery")
-    check_place(out, gallery)
+    outside(out, gallery)
     data, head = account.export()
     write(out, data)
     lines = data.count(b"\n")

@@ -18,7 +18,7 @@ import tyro
 from ..errors import DescryError, Locked, UsageError
 from ..escape import behind
 from ..safe_files import address_of
-from .machine import Flag, GalleryStore, HowMany, MovedModel
+from .machine import Flag, GalleryStore, HowMany, MovedModel, OutPicture
 
 HELP = """\
   any words             how the person looks: "red jacket, no backpack"
@@ -49,7 +49,7 @@ def chat(
     as_drawn: Flag = False,
     k: HowMany = 10,
     model: MovedModel = "",
-    sheet: Path | None = None,
+    sheet: OutPicture | None = None,
 ) -> int:
     """Search by talking: say what you know, answer questions, mark leads. Rounds are kept as an inquiry.
 

@@ -15,14 +15,14 @@ import tyro
 from ..bounds import SIDE, Bound
 from ..escape import behind, counted, line, path_text
 from .index import stopping
-from .machine import Flag, Json, Machine, Natural, OnMachine, Share, Threads, emit, refuse_unread
+from .machine import Flag, Json, Machine, Natural, OnMachine, OutFolder, Share, Threads, emit, refuse_unread
 from .progress import EVERY
 
 
 def crop(
     sources: tyro.conf.Positional[tuple[str, ...]],
     /,
-    out: Path = Path("crops"),
+    out: OutFolder = Path("crops"),
     detector: str = "background",
     rate: Annotated[float, Bound(0, 1000)] = 10.0,
     keep: Natural = 4,

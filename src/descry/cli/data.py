@@ -12,7 +12,7 @@ import tyro
 
 from ..bounds import Bound
 from ..escape import counted, plain
-from .machine import Flag, Json, Part, Seed, Share, Threads, emit, refuse_unread
+from .machine import Flag, Json, OutFile, OutFolder, Part, Seed, Share, Threads, emit, refuse_unread
 from .progress import progress
 
 Name = tyro.conf.Positional[str]
@@ -123,7 +123,7 @@ def leaks(
     b: Name,
     b_root: Folder,
     /,
-    out: Path | None = None,
+    out: OutFile | None = None,
     most_bits: Annotated[int, Bound(0, 64)] = 8,
     model: str = "",
     least_cosine: Annotated[float, Bound(-1, 1)] = 0.97,
@@ -224,7 +224,7 @@ def sketch(
     return 3 if drawn.skipped else 0
 
 
-def splits(root: Folder, out: Folder, /, json_: Json = False) -> int:
+def splits(root: Folder, out: tyro.conf.Positional[OutFolder], /, json_: Json = False) -> int:
     """Write the ten generated splits of PKU-Sketch in the circulating form (idx/…), each with its hash.
 
     Args:

@@ -16,7 +16,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..ranking import COMPOSITIONS, SERVED
 from ..safe_files import read_json
-from .machine import Flag, Json, Machine, OnMachine, Seed, Size, emit, refuse_unread
+from .machine import Flag, Json, Machine, OnMachine, OutFile, Seed, Size, emit, refuse_unread
 
 LEADS = ("R@1", "mAP")
 WAYS = {
@@ -38,7 +38,7 @@ class Foreign:
     """
 
     scores: Path | None = None
-    write_order: Path | None = None
+    write_order: OutFile | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +53,8 @@ class Output:
     """
 
     slices: Flag = False
-    per_query: Path | None = None
-    csv: Path | None = None
+    per_query: OutFile | None = None
+    csv: OutFile | None = None
     json: Flag = False
 
 

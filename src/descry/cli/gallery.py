@@ -14,7 +14,7 @@ from ..errors import UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
 from ..times import moment
-from .machine import Flag, GalleryPlace, GalleryStore, Item, Json, emit, refuse_unread
+from .machine import Flag, GalleryPlace, GalleryStore, Item, Json, OutFile, OutFolder, emit, refuse_unread
 
 
 def info(gallery: GalleryPlace, /, json_: Json = False) -> int:
@@ -119,7 +119,7 @@ def frame(
     gallery: GalleryStore,
     item: tyro.conf.Positional[Item],
     /,
-    out: Path = Path("frame.jpg"),
+    out: OutFile = Path("frame.jpg"),
     json_: Json = False,
 ) -> int:
     """Go from an item back to the footage that descry crop cut it from: source, time, and the frame with the box.
@@ -228,7 +228,7 @@ def allow(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
     return emit(json_, {"allowed": place}, f"galleries may now show what lies below {place}")
 
 
-def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[Path], /, json_: Json = False) -> int:
+def convert(old: tyro.conf.Positional[Path], new: tyro.conf.Positional[OutFolder], /, json_: Json = False) -> int:
     """Convert a gallery of format 1 to the present format; nothing is encoded again.
 
     Items keep their numbers, inquiries and findings go with them, and every vector is compared. The old folder is left

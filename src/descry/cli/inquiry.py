@@ -15,7 +15,7 @@ import tyro
 from ..bounds import COUNT
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .machine import Count, Flag, GalleryStore, Item, Json, MovedModel, emit
+from .machine import Count, Flag, GalleryStore, Item, Json, MovedModel, OutPicture, emit
 from .report import refuse_address
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
@@ -41,7 +41,7 @@ class Shown:
 
     k: Annotated[int | None, COUNT, tyro.conf.arg(aliases=["-k"])] = None
     model: MovedModel = ""
-    sheet: Path | None = None
+    sheet: OutPicture | None = None
     json_: Json = False
 
     @contextmanager

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, is_dataclass
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
 
 import tyro
 
@@ -19,6 +20,34 @@ from ..errors import UsageError, nearest
 from ..escape import Shown
 from ..library import DEVICES, PRECISIONS
 
+
+class Place(NamedTuple):
+    """Where a command writes. It is looked at before the command begins, so no work is lost to a wrong path."""
+
+    folder: bool = False
+    makes: bool = True
+    """Whether the folder above it is made where it is not there."""
+
+    def check(self, path: Path) -> None:
+        """UsageError for a place that cannot be written to. Nothing is written to find out."""
+        if os.path.lexists(path) and os.path.isdir(path) != self.folder:
+            found, wanted = ("no folder", "a folder") if self.folder else ("a folder", "a file")
+            raise UsageError(f"{path} cannot be written: it is {found}; name {wanted}")
+        above = path if self.folder else path.parent
+        while self.makes and above != above.parent and not os.path.lexists(above):
+            above = above.parent
+        if not os.path.isdir(above):
+            what = "not a folder" if os.path.lexists(above) else "not there"
+            raise UsageError(f"{path} cannot be written: {above} is {what}; name a place in a folder that is there")
+        if not os.path.exists(path) and not os.access(above, os.W_OK | os.X_OK):
+            raise UsageError(
+                f"{path} cannot be written: you have no right to write in {above}; name a place in another folder"
+            )
+
+
+OutFile = Annotated[Path, Place(makes=False)]
+OutPicture = Annotated[Path, Place()]
+OutFolder = Annotated[Path, Place(folder=True)]
 Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json", help="print JSON."), tyro.conf.FlagCreatePairsOff]
 GalleryFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
@@ -49,8 +78,8 @@ HowMany = Annotated[int, COUNT, tyro.conf.arg(aliases=["-k"])]
 
 
 def checked(function: Callable[..., int]) -> Callable[..., int]:
-    """The function of a command, which raises UsageError for a number outside the bound of its option, and prints on
-    streams on which nothing of others is obeyed.
+    """The function of a command, which prints on streams on which nothing of others is obeyed. It raises UsageError
+    for a number outside the bound of its option, and for a place that cannot be written to.
     """
 
     @wraps(function)
@@ -66,6 +95,8 @@ def checked(function: Callable[..., int]) -> Callable[..., int]:
                 parts = [hints[name]]  # bounds stand anywhere in a type: tuple[Annotated[int, ITEM], ...]
                 for part in parts:
                     parts.extend([*get_args(part), *getattr(part, "__metadata__", ())])
+                for place in (part for part in parts if isinstance(part, Place) and isinstance(value, Path)):
+                    place.check(value)
                 for bound in dict.fromkeys(part for part in parts if isinstance(part, Bound)):
                     option = "-k" if name == "k" else f"--{name.strip('_').replace('_', '-')}"
                     for number in value if isinstance(value, tuple) else (value,):

@@ -9,7 +9,7 @@ import tyro
 
 from ..errors import UsageError
 from ..escape import counted
-from .machine import Flag, Json, Machine, Natural, OnMachine, Size, emit
+from .machine import Flag, Json, Machine, Natural, OnMachine, OutFile, OutFolder, Size, emit
 
 
 def get(
@@ -43,7 +43,7 @@ def get(
 def convert(
     file: tyro.conf.Positional[Path],
     /,
-    out: Path,
+    out: OutFolder,
     tokenizer: Path | None = None,
     image_size: Size | None = None,
     activation: str = "",
@@ -98,7 +98,7 @@ def info(
     emit(json_, cost.as_dict(), *cost.text().split("\n"))
 
 
-def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "", out: Path | None = None) -> int:
+def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "", out: OutFile | None = None) -> int:
     """A model card from a run folder and its results: data, protocol, metrics with intervals, uses, provenance.
 
     Args:
@@ -124,7 +124,7 @@ def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "
 def pack(
     run: tyro.conf.Positional[str],
     /,
-    out: Path,
+    out: OutFolder,
     half: Flag = False,
     note: str = "",
     json_: Json = False,

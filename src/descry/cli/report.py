@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,14 +14,14 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..safe_files import address_of, write_whole
 from ..times import day
-from .machine import Flag, GalleryStore, Item, Json, emit, refuse_unread
+from .machine import Flag, GalleryStore, Item, Json, OutFile, emit, refuse_unread
 
 
 def report(
     gallery: GalleryStore,
     inquiry: tyro.conf.Positional[str],
     /,
-    out: Annotated[Path, tyro.conf.arg(aliases=["-o"])],
+    out: Annotated[OutFile, tyro.conf.arg(aliases=["-o"])],
     blur_others: Flag = False,
     redact_paths: Flag = False,
     json_: Json = False,
@@ -40,7 +39,7 @@ def report(
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:
         raise UsageError(f"-o {out} was given; {nearest(kind, writing.FORMATS)} (the end of the name says which)")
-    check_place(out, gallery)
+    outside(out, gallery)
     with kept(gallery) as (opened, store):
         made = writing.export(opened, store, inquiry, kind, blur_others, redact_paths)
     write(out, made.data)
@@ -128,14 +127,6 @@ def refuse_address(gallery: Path) -> None:
             f"{gallery} is a Milvus store, which keeps no inquiries and no account; name the folder of the "
             "local gallery that it was migrated from"
         )
-
-
-def check_place(out: Path, gallery: Path) -> None:
-    """UsageError, before anything is accounted for, for a file in a folder that is not there, or in the gallery's own:
-    there it would outlive a purge, or take the place of what the gallery is made of."""
-    if os.path.isdir(out) or not os.path.isdir(out.parent):
-        raise UsageError(f"{out} cannot be written; name a file in a folder that is there")
-    outside(out, gallery)
 
 
 def outside(out: Path, gallery: Path) -> None:

@@ -11,7 +11,21 @@ import tyro
 from ..escape import counted, path_text, plain
 from ..safe_files import write_whole
 from ..times import moment
-from .machine import Flag, GalleryPlace, HowMany, Item, Json, Machine, MovedModel, OnMachine, emit, refuse_unread
+from .machine import (
+    Flag,
+    GalleryPlace,
+    HowMany,
+    Item,
+    Json,
+    Machine,
+    MovedModel,
+    OnMachine,
+    OutFile,
+    OutFolder,
+    OutPicture,
+    emit,
+    refuse_unread,
+)
 from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
@@ -39,9 +53,9 @@ def search(
     composition: str = "",
     model: MovedModel = "",
     json_: Json = False,
-    csv_: Annotated[Path | None, tyro.conf.arg(name="csv")] = None,
-    sheet: Path | None = None,
-    copy_to: Path | None = None,
+    csv_: Annotated[OutFile | None, tyro.conf.arg(name="csv")] = None,
+    sheet: OutPicture | None = None,
+    copy_to: OutFolder | None = None,
     machine: OnMachine = Machine(),
 ) -> int:
     """Search a gallery with any of sketches, photographs, words and marks. Results are leads, never identifications.

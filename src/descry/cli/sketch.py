@@ -12,14 +12,14 @@ from ..bounds import Bound
 from ..errors import UsageError
 from ..safe_files import json_of
 from ..tabular import read_text
-from .machine import Flag, Json, emit, refuse_unread
+from .machine import Flag, Json, OutFile, emit, refuse_unread
 
 
 def compose(
     record: tyro.conf.Positional[str] = "",
     /,
     set_: Annotated[tuple[str, ...], tyro.conf.arg(name="set")] = (),
-    out: Path | None = None,
+    out: OutFile | None = None,
     width: Annotated[int, Bound(8, 8192)] = 128,
     height: Annotated[int, Bound(8, 8192)] = 256,
     list_: Annotated[Flag, tyro.conf.arg(name="list")] = False,

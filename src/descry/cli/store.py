@@ -11,7 +11,7 @@ import tyro
 
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .machine import GalleryStore, Json, emit
+from .machine import GalleryStore, Json, OutFolder, emit
 from .progress import progress
 
 
@@ -38,7 +38,7 @@ def compact(gallery: GalleryStore, /, json_: Json = False) -> int:
     return emit(json_, {"bytes": given}, f"{given:,} bytes given back")
 
 
-def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Json = False) -> int:
+def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: OutFolder, json_: Json = False) -> int:
     """Join galleries that were indexed in shards into a new one, and compare every vector with its part.
 
     Args:
@@ -56,7 +56,7 @@ def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: Path, json_: Js
 def export(
     run: tyro.conf.Positional[str],
     /,
-    out: Path,
+    out: OutFolder,
     format_: Annotated[str, tyro.conf.arg(name="format")] = "onnx",
     precision: str = "fp32",
     json_: Json = False,

@@ -7,7 +7,6 @@ import os
 import signal
 import sys
 from dataclasses import dataclass, fields, replace
-from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import tyro
@@ -15,7 +14,7 @@ import tyro
 from ..bounds import POSITIVE, Bound
 from ..decoding import interrupt
 from ..errors import UsageError, nearest
-from .machine import Count, Flag, Json, Machine, Natural, OnMachine, Size
+from .machine import Count, Flag, Json, Machine, Natural, OnMachine, OutFolder, Size
 from .progress import progress
 
 
@@ -39,7 +38,7 @@ def train(
     /,
     data: tuple[str, ...],
     from_: Annotated[str, tyro.conf.arg(name="from")],
-    out: Path,
+    out: OutFolder,
     preset: str = "recommended",
     stage: Annotated[int, Bound(1, 2)] = 1,
     image_size: Size | None = None,

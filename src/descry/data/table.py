@@ -114,9 +114,10 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
     `caption` is read like `captions`. where: file and line, for the message of DataError.
     """
     for name in ("split", "pid"):
-        if name in record and record[name] is None:
-            raise DataError(f"{where}: {name!r} is null; every row needs one")
-        if record.get(name, "") == "":
+        if name in record and record[name] in (None, ""):
+            what = "null" if record[name] is None else "empty"
+            raise DataError(f"{where}: {name!r} is {what}; every row needs one")
+        if name not in record:
             others = [k for k in record if k]
             close = [k for k in others if difflib.get_close_matches(name, [k.strip().lower()], cutoff=0.75)]
             hint = (
@@ -148,6 +149,11 @@ def rows_of(record: Mapping[str, Any], where: str) -> list[Row]:
         )
     if not paths["path"] and not paths["sketch"]:
         raise DataError(f"{where}: it names neither a photograph ('path') nor a sketch ('sketch')")
+    if paths["drawn_from"] and not paths["sketch"]:
+        raise DataError(
+            f"{where}: drawn_from names {paths['drawn_from']}, but the row has no sketch; "
+            "a drawing stands in the column 'sketch'"
+        )
     common: dict[str, Any] = {"split": split, "pid": pid, "track": fields["track"]}
     texts: dict[str, Any] = {"captions": captions, "back_translations": back}
     sketch: dict[str, Any] = {"sketch": paths["sketch"], "style": fields["style"], "drawn_from": paths["drawn_from"]}

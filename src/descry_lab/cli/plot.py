@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from descry.bounds import Bound
-from descry.cli.machine import Count, Machine, Natural, OnMachine, refuse_unread
+from descry.cli.machine import Count, Machine, Natural, OnMachine, OutPicture, refuse_unread
 from descry.errors import DataError, UsageError, nearest
 from descry.tabular import json_lines
 
@@ -26,7 +26,7 @@ def plot(
     kind: tyro.conf.Positional[str],
     sources: tyro.conf.Positional[tuple[str, ...]],
     /,
-    out: Path,
+    out: OutPicture,
     data: tuple[str, ...] = (),
     benchmark: str = "",
     table: str = "",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import tyro
 
-from descry.cli.machine import Count, Flag, Json, Natural, Share
+from descry.cli.machine import Count, Flag, Json, Natural, OutFile, Share
 from descry.errors import UsageError
 from descry.escape import counted
 
@@ -29,7 +29,7 @@ def simulate(
     withhold: Share = 0.0,
     probes: Natural = 0,
     truth: Flag = False,
-    out: Path | None = None,
+    out: OutFile | None = None,
     json_: Json = False,
 ) -> int:
     """Rank of the person after every round, for witnesses who know a record of the person and never a picture.
