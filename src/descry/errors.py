@@ -108,7 +108,7 @@ def nearest(given: str, allowed: list[str] | tuple[str, ...]) -> str:
     """A half sentence for an error: the nearest known name, and all of them. `nearest("serch", ["search"])`."""
     import difflib
 
-    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    close = difflib.get_close_matches(given, allowed, n=1, cutoff=0.6)
     hint = f"did you mean {close[0]!r}? " if close else ""
     return f"{hint}allowed: {', '.join(sorted(allowed))}"
 

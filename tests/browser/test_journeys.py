@@ -148,6 +148,24 @@ def test_pictures_by_file_drop_and_paste(page, drawn):
     assert (len(query["sketches"]), len(query["photos"])) == (2, 1)
 
 
+def test_pictures_beyond_the_limit_of_a_query_are_refused_with_the_number(page, tmp_path):
+    files = [tmp_path / f"{i}.png" for i in range(9)]
+    for i, file in enumerate(files):
+        Image.new("RGB", (60, 120), (20 * i, 40, 40)).save(file)
+    most = page.evaluate("descry.page.query.limits.pictures") - 1
+    page.set_input_files("input[type=file]", files[:most])
+    page.wait_for_function(f"() => document.querySelectorAll('.card').length === {most}")
+    assert page.locator(".toast.warn").count() == 0
+    page.set_input_files("input[type=file]", files[most:])
+    page.wait_for_selector(".toast.warn")
+    assert f"at most {most} pictures beside the drawing" in page.inner_text(".toast.warn")
+    assert page.locator(".card").count() == most
+    page.locator(".card [aria-label^=Remove]").first.click()
+    page.set_input_files("input[type=file]", files[-1])
+    page.wait_for_function(f"() => document.querySelectorAll('.card').length === {most}")
+    assert page.locator(".toast.warn").count() == 0
+
+
 def test_a_picture_that_is_none_is_refused_with_the_reason(page, tab, tmp_path):
     bad = tmp_path / "bad.png"
     bad.write_text("not a picture")

@@ -352,11 +352,26 @@ def test_forced_colours_keep_what_tells_parts_and_pressed_buttons_apart(chromium
 
     parts = [of(f".legend .p{i}", "backgroundColor") for i in range(2)]
     assert len({*parts, of("body", "backgroundColor")}) == 3
-    for pressed, other in (
-        (".tools [aria-pressed=true]", ".tools [aria-label^=Eraser]"),
-        (".tile.like .act.like", ".tile.like .act.unlike"),
+    page.evaluate("descry.page.mark(descry.page.leads[1].item.id, 'unlike')")
+    page.evaluate("document.activeElement.blur()")
+    pen, eraser = ".tools [aria-label^=Pen]", ".tools [aria-label^=Eraser]"
+    like, unlike = ".tile.{} .act.like", ".tile.{} .act.unlike"
+    for tool, pressed, other in (
+        ("pen", pen, eraser),
+        ("eraser", eraser, pen),
+        ("pen", like.format("like"), unlike.format("like")),
+        ("pen", unlike.format("unlike"), like.format("unlike")),
     ):
-        assert (of(pressed, "outlineStyle"), of(other, "outlineStyle")) == ("solid", "none")
+        page.evaluate(f"descry.page.query.pick('{tool}')")
+        assert (of(pressed, "outlineStyle"), of(other, "outlineStyle")) == ("solid", "none"), pressed
+    page.locator(".tile .picture").first.click()
+    page.wait_for_selector("dialog .bars .part")
+    bars = page.evaluate(
+        "[...document.querySelectorAll('dialog .bars .part')].map((b) => getComputedStyle(b).backgroundColor)"
+    )
+    assert len(set(bars)) >= 2
+    assert of("dialog", "backgroundColor") not in bars
+    page.keyboard.press("Escape")
     swatches = {of(f".swatch[data-value={name}]", "backgroundColor") for name in ("red", "green", "black")}
     assert len(swatches) == 3
     tab.close()

@@ -214,14 +214,35 @@ def test_the_compared_pictures_are_zoomed_about_their_middle_and_moved_by_draggi
     assert page.locator(".frame").first.evaluate(middle) > before
 
 
-def test_a_warning_is_in_view_over_a_dialog_too_and_goes_with_the_next_success(page: Any) -> None:
+def test_a_warning_is_in_view_over_a_dialog_too_and_goes_with_the_next_success(page: Any, tmp_path: Path) -> None:
+    say(page, "red jacket")
+    pane(page, "centre")
+    page.locator(".tile .picture").first.click()
+    page.wait_for_selector("dialog .shelf figcaption", state="attached")
+    (tmp_path / "list.txt").write_text("no picture")
+    dropped(page, tmp_path / "list.txt", "text/plain")
+    assert sees(page, "dialog .toast.warn")
+    covered = page.evaluate(
+        """() => {
+        const box = (node) => node.getBoundingClientRect();
+        const a = box(document.querySelector('.toast.warn'));
+        const over = (b) => b.left < a.right && a.left < b.right && b.top < a.bottom && a.top < b.bottom;
+        return [...document.querySelectorAll('dialog .shelf figcaption')].filter((c) => over(box(c))).length;
+    }"""
+    )
+    assert covered == 0, "the times of the neighbours can be read"
+    Image.new("RGB", (60, 120), (180, 40, 40)).save(tmp_path / "red.png")
+    dropped(page, tmp_path / "red.png", "image/png")
+    page.wait_for_selector(".card", state="attached")
+    assert page.locator(".toast").count() == 0
+    page.keyboard.press("Escape")
     pane(page, "query")
     page.fill("#text", "?!")
     page.press("#text", "Enter")
     assert sees(page, ".toast.warn")
     page.fill("#text", "hat")
     page.click("[aria-label=Add]")
-    page.wait_for_selector(".chip", state="attached")
+    page.wait_for_selector(".chip:has-text('hat')", state="attached")
     assert page.locator(".toast").count() == 0
 
 

@@ -206,6 +206,9 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
     assert said.startswith(("this person is probably not", "the first leads stand out", "no lead stands out")), said
     run(capsys, "inquiry", "new", gallery, "told", "--text", "a red top")
     assert json.loads(run(capsys, "inquiry", "show", gallery, "told", "--json")[1])["absence"] == said, "said alike"
+    found = json.loads(run(capsys, "gallery", "info", gallery, "--json")[1])["calibrated"]
+    assert sorted(found) == ["photo", "sketch", "text"]
+    assert all("false alarms in 100" in text for text in found.values())
     kept = (gallery / absence.FILE).read_text()
     (gallery / absence.FILE).write_text(re.sub(r'("search_fingerprint": ").*?"', r'\1another"', kept))
     for told in (
@@ -213,6 +216,8 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
         run(capsys, "inquiry", "show", gallery, "told", "--json")[1],
     ):
         assert "uncalibrated: this gallery was calibrated with another model" in json.loads(told)["absence"]
+    listed = json.loads(run(capsys, "gallery", "info", gallery, "--json")[1])["calibrated"]
+    assert {kind: text.split(":")[0] for kind, text in listed.items()} == dict.fromkeys(sorted(found), "no longer")
     (gallery / absence.FILE).write_text(kept)
     run(capsys, "inquiry", "delete", gallery, "told")
     assert said[1:] in run(capsys, "search", gallery, "a red top")[2]

@@ -152,7 +152,10 @@ def test_questions_become_chips_and_are_not_asked_twice(client, inquiry):
     assert made["answers"] == {question["key"]: "no"}
     assert client.get(f"{base}/question").json()["question"]["key"] != question["key"]
     wrong = client.post(f"{base}/answers", json={"key": "backpak", "answer": "no"})
-    assert "backpack" in wrong.json()["detail"]
+    assert "did you mean 'backpack'" in wrong.json()["detail"]
+    wrong = client.post(f"{base}/answers", json={"key": "nonsense", "answer": "no"})
+    assert wrong.status_code == 422
+    assert "there is no question 'nonsense'; allowed: " in wrong.json()["detail"], "nothing is like it"
 
 
 def test_absence_says_when_nothing_was_calibrated(client, inquiry):

@@ -307,6 +307,8 @@ def test_the_same_key_gives_the_same_job(indexer, export):
         for _ in range(2)
     ]
     assert sent[0] == sent[1]
+    other = client.post(f"{BASE}/index-jobs", json={"folder": here, "dry": True}, headers={"Idempotency-Key": "one"})
+    assert (other.status_code, other.json()["code"]) == (422, "key_reused")
     ended(client, {"id": sent[0]})
     assert len(client.get("/api/v1/index-jobs").json()["jobs"]) == 1
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from ..errors import UsageError
+from ..errors import DescryError, UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
 from ..times import moment
@@ -36,7 +36,12 @@ def _calibrated(opened: Any) -> dict[str, str]:
     from ..interact import absence
 
     found, _ = absence.readable(opened.path) if "scores" in opened.store.capabilities else ({}, "")
-    return {kind: f"about {100 * one.alpha:g} false alarms in 100" for kind, one in found.items()}
+    try:
+        fits = {kind: one.fits(opened.model) for kind, one in found.items()}
+    except DescryError:
+        return dict.fromkeys(found, "not known: the model of this gallery cannot be opened")
+    stale = "no longer: made with another model or ranking; run descry gallery calibrate again"
+    return {k: f"about {100 * one.alpha:g} false alarms in 100" if fits[k] else stale for k, one in found.items()}
 
 
 def inspect(folder: tyro.conf.Positional[Path], /, json_: Json = False) -> int:

@@ -233,7 +233,11 @@ export class QueryPane {
         say(T.notAPicture(file.name), "warn");
         continue;
       }
-      if (this.pictures.length >= this.limits.pictures - 1) break;
+      const most = this.limits.pictures - 1; // one is the drawing
+      if (this.pictures.length >= most) {
+        say(T.tooMany(most), "warn");
+        break;
+      }
       try {
         const { blob, kind } = await prepared(file);
         const made = await upload(blob);

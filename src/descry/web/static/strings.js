@@ -376,6 +376,7 @@ export const T = {
   deletedRounds: (n) => (n === 1 ? "One round was deleted." : `${n} rounds were deleted.`),
   undoDelete: "Bring back",
   notAPicture: (name) => `${name} is not a picture; PNG, JPEG and WebP are read`,
+  tooMany: (n) => `A query takes at most ${n} pictures beside the drawing; the others were left out. Remove one first.`,
   deleteRound: (n) => `Delete round ${n} and what was made from it`,
   timeline: {
     title: (n, first, last) =>
