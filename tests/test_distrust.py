@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
+import tempfile
 import zlib
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -336,6 +339,94 @@ def test_as_another_user_nothing_of_it_is_read(place, tmp_path, capsys) -> None:
     os.close(write)
     with os.fdopen(read, "rb") as pipe:
         assert json.loads(pipe.read()) == ["open to all"]
+
+
+@pytest.fixture
+def own(place, tmp_path, capsys):
+    """A gallery and its pictures that a test may spoil."""
+    shutil.copytree(place / "crops", tmp_path / "crops")
+    assert main(["index", str(tmp_path / "crops"), "--out", str(tmp_path / "g"), "--model", str(place / "run")]) == 0
+    assert main(["inquiry", "new", str(tmp_path / "g"), "x", "--text", "red top"]) == 0
+    capsys.readouterr()
+    return tmp_path
+
+
+WRITES = {
+    "table": ["search", "G", "red", "--csv", "P"],
+    "sheet": ["search", "G", "red", "--sheet", "P"],
+    "inquiry": ["inquiry", "refine", "G", "x", "hat", "--sheet", "P"],
+    "chat": ["chat", "G", "x", "--sheet", "P"],
+    "account": ["audit", "export", "G", "--out", "P"],
+}
+
+
+@pytest.mark.parametrize("named", ["itself", "link above", "hard link"])
+@pytest.mark.parametrize("what", WRITES)
+def test_no_result_is_written_over_a_picture_of_the_gallery(own, capsys, monkeypatch, what, named) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    picture = next(p for p in sorted((own / "crops").rglob("*")) if p.is_file())
+    before, path = picture.read_bytes(), picture
+    if named == "link above":
+        (own / "way").symlink_to(own / "crops")
+        path = own / "way" / picture.relative_to(own / "crops")
+    elif named == "hard link":
+        path = own / picture.name.upper()
+        os.link(picture, path)
+    put = {"G": str(own / "g"), "P": str(path)}
+    assert main([put.get(a, a) for a in WRITES[what]]) == 2
+    err = capsys.readouterr().err
+    assert f"{path} is a picture of this gallery" in err
+    assert picture.read_bytes() == path.read_bytes() == before
+    other = own / f"other{picture.suffix}"
+    other.write_bytes(b"an older result")
+    put["P"] = str(other)
+    assert main([put.get(a, a) for a in WRITES[what]]) == 0, "an older result is replaced"
+
+
+def test_copies_go_over_no_picture_of_the_gallery(own, capsys) -> None:
+    gallery = str(own / "g")
+    assert main(["search", gallery, "red", "-k", "1", "--json"]) == 0
+    lead = json.loads(capsys.readouterr().out)["results"][0]
+    first = Path(lead["path"])
+    taken = first.with_name(f"0001_{lead['id']}{first.suffix}")
+    taken.write_bytes(next(p for p in first.parent.iterdir() if p != first and p.is_file()).read_bytes())
+    assert main(["index", str(own / "crops"), "--out", gallery]) == 0
+    before = taken.read_bytes()
+    assert main(["search", gallery, "red", "--copy-to", str(first.parent)]) == 0
+    said = capsys.readouterr().err
+    assert taken.read_bytes() == before
+    assert "is not copied" not in said or f"{taken} is a picture of this gallery" in said
+
+
+@pytest.mark.parametrize("end", ["quit", "end of input", "Ctrl-C", "read-only"])
+def test_a_chat_leaves_no_picture_of_its_own(own, capsys, monkeypatch, end) -> None:
+    """The contact sheet nobody asked for: the owner's alone, of a name nobody can guess, and gone afterwards."""
+    temporary, sheets = own / "tmp", []
+    temporary.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    before = {p.name for p in (own / "g").iterdir()}
+    chat = importlib.import_module("descry.cli.chat")
+    shown = chat._picture
+
+    def looked_at(path, draw):
+        draw(path)
+        sheets.append((path, path.stat().st_mode & 0o777, path.parent.stat().st_mode & 0o077))
+        if end == "Ctrl-C":
+            raise KeyboardInterrupt
+        return shown(path, draw)
+
+    monkeypatch.setattr(chat, "_picture", looked_at)
+    monkeypatch.setattr("sys.stdin", io.StringIO("/quit\n" if end == "quit" else ""))
+    if end == "read-only":
+        monkeypatch.setattr("descry.gallery.database.writable", lambda path: False)
+    status = main(["chat", str(own / "g"), "x"])
+    assert status == (130 if end == "Ctrl-C" else 0), capsys.readouterr().err
+    (place, mode, others), *_ = sheets
+    assert (mode, others) == (0o600, 0)
+    assert re.fullmatch(r"sheet-[0-9a-f]{16}\.png", place.name)
+    assert place.is_relative_to(temporary if end == "read-only" else own / "g")
+    assert not list(temporary.iterdir())
+    assert {p.name for p in (own / "g").iterdir()} == before
 
 
 # ---------------------------------------------------------------------- another file between the look and the opening

@@ -9,7 +9,6 @@ Needs the extra `milvus`.
 from __future__ import annotations
 
 import importlib.util
-import json
 import logging
 import os
 import re
@@ -220,6 +219,18 @@ class MilvusStore:
         yield from self._between(low, middle, condition)
         yield from self._between(middle, high, condition)
 
+    def shows(self, path: str) -> bool:
+        """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
+        found = os.stat(path)
+        names = _quoted(_text(name) for name in (os.path.abspath(path), os.path.realpath(path)))
+        asked = f"path in {names} or (size == {found.st_size} and mtime == {found.st_mtime_ns})"
+        with self._translated():
+            rows = self.client.query(
+                self.name, filter=asked, output_fields=["path"], limit=MOST, consistency_level=self.level
+            )
+        held = [_path(row["path"]) for row in rows]
+        return any(os.path.samestat(found, os.stat(name)) for name in held if os.path.exists(name))
+
     def overview(self) -> dict[str, Any]:
         """Items, cameras with counts, times, partitions, index, model: plain values. Reads three fields of every
         item.
@@ -275,8 +286,12 @@ class MilvusStore:
                 self.client.insert(self.name, rows[i : i + STEP])
 
     def missing(self, ids: Sequence[int], entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
-        """Places in a list of crops of those that are not stored under these ids as they are."""
+        """Places in a list of crops of those that are not stored under these ids as they are. When a file was last read
+        does not count: an index reads a file again whose time is within the clock's grain, and finds it unchanged.
+        """
         wanted = [facts_of(*crop) for crop in zip(ids, entries, vectors, strict=True)]
+        for facts in wanted:
+            del facts["checked"]
         there = {row["id"]: row for row in self.rows(ids, list(wanted[0]))} if wanted else {}
         return [i for i, number in enumerate(ids) if there.get(number) != wanted[i]]
 
@@ -359,7 +374,7 @@ def expression(filters: Filters | None, partition_by: str = "none") -> str:
         if re.search(r"[?\[\]]", filters.path):
             raise UsageError(f"the path pattern {filters.path!r} was given; a Milvus store understands only * in it")
         pattern = re.sub(r"([%_\\])", r"\\\1", glob_of(filters.path)).replace("*", "%")
-        parts.append(f"path like {json.dumps(pattern, ensure_ascii=False)}")
+        parts.append(f"path like {_literal(pattern)}")
     return " and ".join(parts)
 
 
@@ -371,8 +386,16 @@ def _days(filters: Filters) -> list[str]:
     return [(first + timedelta(days=i)).isoformat() for i in range(count)] if 0 < count <= MOST_DAYS else []
 
 
-def _quoted(values: Any) -> str:
-    return json.dumps(list(values), ensure_ascii=False)
+ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n", "\r": r"\r"})
+"""The engine's language reads other characters as they are, and not every escape of JSON."""
+
+
+def _quoted(values: Iterable[str]) -> str:
+    return "[" + ", ".join(map(_literal, values)) + "]"
+
+
+def _literal(value: str) -> str:
+    return f'"{value.translate(ESCAPES)}"'
 
 
 def row_of(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:

@@ -701,11 +701,14 @@ class PostgresStore(LocalStore):
             change.state.next_id = max(change.state.next_id, *(int(i) + 1 for i in ids))
 
     def missing(self, ids: Sequence[int], entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
-        """Places in a list of crops of those that are not stored under these ids as they are."""
+        """Places in a list of crops of those that are not stored under these ids as they are. When a file was last read
+        does not count.
+        """
         with self.database.reading() as connection:
             rows = connection.execute(f"SELECT {ITEM} FROM items WHERE id = ANY(?)", (list(ids),)).fetchall()
-        there = {row[0]: (*row[1:10], row[11]) for row in rows}
-        wanted = [(*columns(entry), crc32(vector)) for entry, vector in zip(entries, vectors, strict=True)]
+        there = {row[0]: (*row[1:5], *row[6:10], row[11]) for row in rows}
+        facts = [columns(entry) for entry in entries]
+        wanted = [(*row[:4], *row[5:], crc32(vector)) for row, vector in zip(facts, vectors, strict=True)]
         return [i for i, number in enumerate(ids) if there.get(number) != wanted[i]]
 
     def compact(self) -> int:

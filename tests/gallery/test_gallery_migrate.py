@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 from descry.cli import main
 from descry.errors import IndexMismatch, UsageError
 from descry.gallery import Gallery, merge
+from descry.gallery.local import LocalStore
 from descry.gallery.sources import Sources
 from descry.query import Filters, Query
 from descry_stores import milvus_search
@@ -21,7 +24,7 @@ from descry_stores.milvus import expression
 from descry_stores.milvus_schema import Layout, parse
 from forked import child, ended, forks
 
-from .plain_model import PlainModel, asked, draw, filled
+from .plain_model import PlainModel, asked, binding, draw, entries, filled, unit_rows
 
 
 @pytest.fixture
@@ -74,6 +77,36 @@ def test_a_gallery_is_copied_completed_and_searched(tmp_path, crops, model, milv
             assert (len(none), none.removed) == (0, {"cameras": 24})
         with pytest.raises(IndexMismatch):
             Gallery.open(f"{there}#my_crops", PlainModel("other", 1))
+
+
+CONTROLS = ["a\nb", "a\rb", "a\tb", "a\x00b", "a\x07b", "a\bb", "\x1b[2J"]
+CAMERAS = [*CONTROLS, 'q"x', "it's", "a\\b", "\\u0041", "%_", "\u2028", "ü", " "]
+
+
+def test_a_camera_of_any_name_is_copied_counted_and_asked_for(tmp_path, crops, model, milvus):
+    """Names come from folders and tables: control characters, quotes and backslashes too."""
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    with closing(LocalStore.create(tmp_path / "g", binding())) as store:
+        made = [replace(entry, camera=name) for entry, name in zip(entries(len(CAMERAS)), CAMERAS, strict=True)]
+        store.add(made, unit_rows(len(made)))
+    assert milvus(tmp_path / "g", there).total == len(CAMERAS)
+    with Gallery.open(there) as distant:
+        assert {item.camera for item in distant.items(range(1, len(made) + 1))} == set(CAMERAS)
+        for name in filter(str.strip, CAMERAS):
+            assert distant.store.count(expression(Filters(cameras=(name,)))) == 1, name
+
+
+def test_a_file_that_was_only_read_again_is_not_sent_again(tmp_path, milvus):
+    """When a file was last read is no part of what a store beyond this machine answers with."""
+    there = f"milvus:{tmp_path / 'm.db'}#g"
+    with closing(LocalStore.create(tmp_path / "g", binding())) as store:
+        store.add(entries(5), unit_rows(5))
+    assert milvus(tmp_path / "g", there).copied == 5
+    with closing(LocalStore(tmp_path / "g")) as store:
+        store.add([replace(entry, checked=entry.checked + 1) for entry in entries(5)], unit_rows(5))
+        store.add([replace(entries(1)[0], camera="another")], unit_rows(1))
+    again = milvus(tmp_path / "g", there)
+    assert (again.copied, again.present) == (1, 4)
 
 
 @pytest.mark.parametrize("layout", [Layout("camera", "ivf_sq8"), Layout("day", "hnsw_sq"), Layout("none", "flat")])

@@ -185,6 +185,7 @@ def test_a_chat(place, capsys, monkeypatch) -> None:
 
 
 def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> None:
+    from descry.gallery import Gallery
     from descry.interact import absence
 
     root, sketch = place
@@ -224,6 +225,12 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
     queries.write_text('{"text": "x"}')
     status, _, err = run(capsys, "gallery", "calibrate", gallery, "--queries", queries)
     assert "line 1" in err
+    with Gallery.open(gallery) as opened:
+        held = [item.id for item in opened.listed()]
+    queries.write_text(json.dumps({"text": "a red top", "ids": held}))
+    status, _, err = run(capsys, "gallery", "calibrate", gallery, "--queries", queries)
+    assert status == 1
+    assert f"line 1 of {queries}: ids names all {len(held)} items" in err
     assert run(capsys, "gallery", "calibrate", gallery, "--alpha", 0.9)[0] == 2
     (gallery / absence.FILE).unlink()
     assert json.loads(run(capsys, "search", gallery, "a red top", "--json")[1])["absence"] == "", (

@@ -63,7 +63,7 @@ def test_a_file_that_was_replaced_is_neither_shown_nor_certified(own, tmp_path, 
     rank = found.ids.index(lead) + 1
     from descry.cli.search import copy_pictures
 
-    copy_pictures(tmp_path / "copies", found)
+    copy_pictures(tmp_path / "copies", found, own.gallery.path)
     assert len(list((tmp_path / "copies").iterdir())) == 71
     assert f"rank {rank} is not copied" in capsys.readouterr().err
     assert not list((tmp_path / "copies").glob(f"{rank:04d}_*"))
@@ -130,7 +130,7 @@ def test_a_model_that_only_a_gallery_names_is_not_opened(folder, tmp_path, monke
 def test_every_reader_of_an_items_file_compares_it_with_what_was_indexed() -> None:
     """No call reads `….path` of an item or a lead as a picture, opens or copies it, but `as_indexed`."""
     product = Path(descry.__file__).parent
-    readers = {"read", "open", "load", "copyfile", "copy", "read_bytes"}
+    readers = {"open_regular", "read", "open", "load", "copyfile", "copy", "read_bytes"}
     calls = []
     for path in product.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
@@ -140,7 +140,7 @@ def test_every_reader_of_an_items_file_compares_it_with_what_was_indexed() -> No
             if name in readers and ast.unparse(node.args[0]) in ("item.path", "lead.path", "found.path", "source"):
                 calls.append((path.relative_to(product).as_posix(), ast.unparse(node)))
     assert [c for c in calls if "item.path" in c[1] or "lead.path" in c[1]] == [
-        ("gallery/reading.py", "open(item.path, 'rb')")
+        ("gallery/reading.py", "safe_files.open_regular(item.path)")
     ]
 
 

@@ -89,6 +89,11 @@ def _tracks(gallery: Any, limit: int) -> dict[str, list[tuple[Any, list[int], li
         raise DataError(
             "no track of this gallery has two pictures; index with --track-from, or give --queries with known answers"
         )
+    if len(whole[0][1]) == len(gallery):
+        raise DataError(
+            f"all {len(gallery)} pictures of this gallery are of one track, so that nobody is left to search among "
+            "without it; calibrate a gallery of more people"
+        )
     vectors = gallery.vectors([ids[0] for _, ids in whole])
     return {
         "photo": [
@@ -124,6 +129,11 @@ def _asked(gallery: Any, path: Path, limit: int, quiet: bool) -> dict[str, list[
             gone = missing(held, ids)
             if len(gone):
                 raise DataError(f"{where}: the gallery holds no item {gone[0]}; ids are shown beside every result")
+            if len(set(ids)) == len(held):
+                raise DataError(
+                    f"{where}: ids names all {len(held)} items of the gallery, so that nobody is left to search among "
+                    "without them; name only those that show the person"
+                )
             query = Query(
                 sketches=tuple(Part(Path(asks[name])) for name in ("sketch",) if name in asks),
                 photos=tuple(Part(Path(asks[name])) for name in ("image",) if name in asks),

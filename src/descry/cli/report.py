@@ -130,9 +130,15 @@ def refuse_address(gallery: Path) -> None:
 
 
 def outside(out: Path, gallery: Path) -> None:
-    """UsageError for a file or folder in the gallery's own folder."""
+    """UsageError for a file or folder in the gallery's own folder, and for one of its pictures: they are evidence."""
     if out.resolve().is_relative_to(gallery.resolve()):
         raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
+    if out.is_file():
+        from ..gallery import Gallery
+
+        with Gallery.open(gallery) as opened:
+            if opened.store.shows(str(out)):
+                raise UsageError(f"{out} is a picture of this gallery; pictures are never changed: name another file")
 
 
 def write(out: Path, data: bytes) -> None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from ..errors import UsageError
 from ..escape import counted, path_text, plain
 from ..safe_files import write_whole
 from ..times import moment
@@ -124,7 +125,7 @@ def search(
         found.sheet(sheet)
         print(f"contact sheet: {sheet}", file=sys.stderr)
     if copy_to:
-        copy_pictures(copy_to, found)
+        copy_pictures(copy_to, found, Path(gallery))
     return 0
 
 
@@ -160,7 +161,7 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
         )
 
 
-def copy_pictures(folder: Path, found: Any) -> None:
+def copy_pictures(folder: Path, found: Any, gallery: Path) -> None:
     """Copy the pictures shown, named by rank and id: those that are what was ranked, and nothing but pictures."""
     from ..errors import ImageRejected
     from ..gallery.reading import as_indexed
@@ -173,9 +174,11 @@ def copy_pictures(folder: Path, found: Any) -> None:
         try:
             data = as_indexed(item)
             header(data)
-        except ImageRejected as error:
+            copy = folder / f"{rank:04d}_{item.id}{suffix if suffix in SUFFIXES else '.jpg'}"
+            outside(copy, gallery)
+        except (ImageRejected, UsageError) as error:
             print(f"rank {rank} is not copied: {path_text(plain(error))}", file=sys.stderr)
             continue
-        write_whole(folder / f"{rank:04d}_{item.id}{suffix if suffix in SUFFIXES else '.jpg'}", data)
+        write_whole(copy, data)
         copied += 1
     print(f"copied {counted(copied, 'picture')} to {folder}", file=sys.stderr)

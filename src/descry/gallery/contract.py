@@ -177,6 +177,10 @@ class Store(Protocol):
         """Every id that the filters let through, rising, in steps."""
         ...
 
+    def shows(self, path: str) -> bool:
+        """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
+        ...
+
     def overview(self) -> dict[str, Any]:
         """What it holds and what it is bound to: plain values a person reads."""
         ...

@@ -295,6 +295,15 @@ class LocalStore:
             for i in range(0, len(ids), STEP):
                 yield ids[i : i + STEP].tolist()
 
+    def shows(self, path: str) -> bool:
+        """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
+        found = os.stat(path)
+        names = [os.fsencode(os.path.abspath(path)), os.fsencode(os.path.realpath(path))]
+        query = "SELECT path FROM items WHERE path IN (?, ?) OR (size = ? AND mtime = ?)"
+        with self.database.reading() as connection:
+            rows = connection.execute(query, (*names, found.st_size, found.st_mtime_ns)).fetchall()
+        return any(os.path.samestat(found, os.stat(held)) for (held,) in rows if os.path.exists(held))
+
     def overview(self) -> dict[str, Any]:
         """What it holds and what it is bound to: plain values."""
         from .upkeep import overview
