@@ -372,13 +372,21 @@ def test_a_filter_that_no_item_can_have_is_refused(wrong) -> None:
         Filters(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [[1.7], [1.0], ["1"], "1", [True], [None], [float("nan")], np.array([1.0])], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", [[1.7], [1.0], ["1"], "1", [True], [None], [float("nan")], np.array([1.0]), [2**63], [-(10**30)]], ids=repr
+)
 @pytest.mark.parametrize("act", ["items", "vectors", "groups", "delete", "purge"])
 def test_an_id_is_a_whole_number_for_every_act_of_a_gallery(seen, act, wrong) -> None:
     before = len(seen)
     with pytest.raises(UsageError, match="whole numbers"):
         getattr(seen, act)(wrong)
     assert len(seen) == before
+
+
+@pytest.mark.parametrize("field", ["liked", "unliked", "closest"])
+def test_a_mark_of_an_id_beyond_any_is_refused(field) -> None:
+    with pytest.raises(UsageError, match=f"{field} holds ids of items, which are whole numbers up to"):
+        Query(wanted="red", **{field: (10**30,)})
 
 
 @pytest.mark.parametrize("k", [2.5, "3", True, None, float("nan")])

@@ -15,6 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from .bounds import MOST_ID
 from .errors import ImageRejected, UsageError
 from .times import moment
 
@@ -101,8 +102,8 @@ def ids_of(values: Iterable[Any], name: str = "ids") -> tuple[int, ...]:
     """Ids of items as plain whole numbers; UsageError for text, true, 1.5 or not a number."""
     values = (values,) if isinstance(values, (str, bytes)) else tuple(values)
     for value in values:
-        if isinstance(value, bool) or not hasattr(value, "__index__"):
-            raise UsageError(f"{name} holds ids of items, which are whole numbers; got {value!r:.80}")
+        if isinstance(value, bool) or not hasattr(value, "__index__") or abs(operator.index(value)) > MOST_ID:
+            raise UsageError(f"{name} holds ids of items, which are whole numbers up to {MOST_ID}; got {value!r:.80}")
     return tuple(map(operator.index, values))
 
 
