@@ -205,6 +205,19 @@ def test_marks_rounds_undo_and_branch_by_keyboard(page):
     assert depths == [[1, 0], [2, 1], [3, 2], [4, 1]]
 
 
+def test_marks_and_a_branch_by_mouse(page):
+    first = say(page, "red jacket")
+    for n, act in ((1, "like"), (2, "unlike")):
+        page.locator(".tile").nth(n).hover()
+        page.locator(".tile").nth(n).locator(f".act.{act}").click()
+    second = tapped(page, lambda: page.click(".pending .primary"))
+    assert second["ids"][0] == first["ids"][1]
+    assert first["ids"][2] not in second["ids"]
+    assert tapped(page, lambda: page.locator(".step").first.click())["ids"] == first["ids"]
+    assert say(page, "no hat")["number"] == 3
+    assert page.evaluate("descry.page.inquiry.rounds.map(r => r.parent)") == [0, 1, 1]
+
+
 def test_filters_narrow_down_and_explain_an_empty_list(page):
     say(page, "red jacket")
     tapped(page, lambda: page.locator(".cameras label", has_text="north gate").locator("input").check())
