@@ -67,6 +67,8 @@ class MilvusStore:
             raise
 
     def _open(self, binding: Binding | None, layout: Layout) -> None:
+        if binding is not None:
+            self._clear_half_made()
         with self._translated():
             if not self.client.has_collection(self.name):
                 if binding is None:
@@ -87,6 +89,17 @@ class MilvusStore:
                 f"{self.address} is divided by {self.partition_by} and cannot be divided anew; leave out "
                 f"--partition-by, or migrate to another name"
             )
+
+    def _clear_half_made(self) -> None:
+        """Remove the folders of collections that the embedded engine had begun when it was killed: it sees none there,
+        and cannot make one. Only folders that hold nothing yet.
+        """
+        for name in (self.name, schema.about_of(self.name), schema.moments_of(self.name)):
+            folder = os.path.join(parse(self.address)[0], "collections", name)
+            if "//" not in self.address and os.path.isdir(folder) and set(os.listdir(folder)) <= {"schema.json.tmp"}:
+                with suppress(FileNotFoundError):
+                    os.unlink(os.path.join(folder, "schema.json.tmp"))
+                os.rmdir(folder)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

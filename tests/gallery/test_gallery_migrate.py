@@ -96,6 +96,17 @@ def test_a_camera_of_any_name_is_copied_counted_and_asked_for(tmp_path, crops, m
             assert distant.store.count(expression(Filters(cameras=(name,)))) == 1, name
 
 
+@pytest.mark.parametrize("name", ["g", "g_about", "g_moments"])
+@pytest.mark.parametrize("left", [[], ["schema.json.tmp"]])
+def test_a_collection_that_was_half_made_is_made(tmp_path, crops, model, local, milvus, name, left):
+    """The embedded engine, killed while it made a collection, leaves a folder that it takes for none."""
+    folder = tmp_path / "m.db" / "collections" / name
+    folder.mkdir(parents=True)
+    for part in left:
+        (folder / part).write_text("{")
+    assert milvus(tmp_path / "g", f"milvus:{tmp_path / 'm.db'}#g").total == 24
+
+
 def test_a_file_that_was_only_read_again_is_not_sent_again(tmp_path, milvus):
     """When a file was last read is no part of what a store beyond this machine answers with."""
     there = f"milvus:{tmp_path / 'm.db'}#g"
