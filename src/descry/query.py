@@ -98,11 +98,15 @@ def _parts(values: Any) -> tuple[Part, ...]:
 _PARTS = ("sketches", "photos", "wanted", "unwanted")
 
 
+INT64 = range(-MOST_ID - 1, MOST_ID + 1)
+"""What an array of ids can hold."""
+
+
 def ids_of(values: Iterable[Any], name: str = "ids") -> tuple[int, ...]:
     """Ids of items as plain whole numbers; UsageError for text, true, 1.5 or not a number."""
     values = (values,) if isinstance(values, (str, bytes)) else tuple(values)
     for value in values:
-        if isinstance(value, bool) or not hasattr(value, "__index__") or abs(operator.index(value)) > MOST_ID:
+        if isinstance(value, bool) or not hasattr(value, "__index__") or operator.index(value) not in INT64:
             raise UsageError(f"{name} holds ids of items, which are whole numbers up to {MOST_ID}; got {value!r:.80}")
     return tuple(map(operator.index, values))
 
