@@ -96,6 +96,24 @@ def test_one_that_never_ends_is_ended_and_the_next_is_read(monkeypatch, tmp_path
     decoding.close()
 
 
+def test_a_process_answers_for_the_module_that_it_runs(monkeypatch, tmp_path) -> None:
+    """One that waits for MATLAB files, say, is given no picture."""
+    (tmp_path / "another.py").write_text(
+        "from descry import decoding\ndecoding.answer(lambda request, data: ({'from': 'another'}, b''))\n"
+    )
+    real = decoding.child_environment
+    monkeypatch.setattr(
+        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
+    )
+    decoding.close()
+    reply, _ = decoding.in_process("another", {}, b"")
+    assert reply == {"from": "another"}
+    found = header(encoded(Image.new("RGB", (40, 80)), "TIFF"))
+    assert (found.width, found.height) == (40, 80)
+    assert decoding.in_process("another", {}, b"")[0] == reply
+    decoding.close()
+
+
 def test_an_interruption_ends_what_is_decoded_and_says_nothing_of_the_picture(monkeypatch, tmp_path) -> None:
     """Threads that wait for a process would hold up Ctrl-C; a picture that was given up is not one that is too slow."""
     (tmp_path / "busy.py").write_text(

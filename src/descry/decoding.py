@@ -31,6 +31,7 @@ class _Child:
     """A Python process that answers requests one by one: a line of JSON and bytes in, the same out."""
 
     def __init__(self, module: str):
+        self.module = module
         self.process = subprocess.Popen(
             [sys.executable, "-P", "-m", module], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL, env=child_environment(),
@@ -73,7 +74,7 @@ def in_process(module: str, request: dict[str, Any], data: bytes) -> tuple[dict[
     with _turn:
         if stopped.is_set():
             raise KeyboardInterrupt
-        child = _taken() or _Child(module)
+        child = _taken(module) or _Child(module)
         _working.add(child)
         try:
             answer = child.ask(request, data)
@@ -97,13 +98,17 @@ def interrupt(number: int = 0, frame: Any = None) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _taken() -> _Child | None:
+def _taken(module: str = "") -> _Child | None:
+    """One that waits and runs the module; without a name any that waits."""
     global _owner
     with _guard:
         if _owner != os.getpid():  # forked: those processes are our parent's
             _owner = os.getpid()
             _free.clear()
-        return _free.pop() if _free else None
+        found = next((child for child in _free if module in ("", child.module)), None)
+        if found:
+            _free.remove(found)
+        return found
 
 
 @atexit.register
