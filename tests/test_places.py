@@ -185,6 +185,8 @@ FILES = {
     "a temporary or partial folder of ours": """
         descry.cli.chat:_sheet descry.cli.chat:_picture descry.convert:_folder descry.convert:get_model
         descry.gallery.merge:merge descry.routes:_onnx""",
+    "an unfinished collection in a Milvus file that this user named to be written; only if nothing else is in it": """
+        descry_stores.milvus:MilvusStore._clear_half_made""",
     "of a gallery of format 1, whose links were refused; SQLite opens a private copy": """
         descry.gallery.conversion:convert descry.gallery.conversion:_copy
         descry.gallery.conversion:_refuse_journal descry.gallery.conversion:_opened
