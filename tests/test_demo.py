@@ -127,7 +127,7 @@ def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys
     assert main(["demo", str(tmp_path / "demo"), "--identities", "14", "--threads", "1"]) == 0
     out, err = capsys.readouterr()
     assert len(out.strip().splitlines()) >= 10
-    assert "descry index PHOTOS" in err
+    assert "     descry index PHOTOS --out my-gallery" in err.splitlines()
     assert "no evidence of accuracy on real people" in err
     account = Audit(tmp_path / "demo" / "gallery")
     told = [json.loads(line)["what"] for line in account.read().splitlines()]

@@ -73,8 +73,9 @@ def demo(
         _say(f"the first lead in its footage: {origin.told}, {frame}")
     _say(f"the leads as a picture: {sheet}  ({time.monotonic() - begun:.0f} s in all; {model.note})")
     _say(
-        "your own folder of crops:\n     descry index PHOTOS --out my-gallery\n"
-        "     descry search my-gallery --sketch SKETCH.png --text 'a red jacket'"
+        "your own folder of crops:",
+        "descry index PHOTOS --out my-gallery",
+        "descry search my-gallery --sketch SKETCH.png --text 'a red jacket'",
     )
     if not video:
         _say(f"from video to leads (extra video): descry demo {out} --video")
@@ -146,5 +147,5 @@ def _search(photos: Path, out: Path, query: Any, k: int, machine: Machine, sourc
         return found, model
 
 
-def _say(text: str) -> None:
-    print(f"== {text}", file=sys.stderr, flush=True)
+def _say(text: str, *below: str) -> None:
+    print(f"== {text}", *(f"     {line}" for line in below), sep="\n", file=sys.stderr, flush=True)

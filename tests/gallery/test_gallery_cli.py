@@ -239,7 +239,8 @@ def test_nothing_is_written_into_the_gallery(run, tmp_path, capsys, option):
     out = tmp_path / "g"
     assert main(["index", str(tmp_path / "c"), "--model", str(run), "--out", str(out), "--encoder", "torch"]) == 0
     before = {p: p.read_bytes() for p in out.rglob("*") if p.is_file()}
-    assert main(["search", str(out), "--text", "a red top", option, str(out / "gallery.db")]) == 2
+    inside = out / ("copies" if option == "--copy-to" else "gallery.db")
+    assert main(["search", str(out), "--text", "a red top", option, str(inside)]) == 2
     assert "lies in the gallery's own folder" in capsys.readouterr().err
     assert {p: p.read_bytes() for p in out.rglob("*") if p.is_file()} == before
 
@@ -247,6 +248,7 @@ def test_nothing_is_written_into_the_gallery(run, tmp_path, capsys, option):
 def test_doctor_speaks(run, capsys):
     assert main(["doctor", "--quick", "--model", str(run)]) == 0
     shown = capsys.readouterr().out
+    assert any(line.strip().startswith("→") for line in shown.splitlines()) and r"\n" not in shown
     assert "threads" in shown
     assert "32" in shown
     assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 4

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from itertools import chain
 from pathlib import Path
 
 from .machine import Flag, Json, emit
@@ -24,6 +25,6 @@ def doctor(
     from ..doctor import examine
 
     found = examine(model, folder, quick)
-    lines = [f"{f.name:<11} {f.value}" + (f"\n{'':<11} → {f.advice}" if f.advice else "") for f in found]
-    emit(json_, [asdict(f) for f in found], *lines)
+    lines = [(f"{f.name:<11} {f.value}", *((f"{'':<11} → {f.advice}",) if f.advice else ())) for f in found]
+    emit(json_, [asdict(f) for f in found], *chain.from_iterable(lines))
     return 4 if any(finding.refused for finding in found) else 0

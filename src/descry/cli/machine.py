@@ -30,6 +30,12 @@ class Place(NamedTuple):
 
     def check(self, path: Path) -> None:
         """UsageError for a place that cannot be written to. Nothing is written to find out."""
+        try:
+            os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            pass
+        except OSError as error:
+            raise UsageError(f"{path} cannot be written ({error.strerror}); name another place") from None
         if os.path.lexists(path) and os.path.isdir(path) != self.folder:
             found, wanted = ("no folder", "a folder") if self.folder else ("a folder", "a file")
             raise UsageError(f"{path} cannot be written: it is {found}; name {wanted}")
