@@ -248,7 +248,8 @@ def test_nothing_is_written_into_the_gallery(run, tmp_path, capsys, option):
 def test_doctor_speaks(run, capsys):
     assert main(["doctor", "--quick", "--model", str(run)]) == 0
     shown = capsys.readouterr().out
-    assert any(line.strip().startswith("→") for line in shown.splitlines()) and r"\n" not in shown
+    assert any(line.strip().startswith("→") for line in shown.splitlines())
+    assert r"\n" not in shown
     assert "threads" in shown
     assert "32" in shown
     assert main(["doctor", "--quick", "--json", "--model", "no such model"]) == 4

@@ -35,7 +35,9 @@ class Place(NamedTuple):
         except (FileNotFoundError, NotADirectoryError):
             pass
         except OSError as error:
-            raise UsageError(f"{path} cannot be written ({error.strerror}); name another place") from None
+            raise UsageError(
+                f"{path} cannot be written ({error.strerror}); name a place in a folder that you can write to"
+            ) from None
         if os.path.lexists(path) and os.path.isdir(path) != self.folder:
             found, wanted = ("no folder", "a folder") if self.folder else ("a folder", "a file")
             raise UsageError(f"{path} cannot be written: it is {found}; name {wanted}")
