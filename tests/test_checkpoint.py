@@ -126,10 +126,11 @@ def test_what_is_missing_is_said(run, tmp_path):
 
 def test_training_state_round_trip(tmp_path):
     path = tmp_path / "training.safetensors"
-    save_training(path, {"a": torch.arange(3)}, {"step": 7, "best": None})
+    written = {"step": 7, "epoch": 1, "scores": [0.5], "bound": {"seed": 0}, "best": None}
+    save_training(path, {"a": torch.arange(3)}, written)
     tensors, position = load_training(path)
     assert torch.equal(tensors["a"], torch.arange(3))
-    assert position == {"step": 7, "best": None}
+    assert position == written
     path.write_bytes(b"x")
     with pytest.raises(ModelRefused, match="safetensors"):
         load_training(path)

@@ -80,7 +80,7 @@ def read_epochs(path: Path) -> list[dict[str, Any]]:
     try:
         rows = [row for _, row in json_lines(path)]
         kept = {int(row["epoch"]): {"epoch": int(row["epoch"]), "val": row["val"], "test": row["test"]} for row in rows}
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, DataError) as error:
         raise DataError(f"{path} holds no scores by epoch ({error}); train with a Watch") from None
     return [kept[e] for e in sorted(kept)]
 

@@ -164,7 +164,7 @@ class Chat:
         """Each /word with what it does; a true result shows the round again."""
         s = self.session
         return {
-            "help": lambda rest: print(*HELP.splitlines(), sep="\n"),
+            "help": lambda rest: print(*HELP.split("\n"), sep="\n"),
             "like": lambda rest: s.mark(like=self._items(rest)),
             "unlike": lambda rest: s.mark(unlike=self._items(rest)),
             "clear": lambda rest: s.mark(clear=self._items(rest)),
