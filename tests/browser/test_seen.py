@@ -14,7 +14,11 @@ from .deeds import SEEN, WINDOWS, circle, say, settled, strokes, tapped
 from .live import Live
 
 
-@pytest.fixture(params=WINDOWS, ids=lambda size: f"{size[0]}x{size[1]}")
+SIZES = [pytest.param(w, id=f"{w[0]}x{w[1]}", marks=[pytest.mark.long] if w[0] > 1000 else []) for w in WINDOWS]
+"""The small ones always; the large ones, where less can be hidden, with the long tests."""
+
+
+@pytest.fixture(params=SIZES)
 def tab(chromium: Any, live: Live, request: pytest.FixtureRequest) -> Any:
     width, height, scale = request.param
     made = Tab(chromium, live, viewport={"width": width, "height": height}, device_scale_factor=scale)
