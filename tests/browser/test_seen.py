@@ -13,7 +13,6 @@ from .conftest import Tab
 from .deeds import SEEN, WINDOWS, circle, say, settled, strokes, tapped
 from .live import Live
 
-
 SIZES = [pytest.param(w, id=f"{w[0]}x{w[1]}", marks=[pytest.mark.long] if w[0] > 1000 else []) for w in WINDOWS]
 """The small ones always; the large ones, where less can be hidden, with the long tests."""
 
