@@ -77,53 +77,48 @@ def test_a_process_decodes_as_this_one_does(monkeypatch) -> None:
     assert caught.value.reason == "format"
 
 
-def test_one_that_never_ends_is_ended_and_the_next_is_read(monkeypatch, tmp_path) -> None:
-    (tmp_path / "endless.py").write_text(
+@pytest.fixture
+def programs(monkeypatch, tmp_path):
+    """A folder whose modules the other process finds."""
+    real = decoding.child_environment
+    monkeypatch.setattr(
+        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
+    )
+    decoding.close()
+    yield tmp_path
+    decoding.close()
+
+
+def test_one_that_never_ends_is_ended_and_the_next_is_read(programs) -> None:
+    (programs / "endless.py").write_text(
         "from descry import decoding\n"
         "def work(request, data):\n"
         "    while request['endless']: pass\n"
         "    return request, data\n"
         "decoding.answer(work)\n"
     )
-    real = decoding.child_environment
-    monkeypatch.setattr(
-        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
-    )
-    decoding.close()
     with pytest.raises(decoding.TooSlow):
         decoding.in_process("endless", {"endless": True}, b"x")
     assert decoding.in_process("endless", {"endless": False}, b"abc") == ({"endless": False}, b"abc")
-    decoding.close()
 
 
-def test_a_process_answers_for_the_module_that_it_runs(monkeypatch, tmp_path) -> None:
+def test_a_process_answers_for_the_module_that_it_runs(programs) -> None:
     """One that waits for MATLAB files, say, is given no picture."""
-    (tmp_path / "another.py").write_text(
+    (programs / "another.py").write_text(
         "from descry import decoding\ndecoding.answer(lambda request, data: ({'from': 'another'}, b''))\n"
     )
-    real = decoding.child_environment
-    monkeypatch.setattr(
-        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
-    )
-    decoding.close()
     reply, _ = decoding.in_process("another", {}, b"")
     assert reply == {"from": "another"}
     found = header(encoded(Image.new("RGB", (40, 80)), "TIFF"))
     assert (found.width, found.height) == (40, 80)
     assert decoding.in_process("another", {}, b"")[0] == reply
-    decoding.close()
 
 
-def test_an_interruption_ends_what_is_decoded_and_says_nothing_of_the_picture(monkeypatch, tmp_path) -> None:
+def test_an_interruption_ends_what_is_decoded_and_says_nothing_of_the_picture(monkeypatch, programs) -> None:
     """Threads that wait for a process would hold up Ctrl-C; a picture that was given up is not one that is too slow."""
-    (tmp_path / "busy.py").write_text(
+    (programs / "busy.py").write_text(
         "import time\nfrom descry import decoding\ndecoding.answer(lambda request, data: time.sleep(600))\n"
     )
-    real = decoding.child_environment
-    monkeypatch.setattr(
-        decoding, "child_environment", lambda: real() | {"PYTHONPATH": f"{tmp_path}{os.pathsep}{PRODUCT.parent}"}
-    )
-    decoding.close()
     ended: list[type] = []
 
     def wait() -> None:
