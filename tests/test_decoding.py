@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
@@ -130,9 +131,11 @@ def test_an_interruption_ends_what_is_decoded_and_says_nothing_of_the_picture(mo
     threads = [threading.Thread(target=wait) for _ in range(5)]
     for thread in threads:
         thread.start()
-    while len(decoding._working) < decoding.PROCESSES:
-        pass
     try:
+        until = time.monotonic() + 60
+        while len(decoding._working) < decoding.PROCESSES:
+            assert time.monotonic() < until, "no process began"
+            time.sleep(0.01)
         with pytest.raises(KeyboardInterrupt):
             decoding.interrupt()
         for thread in threads:

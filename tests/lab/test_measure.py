@@ -129,7 +129,7 @@ def test_what_captions_say_of_synthetic_people_is_true_of_them(folder) -> None:
     benches, people, questions = read_people(folder).val, read_records(folder), list(vocabulary())
     photos = benches["text"].photos
     wrong = Counter()
-    for question, row in zip(questions, _said(questions, photos, {"text": benches["text"]}), strict=False):
+    for question, row in zip(questions, _said(questions, photos, {"text": benches["text"]}), strict=True):
         true = np.array([float(held(people[p.pid]).get(question.attribute) in question.values) for p in photos])
         known = np.isfinite(row)
         kind = "colour" if question.attribute.endswith("_colour") else "other"

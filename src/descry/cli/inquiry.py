@@ -205,11 +205,11 @@ def go(
 
 def list_(gallery: GalleryStore, /, json_: Json = False) -> int:
     """The inquiries of a gallery, a line each."""
-    from .report import kept, line
+    from .report import kept, one_line
 
     with kept(gallery) as (_, store):
         rows = store.abouts()
-    lines = [f"{line(a.name)}  ({counted(a.rounds, 'round')}, last used {a.touched[:10]})" for a in rows]
+    lines = [f"{one_line(a.name)}  ({counted(a.rounds, 'round')}, last used {a.touched[:10]})" for a in rows]
     return emit(json_, [a.name for a in rows], *lines or ["no inquiry yet"])
 
 

@@ -85,7 +85,7 @@ def finding(
                 raise UsageError(f"the gallery holds no item {item}; ids are shown beside every result")
             store.find(inquiry, Finding(item, verdict, note, store.on_show(inquiry), found[0].sha256))
         rows = store.findings(inquiry)
-    lines = [f"item {f.item}: {f.verdict}  {line(f.note)}".rstrip() for f in rows]
+    lines = [f"item {f.item}: {f.verdict}  {one_line(f.note)}".rstrip() for f in rows]
     return emit(json_, [f.to_json() for f in rows], *lines or ["no findings yet"])
 
 
@@ -112,7 +112,7 @@ def keep(
             store.keep_until(inquiry, None if until == "never" else day(until, "--until"))
         rows = [store.about(inquiry)] if inquiry else store.abouts()
     lines = [
-        f"{line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
+        f"{one_line(about.name)}: kept until {about.keep_until or 'purged'} ({counted(about.rounds, 'round')}, "
         f"{counted(about.findings, 'finding')}, last used {about.touched[:10]})"
         for about in rows
     ]
@@ -169,7 +169,8 @@ def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
             store.close()
 
 
-def line(text: str) -> str:
+def one_line(text: str) -> str:
+    """A text that a person wrote, on one line: a space where it had an end of line."""
     from ..escape import plain
 
     return " ".join(plain(text).split())
