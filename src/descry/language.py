@@ -12,7 +12,7 @@ import dataclasses
 import json
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache, partial
 from importlib.resources import files
@@ -299,13 +299,16 @@ _UNLIKE = re.compile(
     r"(?<![\w-])not (?:alike|identical|(?:a )?matching\b.*|matched|"
     r"(?:the )?same (?:colou?r|length|size|height|width)\b.*)$"
 )
-_GONE = re.compile(
-    rf"^(?:and |now |then |with )*(?P<what>.+?) (?:(?:{_BE}|has|have|had|(?:has|have|had) been) )?"
-    r"(?:(?:now|all|also|both) )*"
-    r"(?:gone|missing|absent|removed|dropped|ditched|discarded|deleted|omitted|lost|left out|"
-    r"taken (?:off|away|out)|disappeared|vanished|fallen off|fell off|come off|came off|"
-    r"not there|no longer (?:there|present|on)|not present|nowhere to be seen|lacking)(?: (?:now|too|completely))?$"
+_ABSENT = (
+    "gone|missing|absent|removed|dropped|ditched|discarded|deleted|omitted|lost|left out|"
+    "taken (?:off|away|out)|disappeared|vanished|fallen off|fell off|come off|came off|"
+    "not there|no longer (?:there|present|on)|not present|nowhere to be seen|lacking"
 )
+_GONE = re.compile(
+    rf"^(?:and |now |then |with )*(?P<what>.+?) (?P<said>(?:{_BE}|has|have|had|(?:has|have|had) been) )?"
+    rf"(?:(?:now|all|also|both) )*(?:{_ABSENT})(?: (?:now|too|completely))?$"
+)
+_BEARER = re.compile(r"^(?P<bearer>.+?),? (?:with|whose) (?P<thing>(?:(?! with | whose ).)+)$")
 # Two statements: "the logo is gone and it has a zip". Not "the hat and the bag are gone".
 _STATED = rf"(?:{_BE}|{_VERB}|have|can|could|does|do|did|looks?|no one|disappeared|vanished|fell|came|match|differ)"
 _TWO = re.compile(
@@ -323,6 +326,9 @@ _UNDECIDED = frozenset(
 _PAST = re.compile(r"\bused to\b| off$")
 # In feedback it asks for less, in a description it is a look.
 _TOO = re.compile(rf"(?:^|(?<![\w-])(?:{_BE}|looks?) )(?:(?:a bit|way|far|much|slightly|just|all) )*too \w")
+_TOO_TAIL = re.compile(
+    rf"(?<=\w) (?:that|which|who) (?:{_BE}|looks?) (?:(?:a bit|way|far|much) )*too [\w-]+(?: for \w+)?"
+)
 _NOT_A_LOOK = frozenset(
     {
         "other",
@@ -360,7 +366,7 @@ class Reading(NamedTuple):
 
 
 _MAY_DENY = re.compile(
-    rf"{_TURN.pattern}|:|(?<![\w-])(?:absent|taken|nowhere|fell|fallen|came|come|too|off|used|{'|'.join(sorted(_UNDECIDED))})(?![\w-])"
+    rf"{_TURN.pattern}|:|(?<![\w-])(?:{_ABSENT}|too|off|used|{'|'.join(sorted(_UNDECIDED))})(?![\w-])"
 )
 
 
@@ -406,6 +412,9 @@ def _decided(raw: str, unclear: list[str]) -> list[str]:
     if re.match(rf"(?:{_BE}|do|does|did|has|have|had|can|could) not (?:it|he|she|they|there|that) ", raw):
         unclear.append(raw)  # a question
         return []
+    if tail := _TOO_TAIL.search(raw):
+        unclear.append(tail[0].strip())
+        return _decided(f"{raw[: tail.start()]}{raw[tail.end() :]}", unclear)
     if _TOO.search(raw) and not _TWO.search(raw):
         unclear.append(raw)
         return []
@@ -422,8 +431,8 @@ def _decided(raw: str, unclear: list[str]) -> list[str]:
         return []
     if re.search(rf" {_STATED}(?: |$)", raw):
         raw = re.sub(r"^(?:and|so|also) (?=the |his |her |their |its )", "", raw)
-    if gone := _GONE.match(raw):
-        return ["remove " + re.sub(r"^(?:the|his|her|their|its|both) ", "", gone["what"])]
+    if gone := _gone(raw):
+        return gone
     if (
         _TURN.search(raw)
         and (shown := _SHOWN.search(raw))
@@ -448,6 +457,23 @@ def _decided(raw: str, unclear: list[str]) -> list[str]:
         unclear.append(f"{subject} {unlike[0]}".strip())
         return [head] if head else []
     return [raw]
+
+
+def _gone(raw: str) -> list[str]:
+    """ "a man with the hood removed" → "a man", "remove hood"; [] for a clause that takes nothing away."""
+    found = _GONE.match(raw)
+    if not found:
+        return []
+    what, bearer = found["what"], ""
+    carried = _BEARER.match(what)
+    if carried and (not found["said"] or set(carried["bearer"].split()) & words_of("people", "anyone")):
+        bearer, what = carried["bearer"], carried["thing"]
+    what = re.sub(r"^(?:the|his|her|their|its|both|one) ", "", what)
+    if set(what.split()) & (words_of("people", "anyone") | {"looks", "look"}) or (
+        not found["said"] and _DESCRIBES.search(what)
+    ):
+        return []
+    return [*filter(None, [bearer]), f"remove {what}"]
 
 
 def _headed(said: str) -> tuple[str, str]:
@@ -476,6 +502,8 @@ def plain(sentence: str) -> str:
         r"([^,.;:!?\n()\[\]]+?) ?(?:[-–—=:(\[]|\bis:) ?(?:none|no|nope|nil)\b(?= ?(?:[,.;!)\]\n]|$))", r", no \1", text
     )
     text = re.sub(r"(?<![\w-])(no|not|without)\s*:\s*([^.;:!?\n]+)", _each, text)
+    text = re.sub(r"(?<=\w)\((e?s)\)", r"\1", text)  # "shoe(s)"
+    text = re.sub(r"\((\w+)\)(?= \w)", lambda found: found[1] if found[1] in adjectives() else found[0], text)
     text = re.sub(r"[()\[\]{}]", ", ", text).replace("=", ":")
     text = re.sub(r"(?m)^\s*[-•*]\s+(?=\w)", "\n" if "+" not in text else ", no ", text)
     text = re.sub(r"(?:^|(?<=\s))[-−](?=[a-z]{3})", ", no ", text)
@@ -493,7 +521,7 @@ def plain(sentence: str) -> str:
     text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
     text = re.sub(r"([a-z][\w -]*)\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
     text = "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
-    text = re.sub(r"(?<![\w-])([a-z]{3,}?)-?less(?: ([a-z]+))?(?![\w-])", _bare, text)
+    text = re.sub(r"(?<![\w-])((?:an?|the) )?([a-z]{3,}?)-?less(?: ([a-z]+))?(?![\w-])", _bare, text)
     for pattern, replacement in _CONTRASTS:
         text = re.sub(pattern, replacement, text)
     return text
@@ -501,7 +529,16 @@ def plain(sentence: str) -> str:
 
 _PIECE = r"(?:(?![,.;!?\n]| and | but ).)+?"
 _END = r"(?=\s*(?:[,.;!?\n]|$| and | but ))"
-_CONTRASTS = (
+
+
+def _changed(found: re.Match[str]) -> str:
+    """ "from a red shirt to a blue one" → "no a red shirt, a blue one"; "from hat to shoes" says where."""
+    start, old, new = found.groups()
+    looks = [old.startswith(ARTICLES) or bool(set(old.split()) & adjectives()) for old in (old, new)]
+    return f"{start}no {old}, {new}" if all(looks) else found[0]
+
+
+_CONTRASTS: tuple[tuple[str, str | Callable[[re.Match[str]], str]], ...] = (
     (r"(?<![\w-])(?:nobody|noone|no-one|none(?= (?:has|have|had|wears?|is|are|carry|carries)\b))(?![\w-])", "no one"),
     (r"(?<![\w-])(?:next to (?=nothing)|(?:little|few) (?:to|or) (?=no ))", ""),
     # sayings that deny nothing
@@ -532,13 +569,18 @@ _CONTRASTS = (
     (r"(?<![\w-])avoid(?:s|ing)(?![\w-])", "avoid"),
     # had and no longer has
     (
-        rf"({_PIECE})(?: before| earlier| previously| once)?,?(?: but| and)? (?:not|no longer) "
+        rf"(?:({_PIECE}) (?:(?:who|that) )?(?:had|has|wore|carried) )?({_PIECE})"
+        r"(?: before| earlier| previously| once)?,?(?: but| and)? (?:not|no longer) "
         rf"(?:any ?more|any longer|now|these days){_END}",
-        r" never \1",
+        lambda found: f"{found[1] or ''}, never {found[2]}",
     ),
     (rf"({_PIECE}) not at all{_END}", r" never \1"),
     (rf"(?<![\w-])(?:takes?|took|taken|taking) ({_OWN} {_PIECE}) off{_END}", r"took off \1"),
-    (rf"(?<![\w-])(?:puts?|putting) ({_OWN} {_PIECE}) (?:away|down){_END}", r"took off \1"),
+    (
+        rf"(?<![\w-])(?:puts?|putting) ({_OWN} {_PIECE}) (?:away|(?<!hair )(?<!hood )(?<!hand )(?<!hands )(?<!arm )"
+        rf"(?<!arms )(?<!head )(?<!collar )(?<!visor )(?<!mask )down){_END}",
+        r"took off \1",
+    ),
     (r"(?<![\w-])(?:puts?|putting) (?:away|down)(?= )", "took off"),
     (r"(?<![\w-])(?:does|do|did) not (?:have|feature|include|contain|come with)(?: got)?(?![\w-])", "without"),
     (r"(?<![\w-])(?:does|do|did) not (wear|carry|hold)(?= )", r"is not \1ing"),
@@ -554,7 +596,10 @@ _CONTRASTS = (
         r"with the (?:sole |only |one )?exception of|but for(?! some\b| sure\b))(?![\w-])",
         "except",
     ),
-    (rf",? *(?:and )?({_PIECE}) (?:excepted|aside){_END}", r" except \1"),
+    (
+        rf",? *(?:and )?({_PIECE})(?<!swept)(?<!put)(?<!set)(?<!thrown)(?<![a-z]{{3}}ed) (?:excepted|aside){_END}",
+        r" except \1",
+    ),
     (rf"(?<![\w-])((?:all|everything|entirely|completely|no) {_PIECE}) besides (?=\w)", r"\1 except "),
     # an exception said first or after a comma belongs to its sentence
     (r"(^|[.;!?\n]\s*)except ([^,.;!?\n]+), *([^,.;!?\n]+)", r"\1\3 except \2"),
@@ -601,18 +646,20 @@ _CONTRASTS = (
     (
         rf"(^|[.,;!?\n] *)from (?!(?:the )?(?:head|top|left|right|front|back|side|behind|waist|neck|shoulder|time)\b)"
         rf"({_PIECE}) (?:in)?to ({_PIECE}){_END}",
-        r"\1no \2, \3",
+        _changed,
     ),
     (r"(?<![\w-])(no|not|neither) (?:the|his|her|their|its) (?!same\b)(?=[\w-]+(?:,| or| nor|$))", r"\1 "),
 )
 
 
 def _bare(found: re.Match[str]) -> str:
-    """ "hatless man" → "man without hat"."""
-    if found[1] not in words_of("things") or f"{found[1]}less" in adjectives():
+    """ "a hatless man" → "a man, no hat, "; "a hoodless red jacket" → "no hood, a red jacket"."""
+    article, thing, after = found[1] or "", found[2], found[3] or ""
+    if thing not in words_of("things") or f"{thing}less" in adjectives():
         return found[0]
-    bearer = found[2] and (found[2] in nouns() or found[2] in words_of("anyone"))
-    return f"{found[2]} without {found[1]}" if bearer else f"without {found[1]} {found[2] or ''}".rstrip()
+    if after in nouns() or after in words_of("anyone"):
+        return f"{article}{after}, no {thing}, "
+    return f", no {thing}, {article}{after}" if after in adjectives() else f"{article}without {thing} {after}".rstrip()
 
 
 def _each(found: re.Match[str]) -> str:

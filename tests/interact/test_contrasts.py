@@ -335,6 +335,41 @@ _SAID = [
 ]
 
 
+PEOPLE: dict[str, tuple[list[str], list[str]]] = {
+    "a man in a blue coat with the hood removed": (["man", "blue coat", "NOT hood"], []),
+    "a short man in jeans with his shirt removed": (["short man", "jeans", "NOT shirt"], []),
+    "a man in a black suit with the tie gone": (["man", "black suit", "NOT tie"], []),
+    "a man whose hat is missing": (["man", "NOT hat"], []),
+    "the jacket with stripes is gone": (["NOT jacket with stripes"], []),
+    "gloves left out": (["NOT gloves"], []),
+    "a bagless woman with a red coat": (["woman", "NOT bag", "red coat"], []),
+    "shoeless girl with long hair": (["girl", "NOT shoe", "long hair"], []),
+    "a hoodless red jacket with white stripes": (["NOT hood", "red jacket with white stripes"], []),
+    "a hatless man": (["man", "NOT hat"], []),
+    "a man in a red jacket who is too tall": (["man", "red jacket"], ["who is too tall"]),
+    "a man in a coat that is too long and black shoes": (["man", "coat", "black shoes"], ["that is too long"]),
+    "the coat is too long": ([], ["the coat is too long"]),
+    "a man who had a backpack but not anymore": (["man", "NOT backpack"], []),
+    "he had a hat but not now": (["NOT hat"], []),
+    "long hair swept aside and a red dress": (["long hair swept aside", "red dress"], []),
+    "she put her hair down": (["hair down"], []),
+    "he put his hood down and his red bag is open": (["hood down", "red bag open"], []),
+    "he put his bag down": (["NOT bag"], []),
+    "dark clothes, from hat to shoes": (["dark clothes", "from hat to shoes"], []),
+    "from a red shirt to a blue shirt": (["NOT red shirt", "blue shirt"], []),
+    "red shoe(s)": (["red shoes"], []),
+    "a (tall) man in a (blue) jacket": (["tall man", "blue jacket"], []),
+}
+
+
+@pytest.mark.parametrize("sentence", PEOPLE)
+def test_what_is_said_of_a_person_is_not_denied_with_what_is_missing(sentence: str) -> None:
+    found = read(sentence)
+    phrases, unclear = PEOPLE[sentence]
+    assert [p.text if p.wanted else f"NOT {p.text}" for p in found.phrases] == phrases
+    assert list(found.unclear) == unclear
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.sampled_from(_SAID), min_size=1, max_size=10).map(" ".join))
 def test_no_word_of_a_negation_reaches_the_encoder_whatever_is_said(sentence: str) -> None:
