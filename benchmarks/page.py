@@ -43,7 +43,11 @@ from descry.search import unit
 from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
-from descry.web.safety import Tokens
+
+try:
+    from descry.web.safety import Tokens
+except ImportError:  # --beside an older checkout
+    from descry.web.tokens import Tokens  # type: ignore[no-redef,import-not-found]
 
 THINGS = ("hat", "coat", "skirt", "scarf", "bag", "umbrella", "jacket", "dress")
 COLOURS = ("red", "blue", "green", "black", "white", "grey", "yellow", "brown")

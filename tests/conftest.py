@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -36,6 +37,14 @@ def toy_words() -> Words:
 
 def toy_clip(words: Words, seed: int = 0) -> Clip:
     return random_clip(vocabulary=len(words), end=words.end, placeholder=words.placeholder, seed=seed)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _engines_end():
+    """Milvus's embedded engine would serve on, in threads of this process, until it ends."""
+    yield
+    if engine := sys.modules.get("milvus_lite.server_manager"):
+        engine.server_manager_instance.release_all()
 
 
 @pytest.fixture

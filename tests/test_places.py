@@ -170,7 +170,7 @@ FILES = {
         descry.training.state:Log.__init__ descry.training.state:Log.write""",
     "a file that this user named to be read": """
         descry.convert:read_state descry.convert:_digest descry.footage.detecting:_mot descry.footage.reading:_opened
-        descry.interact.questions:vocabulary descry.interact.store:frozen descry.query:digest
+        descry.interact.questions:vocabulary descry.interact.store:frozen
         descry.studies.matrices:read_scores descry.web.serving:serve descry_lab.cli.plot:_rounds""",
     "a file that this user named to be written": """
         descry.cli.model:card descry.cli.evaluate:_csv descry.cli.gallery:frame

@@ -20,7 +20,7 @@ class WriterLock:
     another kind of work that one process does at a time."""
 
     def __init__(self, folder: Path, name: str = NAME):
-        self.path = folder / name
+        self.path, self._process = folder / name, os.getpid()
         self._fd = open_own(self.path)
         try:
             _lock(self._fd)
@@ -36,8 +36,13 @@ class WriterLock:
             os.write(self._fd, json.dumps({"pid": os.getpid(), "host": socket.gethostname()}).encode())
 
     def release(self) -> None:
-        """Give the lock back; harmless when done twice."""
+        """Give the lock back; harmless when done twice.
+
+        A process that was forked meanwhile has the file open too, so closing it here would leave it locked.
+        """
         if self._fd >= 0:
+            if self._process == os.getpid():
+                _unlock(self._fd)
             os.close(self._fd)
             self._fd = -1
 
@@ -57,8 +62,15 @@ if sys.platform == "win32":
     def _lock(fd: int) -> None:
         os.lseek(fd, 1 << 20, os.SEEK_SET)
         msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+
+    def _unlock(fd: int) -> None:
+        os.lseek(fd, 1 << 20, os.SEEK_SET)
+        msvcrt.locking(fd, msvcrt.LK_UNLCK, 1)
 else:
     import fcntl
 
     def _lock(fd: int) -> None:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _unlock(fd: int) -> None:
+        fcntl.flock(fd, fcntl.LOCK_UN)

@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 from .bounds import MOST_ID
 from .errors import ImageRejected, UsageError
+from .safe_files import open_regular
 from .times import moment
 
 FORMAT = 1
@@ -251,10 +252,10 @@ def digest(picture: Any) -> str:
     """SHA-256 (hex) of a picture's content: a file's bytes, or mode, size and pixels of an image or array."""
     if isinstance(picture, (str, Path)):
         try:
-            with open(picture, "rb") as file:
+            with open_regular(picture) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError) as error:
-            if os.path.isfile(picture):
+            if isinstance(error, PermissionError) or os.path.isfile(picture):
                 reason, what = "unreadable", str(getattr(error, "strerror", None) or error)
             else:
                 reason, what = "missing", "it is a folder" if os.path.isdir(picture) else "there is no such file"

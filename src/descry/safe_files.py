@@ -18,8 +18,9 @@ import zlib
 from collections.abc import Iterable
 from contextlib import suppress
 from fnmatch import fnmatchcase
+from io import BufferedReader
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from .errors import IndexCorrupt, UsageError
 
@@ -143,7 +144,7 @@ def read_regular(path: str | Path, most: int) -> bytes:
     return data
 
 
-def open_regular(path: str | Path) -> BinaryIO:
+def open_regular(path: str | Path) -> BufferedReader:
     """A regular file opened to be read, links followed. OSError for another kind, also for a pipe that somebody put in
     its place meanwhile: to open one would never end."""
     fd, regular = -1, stat.S_ISREG(os.stat(path).st_mode)

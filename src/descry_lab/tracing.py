@@ -85,6 +85,10 @@ class Counted(TorchDispatchMode):
         if func is aten._unique2.default:
             one = args[0].new_empty(self.people)
             return one, torch.empty_like(args[0], dtype=torch.long), torch.empty_like(one, dtype=torch.long)
+        if func is aten.index.Tensor and args[1][0] is not None and args[1][0].dtype is torch.bool:
+            mask = args[1][0]  # of words (B, L); or of rows, which are all chosen
+            chosen = self.words if mask.ndim == 2 else len(mask)
+            return func(args[0], [mask.new_zeros(chosen, dtype=torch.long) for _ in range(mask.ndim)])
         if func is aten.nonzero.default:
             return args[0].new_zeros(self.words, args[0].ndim)
         return None

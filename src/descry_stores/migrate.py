@@ -56,6 +56,7 @@ def migrate(
         raise UsageError(f"{held} is a store already; migrate copies a gallery of this machine: name its folder")
     layout, local = layout or Layout(), LocalStore(gallery)
     try:
+        local.database.refuse_read_only()  # the account of what leaves is kept here
         with local.reading():  # what is sent and what it is compared with are of one moment
             if address_of(to).startswith("postgresql"):
                 if layout != Layout():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from descry.gallery.vectors import Moments
 from descry.query import Filters, Query
 from descry.ranking import Formula
 
-from .milvus import MOST, NEVER, UNKNOWN, MilvusStore, expression
+from .milvus import MOST, NEVER, UNKNOWN, MilvusStore, _literal, expression
 
 LEAST, FACTOR, ALL = 1000, 20, 4000
 
@@ -138,10 +137,10 @@ def _untold(store: MilvusStore, filters: Filters) -> list[str]:
     said = [
         f"no item has the camera {camera!r}"
         for camera in filters.cameras
-        if camera and not store.count(f"camera == {json.dumps(camera, ensure_ascii=False)}")
+        if camera and not store.count(f"camera == {_literal(camera)}")
     ]
     for name, asked, condition in (
-        ("camera", bool(filters.cameras) and "" not in filters.cameras, f"camera == {json.dumps(UNKNOWN)}"),
+        ("camera", bool(filters.cameras) and "" not in filters.cameras, f"camera == {_literal(UNKNOWN)}"),
         ("time", bool(filters.since or filters.until), f"time == {NEVER}"),
     ):
         if asked and (count := store.count(condition)):

@@ -64,7 +64,7 @@ from descry.gallery.database import (
     columns,
     seal_of,
 )
-from descry.gallery.local import FORMAT, LocalStore, as_half, checked_binding
+from descry.gallery.local import FORMAT, SEARCHES, LocalStore, as_half, checked_binding
 from descry.gallery.merge import send
 from descry.gallery.upkeep import LIMIT
 from descry.gallery.vectors import Extent, Vectors, added
@@ -399,6 +399,12 @@ class PostgresDatabase(Database):
             connection.add_notice_handler(note)
             try:
                 connection.execute(f"VACUUM (FULL) {', '.join(OWN)}")
+            except psycopg.errors.LockNotAvailable:
+                raise Locked(
+                    f"what was removed from {self.address} is in no answer any more, but its bytes are still in the "
+                    f"tables, which a migration or a long search is reading; when it has ended, run descry compact "
+                    f"{self.address}"
+                ) from None
             finally:
                 connection.remove_notice_handler(note)
         if said:
@@ -575,7 +581,7 @@ class PostgresStore(LocalStore):
         with database._translated():
             connection = database.connect()
             try:
-                if connection.execute("SELECT to_regnamespace(?)::text", (database.schema,)).fetchone()[0]:
+                if connection.execute("SELECT to_regnamespace(?)::text", (f'"{database.schema}"',)).fetchone()[0]:
                     raise UsageError(f"{address} exists; take another name, or remove it with descry gallery delete")
                 if not connection.execute("SELECT to_regtype('halfvec')::text").fetchone()[0]:
                     raise UsageError(
@@ -769,8 +775,10 @@ def migrate(
         with store.database.patient(), store.database.writing(WRITE) as change:
             total, copied, removed = send(local, store, progress)
             _skips(local, change)
+            store.note_search(str(local.config.get(SEARCHES, "")))
+            now = content(store)  # reads every item: before the turn, which others wait for
             store.database.take_turn(change)
-            Audit(store.database).append("index", of="migrate", copied=copied, removed=removed, gallery=content(store))
+            Audit(store.database).append("index", of="migrate", copied=copied, removed=removed, gallery=now)
         return total, copied, removed
     finally:
         store.close()

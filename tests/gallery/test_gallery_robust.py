@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import zlib
+from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
 
@@ -25,10 +26,11 @@ import pytest
 from PIL import Image
 
 from descry import safe_files
-from descry.errors import DescryError, IndexCorrupt
+from descry.errors import DescryError, IndexCorrupt, Locked
 from descry.gallery import Gallery, indexing
 from descry.gallery.local import LocalStore
-from forked import child, forks
+from descry.lock import WriterLock
+from forked import child, ended, forks
 
 from .plain_model import PlainModel, binding, draw, entries, unit_rows
 
@@ -98,6 +100,29 @@ def kill_while_writing(folder: Path, rounds: int, seed: int) -> int:
         assert store.verify() == []
         store.close()
     return rounds
+
+
+@forks
+def test_a_lock_that_was_given_back_is_free_whatever_was_forked_meanwhile(tmp_path):
+    """A forked process has the file open too, until it ends; it must neither keep the lock nor give it back for us."""
+    lock = WriterLock(tmp_path)
+    with child_that_waits():
+        lock.release()
+        again = WriterLock(tmp_path)
+        assert ended(child(again.release)) == 0
+        with pytest.raises(Locked):
+            WriterLock(tmp_path)
+        again.release()
+
+
+@contextmanager
+def child_that_waits():
+    pid = child(lambda: time.sleep(600))
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        ended(pid)
 
 
 @forks

@@ -66,7 +66,8 @@ def draw_sketches(
     missed: list[Missed] = []
     places = [str(root), *(entry.path for entry in entries_of(str(root), missed) if entry.is_dir())]
     for place in places[1:]:
-        entries_of(place, missed)  # one that cannot be listed may hold photographs
+        if os.path.basename(place) != photos:  # whose own reading is told below
+            entries_of(place, missed)  # one that cannot be listed may hold photographs
     sources = [Path(place, photos) for place in places if os.path.isdir(os.path.join(place, photos))]
     if not sources:
         raise DataError(f"{root} holds no folder {photos!r}, and none of its folders does; name it with --photos")

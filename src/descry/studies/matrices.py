@@ -55,7 +55,10 @@ def read_order(path: str | Path) -> Benchmark:
                 f"{path}, line {line}: role must be query or photo, and pid be given; got {role!r}, {name!r}"
             )
         if role == "query" and name in DISTRACTORS:
-            raise DataError(f"{path}, line {line}: a query of pid {name}, which stands for people that nobody knows")
+            raise DataError(
+                f"{path}, line {line}: a query of pid {name}, which stands for people that nobody knows; "
+                "leave that row out, or give it the pid of its person"
+            )
         pid = numbers.setdefault(name, len(numbers))
         if role == "photo":
             camera = name_of(row.get("camera"), f"{path}, line {line}: camera")
