@@ -510,6 +510,27 @@ def test_an_older_pgvector_is_refused(postgres_server):
         PostgresStore.create(f"{place}#g", binding())
 
 
+def test_a_removal_beside_a_long_reading_says_what_is_left_to_do(tmp_path, postgres):
+    """What was removed is gone; only its bytes wait for the reader."""
+    filled(tmp_path / "local", 20).close()
+    migrate(tmp_path / "local", postgres)
+    with Gallery.open(postgres) as reader, Gallery.open(postgres) as gallery, reader.store.database.reading() as other:
+        other.execute("SELECT count(*) FROM items").fetchone()
+        gallery.store.database.connection().execute("SET lock_timeout = '1s'")
+        with pytest.raises(Locked, match=r"is in no answer any more.*run descry compact postgresql"):
+            gallery.store.database.scrub()
+
+
+def test_names_differ_in_capital_letters_and_a_copy_knows_how_its_model_searched(tmp_path, postgres):
+    local = filled(tmp_path / "local", 20)
+    local.note_search("a" * 64)
+    local.close()
+    for address in (f"{postgres}x", f"{postgres}X"):
+        assert migrate(tmp_path / "local", address).copied == 5
+        with Gallery.open(address) as gallery:
+            assert gallery.store.config["search_fingerprint"] == "a" * 64
+
+
 def test_a_migration_sends_one_moment_of_the_local_gallery(tmp_path, postgres):
     """Somebody indexes into it between sending and comparing."""
     here = filled(tmp_path / "local", 60)
