@@ -3,7 +3,7 @@ the demo model, and how a CLIP should begin. They show whether a part does what 
 apart, never how well people are found.
 
     python -m descry_lab comparison --small --start work/demo/stage0
-    python -m descry_lab demo-stage2 --small --start work/demo/stage1
+    python -m descry_lab demo-stage2 --small --start demo
     python -m descry_lab demo-start --small
 
 Every row takes the same steps with the same batch, rate and seeds. The last epoch counts. R@1, as the mean over seeds,
@@ -14,12 +14,13 @@ of rows (Holm).
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from descry.checkpoint import load_any
+from descry.checkpoint import SKETCHES, load_any, sketches_of, write_config
 from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import Recipe, baselines, interactreid, propot, vfe_tps
@@ -171,7 +172,9 @@ def demo_stage2(scale: str, work: Path, origin: str, settings: Settings) -> Worl
         read_people(write_people(root / "sketched", budget.people, sketches=3, first=SKETCHED_FIRST, **many))
     )
     asked = read_people(write_part(root, "val", budget.asked or None)).val
-    begin = origin or str(untrained(root / "start", [captioned], size[::-1]))
+    begin = (
+        one_encoder(origin, root / "one encoder") if origin else str(untrained(root / "start", [captioned], size[::-1]))
+    )
     data = replace(sketched, test=_only(asked))
     budget = replace(budget, size=load(begin, "cpu").image_size)
     config = load_any(begin)[1]["config"]
@@ -179,6 +182,17 @@ def demo_stage2(scale: str, work: Path, origin: str, settings: Settings) -> Worl
         scale, begin, (data,), {"replayed": united([sketched, captioned])}, work, settings, own=budget, split="val",
         taken={k: config[k] for k in TAKEN if k in config},
     )  # fmt: skip
+
+
+def one_encoder(origin: str, folder: Path) -> str:
+    """The start itself, or, where it reads sketches with weights of their own, a copy that reads them as photographs:
+    stage 2 goes on from the image encoder that both share."""
+    _, config, start = load_any(origin)
+    if not sketches_of(start):
+        return origin
+    shutil.copytree(start, folder, ignore=shutil.ignore_patterns(SKETCHES, "metrics.json"), dirs_exist_ok=True)
+    write_config(folder, config)
+    return str(folder)
 
 
 def silent(data: Dataset) -> Dataset:

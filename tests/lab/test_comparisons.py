@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import baselines, method_class, preset, propot, vfe_tps
 from descry.studies import ledger
@@ -112,6 +113,18 @@ def test_a_row_that_lacks_a_seed_is_not_tested(compared):
     study, world, found, _ = compared
     short = found | {"Propot +IniPt": found["Propot +IniPt"][:1]}
     assert "Propot +IniPt" not in engine.compared(study, short, world, "text")
+
+
+def test_stage_2_goes_on_from_the_encoder_that_photographs_and_sketches_share(tmp_path):
+    """The model that ships reads sketches with weights of their own, which stage 2 does not train."""
+    begin = load(comparisons.one_encoder("demo", tmp_path / "start"), "cpu")
+    demo = load("demo", "cpu")
+    assert demo.sketch_method is not demo.method
+    assert begin.sketch_method is begin.method
+    assert begin.fingerprint == demo.fingerprint
+    assert begin.search_fingerprint != demo.search_fingerprint
+    again = comparisons.one_encoder(str(tmp_path / "start"), tmp_path / "second")
+    assert again == str(tmp_path / "start")
 
 
 def test_stage_2_sees_captions_only_where_it_replays(tmp_path):
