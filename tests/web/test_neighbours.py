@@ -22,6 +22,7 @@ from descry.client import Client, ServerRefused
 from descry.errors import UsageError
 from descry.web.app import ROUTERS
 from descry.web.connections import bounded
+from descry.web.desk import WorkQueue
 from descry.web.limits import Limits
 from descry.web.safety import FILE, Tokens
 from served import toy_model
@@ -253,6 +254,17 @@ def test_looking_at_the_page_costs_no_descriptors(client, server, monkeypatch) -
         assert client.get("/api/v1/audit").status_code == 200
         return len(os.listdir("/proc/self/fd"))
 
+    queues = [kept for kept in vars(server.desk).values() if isinstance(kept, WorkQueue)]
+    assert server.desk.lookups in queues
+    for workers in (queue._workers for queue in queues):  # each thread has its connection before anything is counted
+        everyone = threading.Barrier(workers._max_workers)
+
+        def begin(everyone=everyone) -> None:
+            server.gallery.store.database.connection().execute("SELECT * FROM state").fetchall()
+            everyone.wait(20)
+
+        for started in [workers.submit(begin) for _ in range(everyone.parties)]:
+            started.result()
     look()
     first = look()
     assert [look() for _ in range(6)] == [first] * 6
