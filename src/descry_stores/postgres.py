@@ -25,6 +25,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
+from selectors import EVENT_READ, DefaultSelector
 from threading import Lock, RLock, local
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -203,6 +204,19 @@ class Connection(psycopg.Connection[Any]):
         """Whether a transaction is open, also one that failed."""
         return self.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 
+    def ended(self) -> bool:
+        """Whether the server ended this connection while nothing was asked, as when it was started again."""
+        if self.info.transaction_status != TransactionStatus.IDLE:
+            return False
+        with DefaultSelector() as selector:
+            selector.register(self.fileno(), EVENT_READ)
+            try:
+                while selector.select(0):  # the end of a connection, or a notice
+                    self.pgconn.consume_input()
+            except psycopg.OperationalError:
+                return True
+        return False
+
     def execute(self, query: Any, params: Any = (), **_: Any) -> Any:
         """One statement; its cursor."""
         if query == "BEGIN IMMEDIATE":  # writers stand in line at the one row of the state
@@ -260,6 +274,8 @@ class PostgresDatabase(Database):
     def connection(self) -> Any:
         """This thread's connection; a new one where the server ended the last."""
         found: Any = getattr(self._local, "connection", None)
+        if found is not None and found.ended():
+            found.close()
         if found is None or found.closed:
             found = self._local.connection = self.connect()
             with self._guard:
