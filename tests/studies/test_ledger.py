@@ -151,3 +151,19 @@ def test_the_commit_of_a_checkout(tmp_path):
     assert ledger.commit(tmp_path) == "2222"
     (git / "HEAD").write_text("3333\n")
     assert ledger.commit(tmp_path) == "3333"
+
+
+def test_the_commit_of_a_second_worktree(tmp_path):
+    """There .git is a file, and branches stand in the first checkout; such runs were written down without a commit."""
+    own = tmp_path / "first" / ".git" / "worktrees" / "second"
+    own.mkdir(parents=True)
+    (own / "HEAD").write_text("ref: refs/heads/other\n")
+    (own / "commondir").write_text("../..\n")
+    branches = tmp_path / "first" / ".git" / "refs" / "heads"
+    branches.mkdir(parents=True)
+    (branches / "other").write_text("4444\n")
+    (tmp_path / "second" / "src").mkdir(parents=True)
+    (tmp_path / "second" / ".git").write_text(f"gitdir: {own}\n")
+    assert ledger.commit(tmp_path / "second" / "src") == "4444"
+    (tmp_path / "second" / ".git").write_text("gitdir: ../first/.git/worktrees/second\n")
+    assert ledger.commit(tmp_path / "second") == "4444"

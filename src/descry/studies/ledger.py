@@ -125,17 +125,21 @@ def own_commit() -> str:
 def commit(folder: Path) -> str:
     """The commit that a checkout stands at, read from its .git; "" where there is none."""
     for root in (folder.resolve(), *folder.resolve().parents):
-        head = root / ".git" / "HEAD"
-        if not head.is_file():
+        git = root / ".git"
+        if git.is_file():  # of `git worktree`, or of a submodule: it says where its own folder is
+            git = root / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+        if not (git / "HEAD").is_file():
             continue
-        said = head.read_text(encoding="utf-8").strip()
+        said = (git / "HEAD").read_text(encoding="utf-8").strip()
         if not said.startswith("ref: "):
             return said
         name = said.removeprefix("ref: ")
-        loose = root / ".git" / name
+        shared = git / "commondir"
+        common = git / shared.read_text(encoding="utf-8").strip() if shared.is_file() else git
+        loose = common / name
         if loose.is_file():
             return loose.read_text(encoding="utf-8").strip()
-        packed = root / ".git" / "packed-refs"
+        packed = common / "packed-refs"
         lines = packed.read_text(encoding="utf-8").splitlines() if packed.is_file() else []
         return next((line.split()[0] for line in lines if line.endswith(f" {name}")), "")
     return ""
