@@ -79,7 +79,7 @@ def test_its_page_shows_what_sketches_read_apart_changed():
     page = " ".join(PAGE.read_text("utf-8").split())
     readers = json.loads((DEMO / "metrics.json").read_text("utf-8"))["readers of sketches"]
     before, now = readers["one encoder"], readers["sketches apart"]
-    for name, row in (("whitened patches*", before), ("(what ships)", now)):
+    for name, row in (("stage 1", before), ("(what ships)", now)):
         cells = " | ".join(f"{value:.1f}" for value in row["val R@1"].values())
         assert f"{name} | {cells} |" in page
     (alone, both) = ((before[k], now[k]) for k in ("test, sketch", "test, sketch+text, served"))
