@@ -86,7 +86,7 @@ class Gallery:
         return scan.similarities(self.rows, vectors, columns)
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
-        return self.rows.vectors(np.asarray(ids, np.int64) - 1).astype(np.float32)
+        return torch.from_numpy(self.rows.vectors(np.asarray(ids, np.int64) - 1)).float().numpy()
 
     def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
         return None

@@ -8,7 +8,7 @@ import pytest
 from descry.errors import UsageError
 from descry.query import Filters, Query
 from descry.ranking import Formula
-from descry.search import Arrays, Term, unit
+from descry.search import Arrays, Fall, Term, _standing, kth_largest, unit
 from descry.search import rank as search
 
 
@@ -127,3 +127,30 @@ def test_candidates_beyond_the_closer_look_do_not_change_the_order(
     monkeypatch.setattr("descry.search.CANDIDATES", 150)
     part = search(space, text(), Query(wanted="red"), k=10, choices=[(shown[2], shown)], formula=Formula(closest=0.1))
     assert whole.ids.tolist() == part.ids.tolist()
+
+
+@pytest.mark.parametrize("kind", ["spread", "equal", "tied", "far", "double"])
+@pytest.mark.parametrize("count", [1, 2, 700, 30_000])
+def test_values_at_places_are_those_of_a_sort(kind: str, count: int) -> None:
+    values = np.random.default_rng(4).normal(size=count).astype(np.float64 if kind == "double" else np.float32)
+    values = {"equal": values * 0 + 0.3, "tied": np.round(values), "far": values**9}.get(kind, values)
+    rising, at = np.sort(values), np.append(count - np.geomspace(1, count, 90).astype(int), 0)
+    found, less = _standing(values, at)
+    np.testing.assert_array_equal(found, rising[at])
+    np.testing.assert_array_equal(less, np.searchsorted(rising, found))
+    for k in {1, min(20, count), count}:
+        assert kth_largest(values, k) == rising[-k]
+
+
+def test_a_bound_on_falls_sorts_few_of_a_gallery_and_looks_few_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a phrase raises the lowest item, which may then lose less than all others."""
+    draws = np.random.default_rng(4)
+    before = draws.normal(size=100_000).astype(np.float32)
+    part = np.maximum(draws.normal(size=100_000).astype(np.float32) - 1, -2)
+    part[before.argmin()] = 1.0
+    sorted_, sort = [], np.sort
+    monkeypatch.setattr(np, "sort", lambda values: sorted_.append(len(values)) or sort(values))
+    fall = Fall.of(before, part, Formula())
+    assert 0 < sum(sorted_) < 10_000
+    assert ((part < -fall.drop) & (before > fall.high) | (before < fall.low)).mean() < 0.1
+    assert (fall.held(before, part) >= part).all()

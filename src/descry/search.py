@@ -470,40 +470,64 @@ class Fall:
     Attributes:
         before: (K,) rising scores before the phrase.
         least: (K,) the least score that an item of each may have after it.
-        drop: the least that anybody may lose. Most of a gallery may lose this much and no more.
-        level: items up to this score before may lose `drop`; those above it may lose what lies between the K.
+        drop: what most of a gallery may lose, and no more.
+        low, high: items of scores from low to high before may lose `drop`; others what lies between the K.
     """
 
     before: np.ndarray
     least: np.ndarray
     drop: float
-    level: float
+    low: float
+    high: float
 
     @classmethod
     def of(cls, before: np.ndarray, part: np.ndarray, formula: Formula) -> Fall:
         """The bound over a gallery with (N,) scores before the phrase, of what the phrase gives, (N,). Items of equal
         score share their last place."""
-        rising, after = np.sort(before), np.sort(before + part)
-        n = len(rising)
+        n = len(before)
         looked_up = np.geomspace(1, n, 12 + 10 * n.bit_length()).astype(np.int64)
-        knots = np.unique(rising[n - np.append(looked_up, n)])
-        place = n - np.searchsorted(rising, knots, side="left")
+        found, less = _standing(before, n - np.append(looked_up, n))
+        knots, first = np.unique(found, return_index=True)
+        place = n - less[first]
         place = np.append(place[1:], place[-1] - 0.5)  # what stands between two knots stands behind the upper one
         worst = formula.fall_factor * place + formula.fall_places
         own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
-        drop = np.minimum.accumulate((knots - after[n - own])[::-1])[::-1]
-        return cls(knots, knots - drop, float(drop[0]), float(knots[np.flatnonzero(drop == drop[0])[-1]]))
+        after = _standing(before + part, n - own)[0]
+        drop = np.minimum.accumulate((knots - after)[::-1])[::-1]
+        most = drop[np.argmax(place <= n / 2)]  # of the item in the middle
+        same = np.flatnonzero(drop == most)
+        low = float(knots[same[0]]) if same[0] else -np.inf
+        return cls(knots, knots - drop, float(most), low, float(knots[same[-1]]))
 
     def held(self, before: np.ndarray, part: np.ndarray) -> np.ndarray:
         """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
         out: np.ndarray = np.maximum(part, -self.drop)
-        high = np.flatnonzero((part < -self.drop) & (before > self.level))
-        scores = before[high]
+        some = np.flatnonzero((part < -self.drop) & (before > self.high) | (before < self.low))
+        scores = before[some]
         at = np.minimum(np.searchsorted(self.before, scores, "right"), len(self.before) - 1)  # as np.interp, but faster
         rise = np.append(np.diff(self.least) / np.maximum(np.diff(self.before), np.finfo(np.float32).tiny), 0)
         ahead = np.maximum(self.before[at] - scores, 0)
-        out[high] = np.maximum(part[high], self.least[at] - ahead * rise[at - 1] - scores)
+        out[some] = np.maximum(part[some], self.least[at] - ahead * rise[at - 1] - scores)
         return out
+
+
+BINS = 1 << 14
+"""So many intervals are counted to find the values that stand at a few places, so that only a few are sorted."""
+
+
+def _standing(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """np.sort(values)[at], and how many of the (N,) values are less than each, without sorting all of them."""
+    low, bins = values.min(), min(len(values), BINS)
+    scale = values.dtype.type(bins / max(float(values.max()) - float(low), 1e-30))
+    place = ((values - low) * scale).astype(np.intp)
+    counts = np.bincount(place)
+    mine = counts.cumsum().searchsorted(at, "right")
+    sought = np.zeros(len(counts), bool)
+    sought[mine] = True
+    some = np.sort(values[sought[place]])
+    beside = np.where(sought, 0, counts).cumsum()[mine]  # less than these, and not among `some`
+    found = some[at - beside]
+    return found, some.searchsorted(found) + beside
 
 
 def after_phrase(before: np.ndarray, part: np.ndarray, formula: Formula) -> np.ndarray:
@@ -789,26 +813,23 @@ def top(
     """
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
-    if allowed is None and hidden is None and not len(pinned) and k < len(scores):
-        best = np.flatnonzero(scores >= np.partition(scores, len(scores) - k)[len(scores) - k])
-        first_k: np.ndarray = best[np.lexsort((ids[best], -scores[best]))][:k]
-        return first_k
     keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
-    first = (
-        np.isin(ids, np.asarray(pinned, dtype=np.asarray(ids).dtype)) & keep
-        if len(pinned)
-        else np.zeros(len(ids), bool)
-    )
+    ahead = np.flatnonzero(np.isin(ids, np.asarray(pinned, ids.dtype)) & keep) if len(pinned) else np.arange(0)
     if hidden is not None:
         keep &= ~hidden
-    ahead = np.flatnonzero(first)
-    rest = np.flatnonzero(keep & ~first)
-    wanted = k - len(ahead)
-    if 0 < wanted < len(rest):
-        values = scores[rest]
-        rest = rest[values >= np.partition(values, len(values) - wanted)[len(values) - wanted]]
-    blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, rest)]
+    keep[ahead] = False
+    wanted, every = k - len(ahead), bool(keep.all())
+    if 0 < wanted < (len(keep) if every else np.count_nonzero(keep)):
+        keep = (open_to := scores if every else np.where(keep, scores, -np.inf)) >= kth_largest(open_to, wanted)
+    blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, np.flatnonzero(keep))]
     return np.concatenate(blocks)[:k]
+
+
+def kth_largest(values: np.ndarray, k: int) -> Any:
+    """The k-th largest of (N,) values, 1 ≤ k ≤ N."""
+    if len(part := values[::8]) > 2 * k:  # what is among the best is as large as the k-th of a part
+        values = values[values >= np.partition(part, len(part) - k)[len(part) - k]]
+    return np.partition(values, len(values) - k)[len(values) - k]
 
 
 # ---------------------------------------------------------------------------------------------- who stands out
@@ -1038,7 +1059,8 @@ def rank(
         everything = cache(lambda: _scored(space, everyone, formula, None)[1])
     near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
     few = top(scores, ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
-    few = np.union1d(few, _undecided(fitted, scores, k, space.error, allowed))
+    least = kth_largest(scores[few], min(k, len(few))) - 2 * _margin(fitted, space.error)
+    few = np.union1d(few, np.flatnonzero(scores >= least if allowed is None else (scores >= least) & allowed))
     near = space.vectors(ids[few].tolist())
     if choices:
         chosen = _chosen(space, near, choices, formula)
@@ -1127,8 +1149,8 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
     return out
 
 
-def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: np.ndarray | None) -> np.ndarray:
-    """Every item that could be among the best k when each cosine is off by at most error."""
+def _margin(fitted: Fit, error: float) -> float:
+    """How far a score may lie from the true one when each cosine is off by at most error."""
     f, slope = fitted.formula, 0.0
     strength = {"linear": 1 / fitted.base_spread, "stick": f.stick, "like": f.like, "unlike": f.unlike}
     strength |= {"evidence": f.evidence, "not": f.negation}
@@ -1139,12 +1161,7 @@ def _undecided(fitted: Fit, scores: np.ndarray, k: int, error: float, allowed: n
         slope += (
             term.weight * term.strength * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)
         )
-    margin = 0.0 if f.fusion == "ranks" else slope * error  # ranks are taken of precise values
-    open_to = scores if allowed is None else np.where(allowed, scores, -np.inf)
-    if k >= len(scores):
-        return np.flatnonzero(open_to > -np.inf)
-    least = np.partition(open_to, len(scores) - k)[len(scores) - k]
-    return np.flatnonzero((open_to >= least - 2 * margin) & (open_to > -np.inf))
+    return 0.0 if f.fusion == "ranks" else slope * error  # ranks are taken of precise values
 
 
 def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:

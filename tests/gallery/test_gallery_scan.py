@@ -97,7 +97,7 @@ def test_a_selective_filter_reads_only_what_it_lets_through(monkeypatch):
     assert sum(read) == allowed.sum()
 
 
-@pytest.mark.parametrize("count", [1, 4])
+@pytest.mark.parametrize("count", [1, 4, 5, 6])
 @pytest.mark.parametrize(("cuts", "dead"), [((), ()), ((300, 2100), (5, 700))])
 def test_chosen_columns_are_compared_as_among_all(count, cuts, dead):
     rows, asked = unit_rows(5000, 32), unit_rows(count, 32, seed=3)

@@ -27,7 +27,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..query import Filters, Query
 from ..ranking import Formula
-from ..search import GATHER, Term, positions, rank
+from ..search import GATHER, Term, kth_largest, positions, rank
 from .contract import Snapshot
 from .filters import removed_by, untold
 from .results import Results
@@ -88,9 +88,11 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
         return snapshot.similarities(queries, columns)
     norms = np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
     half = (queries / norms).astype(np.float16)  # of length 1, so that no number is too large for float16
-    room = np.zeros((-(-len(half) // TILE) * TILE if len(half) > 1 else len(half), half.shape[1]), np.float16)
-    room[: len(half)] = half
-    pack = numkong.dots_pack(room, dtype="f16") if len(half) > 1 else None
+    lone = len(half) % TILE == 1  # it reads the rows for the others; a tile of its own would take as long as four
+    room = np.zeros((-(-(len(half) - lone) // TILE) * TILE, half.shape[1]), np.float16)
+    room[: len(half) - lone] = half[lone:]
+    pack = numkong.dots_pack(room, dtype="f16") if len(room) else None
+    step = STEP if pack else BLOCK
     count = len(snapshot) if columns is None else len(columns)
     stored = columns is None and snapshot.rows is not None
     out = np.empty((len(half), sum(map(len, snapshot.blocks)) if stored else count), np.float32)
@@ -98,20 +100,21 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     def compare(piece: tuple[int, int, int]) -> None:
         block, start, place = piece
         rows = (
-            snapshot.blocks[block][start : start + BLOCK]
+            np.asarray(snapshot.blocks[block][start : start + BLOCK])
             if columns is None
             else snapshot.vectors(columns[place:][:STEP])
         )
-        if pack is None:
-            product = np.asarray(numkong.cdist(half, rows, metric="dot"))
-            np.multiply(product, norms, out=out[:, place : place + len(rows)], casting="same_kind")
-            return
-        scratch = np.empty((min(STEP, len(rows)), rows.shape[1]), np.float16)
-        for i in range(0, len(rows), STEP):  # several vectors take longer than memory: they find the rows in the cache
-            part = scratch[: len(rows) - i]
-            np.copyto(part, rows[i : i + STEP])
-            product = np.asarray(numkong.dots_packed(part, pack)).T[: len(half)]
-            np.multiply(product, norms, out=out[:, place + i : place + i + len(part)], casting="same_kind")
+        for i in range(0, len(rows), step):
+            part = rows[i : i + step]
+            to = out[:, place + i : place + i + len(part)]
+            if lone:
+                product = np.asarray(numkong.cdist(half[:1], part, metric="dot"))
+                np.multiply(product, norms[:1], out=to[:1], casting="same_kind")
+            else:  # in the order of memory, which a tile does not keep to: it finds the rows in the cache
+                part.view(np.uint16).max()
+            if pack:
+                product = np.asarray(numkong.dots_packed(part, pack)).T[: len(half) - lone]
+                np.multiply(product, norms[lone:], out=to[lone:], casting="same_kind")
 
     pieces = [(0, 0, place) for place in range(0, count, STEP)]
     if columns is None:
@@ -144,8 +147,7 @@ def front(approximate: np.ndarray, k: int, margin: float) -> np.ndarray:
     """Columns that hold the best k surely, when each (N,) value is off by at most margin."""
     if len(approximate) <= k:
         return np.arange(len(approximate))
-    least = np.partition(approximate, len(approximate) - k)[len(approximate) - k]
-    return np.flatnonzero(approximate >= least - 2 * margin)
+    return np.flatnonzero(approximate >= kth_largest(approximate, k) - 2 * margin)
 
 
 def nearest(
@@ -334,7 +336,7 @@ class Rows:
 
     def vectors(self, ids: Sequence[int]) -> np.ndarray:
         """Item ids → (k, D) float32; UsageError for an unknown id."""
-        return self.rows.vectors(positions(self.ids, ids)).astype(np.float32)
+        return torch.from_numpy(self.rows.vectors(positions(self.ids, ids))).float().numpy()
 
     def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
         """(N,) bool, what filters let through; None for everything."""
