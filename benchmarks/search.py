@@ -78,7 +78,7 @@ class Gallery:
         made.flush()
         self.half = np.memmap(folder / "rows.f16", np.float16, "c", 4096, (rows, DIMENSION))
         self.rows = Snapshot(1, 0, np.arange(1, rows + 1), (self.half,), None)
-        self.ids, self.snapshot, self.error = self.rows.ids, "benchmark", scan.half_bound(1.0, DIMENSION)
+        self.ids, self.snapshot = self.rows.ids, "benchmark"
         self.moments = Moments(rows, total, products)
         self.place = np.random.default_rng(2).integers(0, 100, rows)
 

@@ -907,13 +907,11 @@ class Sums(Protocol):
 class Space(Protocol):
     """A gallery at one moment: N items of dimension D with unit vectors.
 
-    ids: (N,) int64, rising. snapshot: names the moment; the same name, the same items and vectors. error: how far a
-    cosine of `scores` may lie from the one in double precision.
+    ids: (N,) int64, rising. snapshot: names the moment; the same name, the same items and vectors.
     """
 
     ids: np.ndarray
     snapshot: str
-    error: float
 
     def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """(R, D) → (R, N) float32 cosines with every item, or (R, n) with those at the columns alone."""
@@ -930,8 +928,6 @@ class Space(Protocol):
 
 class Arrays:
     """A Space of plain arrays. ids: (N,) rising; vectors: (N, D), unit length."""
-
-    error = 1e-6
 
     def __init__(self, ids: np.ndarray, vectors: np.ndarray, snapshot: str = "arrays"):
         self.snapshot = snapshot
@@ -1057,21 +1053,21 @@ def rank(
     if len(scores) < len(ids):  # of the columns alone
         ids, allowed = ids[columns], None
         everything = cache(lambda: _scored(space, everyone, formula, None)[1])
-    near_enough = CANDIDATES if choices else 20 * k if query.unliked and hide else 0
-    few = top(scores, ids, max(near_enough, k + MARGIN), allowed=allowed, pinned=query.liked)
-    least = kth_largest(scores[few], min(k, len(few))) - 2 * _margin(fitted, space.error)
-    few = np.union1d(few, np.flatnonzero(scores >= least if allowed is None else (scores >= least) & allowed))
-    near = space.vectors(ids[few].tolist())
-    if choices:
-        chosen = _chosen(space, near, choices, formula)
-        scores[few] += chosen
-        outside = np.ones(len(scores), bool)
-        outside[few] = False
-        scores[outside] += chosen.min()
-    hidden = np.zeros(len(few), bool)
-    if hide and query.unliked:
-        hidden = near_duplicates(space.vectors(query.unliked) @ near.T, DUPLICATE)
-    shown = top(scores[few], ids[few], k + MARGIN, pinned=query.liked, hidden=hidden)
+    hidden: np.ndarray | None = None
+    for count in (CANDIDATES,) if choices else (k + MARGIN, 20 * k):  # the second where doubles of unliked are many
+        few = np.sort(top(scores, ids, max(count, k + MARGIN), allowed=allowed, pinned=query.liked))
+        near = space.vectors(ids[few].tolist())
+        if choices:
+            chosen = _chosen(space, near, choices, formula)
+            scores[few] += chosen
+            outside = np.ones(len(scores), bool)
+            outside[few] = False
+            scores[outside] += chosen.min()
+        if hide and query.unliked:
+            hidden = near_duplicates(space.vectors(query.unliked) @ near.T, DUPLICATE)
+        shown = top(scores[few], ids[few], k + MARGIN, pinned=query.liked, hidden=hidden)
+        if hidden is None or len(shown) == k + MARGIN:
+            break
     if ladder is not None:
         exact = ladder[:, few[shown]].astype(np.float64)  # a rank is a place among these very values
     else:
@@ -1147,21 +1143,6 @@ def score_all(vectors: np.ndarray, queries: Sequence[Sequence[Term]], formula: F
         for row, terms, block in zip(out[start : start + at_once], whole, np.split(similarity, ends), strict=True):
             row[:] = fit_scores(terms, block, formula)[1]
     return out
-
-
-def _margin(fitted: Fit, error: float) -> float:
-    """How far a score may lie from the true one when each cosine is off by at most error."""
-    f, slope = fitted.formula, 0.0
-    strength = {"linear": 1 / fitted.base_spread, "stick": f.stick, "like": f.like, "unlike": f.unlike}
-    strength |= {"evidence": f.evidence, "not": f.negation}
-    for term, spread in zip(fitted.terms, fitted.spread[: len(fitted.terms)], strict=True):
-        steep = 1.0
-        if term.shape in PHRASE_SHAPES:
-            steep = abs(term.curve[0]) if term.curve else f.steepness
-        slope += (
-            term.weight * term.strength * strength[term.shape] * steep * float(np.linalg.norm(term.vector) / spread)
-        )
-    return 0.0 if f.fusion == "ranks" else slope * error  # ranks are taken of precise values
 
 
 def positions(ids: np.ndarray, wanted: Sequence[int]) -> np.ndarray:

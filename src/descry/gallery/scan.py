@@ -309,13 +309,12 @@ def _queries(snapshot: Snapshot, vectors: np.ndarray) -> Tensor:
 
 
 class Rows:
-    """A `search.Space` of a store's snapshot. error: how far a cosine of `scores` may lie from the float64 one."""
+    """A `search.Space` of a store's snapshot."""
 
     def __init__(self, store: LocalStore, rows: Snapshot, marked: Iterable[int] = ()):
         self.store, self.rows, self.marked = store, rows, tuple(marked)
         self.ids = rows.ids
         self.snapshot = f"{store.config['created']} {rows.generation}"
-        self.error = half_bound(1.0, store.binding.dimension)
 
     def present(self) -> Rows:
         """The space to go on with: this one, or of a store whose rows are gone when they are deleted, as it is now."""
