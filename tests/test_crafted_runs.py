@@ -23,6 +23,7 @@ from descry.cli import main
 from descry.embed import load
 from descry.errors import ModelRefused, UsageError
 from descry.ranking import Ranking
+from descry.text import _OPENAI_WORDS, Words
 
 Change = Callable[[Path], None]
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
@@ -268,8 +269,40 @@ def test_another_vocabulary_is_another_model(run, tmp_path, capsys, name) -> Non
     assert json.loads((tmp_path / "run" / CONFIG).read_text())["fingerprint"] != before
 
 
-def test_an_expression_that_breaks_the_library_off_is_one_line(run, tmp_path) -> None:
+@pytest.mark.parametrize(
+    "expression",
+    [
+        _OPENAI_WORDS, r"\s+", " {2,}",
+        r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+", r"\p{N}{1,3}",
+        r"[!\"\#\$%\&'\(\)\*\+,\-.:;=\?@\[\\\]\^_`\{\|\}\~]",
+    ],
+)  # fmt: skip
+def test_an_expression_of_a_usual_tokenizer_is_read(run, tmp_path, expression) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    tokens(lambda t: t.update(pre_tokenizer=split(expression)))(tmp_path / "run")
+    assert len(Words.load(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [
+        r"a{0,150}a{0,150}a{0,150}(?!a|.|$)", r"a*a*(?!a)", r"(?x)(a+) +b", r"(?<n>a+)\g<n>*b", r"\c[(a+)+b]",
+        "a?" * 30,
+        r"(?<n>a\g<n>?\g<n>?|aa)b", r"(a*)\1b", r"(a*|b)(c*|d)", r"[a](a+)\*+a+", "x" + "|a*" * 400,
+        "(?:a|a)" * 22 + "b", "((a|a)c?|a)(a|b)",
+    ],
+)  # fmt: skip
+def test_an_expression_that_may_take_for_ever_is_refused(run, tmp_path, expression) -> None:
+    """Some of these keep the library busy for minutes with a sentence, and nothing can end it."""
+    shutil.copytree(run, tmp_path / "run")
+    tokens(lambda t: t.update(pre_tokenizer=split(expression)))(tmp_path / "run")
+    with pytest.raises(ModelRefused, match="may take very long"):
+        Words.load(tmp_path / "run")
+
+
+def test_an_expression_that_breaks_the_library_off_is_one_line(run, tmp_path, monkeypatch) -> None:
     """Its error is no Exception, and comes with a text."""
+    monkeypatch.setattr("descry.text._endless", lambda expression: False)
     shutil.copytree(run, tmp_path / "run")
     tokens(lambda t: t.update(pre_tokenizer=split(r"\w*" * 12 + r"\d")))(tmp_path / "run")
     with pytest.raises(ModelRefused, match="broke off"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import errno
 import importlib
 import io
 import json
@@ -17,12 +19,15 @@ from pathlib import Path
 import pytest
 
 from conftest import write_small_gallery
-from descry import Gallery
+from descry import Gallery, images
 from descry.cli import main
+from descry.cli.search import tell
 from descry.embed import load
 from descry.errors import ImageRejected, UsageError
 from descry.gallery.account import Audit
 from descry.gallery.local import OWN
+from descry.gallery.reading import as_indexed
+from descry.query import digest
 
 LINKS = [
     *("audit.jsonl", "audit.lock", "writer.lock", "purge.lock", "purge.json", "vectors.cache", "gallery.db"),
@@ -381,6 +386,89 @@ def test_no_result_is_written_over_a_picture_of_the_gallery(own, capsys, monkeyp
     other.write_bytes(b"an older result")
     put["P"] = str(other)
     assert main([put.get(a, a) for a in WRITES[what]]) == 0, "an older result is replaced"
+
+
+@pytest.mark.parametrize("write", ["to_csv", "sheet"])
+def test_results_in_python_go_over_no_picture_and_into_no_gallery(own, write) -> None:
+    """As on the command line, also when the gallery was closed meanwhile."""
+    with Gallery.open(own / "g") as gallery:
+        found = gallery.search("red", k=2)
+    picture = Path(found.paths[0])
+    before = picture.read_bytes()
+    for part in (found, found[:1], found.above(0)):
+        with pytest.raises(UsageError, match="is a picture of this gallery"):
+            getattr(part, write)(picture)
+        for name in ("leads.png", "gallery.db", "more/leads.png"):
+            with pytest.raises(UsageError, match="lies in the gallery's own folder"):
+                getattr(part, write)(own / "g" / name)
+    assert picture.read_bytes() == before
+    assert not (own / "g" / "more").exists()
+    getattr(found, write)(own / "leads.png")
+    getattr(found, write)(own / "leads.png")
+
+
+def test_a_frame_goes_over_no_picture(own, capsys) -> None:
+    picture = next(p for p in sorted((own / "crops").rglob("*")) if p.is_file())
+    before = picture.read_bytes()
+    assert main(["gallery", "frame", str(own / "g"), "1", "--out", str(picture)]) == 2
+    assert f"{picture} is a picture of this gallery" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+def test_a_changed_picture_is_known_by_another_way_to_it(own, place, capsys) -> None:
+    """Neither its path as it was indexed nor its size and time say so."""
+    (own / "way").symlink_to(own / "crops")
+    assert main(["index", str(own / "way"), "--out", str(own / "h"), "--model", str(place / "run")]) == 0
+    picture = next(p for p in sorted((own / "crops").rglob("*")) if p.is_file())
+    picture.write_bytes(picture.read_bytes() + b"more")
+    before = picture.read_bytes()
+    assert main(["search", str(own / "h"), "red", "--csv", str(picture)]) == 2
+    assert f"{picture} is a picture of this gallery" in capsys.readouterr().err
+    assert picture.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied"), "unreadable"),
+        (OSError(errno.EIO, "Input/output error"), "unreadable"),
+        (OSError(errno.ESTALE, "Stale file handle"), "unreadable"),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory"), "missing"),
+        (NotADirectoryError(errno.ENOTDIR, "Not a directory"), "missing"),
+    ],
+)
+def test_a_picture_behind_a_folder_that_cannot_be_read_is_not_called_gone(own, monkeypatch, capsys, error, reason):
+    """Every reader of a picture, when its folder lets nobody in: the file is there, and can be read again tomorrow."""
+    with Gallery.open(own / "g") as gallery:
+        found = gallery.search("red", k=1)
+    picture, real, isfile = found.paths[0], os.stat, os.path.isfile
+
+    def stat(path, *args, **options):
+        if os.fspath(path) == picture:
+            raise error
+        return real(path, *args, **options)
+
+    monkeypatch.setattr(os, "stat", stat)
+    monkeypatch.setattr(os.path, "isfile", lambda path: os.fspath(path) != picture and isfile(path))
+    readers = {
+        "read": lambda: images.read(picture),
+        "header": lambda: images.header(picture), "digest": lambda: digest(picture),
+        "as_indexed": lambda: as_indexed(found.items[0]),
+    }  # fmt: skip
+    for name, read in readers.items():
+        with pytest.raises(ImageRejected) as caught:
+            read()
+        assert caught.value.reason == reason, name
+        assert (error.strerror in str(caught.value)) == (reason == "unreadable"), str(caught.value)
+    assert images.decodes(picture) == reason
+
+
+def test_a_lead_with_a_name_too_long_for_this_disk_ends_no_search(own, capsys) -> None:
+    with Gallery.open(own / "g") as gallery:
+        found = gallery.search("red", k=1)
+    long = dataclasses.replace(found, paths=("/" + "x" * 5000,), items=(found.items[0],))
+    tell(long, False)
+    assert "cannot be found any more" in capsys.readouterr().err
 
 
 def test_copies_go_over_no_picture_of_the_gallery(own, capsys) -> None:

@@ -66,6 +66,10 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_command_begins(
     begun.__signature__ = inspect.signature(function)
     begun.__annotations__ = get_type_hints(function, include_extras=True)
     wrong = {"file/x.png": "file is not a folder", ("file" if place.folder else "folder"): "cannot be written"}
+    Path("g").mkdir()
+    Path("g/gallery.json").write_text("{}")
+    if not place.folder:
+        wrong |= dict.fromkeys(("g/gallery.json", "g/Gallery.DB", "g/new.partial"), "it is a file of the gallery there")
     wrong |= {} if place.makes else {"missing/x.png": "missing is not there"}
     for bad, says in wrong.items():
         ways = inspect.signature(function).parameters
@@ -74,7 +78,7 @@ def test_a_place_that_cannot_be_written_is_refused_before_the_command_begins(
             checked(begun)(*_positional(function, given), **_options(function, given))
         assert bad in str(refused.value)
         assert says in str(refused.value)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["file", "folder", "g", "gallery.json"]
 
 
 def _value(parameter: Any, itself: bool, kind: Any, function: Any, bad: Path, name: str) -> Any:

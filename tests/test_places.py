@@ -156,7 +156,7 @@ FILES = {
         descry.language:language descry.report.redaction:_vocabulary descry_people.benchmark:manifest""",
     "bytes in memory, or an object that opens files through helpers": """
         descry.cli.absence:calibrate descry.cli.data:leaks descry.client:Client.upload descry.gallery.results:sheet_html
-        descry.images:_opened descry.interact.session:Session._saving descry.report.page:_address
+        descry.images:_opened descry.images:write descry.interact.session:Session._saving descry.report.page:_address
         descry.text:_unpacked descry.checkpoint:save_model
         descry.web.api.description:_compose descry.web.api.items:_still descry.web.desk:Desk.begin
         descry.web.pictures:small descry.web.pictures:_as_png""",
@@ -173,9 +173,6 @@ FILES = {
         descry.interact.questions:vocabulary descry.interact.store:frozen
         descry.studies.matrices:read_scores descry.web.serving:serve descry_lab.cli.plot:_rounds""",
     "a file that this user named to be written": """
-        descry.cli.model:card descry.cli.evaluate:_csv descry.cli.gallery:frame
-        descry.cli.sketch:compose
-        descry.gallery.results:contact_sheet descry.studies.matrices:write_order descry_lab.cli.simulate:simulate
         descry_people.miniature:save""",
     "a new or named folder of this user's results": """
         descry.data.pku_sketch:write_splits descry.data.sketches:_one descry.export:quantised descry.export:export
@@ -214,7 +211,7 @@ FILES = {
         descry_people.folder:digest_records descry_people.folder:digest_pixels
         descry_people.oracle:_zone_histograms descry_people.oracle:_pixels""",
     "a study's own working folder, or a page of this checkout": """
-        descry_lab.conversation:main descry_lab.conversation:measure
+        descry_lab.comparisons:one_encoder descry_lab.conversation:main descry_lab.conversation:measure
         descry_lab.demo_report:main descry_lab.engine:_train descry_lab.engine:selection descry_lab.engine:note
         descry_lab.epochs:Watch.__call__ descry_lab.tables:regenerate
         descry_lab.tables:put descry_lab.weights:main""",

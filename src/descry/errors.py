@@ -22,7 +22,7 @@ class UsageError(DescryError):
 
 class ImageRejected(DescryError):
     """A picture that is not read: `reason` is one of format, too_many_bytes, too_many_pixels, too_small, too_complex,
-    too_slow, corrupt, missing; of an item also changed or outside.
+    too_slow, corrupt, missing, unreadable; of an item also changed or outside.
     """
 
     code = "image_rejected"

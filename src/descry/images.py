@@ -26,7 +26,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import decoding
 from .errors import ImageRejected, UsageError
-from .safe_files import open_regular
+from .safe_files import open_regular, unread, write_whole
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = N
     """A picture as an upright RGB image; of an animation the first frame, transparency on white, 16 bits scaled to 8.
 
     source: path, bytes, binary file, PIL image or (H, W, 3) array (uint8, or float in [0, 1]). size: (H, W) to which a
-    picture is squeezed that is decoded in another process. Raises ImageRejected, whose reason is missing,
+    picture is squeezed that is decoded in another process. Raises ImageRejected, whose reason is missing, unreadable,
     too_many_bytes, format, too_many_pixels, too_small, too_complex, too_slow or corrupt.
     """
     if isinstance(source, Image.Image):
@@ -391,6 +391,17 @@ def load(source: Any, size: tuple[int, int], limits: Limits = LARGEST) -> np.nda
     return resize(read(source, limits, size), size)
 
 
+def write(image: Image.Image, path: str | Path, **options: Any) -> None:
+    """A picture as the end of the file's name says, whole or not at all. options: of Pillow. Raises OSError, and
+    ValueError for a name of no format."""
+    kind = Image.registered_extensions().get(Path(path).suffix.lower())
+    if kind is None:
+        raise ValueError(f"no format has names that end in {Path(path).suffix!r}")
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    write_whole(path, buffer.getvalue())
+
+
 def decodes(path: str | Path, limits: Limits = LARGEST) -> str:
     """ "" for a picture that decodes to its end, else the reason of ImageRejected.
 
@@ -417,10 +428,6 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
         if isinstance(source, bytes):
             size, data = len(source), source
         elif isinstance(source, (str, Path)):
-            if not os.path.isfile(source):
-                why = "it is a folder" if os.path.isdir(source) else "there is no such file"
-                why = "it is no regular file" if why != "it is a folder" and os.path.exists(source) else why
-                raise ImageRejected(f"the picture {name!r} cannot be read: {why}; check the path", "missing")
             with open_regular(source) as file:
                 size = os.fstat(file.fileno()).st_size
                 data = file.read(limits.bytes + 1) if size <= limits.bytes else b""
@@ -432,10 +439,9 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
             raise UsageError(
                 f"a picture is a path, bytes, a file, a PIL image or an array; got {type(source).__name__}"
             )
-    except OSError as error:
-        raise ImageRejected(
-            f"the picture {name!r} cannot be read: {error.strerror}; check the path", "missing"
-        ) from None
+    except (OSError, ValueError) as error:
+        reason, why = unread(name, error)
+        raise ImageRejected(f"the picture {name!r} cannot be read: {why}; check the path", reason) from None
     if size > limits.bytes:
         raise ImageRejected(f"{name} has {size:,} bytes; at most {limits.bytes:,} are read", "too_many_bytes")
     return data

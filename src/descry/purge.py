@@ -34,7 +34,7 @@ from .gallery.reading import as_indexed
 from .interact import absence
 from .interact.rounds import visits, whole
 from .interact.store import InquiryStore, pictures_of
-from .safe_files import address_of, json_of
+from .safe_files import address_of, json_of, unread
 
 BESIDE = (absence.FILE, "page.key")
 
@@ -115,11 +115,11 @@ def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for item in items:
         path = Path(item.path)
-        place = next((above for above in list(path.parents)[:3] if (above / cropping.TABLE).is_file()), None)
+        place = next((above for above in list(path.parents)[:3] if os.path.isfile(above / cropping.TABLE)), None)
         if place is None or path.is_symlink() or origin_of(item.path) is None:
             continue
         states = place / cropping.STATE
-        if states.is_symlink() or not (states / "settings.json").is_file():
+        if states.is_symlink() or not os.path.isfile(states / "settings.json"):
             continue
         try:
             as_indexed(item)
@@ -133,10 +133,9 @@ def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
 def _gone(path: Path) -> bool:
     try:
         path.lstat()
-    except FileNotFoundError:
-        return True
-    except OSError:  # a disk that is away, or a folder that may not be read
-        return False
+    except OSError as error:  # another error than "not there": a disk that is away, or a folder that may not be read
+        gone: str = unread(path, error)[0]
+        return gone == "missing"
     return False
 
 
@@ -306,7 +305,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True)
     finally:
         if not held:
             gallery.store.release()
-    still = sum(os.path.isfile(item.path) for item in whole)
+    still = sum(not _gone(Path(item.path)) for item in whole)
     return Done(len(chosen.refs), **counts, still_on_disk=still, head=line.head, crops=deleted)
 
 
@@ -388,8 +387,8 @@ def _scrub(gallery: Gallery, items: bool = True) -> None:
         database.scrub()
     if not database.folded:
         raise Locked(
-            f"{gallery.path} is being read by another process, so that removed bytes are still in its log; stop it "
-            f"(the page, a search), then run descry purge {gallery.path} to finish"
+            f"{gallery.store.folder} is being read by another process, so that removed bytes are still in its log; "
+            f"stop it (the page, a search), then run descry purge {gallery.store.folder} to finish"
         )
     with database.writing() as change:
         change.note(purging=0)

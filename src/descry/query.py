@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import operator
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -17,7 +16,7 @@ from typing import Any, TypeAlias
 
 from .bounds import MOST_ID
 from .errors import ImageRejected, UsageError
-from .safe_files import open_regular
+from .safe_files import open_regular, unread
 from .times import moment
 
 FORMAT = 1
@@ -255,10 +254,7 @@ def digest(picture: Any) -> str:
             with open_regular(picture) as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except (OSError, ValueError) as error:
-            if isinstance(error, PermissionError) or os.path.isfile(picture):
-                reason, what = "unreadable", str(getattr(error, "strerror", None) or error)
-            else:
-                reason, what = "missing", "it is a folder" if os.path.isdir(picture) else "there is no such file"
+            reason, what = unread(picture, error)
             raise ImageRejected(
                 f"the picture {str(picture)!r} cannot be read: {what}; check the path", reason
             ) from None

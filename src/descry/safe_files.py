@@ -158,6 +158,17 @@ def open_regular(path: str | Path) -> BufferedReader:
     return open(fd, "rb")
 
 
+def unread(path: str | Path, error: Exception) -> tuple[str, str]:
+    """Why `open_regular` did not open a file: "missing" where no such file is there, else "unreadable", which may pass
+    (rights, a disk that is away); and what to say of it."""
+    number = getattr(error, "errno", None)
+    if os.path.isdir(path) or number == errno.EINVAL:
+        return "missing", "it is a folder" if os.path.isdir(path) else "it is no regular file"
+    if isinstance(error, ValueError) or number in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+        return "missing", "there is no such file"
+    return "unreadable", str(getattr(error, "strerror", None) or error)
+
+
 def json_of(text: str | bytes) -> Any:
     """The value of a JSON text that others wrote. ValueError also for NaN, infinity and for deep nesting."""
     try:

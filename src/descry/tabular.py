@@ -9,12 +9,12 @@ import io
 import json
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from .errors import DataError, DataMissing
-from .safe_files import read_regular
+from .safe_files import read_regular, write_whole
 
 NO_VALUE = ("nan", "null", "none", "<na>")
 """What programs write where a value is missing."""
@@ -22,6 +22,13 @@ TABLE_BYTES = 1 << 30
 """Most bytes of a table or an annotation file."""
 MAX_CELL = 16 * 2**20
 """Most characters of one CSV cell."""
+
+
+def write_rows(path: str | Path, rows: Iterable[Sequence[Any]]) -> None:
+    """A CSV file, whole or not at all. Raises OSError."""
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_whole(path, text.getvalue())
 
 
 def read_text(path: Path) -> str:

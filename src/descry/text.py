@@ -189,25 +189,53 @@ class Words:
         )
 
 
-_REPEATED = re.compile(r"\)[*+{]")
-"""An expression that repeats a group, which can take for ever where the group reads a text in several ways."""
-GROWTH, STAGES = 64, 100
+_CALLS = re.compile(r"\\[gk\dcCM]|\(\?(?!i?:|[=!])")
+"""What an expression may not hold: calls, references to what was found, control characters, modes of reading it."""
+_PLAIN = re.compile(r"\\(?:[pP]\{[^}]*\}|.)|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
+_REPEATS = re.compile(r"\?(?!i?:|[=!])|[*+{|]")
+MOST_EXPRESSIONS = 600
+"""Characters of all expressions of a tokenizer."""
+GROWTH, STAGES = 16, 100
 """The steps of a tokenizer may make a text so many times as long, and may be so many."""
+
+
+def _endless(expression: str) -> bool:
+    """Whether an expression might read a text in very many ways: it repeats a group, or one of the alternatives that
+    it consists of has more than one repetition or choice, beside a few characters that may be missing."""
+    plain = _PLAIN.sub("x", expression)
+    if _CALLS.search(expression) or re.search(r"\)[*+{]", plain):
+        return True
+    alternatives, inside = [""], list[bool]()  # of each group around a sign, whether it has alternatives
+    for sign in plain:
+        if sign == "(":
+            inside.append(False)
+        elif sign == ")" and inside:
+            inside.pop()
+        elif sign == "|" and not inside:
+            alternatives.append("")
+        if sign != "|" or (inside and not inside[-1]):
+            alternatives[-1] += sign
+        if sign == "|" and inside:
+            inside[-1] = True
+    found = [_REPEATS.findall(one) for one in alternatives]
+    return any(len(one) > 4 or len(one) - one.count("?") > 1 for one in found)
 
 
 def _tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json of others. Raises ValueError, or the bare Exception of the tokenizers library."""
     text = read_regular(path, MERGES_BYTES).decode("utf-8")
     held = json_of(text)
-    growth, stages = 1.0, 0
+    growth, stages, expressions = 1.0, 0, 0
     todo: list[Any] = (
         [v for k, v in held.items() if k not in ("model", "added_tokens")] if isinstance(held, dict) else []
     )
     while todo:
         value = todo.pop()
         if isinstance(value, dict):
-            if _REPEATED.search(str(value.get("Regex", ""))):
-                raise ValueError(f"its expression {value['Regex'][:40]!r} repeats a group")
+            expression = str(value.get("Regex", ""))
+            expressions += len(expression)
+            if expressions > MOST_EXPRESSIONS or _endless(expression):
+                raise ValueError(f"its expression {expression[:40]!r} may take very long to read a text")
             stages += "type" in value
             growth *= _growth(value)
             if growth > GROWTH or stages > STAGES:

@@ -236,7 +236,8 @@ class MilvusStore:
         """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
         found = os.stat(path)
         names = _quoted(_text(name) for name in (os.path.abspath(path), os.path.realpath(path)))
-        asked = f"path in {names} or (size == {found.st_size} and mtime == {found.st_mtime_ns})"
+        same = f"size == {found.st_size} and mtime == {found.st_mtime_ns}"
+        asked = f"path in {names} or ({same}) or path like {_literal('%/' + os.path.basename(os.path.realpath(path)))}"
         with self._translated():
             rows = self.client.query(
                 self.name, filter=asked, output_fields=["path"], limit=MOST, consistency_level=self.level

@@ -447,7 +447,7 @@ class PostgresVectors(Vectors):
     """
 
     def __init__(self, address: str, dimension: int):
-        self.folder, self.dimension = Path(address), dimension
+        self.folder, self.dimension = address, dimension  # type: ignore[assignment]
         self.cache: Any = SimpleNamespace(leave=lambda: None, finish=lambda: None)
 
     def extent(self, connection: Any) -> Extent:
@@ -566,7 +566,7 @@ class PostgresStore(LocalStore):
 
     def __init__(self, address: str):
         self.address = address
-        self.folder = Path(address)
+        self.folder = address  # type: ignore[assignment]
         self.database = PostgresDatabase(address)
         self._lock, self._last, self._moments, self._known = None, None, None, {}
         try:
@@ -593,7 +593,7 @@ class PostgresStore(LocalStore):
         database = PostgresDatabase.__new__(PostgresDatabase)
         database.address, (database.uri, database.name) = address, parse(address)
         database.schema = f"descry_{database.name}"
-        database.path, database._local = Path(address), local()
+        database.path, database._local = address, local()  # type: ignore[assignment]
         with database._translated():
             connection = database.connect()
             try:

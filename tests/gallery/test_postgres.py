@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -925,6 +926,37 @@ def test_the_commands_take_the_address(tmp_path, toy, postgres, capsys, monkeypa
     told("gallery", "delete", there, "--everything", "--confirm", "team")
     assert main(["gallery", "info", there]) == 2
     assert "holds no gallery" in capsys.readouterr().err
+
+
+def test_an_address_stands_whole_in_every_message(tmp_path, toy, postgres, capsys, monkeypatch):
+    """A path would have lost one of its slashes, and what somebody copies from a message would name nothing."""
+    from tests.conftest import write_small_gallery
+
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    root = write_small_gallery(tmp_path, toy)
+    there = f"{postgres.partition('#')[0]}#whole"
+    assert main(["migrate", str(root / "gallery"), "--to", there]) == 0
+    assert main(["inquiry", "new", there, "x", "--text", "red"]) == 0
+    capsys.readouterr()
+    gone = there.replace("#whole", "#nobody")
+    tried = [
+        *(["gallery", "frame", there, "99"], ["gallery", "delete", there, "--item", "99"]),
+        *(["gallery", "relocate", there, "/nowhere", str(root)], ["gallery", "delete", there, "--everything"]),
+        *([verb, *more, gone] for verb, *more in (["inquiry", "list"], ["audit", "verify"], ["verify"], ["compact"])),
+        *(["purge", there, "--inquiry", "nobody"], ["report", there, "nobody", "-o", str(tmp_path / "r.html")]),
+        *(["finding", there, "nobody"], ["keep", there, "nobody", "--until", "never"], ["gallery", "list", there]),
+        *(["gallery", "calibrate", there], ["index", str(root / "none"), "--out", there], ["purge", there]),
+        *(["inquiry", "show", there, "nobody"], ["gallery", "info", there], ["verify", there], ["purge", there, "x"]),
+    ]
+    named = 0
+    for args in tried:
+        main(args)
+        said = "".join(capsys.readouterr()).replace(there, "ADDRESS").replace(gone, "ADDRESS")
+        assert "postgresql:" not in said, (args, said)
+        named += "ADDRESS" in said
+    assert named >= 6
+    with Gallery.open(there) as gallery:
+        assert there in str(gallery.store.rows._corrupt("a vector"))
 
 
 def test_the_page_works_for_a_team(tmp_path, postgres):

@@ -81,20 +81,25 @@ def operations(server: Server) -> list[tuple[str, str]]:
     return [(method.upper(), path) for path, row in paths.items() for method in row]
 
 
+def cookie(server: Server) -> str:
+    """The cookie that the login gives."""
+    return f"descry_8642={server.tokens.make('descry_8642')}"
+
+
 def filled(path: str) -> str:
     values = {"gallery": "gallery", "item": "1", "inquiry": "0" * 16, "number": "1", "asset": "0" * 64, "job": "0" * 16}
     return path.format(**values)
 
 
 def test_every_route_is_refused_without_with_a_wrong_and_with_an_expired_token(server):
-    old = server.tokens.make()
+    old, jar = server.tokens.make(), cookie(server)
     server.now += 12 * 3600 + 1
     shown = {
         "missing": {},
         "wrong": {"Authorization": "Bearer 66f0c3a1." + "0" * 64},
         "expired": {"Authorization": f"Bearer {old}"},
     }
-    jars = {"wrong": "descry_8642=abc.def", "expired": f"descry_8642={old}"}
+    jars = {"wrong": "descry_8642=abc.def", "expired": jar}
     tried = 0
     for method, path in operations(server):
         if path in OPEN:
@@ -112,7 +117,7 @@ def test_every_route_is_refused_without_with_a_wrong_and_with_an_expired_token(s
 
 @pytest.mark.parametrize("origin", FOREIGN)
 def test_other_origins_change_nothing_and_read_nothing(server, origin):
-    jar = {"Cookie": f"descry_8642={server.token}", "Origin": origin}
+    jar = {"Cookie": cookie(server), "Origin": origin}
     for method, path in operations(server):
         if method in ("POST", "PUT", "DELETE"):
             answer = server.client(**jar).request(method, filled(path), json={})
@@ -125,16 +130,30 @@ def test_other_origins_change_nothing_and_read_nothing(server, origin):
 def test_other_sites_are_refused_even_without_an_origin(server, site):
     for method, path in operations(server):
         if path.startswith("/api"):
-            headers = {"Cookie": f"descry_8642={server.token}", "Sec-Fetch-Site": site}
+            headers = {"Cookie": cookie(server), "Sec-Fetch-Site": site}
             assert server.client(**headers).request(method, filled(path)).status_code == 403, (method, path)
     assert server.client(**{"Sec-Fetch-Site": site}).get("/").status_code == 200, "a link to the page may be followed"
 
 
 def test_a_cookie_alone_changes_nothing(server):
-    answer = server.client(Cookie=f"descry_8642={server.token}").post("/api/v1/inquiries", json={})
+    answer = server.client(Cookie=cookie(server)).post("/api/v1/inquiries", json={})
     assert answer.status_code == 403
-    page = {"Cookie": f"descry_8642={server.token}", "Sec-Fetch-Site": "same-origin"}
+    page = {"Cookie": cookie(server), "Sec-Fetch-Site": "same-origin"}
     assert server.client(**page).post("/api/v1/inquiries", json={}).status_code == 201
+
+
+@pytest.mark.parametrize("shown", ["Basic eDp5", "Digest x", "bearer", "x", ""])
+def test_a_cookie_beside_another_authorization_changes_nothing(server, shown):
+    """Browsers send "Basic" for http://name:word@127.0.0.1: it is no token, and says nothing of who asks."""
+    for method, path in operations(server):
+        if method in ("POST", "PUT", "DELETE"):
+            answer = server.client(Cookie=cookie(server), Authorization=shown).request(method, filled(path), json={})
+            if path not in OPEN or shown != "bearer":
+                assert answer.status_code in (401, 403), (method, path, shown, answer.status_code)
+
+
+def test_the_token_of_a_script_is_no_cookie(server):
+    assert server.client(Cookie=f"descry_8642={server.token}").get("/api/v1/inquiries").status_code == 401
 
 
 @pytest.mark.parametrize("host", NAMES)
@@ -182,18 +201,19 @@ def test_the_login_gives_a_cookie_that_scripts_cannot_read(server):
 
 
 def test_a_cookie_in_use_is_renewed(server):
+    jar = cookie(server)
     server.now += 3600
-    answer = server.client(Cookie=f"descry_8642={server.token}").get("/api/v1/inquiries")
+    answer = server.client(Cookie=jar).get("/api/v1/inquiries")
     assert answer.status_code == 200
     assert answer.headers["set-cookie"].startswith("descry_8642=")
     server.now += 11.5 * 3600
-    assert server.client(Cookie=f"descry_8642={server.token}").get("/api/v1/inquiries").status_code == 401
+    assert server.client(Cookie=jar).get("/api/v1/inquiries").status_code == 401
 
 
 def test_servers_of_one_host_have_cookies_of_their_own(server):
     """A browser sends the cookies of a host to all its ports."""
     other = Safety(None, Tokens(b"o" * 32), lambda: frozenset({"127.0.0.1:9000", "localhost:9000"}))
-    both = f"{other.cookie().split(';')[0]}; descry_8642={server.token}"
+    both = f"{other.cookie().split(';')[0]}; {cookie(server)}"
     answer = server.client(Cookie=both).get("/api/v1/inquiries")
     assert answer.status_code == 200
     assert "set-cookie" not in answer.headers

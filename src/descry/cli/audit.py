@@ -12,10 +12,10 @@ from ..errors import IndexCorrupt, UsageError
 from ..escape import counted
 from ..safe_files import address_of
 from .machine import GalleryStore, Json, OutFile, emit
-from .report import outside, refuse_address, write
+from .report import refuse_address, write
 
 
-def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json = False) -> int:
+def verify(gallery: tyro.conf.Positional[str], /, head: str = "", json_: Json = False) -> int:
     """Check whether the account of a gallery was changed. Exit status 5 if it was.
 
     Args:
@@ -24,7 +24,7 @@ def verify(gallery: tyro.conf.Positional[Path], /, head: str = "", json_: Json =
         head: the head that an earlier export showed; only with it can a rewritten account be noticed.
     """
     verdict = _account(gallery).verify(head)
-    if gallery.is_file() and not verdict.lines and not verdict.faults:
+    if Path(gallery).is_file() and not verdict.lines and not verdict.faults:
         raise UsageError(f"{gallery} holds no line of an account; name a gallery, or a file of descry audit export")
     emit(json_, verdict.to_json(), *(f"line {fault.line} {fault.what}" for fault in verdict.faults))
     if json_:
@@ -53,6 +53,8 @@ def export(
     Args:
         out: the file to write, JSON lines.
     """
+    from ..gallery.results import outside
+
     account = _account(gallery)
     if account.exported:
         raise UsageError(f"{gallery} is an exported account already; name a gallery")
@@ -64,10 +66,11 @@ def export(
     return emit(json_, value, f"{out}: {counted(lines, 'line')}", f"head of the account: {head}")
 
 
-def _account(gallery: Path) -> Any:
+def _account(gallery: str) -> Any:
     from ..gallery.account import Audit
 
     refuse_address(gallery)
-    if not address_of(gallery) and not gallery.is_file() and not (gallery / "gallery.json").is_file():
+    place = Path(gallery)
+    if not address_of(gallery) and not place.is_file() and not (place / "gallery.json").is_file():
         raise UsageError(f"{gallery} is neither a gallery nor an exported account; name a folder made by descry index")
     return Audit(gallery)

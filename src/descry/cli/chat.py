@@ -63,8 +63,9 @@ def chat(
         sheet: where the contact sheet is written, for terminals that show no pictures; if omitted, a file in the
             gallery's folder that is removed at the end.
     """
+    from ..gallery.results import outside
     from .inquiry import opened
-    from .report import kept, outside
+    from .report import kept
 
     if sheet:
         outside(sheet, gallery)
@@ -80,7 +81,7 @@ def chat(
 
 
 @contextmanager
-def _sheet(chosen: Path | None, gallery: Path, read_only: bool) -> Iterator[Path]:
+def _sheet(chosen: Path | None, gallery: str, read_only: bool) -> Iterator[Path]:
     """Where the contact sheet lies; one that was not asked for is gone afterwards."""
     if chosen:
         yield chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from ..errors import UsageError, nearest
 from ..escape import counted
 from ..ranking import COMPOSITIONS, SERVED
 from ..safe_files import read_json
+from ..tabular import write_rows
 from .machine import Flag, Json, Machine, OnMachine, OutFile, Seed, Size, emit, refuse_unread
 
 LEADS = ("R@1", "mAP")
@@ -248,10 +248,7 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
 
 def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
     names = list(dict.fromkeys(name for row in rows for name in row))
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, names)
-        writer.writeheader()
-        writer.writerows(rows)
+    write_rows(path, [names, *([row.get(name, "") for name in names] for row in rows)])
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:

@@ -133,10 +133,13 @@ def frame(
         item: id of the item.
         out: the picture to write, JPEG or PNG by its name.
     """
+    from .. import images
     from ..errors import DataError
     from ..footage.origin import origin_of
     from ..gallery import Gallery
+    from ..gallery.results import outside
 
+    outside(out, gallery)
     with Gallery.open(gallery) as opened:
         found = opened.items([item])
     if not found:
@@ -147,7 +150,7 @@ def frame(
             f"item {item} was not cut by descry crop: there is no crops.csv above {path_text(found[0].path)}"
         )
     try:
-        origin.still().save(out, quality=90)
+        images.write(origin.still(), out, quality=90)
     except (OSError, ValueError) as error:
         raise UsageError(f"{out} cannot be written ({error}); name a .jpg or .png file") from None
     about = {"item": item, "source": path_text(origin.source), "frame": origin.frame, "seconds": origin.seconds}

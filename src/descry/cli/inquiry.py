@@ -45,12 +45,12 @@ class Shown:
     json_: Json = False
 
     @contextmanager
-    def round(self, gallery: Path, name: str, fresh: bool = False, stored: bool = False) -> Iterator[Any]:
+    def round(self, gallery: str, name: str, fresh: bool = False, stored: bool = False) -> Iterator[Any]:
         """The session to act on; the round that is then current is printed when the act succeeded. stored: the act
         ranks nothing, so no model is loaded where its files are enough to say what belongs beside the leads.
         """
         if self.sheet:
-            from .report import outside
+            from ..gallery.results import outside
 
             outside(self.sheet, gallery)
         with opened(gallery, name, self.model, self.k or 20, fresh, stored=stored and not self.k) as session:
@@ -304,7 +304,7 @@ def delete(
 
 @contextmanager
 def opened(
-    path: Path,
+    path: str,
     name: str,
     model: str = "",
     k: int = 20,

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, is_dataclass
+from fnmatch import fnmatchcase
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, get_args, get_type_hints
@@ -19,6 +20,7 @@ from ..bounds import COUNT, ITEM, NOT_NEGATIVE, PART, SEED, SHARE, SIDE, THREADS
 from ..errors import UsageError, nearest
 from ..escape import Shown
 from ..library import DEVICES, PRECISIONS
+from ..listing import OWN_FILES
 
 
 class Place(NamedTuple):
@@ -29,7 +31,13 @@ class Place(NamedTuple):
     """Whether the folder above it is made where it is not there."""
 
     def check(self, path: Path) -> None:
-        """UsageError for a place that cannot be written to. Nothing is written to find out."""
+        """UsageError for a place that cannot be written to, and for a gallery's own file. Nothing is written to find
+        out."""
+        if (path.parent / OWN_FILES[0]).is_file():
+            from ..gallery.local import OWN
+
+            if any(fnmatchcase(path.name.lower(), name) for name in OWN):
+                raise UsageError(f"{path} cannot be written: it is a file of the gallery there; name a place elsewhere")
         try:
             os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
@@ -60,7 +68,7 @@ Flag = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 Json = Annotated[bool, tyro.conf.arg(name="json", help="print JSON."), tyro.conf.FlagCreatePairsOff]
 GalleryFolder = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(help="a folder made by descry index.")]
 GalleryStore = Annotated[
-    Path,
+    str,
     tyro.conf.Positional,
     tyro.conf.arg(
         help="a folder made by descry index, or the address of a PostgreSQL store (postgresql://USER@HOST/DATABASE#NAME)."

@@ -113,10 +113,7 @@ def card(run: tyro.conf.Positional[Path], /, results: str = "", licence: str = "
 
     text = model_card(run, read_results(results) if results else None, licence)
     path = out or run / "README.md"
-    if out:
-        path.write_text(text, encoding="utf-8")
-    else:  # a run folder may be somebody else's, and its README.md a link
-        write_whole(path, text)
+    write_whole(path, text)  # a run folder may be somebody else's, and its README.md a link
     print(path)
     return 0
 

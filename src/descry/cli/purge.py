@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -75,7 +74,7 @@ def _would(plan: Any, as_json: bool) -> int:
     return emit(as_json, told, *lines, f"would remove {', '.join(counts)}")
 
 
-def _tell(done: Any, gallery: Path, as_json: bool) -> int:
+def _tell(done: Any, gallery: str, as_json: bool) -> int:
     said = (
         f"removed {counted(done.inquiries, 'inquiry', 'inquiries')}, {counted(done.rounds, 'round')} of others, "
         f"{counted(done.findings, 'finding')}, {counted(done.items, 'item')}, {counted(done.days, 'key')} of days"

@@ -35,6 +35,7 @@ def report(
         redact_paths: name items by number instead of by path.
     """
     from .. import report as writing
+    from ..gallery.results import outside
 
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:
@@ -120,25 +121,13 @@ def keep(
     return emit(json_, told[0] if inquiry else told, *lines or ["no inquiry yet"])
 
 
-def refuse_address(gallery: Path) -> None:
+def refuse_address(gallery: str) -> None:
     """UsageError for a Milvus store: inquiries and the account stay where it came from."""
     if address_of(gallery).startswith("milvus"):
         raise UsageError(
             f"{gallery} is a Milvus store, which keeps no inquiries and no account; name the folder of the "
             "local gallery that it was migrated from"
         )
-
-
-def outside(out: Path, gallery: Path) -> None:
-    """UsageError for a file or folder in the gallery's own folder, and for one of its pictures: they are evidence."""
-    if out.resolve().is_relative_to(gallery.resolve()):
-        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
-    if out.is_file():
-        from ..gallery import Gallery
-
-        with Gallery.open(gallery) as opened:
-            if opened.store.shows(str(out)):
-                raise UsageError(f"{out} is a picture of this gallery; pictures are never changed: name another file")
 
 
 def write(out: Path, data: bytes) -> None:
@@ -152,7 +141,7 @@ def write(out: Path, data: bytes) -> None:
 
 
 @contextmanager
-def kept(gallery: Path) -> Iterator[tuple[Any, Any]]:
+def kept(gallery: str) -> Iterator[tuple[Any, Any]]:
     """The gallery and its inquiries, without a model. Says on stderr when a purge was interrupted."""
     from .. import purge
     from ..gallery import Gallery

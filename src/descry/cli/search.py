@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -27,7 +28,6 @@ from .machine import (
     emit,
     refuse_unread,
 )
-from .report import outside
 
 Not = Annotated[tuple[str, ...], tyro.conf.arg(name="not")]
 
@@ -85,7 +85,7 @@ def search(
         copy_to: also copy the pictures shown to this folder.
     """
     from ..gallery.gallery import Gallery
-    from ..gallery.results import check_picture
+    from ..gallery.results import check_picture, outside
     from ..query import Filters, Query, digest
     from ..search import checked_level, told, understood, unread
 
@@ -146,7 +146,7 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
         why = f": {', '.join(by)} of {counted(found.total, 'item')}" if by else f" among {counted(found.total, 'item')}"
         print(f"no results{level}{why}", file=sys.stderr)
     else:
-        absent = sum(not Path(path).is_file() for path in found.paths)
+        absent = sum(not os.path.isfile(path) for path in found.paths)
         if absent:
             print(
                 f"note: {counted(absent, 'file')} of these leads cannot be found any more; if the folder was moved, "
@@ -165,6 +165,7 @@ def copy_pictures(folder: Path, found: Any, gallery: Path) -> None:
     """Copy the pictures shown, named by rank and id: those that are what was ranked, and nothing but pictures."""
     from ..errors import ImageRejected
     from ..gallery.reading import as_indexed
+    from ..gallery.results import outside
     from ..images import SUFFIXES, header
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -37,6 +37,7 @@ def compose(
         height: height of the picture, in pixels.
         list_: show every part and its values.
     """
+    from .. import images
     from ..drawing.composing import PARTS, UNKNOWN, compose_sketch
 
     if list_:
@@ -52,7 +53,7 @@ def compose(
         raise UsageError("no part was given; give a JSON file or --set PART=VALUE (--list shows the parts and values)")
     made = compose_sketch(asked, (width, height))
     if out:
-        made.sketch.save(out, format="PNG")
+        images.write(made.sketch, out)
     found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
     emit(json_, found, *made.phrases)
     if out and not json_:

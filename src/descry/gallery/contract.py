@@ -6,6 +6,8 @@ Letters: D dimension, N items, T query vectors, k results.
 from __future__ import annotations
 
 import dataclasses
+import os
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -192,6 +194,12 @@ class Store(Protocol):
     def close(self) -> None:
         """Release files and locks."""
         ...
+
+
+def folded(path: str) -> str:
+    """The name of a file as file systems compare it that know no case and no Unicode forms."""
+    name = os.path.basename(path)
+    return name.lower() if name.isascii() else unicodedata.normalize("NFC", name).casefold()
 
 
 def microseconds(time: datetime | None) -> int | None:

@@ -258,7 +258,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             else:
                 approximate = import_module("descry_stores.milvus_search").answer
                 found = approximate(self.store, terms, query, k, ranking.formula, self.model.note)
-            found = found if least is None else found.above(least)
+            found = dataclasses.replace(found if least is None else found.above(least), gallery=self._name)
         if record and self.read_only:
             return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
         if record:

@@ -27,7 +27,7 @@ from ..errors import DescryError, IndexCorrupt, IndexMismatch, UsageError
 from ..lock import WriterLock
 from ..query import Filters
 from ..safe_files import FOLDER, refuse_links
-from .contract import Binding, Entry, Fault, Item, Snapshot, from_microseconds
+from .contract import Binding, Entry, Fault, Item, Snapshot, folded, from_microseconds
 from .database import CHUNK, HEAD, NAME, PUBLIC, Change, Database, State
 from .filters import passing_ids
 from .vectors import CACHE, Moments, Vectors
@@ -297,12 +297,13 @@ class LocalStore:
 
     def shows(self, path: str) -> bool:
         """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
-        found = os.stat(path)
-        names = [os.fsencode(os.path.abspath(path)), os.fsencode(os.path.realpath(path))]
-        query = "SELECT path FROM items WHERE path IN (?, ?) OR (size = ? AND mtime = ?)"
+        found, names = os.stat(path), {folded(path), folded(os.path.realpath(path))}
         with self.database.reading() as connection:
-            rows = connection.execute(query, (*names, found.st_size, found.st_mtime_ns)).fetchall()
-        return any(os.path.samestat(found, os.stat(held)) for (held,) in rows if os.path.exists(held))
+            for held, size in connection.execute("SELECT path, size FROM items"):
+                likely = size == found.st_size or folded(os.fsdecode(held)) in names
+                if likely and os.path.exists(held) and os.path.samestat(found, os.stat(held)):
+                    return True
+        return False
 
     def overview(self) -> dict[str, Any]:
         """What it holds and what it is bound to: plain values."""

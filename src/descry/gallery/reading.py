@@ -39,7 +39,8 @@ class Loaded:
 def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
     """The file of an item, byte for byte as it was indexed: what is shown is what was ranked.
 
-    Raises ImageRejected: "outside" for a path out of the folders that this user named, "missing", or "changed".
+    Raises ImageRejected: "outside" for a path out of the folders that this user named, "missing", "unreadable" (rights,
+    or a disk that is away: it may pass), or "changed".
     """
     name = path_text(os.path.basename(item.path))
     if not safe_files.allowed(item.path):
@@ -50,8 +51,10 @@ def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
     try:
         with safe_files.open_regular(item.path) as file:
             data = file.read(min(item.size, limits.bytes) + 1)
-    except (OSError, ValueError):
-        raise ImageRejected(f"the file {name} is not there any more", "missing") from None
+    except (OSError, ValueError) as error:
+        reason, why = safe_files.unread(item.path, error)
+        said = "is not there any more" if reason == "missing" else f"cannot be read: {why}"
+        raise ImageRejected(f"the file {name} {said}", reason) from None
     if hashlib.sha256(data).hexdigest() != item.sha256:
         raise ImageRejected(f"the file {name} has changed since it was indexed; index its folder again", "changed")
     return data

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -16,7 +14,8 @@ from ..errors import LimitExceeded, UsageError
 from ..escape import cell, counted, path_text, plain
 from ..escape import line as one_line
 from ..query import Query
-from ..safe_files import address_of, write_whole
+from ..safe_files import address_of
+from ..tabular import write_rows
 from .contract import Item
 from .reading import as_indexed
 
@@ -98,6 +97,7 @@ class Results(Sequence[Lead]):
         generation: the commit that was searched.
         note: what must be said beside the answer.
         query: as it was understood, with negated words as NOT phrases.
+        gallery: folder or address of the gallery that was searched, over whose files and pictures nothing is written.
         scored: gives the (N,) scores of all the gallery, for `heights`; None where not all of it was compared.
         left_out: how many of the leads asked for `above` left out.
     """
@@ -116,6 +116,7 @@ class Results(Sequence[Lead]):
     generation: int = 0
     note: str = ""
     query: Query = field(default_factory=Query)
+    gallery: str = ""
     scored: Callable[[], np.ndarray] | None = None
     left_out: int = 0
 
@@ -213,18 +214,18 @@ class Results(Sequence[Lead]):
         return pandas.DataFrame([{k: v for k, v in row.items() if k != "parts"} | row["parts"] for row in rows])
 
     def to_csv(self, path: str | Path) -> None:
-        """Write a table; cells that a spreadsheet would take for a formula get a quote in front."""
+        """Write a table; cells that a spreadsheet would take for a formula get a quote in front. UsageError for a place
+        in the gallery's own folder, and for one of its pictures."""
+        outside(path, self.gallery)
         names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track", "footage")
-        text = io.StringIO(newline="")
-        writer = csv.writer(text)
-        writer.writerow(names)
-        for lead in self:
-            row = lead.to_json()
-            writer.writerow([cell(row[name]) for name in names])
-        write_whole(path, text.getvalue())
+        told = (lead.to_json() for lead in self)
+        write_rows(path, [names, *([cell(row[name]) for name in names] for row in told)])
 
     def sheet(self, path: str | Path | None = None) -> Any:
-        """A contact sheet of the leads as a PIL image, also written to `path` where one is given."""
+        """A contact sheet of the leads as a PIL image, also written to `path` where one is given. UsageError as in
+        `to_csv`."""
+        if path is not None:
+            outside(path, self.gallery)
         return contact_sheet([(lead.item, lead.score) for lead in self], path)
 
 
@@ -256,10 +257,26 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
     if path is not None:
         check_picture(path)
         Path(path).parent.mkdir(parents=True, exist_ok=True)
-        buffer = io.BytesIO()
-        sheet.save(buffer, Image.registered_extensions()[Path(path).suffix.lower()])
-        write_whole(path, buffer.getvalue())
+        images.write(sheet, path)
     return sheet
+
+
+def outside(out: str | Path, gallery: str | Path) -> None:
+    """UsageError for a file or folder in the gallery's own folder, and for one of its pictures: they are evidence.
+
+    gallery: a folder or an address; "" for none.
+    """
+    if not gallery:
+        return
+    address = address_of(gallery)
+    if not address and Path(out).resolve().is_relative_to(Path(gallery).resolve()):
+        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
+    if Path(out).is_file():
+        from .gallery import Gallery
+
+        with Gallery.open(address or gallery) as opened:
+            if opened.store.shows(str(out)):
+                raise UsageError(f"{out} is a picture of this gallery; pictures are never changed: name another file")
 
 
 def check_picture(path: str | Path) -> None:

@@ -71,7 +71,7 @@ class Crops:
         return data
 
     def state(self, number: int) -> str:
-        """ "" as indexed, "removed" from the gallery, "missing", "changed", or "outside" the folders named."""
+        """ "" as indexed, "removed" from the gallery, or the reason why `as_indexed` gives no bytes."""
         if number not in self._states:
             self.read(number)
         return self._states[number]

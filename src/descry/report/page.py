@@ -25,6 +25,7 @@ CELLS = 5  # across, of a blurred picture: what is left of a face is less than o
 STATES = {
     "removed": "removed from the gallery",
     "missing": "file missing",
+    "unreadable": "file cannot be read",
     "changed": "file changed since indexing",
     "outside": "file outside the folders that were indexed here",
 }

@@ -6,7 +6,7 @@ nearer, saved by `numpy.save`. It is read as a memory map, so it may be larger t
 
 from __future__ import annotations
 
-import csv
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..data.faults import DISTRACTORS
 from ..errors import DataError
 from ..query import Query
 from ..records import Benchmark, Photo, Probe
-from ..tabular import csv_rows, misspelt, name_of
+from ..tabular import csv_rows, misspelt, name_of, write_rows
 
 COLUMNS = ("role", "pid", "text", "picture", "camera", "group", "ignore")
 
@@ -27,16 +27,14 @@ def write_order(bench: Benchmark, path: Path) -> None:
     Columns: role (query or photo), pid, text, picture, camera, group, and ignore: the photographs (numbers from 0, with
     spaces between) which this query may not be compared with.
     """
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(COLUMNS)
-        for probe in bench.probes:
-            pictures = [str(p.value) for p in (*probe.query.sketches, *probe.query.photos)]
-            text = ", ".join(str(p.value) for p in probe.query.wanted)
-            ignore = " ".join(map(str, probe.ignore))
-            writer.writerow(["query", probe.pid, text, " ".join(pictures), "", probe.group, ignore])
-        for photo in bench.photos:
-            writer.writerow(["photo", photo.pid, "", photo.path, photo.camera, "", ""])
+    rows: list[Sequence[Any]] = [COLUMNS]
+    for probe in bench.probes:
+        pictures = [str(p.value) for p in (*probe.query.sketches, *probe.query.photos)]
+        text = ", ".join(str(p.value) for p in probe.query.wanted)
+        ignore = " ".join(map(str, probe.ignore))
+        rows.append(["query", probe.pid, text, " ".join(pictures), "", probe.group, ignore])
+    rows += (["photo", photo.pid, "", photo.path, photo.camera, "", ""] for photo in bench.photos)
+    write_rows(path, rows)
 
 
 def read_order(path: str | Path) -> Benchmark:

@@ -29,7 +29,7 @@ STATUS = {
     "read_only": 409,
     "store_unavailable": 503,
 }
-PICTURE = {"format": 415, "too_many_bytes": 413, "missing": 410, "outside": 403, "changed": 409}
+PICTURE = {"format": 415, "too_many_bytes": 413, "missing": 410, "unreadable": 503, "outside": 403, "changed": 409}
 PLAIN = {
     "footage": "the footage of this item is not there any more, or cannot be read",
     "data": "something beside the gallery cannot be read; the terminal that runs the server says what",
@@ -105,7 +105,7 @@ def of_error(error: DescryError) -> JSONResponse:
         return answer(error.status, error.code, str(error), error.hint, retry=error.retry_after)
     if isinstance(error, ImageRejected):
         status = PICTURE.get(error.reason, 422)
-        hint = "" if error.reason in ("missing", "changed", "outside") else "allowed are PNG, JPEG and WebP"
+        hint = "" if status in (403, 409, 410, 503) else "allowed are PNG, JPEG and WebP"
         return answer(status, error.reason, str(error), hint)
     status = STATUS.get(error.code, 500)
     if error.code in PLAIN or status >= 500:

@@ -151,7 +151,7 @@ class Safety:
             raise Refused(403, "cross_origin", "only the page of this server may ask")
         if site not in (None, "same-origin", "none") and (api or scope["method"] not in SAFE):
             raise Refused(403, "cross_origin", "only the page of this server may ask")
-        if scope["method"] in SAFE or "authorization" in headers:
+        if scope["method"] in SAFE or _bearer(headers) is not None:
             return
         if site != "same-origin" and origin is None:
             raise Refused(
@@ -162,15 +162,11 @@ class Safety:
         """Refuse who has no token that holds; → whether its cookie should be renewed."""
         if not scope["path"].startswith("/api") or scope["path"] in OPEN:
             return False
-        kind, _, shown = headers.get("authorization", "").partition(" ")
-        bearer = kind.lower() == "bearer"
-        name = self.cookie_name
-        given = shown.strip() if bearer else _cookie(headers.get("cookie", ""), name)
-        state = self.tokens.check(given) if given else "missing"
-        if state == "wrong" and not bearer:
-            state = self.tokens.check(given, name)
+        shown, name = _bearer(headers), self.cookie_name
+        given = _cookie(headers.get("cookie", ""), name) if shown is None else shown
+        state = self.tokens.check(given, name if shown is None else "") if given else "missing"
         if state in ("ok", "old"):
-            return state == "old" and not bearer
+            return state == "old" and shown is None
         said = {
             "missing": "no token was given",
             "wrong": "the token is not one of this server",
@@ -222,6 +218,12 @@ async def _refuse(send: Any, refused: Refused, number: str) -> None:
     headers |= {"Connection": "close"} if refused.status in (408, 413) else {}
     await send({"type": "http.response.start", "status": refused.status, "headers": _raw(headers)})
     await send({"type": "http.response.body", "body": body})
+
+
+def _bearer(headers: dict[str, str]) -> str | None:
+    """The token that a script shows; None where none is shown, whatever else stands in Authorization."""
+    kind, _, shown = headers.get("authorization", "").partition(" ")
+    return shown.strip() if kind.lower() == "bearer" else None
 
 
 def _cookie(header: str, name: str) -> str:

@@ -72,7 +72,7 @@ def serve(
         app, log_level="warning", log_config=None, access_log=False, server_header=False, timeout_keep_alive=30,
         limit_concurrency=4 * limits.connections, timeout_graceful_shutdown=3, ws="none", http=bounded(limits),
     )  # fmt: skip
-    print(f"{counted(len(opened), 'crop')} of {opened.path}")
+    print(f"{counted(len(opened), 'crop')} of {address_of(opened.path) or opened.path}")
     print(f"the page: {link}")
     print(f"that link opens once; for scripts: http://{address}/#token={tokens.make()}")
     if opened.read_only:

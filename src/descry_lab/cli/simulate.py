@@ -11,6 +11,7 @@ import tyro
 from descry.cli.machine import Count, Flag, Json, Natural, OutFile, Share
 from descry.errors import UsageError
 from descry.escape import counted
+from descry.safe_files import write_whole
 
 
 def simulate(
@@ -98,7 +99,7 @@ def simulate(
     rows = [simulation.to_json(c) for c in courses]
     told = json.dumps({"model": loaded.fingerprint, "part": part, "courses": rows})
     if out:
-        out.write_text(told + "\n", "utf-8")
+        write_whole(out, told + "\n")
     print(*(told.split("\n") if json_ else simulation.table(courses)), sep="\n")
     if loaded.note:
         print(loaded.note, file=sys.stderr)

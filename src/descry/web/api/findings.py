@@ -51,7 +51,7 @@ def _find(desk: Desk, number: str, item: int, body: NewFinding) -> FindingOut:
     try:
         as_indexed(found[0])
     except ImageRejected as error:
-        if error.reason != "missing":
+        if error.reason not in ("missing", "unreadable"):
             raise
         certified = ""  # nobody can have looked at it
     made = Finding(item, body.verdict, body.note.strip(), body.round, certified)
