@@ -1,6 +1,7 @@
 """What a run remembers beside its weights: the optimiser's state, a memory of the epoch, the scale of its losses."""
 
 import json
+import shutil
 from dataclasses import fields, replace
 
 import pytest
@@ -69,14 +70,15 @@ def test_resuming_on_a_gpu_takes_the_next_step(toy, tmp_path, optimiser):
     assert load_training(tmp_path / "run" / "training.safetensors")[1]["step"] == 8
 
 
-@pytest.mark.parametrize("steps", [2, 3, 4, 6])
-def test_a_memory_of_the_epoch_is_not_lost(toy, tmp_path, steps):
+def test_a_memory_of_the_epoch_is_not_lost(toy, tmp_path):
     whole = run(memorising(), toy, tmp_path / "whole")
-    run(memorising(), toy, tmp_path / "parts", steps=steps)
-    resumed = run(memorising(), toy, tmp_path / "parts", replace(CPU, resume=True))
-    assert same_weights(whole, resumed)
-    files = [(tmp_path / part / "training.safetensors").read_bytes() for part in ("whole", "parts")]
-    assert files[0] == files[1]
+    for steps in (2, 3, 4, 6):
+        out = tmp_path / str(steps)
+        run(memorising(), toy, out, steps=steps)
+        resumed = run(memorising(), toy, out, replace(CPU, resume=True))
+        assert same_weights(whole, resumed), steps
+        files = [(part / "training.safetensors").read_bytes() for part in (tmp_path / "whole", out)]
+        assert files[0] == files[1], steps
 
 
 def test_a_training_written_without_a_memory_goes_on_with_an_empty_one(toy, tmp_path):
@@ -101,17 +103,18 @@ def scaling(scale):
     return fabric
 
 
-@pytest.mark.parametrize("steps", [2, 4, 5])
 @pytest.mark.parametrize("scale", [2.0**10, 2.0**124])  # with the second the first steps overflow and are left out
-def test_the_scale_of_16_bit_losses_is_not_lost(toy, tmp_path, monkeypatch, scale, steps):
+def test_the_scale_of_16_bit_losses_is_not_lost(toy, tmp_path, monkeypatch, scale):
     monkeypatch.setattr(training, "_fabric", scaling(scale))
     whole = run(made(), toy, tmp_path / "whole")
-    run(made(), toy, tmp_path / "parts", steps=steps)
-    resumed = run(made(), toy, tmp_path / "parts", replace(CPU, resume=True))
-    assert same_weights(whole, resumed)
-    first, second = (load_training(tmp_path / part / "training.safetensors")[1] for part in ("whole", "parts"))
-    assert first["scaling"] == second["scaling"]
+    first = load_training(tmp_path / "whole" / "training.safetensors")[1]
     assert first["scaling"]["scale"] != scale
+    for steps in (2, 4, 5):
+        out = tmp_path / str(steps)
+        run(made(), toy, out, steps=steps)
+        resumed = run(made(), toy, out, replace(CPU, resume=True))
+        assert same_weights(whole, resumed), steps
+        assert load_training(out / "training.safetensors")[1]["scaling"] == first["scaling"], steps
 
 
 def test_a_training_of_another_precision_scales_anew(toy, tmp_path, monkeypatch):
@@ -125,9 +128,18 @@ def test_a_training_of_another_precision_scales_anew(toy, tmp_path, monkeypatch)
     assert load_training(tmp_path / "run" / "training.safetensors")[1]["step"] == 8
 
 
-def begun(data, out, **changes):
+@pytest.fixture(scope="module")
+def stopped(toy, tmp_path_factory):
     """A run that was stopped after three steps."""
-    run(made(**changes), data, out, steps=3)
+    out = tmp_path_factory.mktemp("stopped") / "run"
+    run(made(), toy, out, steps=3)
+    return out
+
+
+@pytest.fixture
+def begun(stopped, tmp_path):
+    """A copy of it."""
+    return shutil.copytree(stopped, tmp_path / "run")
 
 
 @pytest.mark.parametrize(
@@ -143,31 +155,28 @@ def begun(data, out, **changes):
         ({"select_on_test": True}, {}, "select_on_test=False, and True was given"),
     ],
 )
-def test_a_run_goes_on_only_as_it_was_begun(toy, tmp_path, settings, recipe, said):
-    begun(toy, tmp_path / "run")
-    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()}
+def test_a_run_goes_on_only_as_it_was_begun(toy, begun, settings, recipe, said):
+    before = {p.name: p.read_bytes() for p in begun.iterdir()}
     method = made()
     method.config = quick(method.config, **recipe)
     with pytest.raises(UsageError, match=said):
-        run(method, toy, tmp_path / "run", replace(CPU, resume=True, **settings))
-    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir()} == before
+        run(method, toy, begun, replace(CPU, resume=True, **settings))
+    assert {p.name: p.read_bytes() for p in begun.iterdir()} == before
 
 
-def test_a_run_does_not_go_on_with_other_data(toy, tmp_path):
-    begun(toy, tmp_path / "run")
+def test_a_run_does_not_go_on_with_other_data(toy, begun):
     a, b, *rest = toy.train
     exchanged = replace(toy, train=(replace(a, caption="a blue top"), b, *rest))
     with pytest.raises(UsageError, match="begun with data="):
-        run(made(), exchanged, tmp_path / "run", replace(CPU, resume=True))
+        run(made(), exchanged, begun, replace(CPU, resume=True))
 
 
-def test_a_run_does_not_go_on_in_another_number_of_processes(toy, tmp_path, monkeypatch):
-    begun(toy, tmp_path / "run")
+def test_a_run_does_not_go_on_in_another_number_of_processes(toy, begun, monkeypatch):
     method = made()
     optimiser = optimiser_of(method, method.config.recipe)
     bound = training._bound("baseline", method, replace(toy, val={}), CPU, 2)
     with pytest.raises(UsageError, match="processes=1, and 2 was given"):
-        load_state(tmp_path / "run" / "training.safetensors", method, optimiser, None, bound)
+        load_state(begun / "training.safetensors", method, optimiser, None, bound)
 
 
 def test_weights_that_are_not_finite_are_not_gone_on_with(tmp_path):
@@ -220,13 +229,12 @@ def test_every_setting_and_field_is_bound_or_known_to_change_nothing(toy):
         (lambda m, d: [replace(e, pid=1 - e.pid if e.pid < 2 else e.pid) for e in d.train], "data="),
     ],
 )
-def test_a_run_does_not_go_on_with_other_words_pixels_or_rows(toy, tmp_path, change, said):
-    begun(toy, tmp_path / "run")
+def test_a_run_does_not_go_on_with_other_words_pixels_or_rows(toy, begun, change, said):
     method = made()
     rows = change(method, toy)
     data = replace(toy, train=tuple(rows)) if rows else toy
     with pytest.raises(UsageError, match=f"begun with {said}"):
-        run(method, data, tmp_path / "run", replace(CPU, resume=True))
+        run(method, data, begun, replace(CPU, resume=True))
 
 
 def test_the_epoch_is_not_chosen_on_another_validation_set(toy, tmp_path):
@@ -278,10 +286,9 @@ def test_a_run_begun_before_captions_were_mended_says_so(toy, tmp_path, capsys):
         load_state(tmp_path / "run.safetensors", method, optimiser, None, begun_with)
 
 
-def test_half_a_line_that_a_killed_run_left_in_its_log_ends_nothing(toy, tmp_path):
-    begun(toy, tmp_path / "run")
-    log = tmp_path / "run" / "log.jsonl"
+def test_half_a_line_that_a_killed_run_left_in_its_log_ends_nothing(toy, begun):
+    log = begun / "log.jsonl"
     log.write_text(log.read_text() + '{"step": 3, "lo')
-    run(made(), toy, tmp_path / "run", replace(CPU, resume=True))
+    run(made(), toy, begun, replace(CPU, resume=True))
     assert [json.loads(line).get("step") for line in log.read_text().split("\n") if "loss" in line or "step" in line]
     assert all(json.loads(line) for line in log.read_text().split("\n") if line)

@@ -1,5 +1,6 @@
 """What a command loads before it works: nothing heavy for help and wrong arguments, no transformers for a search."""
 
+import json
 import subprocess
 import sys
 
@@ -8,23 +9,23 @@ import pytest
 HEAVY = ("torch", "transformers", "PIL", "numpy", "torch._dynamo", "sympy")
 
 
-def loaded(*command: str, status: int | None = None) -> set[str]:
-    """The heavy packages that a command has imported by its end. status: what it must exit with."""
+def loaded(*commands: tuple[str, ...], status: int | None = None) -> dict[tuple[str, ...], set[str]]:
+    """The heavy packages that had been imported by the end of each command, one after the other in one process.
+    status: what each must exit with."""
     script = (
-        "import sys\nfrom descry.cli import main\nstatus = main(sys.argv[1:])\n"
-        f"print('LOADED', status, *[name for name in {HEAVY!r} if name in sys.modules])"
+        "import json, sys\nfrom descry.cli import main\nfor command in json.loads(sys.argv[1]):\n"
+        "    status = main(command)\n"
+        f"    print('\\nLOADED', status, *[name for name in {HEAVY!r} if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", script, *command], capture_output=True, text=True)
-    last = [line for line in done.stdout.splitlines() if line.startswith("LOADED")]
-    assert last, done.stderr
-    _, ended, *names = last[0].split()
-    assert status is None or int(ended) == status, done.stderr
-    return set(names)
+    done = subprocess.run([sys.executable, "-c", script, json.dumps(commands)], capture_output=True, text=True)
+    said = [line.split() for line in done.stdout.splitlines() if line.startswith("LOADED")]
+    assert len(said) == len(commands), done.stderr
+    assert status is None or {int(ended) for _, ended, *_ in said} == {status}, done.stderr
+    return {command: set(names) for command, (_, _, *names) in zip(commands, said, strict=True)}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_arguments_are_checked_before_anything_heavy_is_loaded() -> None:
+    found = loaded(
         ("--help",),
         ("search", "--help"),
         ("search", "nowhere", "--sketsh", "a.png"),
@@ -35,27 +36,23 @@ def loaded(*command: str, status: int | None = None) -> set[str]:
         ("serve", "gallery", "--port", "many"),
         ("evaluate", "--benchmark"),
         ("index", "--out"),
-    ],
-)
-def test_arguments_are_checked_before_anything_heavy_is_loaded(command: tuple[str, ...]) -> None:
-    assert loaded(*command) == set()
+    )
+    assert {command: names for command, names in found.items() if names} == {}
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
-        ("inquiry", "list", "{gallery}"),
-        ("inquiry", "show", "{gallery}"),
-        ("inquiry", "undo", "{gallery}"),
-        ("gallery", "info", "{gallery}"),
-        ("gallery", "list", "{gallery}"),
-        ("keep", "{gallery}"),
-        ("audit", "verify", "{gallery}"),
-        ("verify", "{gallery}"),
-    ],
-)
-def test_what_needs_no_model_loads_no_torch(command: tuple[str, ...], gallery_folder: str) -> None:
-    assert "torch" not in loaded(*(part.format(gallery=gallery_folder) for part in command), status=0)
+def test_what_needs_no_model_loads_no_torch(gallery_folder: str) -> None:
+    found = loaded(
+        ("inquiry", "list", gallery_folder),
+        ("inquiry", "show", gallery_folder),
+        ("inquiry", "undo", gallery_folder),
+        ("gallery", "info", gallery_folder),
+        ("gallery", "list", gallery_folder),
+        ("keep", gallery_folder),
+        ("audit", "verify", gallery_folder),
+        ("verify", gallery_folder),
+        status=0,
+    )
+    assert [command for command, names in found.items() if "torch" in names] == []
 
 
 def test_a_stored_round_is_shown_as_it_is_with_the_model(gallery_folder: str, capsys, monkeypatch) -> None:
@@ -74,7 +71,8 @@ def test_a_stored_round_is_shown_as_it_is_with_the_model(gallery_folder: str, ca
 
 
 def test_a_search_loads_torch_and_neither_transformers_nor_the_compiler(gallery_folder: str) -> None:
-    assert loaded("search", gallery_folder, "red top", status=0) == {"torch", "PIL", "numpy"}
+    command = ("search", gallery_folder, "red top")
+    assert loaded(command, status=0)[command] == {"torch", "PIL", "numpy"}
 
 
 @pytest.fixture(scope="module")

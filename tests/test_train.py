@@ -3,8 +3,8 @@
 import json
 import math
 import os
+import shutil
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -42,6 +42,13 @@ def toy_method(stage=1, seed=0, **changes):
 def run(data, out, settings=CPU, method=None, **kwargs):
     method = method or toy_method()
     return method, train(method, "interactreid", "recommended", data, Path(out), settings, **kwargs)
+
+
+@pytest.fixture(scope="module")
+def whole(toy, tmp_path_factory):
+    """A training that nothing stops: its folder, the method and what was measured."""
+    out = tmp_path_factory.mktemp("whole")
+    return out, *run(toy, out)
 
 
 def same_weights(a, b):
@@ -102,8 +109,8 @@ def test_a_run_folder_is_written_and_can_be_loaded(toy, tmp_path):
     assert model.about["seed"] == 0
 
 
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(toy, tmp_path):
-    a, _ = run(toy, tmp_path / "a")
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(toy, tmp_path, whole):
+    _, a, _ = whole
     b, _ = run(toy, tmp_path / "b")
     c, _ = run(toy, tmp_path / "c", replace(CPU, seed=1))
     assert same_weights(a, b)
@@ -111,16 +118,16 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(toy, tmp_p
 
 
 @pytest.mark.parametrize("steps", [1, 4, 6])
-def test_stopped_and_resumed_ends_with_the_same_weights(toy, tmp_path, steps):
-    whole, whole_metrics = run(toy, tmp_path / "whole")
+def test_stopped_and_resumed_ends_with_the_same_weights(toy, tmp_path, steps, whole):
+    folder, method, expected = whole
     left = iter([False] * (steps - 1) + [True])
     _, stopped = run(toy, tmp_path / "parts", stop=lambda: next(left))
     assert stopped == {"interrupted": steps, "steps": 8}
     resumed, metrics = run(toy, tmp_path / "parts", replace(CPU, resume=True))
-    assert same_weights(whole, resumed)
-    assert metrics["selection_scores"] == whole_metrics["selection_scores"]
+    assert same_weights(method, resumed)
+    assert metrics["selection_scores"] == expected["selection_scores"]
     for file in ("model.safetensors", "training.safetensors"):
-        assert (tmp_path / "whole" / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
+        assert (folder / file).read_bytes() == (tmp_path / "parts" / file).read_bytes()
     lines = [json.loads(x).get("step") for x in (tmp_path / "parts" / "log.jsonl").read_text().splitlines()]
     assert [s for s in lines if s is not None] == list(range(8))
 
@@ -140,10 +147,9 @@ run(data, {out!r}, replace(CPU, save_every=1), on_step=lambda s: (print(s.step, 
 """
 
 
-def test_killed_without_warning_and_resumed_ends_with_the_same_weights(tmp_path):
+def test_killed_without_warning_and_resumed_ends_with_the_same_weights(tmp_path, whole):
     (tmp_path / "data").mkdir()
     data = write_toy(tmp_path / "data")
-    whole, _ = run(data, tmp_path / "whole")
     code = KILLED.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data"), out=str(tmp_path / "parts"))
     child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     for line in child.stdout:
@@ -156,7 +162,7 @@ def test_killed_without_warning_and_resumed_ends_with_the_same_weights(tmp_path)
     _, position = load_training(tmp_path / "parts" / "training.safetensors")
     assert 0 < position["step"] < 8
     resumed, _ = run(data, tmp_path / "parts", replace(CPU, resume=True))
-    assert same_weights(whole, resumed)
+    assert same_weights(whole[1], resumed)
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state(toy, tmp_path):
@@ -178,8 +184,8 @@ def test_a_loss_that_is_not_a_number_stops_the_run_and_keeps_the_last_good_state
 
 def test_selection_is_on_validation_or_last_and_on_test_only_by_name(toy, tmp_path):
     without = replace(toy, val={})
-    assert run(without, tmp_path / "a")[1]["selection"] == "last"
-    assert run(without, tmp_path / "a2")[1]["kept_epoch"] == 2
+    metrics = run(without, tmp_path / "a")[1]
+    assert (metrics["selection"], metrics["kept_epoch"]) == ("last", 2)
     assert "flatters" in run(without, tmp_path / "b", replace(CPU, select_on_test=True))[1]["selection"]
     method = toy_method()
     method.config = quick(method.config, selection="last")
@@ -334,8 +340,8 @@ def test_fewer_than_one_micro_batch_is_refused_before_the_first_step(toy, tmp_pa
         run(toy, tmp_path / "run", replace(CPU, accumulate=0))
 
 
-def test_resuming_refuses_another_shape(toy, tmp_path):
-    run(toy, tmp_path / "a")
+def test_resuming_refuses_another_shape(toy, tmp_path, whole):
+    shutil.copytree(whole[0], tmp_path / "a")
     with pytest.raises((ModelRefused, UsageError), match="mapping_hidden"):
         run(toy, tmp_path / "a", replace(CPU, resume=True), toy_method(mapping_hidden=16))
 
@@ -434,38 +440,26 @@ def whole_epoch(data, out):
     run(replace(write_toy(data), val={}), out, CPU, method)
 
 
-NODE = """
+NODES = """
 import os, sys
 from pathlib import Path
 sys.path[:0] = {path}
 import torch
 torch.set_num_threads(1)
+from forked import together
 from test_train import whole_epoch
-whole_epoch(Path({data!r}) / os.environ["RANK"], sys.argv[1])
-torch.distributed.destroy_process_group()
+together(lambda: whole_epoch(Path({data!r}) / os.environ["RANK"], {out!r}), nodes=2)
 """
 
 
 def test_two_nodes_have_the_losses_of_one_process(tmp_path):
     """Two nodes of one process each, which meet over the loopback; every step of an epoch, as log.jsonl has it."""
-    script = tmp_path / "node.py"
-    script.write_text(NODE.format(path=[str(Path(__file__).parent)], data=str(tmp_path / "data")))
+    places = {"data": str(tmp_path / "data"), "out": str(tmp_path / "two")}
+    code = NODES.format(path=[str(Path(__file__).parent)], **places)
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")} | {"OMP_NUM_THREADS": "1"}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"]
-    launcher += ["--master-addr", "127.0.0.1", "--master-port", str(port), "--local-addr", "127.0.0.1", "--node-rank"]
-    running = [
-        subprocess.Popen(
-            [*launcher, node, str(script), str(tmp_path / "two")], env=environment, text=True, stderr=subprocess.PIPE
-        )
-        for node in "01"
-    ]
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=480)
+    assert done.returncode == 0, done.stderr[-2000:]
     whole_epoch(tmp_path / "alone", tmp_path / "one")
-    for child in running:
-        errors = child.communicate(timeout=480)[1]
-        assert child.returncode == 0, errors[-2000:]
     one, two = ([json.loads(x) for x in (tmp_path / n / "log.jsonl").read_text().splitlines()] for n in ("one", "two"))
     assert [x.get("step") for x in one] == [x.get("step") for x in two] == [0, 1, 2, 3, None]
     for a, b in zip(one[:4], two[:4], strict=True):

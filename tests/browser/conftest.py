@@ -70,6 +70,7 @@ class Tab:
     def __init__(self, chromium: Any, live: Live, **context: Any):
         self.live, self.allowed = live, 0
         self.context = chromium.new_context(**({"viewport": {"width": 1280, "height": 800}} | context))
+        self.context.set_default_timeout(120_000)  # a machine may have much else to do
         self.wrong: list[str] = []
         self.open()
 

@@ -25,6 +25,11 @@ def settled(page: Any) -> None:
     )
 
 
+def kept(page: Any) -> None:
+    """Wait until the browser has kept the draft: what is read now is read after what was written before."""
+    page.evaluate("import('/static/keep.js').then(({ recall }) => recall('draft')).then(() => null)")
+
+
 def tapped(page: Any, action: Any) -> dict[str, Any]:
     """Do something that makes or shows another round, and wait for it."""
     before = page.evaluate("descry.page.round?.number ?? 0")

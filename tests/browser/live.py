@@ -55,7 +55,7 @@ class Live:
 
     def stop(self) -> None:
         self.server.should_exit = True
-        self.thread.join(10)
+        self.thread.join(60)
         self.socket.close()
         self.gallery.close()
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .deeds import circle, settled, strokes, tapped
+from .deeds import circle, kept, settled, strokes, tapped
 
 
 def known(page: Any) -> dict[str, str]:
@@ -106,7 +106,7 @@ def test_freehand_lies_on_top_and_both_come_back(page):
     query = page.evaluate("descry.page.round.query")
     assert len(query["sketches"]) == 1
     assert {p["text"] for p in query["wanted"]} == {"a black coat", "umbrella"}
-    page.wait_for_timeout(150)
+    kept(page)
     page.reload()
     page.wait_for_selector("body[data-ready]", state="attached")
     settled(page)

@@ -53,7 +53,7 @@ class Gate:
 
     def embed(self, pixels: np.ndarray) -> np.ndarray:
         if threading.current_thread().name == "index":
-            assert self.turn.acquire(timeout=60)
+            assert self.turn.acquire(timeout=300)
         return self.real(pixels)
 
     def free(self) -> None:
@@ -164,7 +164,7 @@ def test_a_job_goes_on_through_a_reload_and_is_paused_and_gone_on_with(page, tab
     gate.turn.release()
     page.wait_for_function("() => descry.page.indexing.job?.done >= 32")
     page.reload()
-    page.wait_for_selector("dialog .job progress", timeout=10_000)
+    page.wait_for_selector("dialog .job progress")
     assert "of 100 files" in page.locator(".job .line").inner_text()
     page.click("button:has-text('Pause')")
     page.wait_for_selector(".job .note:has-text('Pausing')")
@@ -228,7 +228,7 @@ def test_a_stopped_server_ends_the_job_and_the_page_says_so(page, tab, live, gat
     live.start()
     # The last thing that the stopping server says may still arrive: then the page shows a stopped job.
     told = page.locator(".toast:has-text('started anew'), .job:has-text('Indexing was stopped')").first
-    told.wait_for(timeout=20_000)
+    told.wait_for()
     if page.locator(".job:has-text('Indexing was stopped')").count():
         page.click(".job button:has-text('Choose another folder')")
     page.wait_for_selector(".seen table")

@@ -241,7 +241,7 @@ def test_nothing_is_lost_when_the_server_stops_or_the_tab_crashes(page, tab, liv
     page.wait_for_selector(".gone-banner")
     assert page.input_value("#text") == "and a hat"
     live.start()
-    page.wait_for_selector(".gone-banner", state="detached", timeout=15_000)
+    page.wait_for_selector(".gone-banner", state="detached")
     page.close()
     tab.wrong.clear()  # of the time without a server
     tab.open()
@@ -347,22 +347,6 @@ def test_three_leads_are_compared_in_four_clicks(page):
     page.click(".tray button.plain")
     assert page.evaluate("descry.page.tray.length") == 0
     assert page.locator(".tile .act.compare[aria-pressed=true]").count() == 0
-
-
-def test_zooming_keeps_what_is_in_the_middle(page):
-    say(page, "red jacket")
-    page.evaluate("descry.page.compare(descry.page.leads[0]); descry.page.compare(descry.page.leads[1])")
-    page.click(".tray .primary")
-    page.wait_for_function("() => [...document.querySelectorAll('.frame img')].every(i => i.naturalWidth)")
-    page.locator(".zoom input").fill("3")
-    middle = page.locator(".frame").first.evaluate("f => (f.scrollLeft + f.clientWidth / 2) / f.scrollWidth")
-    assert abs(middle - 0.5) < 0.02
-    box = page.locator(".frame").first.bounding_box()
-    page.mouse.move(box["x"] + 60, box["y"] + 60)
-    page.mouse.down()
-    page.mouse.move(box["x"] + 20, box["y"] + 40, steps=4)
-    page.mouse.up()
-    assert page.locator(".frame").first.evaluate("f => (f.scrollLeft + f.clientWidth / 2) / f.scrollWidth") > middle
 
 
 def test_each_lead_shows_which_phrases_fit(page):

@@ -1,22 +1,25 @@
 """Every screen, light and dark, at the sizes people have: nothing cut off, nothing that axe objects to, pictures to
 look at.
 
-Screenshots are written to the folder named in the variable SCREENSHOTS, or to the test's own.
+Screenshots are written to the folder named in the variable SCREENSHOTS. Every screen at every size, opened there, is
+with the long tests.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .conftest import Tab
-from .deeds import circle, say, tapped
+from .deeds import WINDOWS, circle, say, tapped
 from .test_indexing import photos
 
+Walk = Sequence[tuple[str, str]]
+"""Screens and the sizes at which they are looked at, one after the other in one window."""
 SIZES = {
     "1280": (1280, 800, 1),
     "1920": (1920, 1080, 1),
@@ -31,6 +34,9 @@ def start(page: Any) -> None:
 
 
 def results(page: Any) -> None:
+    if page.evaluate("!!descry.page.round"):  # another screen was here before
+        page.evaluate("descry.page.tab('centre')")
+        return
     page.evaluate("descry.page.tab('query')")
     circle(page)
     circle(page, cy=0.5, r=0.2)
@@ -86,7 +92,8 @@ def detail(page: Any) -> None:
 
 
 def compare(page: Any) -> None:
-    refined(page)
+    if not page.locator(".tray .primary").is_visible():
+        refined(page)
     page.click(".tray .primary")
     page.wait_for_function("() => [...document.querySelectorAll('dialog img')].every(i => i.complete)")
 
@@ -132,6 +139,8 @@ def indexed(page: Any) -> None:
 
 def found(page: Any) -> None:
     results(page)
+    if page.locator(".judgement").count():
+        return
     for rank, verdict, note in (
         (0, "worth following", "same bag, same shoes; look at the clock"),
         (2, "set aside", "too tall"),
@@ -237,9 +246,17 @@ def _photos(tmp_path):
     photos(tmp_path / "photos", good=40, bad=12)
 
 
-def shown(chromium: Any, live: Any, axe: str, out: Path, name: str, size: str, scheme: str) -> list[str]:
-    width, height, scale = SIZES[size]
-    more = {"has_touch": True} if size == "360" else {}
+def left(page: Any) -> None:
+    """Close what lies over the page."""
+    while page.locator("dialog[open], :popover-open").count():
+        page.keyboard.press("Escape")
+        page.wait_for_timeout(50)
+
+
+def shown(chromium: Any, live: Any, axe: str, album: Path | None, walk: Walk, scheme: str) -> list[str]:
+    """What is wrong with the screens of a walk, in one window, which is opened at the first size."""
+    width, height, scale = SIZES[walk[0][1]]
+    more = {"has_touch": True} if walk[0][1] == "360" else {}
     tab = Tab(
         chromium,
         live,
@@ -248,36 +265,68 @@ def shown(chromium: Any, live: Any, axe: str, out: Path, name: str, size: str, s
         color_scheme=scheme,
         **more,
     )
+    wrong, before = [], ("", walk[0][1])
     try:
         page = tab.start()
-        SCREENS[name](page)
-        page.wait_for_timeout(150)
-        page.screenshot(path=out / f"{name}-{size}-{scheme}.png")
-        return [
-            f"{name} {size} {scheme}: {line}"
-            for line in (*judged(page, axe), *cut_off(page), *(tab.wrong if name != "login" else []))
-        ]
+        for name, size in walk:
+            if size != before[1]:
+                page.set_viewport_size({"width": SIZES[size][0], "height": SIZES[size][1]})
+            if name != before[0]:
+                left(page)
+                SCREENS[name](page)
+            before = name, size
+            page.wait_for_timeout(150)
+            if album:
+                page.screenshot(path=album / f"{name}-{size}-{scheme}.png")
+            lines = (*judged(page, axe), *cut_off(page), *(tab.wrong if name != "login" else []))
+            wrong += [f"{name} {size} {scheme}: {line}" for line in lines]
+        return wrong
     finally:
         tab.close()
 
 
 @pytest.fixture(scope="session")
-def album(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = Path(os.environ.get("SCREENSHOTS") or tmp_path_factory.mktemp("screens"))
-    out.mkdir(parents=True, exist_ok=True)
-    return out
+def album() -> Path | None:
+    if not (folder := os.environ.get("SCREENSHOTS")):
+        return None
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    return Path(folder)
 
 
-@pytest.mark.parametrize(
-    ("name", "size", "scheme"),
-    [(n, "1280", "light") for n in SCREENS]
-    + [("results", "360", "dark"), ("query", "zoom200", "dark")]
-    + [(n, s, "dark") for n in ("dressing", "enlarged", "told") for s in ("360", "zoom200")]
-    + [(n, "360", "dark") for n in ("choosing", "indexed", "findings", "judging", "reporting")]
-    + [(n, "320", "light") for n in ("results", "findings", "choosing", "indexed", "reporting", "purging")],
-)
-def test_screens(chromium, live, axe, album, name, size, scheme):
-    assert shown(chromium, live, axe, album, name, size, scheme) == []
+WALKS = [
+    ("start", "helped"),
+    ("toured",),
+    ("dressing",),
+    ("enlarged",),
+    ("results", "told", "detail", "query", "context", "refined", "compare", "listed"),
+    ("empty",),
+    ("login",),
+    ("choosing", "indexed"),
+    ("found", "findings", "judging", "reporting", "purging"),
+]
+NARROW: list[Walk] = [
+    [("results", "360"), ("results", "320"), ("told", "360"), ("told", "zoom200"), ("query", "zoom200")],
+    [(name, size) for name in ("dressing", "enlarged") for size in ("360", "zoom200")],
+    [(name, size) for name in ("choosing", "indexed") for size in ("360", "320")],
+    [
+        *(("findings", "360"), ("findings", "320"), ("judging", "360")),
+        *(("reporting", "360"), ("reporting", "320"), ("purging", "320")),
+    ],
+]
+
+
+@pytest.mark.parametrize("names", WALKS, ids="-".join)
+def test_screens(chromium, live, axe, album, names):
+    assert shown(chromium, live, axe, album, [(name, "1280") for name in names], "light") == []
+
+
+def test_every_screen_is_in_a_walk():
+    assert {name for names in WALKS for name in names} == set(SCREENS)
+
+
+@pytest.mark.parametrize("walk", NARROW, ids=lambda walk: walk[0][0])
+def test_narrow_screens(chromium, live, axe, album, walk):
+    assert shown(chromium, live, axe, album, walk, "dark") == []
 
 
 @pytest.mark.long
@@ -285,7 +334,7 @@ def test_screens(chromium, live, axe, album, name, size, scheme):
 @pytest.mark.parametrize("size", list(SIZES))
 @pytest.mark.parametrize("name", list(SCREENS))
 def test_all_screens(chromium, live, axe, album, name, size, scheme):
-    assert shown(chromium, live, axe, album, name, size, scheme) == []
+    assert shown(chromium, live, axe, album, [(name, size)], scheme) == []
 
 
 def test_the_judges_can_object(page, axe):
@@ -303,15 +352,15 @@ IN_VIEW = """selector => {
 }"""
 
 
-@pytest.mark.parametrize("size", [(360, 740), (640, 400), (1280, 800), (1920, 1080), (2560, 1440)])
-def test_the_canvas_keeps_the_shape_of_a_drawing(page, size):
-    page.set_viewport_size({"width": size[0], "height": size[1]})
+def test_the_canvas_keeps_the_shape_of_a_drawing(page):
     page.evaluate("descry.page.tab('query')")
-    box = page.locator("canvas.board").bounding_box()
-    assert box["height"] / box["width"] == pytest.approx(2, abs=0.03)
+    for width, height, _ in WINDOWS:
+        page.set_viewport_size({"width": width, "height": height})
+        box = page.locator("canvas.board").bounding_box()
+        assert box["height"] / box["width"] == pytest.approx(2, abs=0.03), width
 
 
-@pytest.mark.parametrize("size", [(360, 740), (640, 400), (1280, 800), (1920, 1080), (2560, 1440)])
+@pytest.mark.parametrize("size", [pytest.param(w[:2], marks=[pytest.mark.long] * (w[0] > 1280)) for w in WINDOWS])
 def test_pictures_come_first(page, size):
     """Above the leads stands one bar of at most 48 pixels, and a whole row of leads is in view."""
     page.set_viewport_size({"width": size[0], "height": size[1]})
@@ -385,40 +434,6 @@ def test_leads_that_are_older_than_the_query_say_so(page):
     assert page.evaluate(IN_VIEW, ".pending .primary")
     tapped(page, lambda: page.click(".pending .primary"))
     assert not page.locator(".pending").is_visible()
-
-
-def test_a_new_inquiry_shows_the_start_and_forgets_the_compared(page):
-    refined(page)
-    page.evaluate("descry.page.grid.node.scrollTop = 400")
-    page.evaluate("descry.page.fresh()")
-    assert page.evaluate(IN_VIEW, ".empty")
-    assert not page.locator(".tray").is_visible()
-    assert page.evaluate("descry.page.tray.length") == 0
-
-
-def test_when_nothing_passes_the_filters_the_reason_is_in_view(page):
-    empty(page)
-    assert page.evaluate(IN_VIEW, ".empty")
-
-
-def test_choosing_a_camera_does_not_move_the_filters(page):
-    for text in ("red jacket", "hat", "boots", "blue coat", "bag", "skirt"):
-        say(page, text)
-    pane = "document.querySelector('#context').scrollTop"
-    before = page.evaluate(pane), page.locator(".cameras").bounding_box()["y"]
-    tapped(page, lambda: page.locator(".cameras input").first.check())
-    tapped(page, lambda: page.locator(".cameras input").nth(1).check())
-    assert (page.evaluate(pane), page.locator(".cameras").bounding_box()["y"]) == before
-
-
-def test_a_warning_goes_when_the_next_thing_succeeds(page):
-    page.fill("#text", "?!")
-    page.press("#text", "Enter")
-    page.wait_for_selector(".toast.warn")
-    page.fill("#text", "hat")
-    page.click("[aria-label=Add]")
-    page.wait_for_selector(".chip")
-    assert page.locator(".toast").count() == 0
 
 
 def test_sixteen_parts_have_sixteen_colours(page):

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 from .conftest import Tab
-from .deeds import SEEN, WINDOWS, circle, say, settled, strokes, tapped
+from .deeds import SEEN, WINDOWS, circle, kept, say, settled, strokes, tapped
 from .live import Live
 
-SIZES = [pytest.param(w, id=f"{w[0]}x{w[1]}", marks=[pytest.mark.long] if w[0] > 1000 else []) for w in WINDOWS]
-"""The small ones always; the large ones, where less can be hidden, with the long tests."""
+SIZES = [pytest.param(w, id=f"{w[0]}x{w[1]}", marks=[pytest.mark.long] * (w[1] > 400)) for w in WINDOWS]
+"""The lowest always; the others, where less can be hidden, with the long tests."""
 
 
 @pytest.fixture(params=SIZES)
@@ -28,9 +28,9 @@ def tab(chromium: Any, live: Live, request: pytest.FixtureRequest) -> Any:
 
 def sees(page: Any, selector: str) -> bool:
     """Whether the first of some elements is in the window with nothing over it, once what moves has come to rest and
-    the pictures above it have their heights: within two seconds."""
+    the pictures above it have their heights: within ten seconds."""
     page.wait_for_selector(selector, state="attached")
-    for _ in range(20):
+    for _ in range(100):
         page.wait_for_timeout(100)
         if page.locator(selector).first.evaluate(SEEN):
             return True
@@ -97,6 +97,7 @@ def test_nothing_of_an_older_inquiry_is_in_view_in_a_new_one(page: Any) -> None:
     pane(page, "centre")
     assert sees(page, ".empty h2")
     assert not page.locator(".tray").is_visible()
+    assert page.evaluate("descry.page.tray.length") == 0
     assert page.locator(".tile").count() == 0
 
 
@@ -135,10 +136,15 @@ def test_the_focus_is_on_a_lead_in_view_after_refining_by_keyboard(page: Any) ->
 
 def test_marks_that_are_not_sent_are_in_view_after_a_reload(page: Any) -> None:
     say(page, "red jacket")
+    pane(page, "query")
+    scrolled(page, "canvas.board")
+    circle(page)
     page.evaluate("descry.page.mark(descry.page.leads[0].item.id, 'like')")
-    page.wait_for_timeout(100)
+    kept(page)
     page.reload()
     page.wait_for_selector("body[data-ready]", state="attached")
+    assert page.evaluate("descry.page.pending.size") == 1
+    assert len(strokes(page)) == 1
     pane(page, "centre")
     assert sees(page, ".pending .primary")
     assert sees(page, ".tile.like .picture")
@@ -147,8 +153,7 @@ def test_marks_that_are_not_sent_are_in_view_after_a_reload(page: Any) -> None:
 def test_what_another_window_deleted_leaves_the_draft_and_a_reason_in_view(page: Any, tab: Tab) -> None:
     say(page, "red jacket")
     settled(page)
-    page.evaluate("fetch(`/api/v1/inquiries/${descry.page.inquiry.id}`, {method: 'DELETE'})")
-    page.wait_for_timeout(300)
+    page.evaluate("fetch(`/api/v1/inquiries/${descry.page.inquiry.id}`, {method: 'DELETE'}).then(() => null)")
     pane(page, "query")
     page.fill("#text", "hat")
     page.press("#text", "Enter")
@@ -157,6 +162,10 @@ def test_what_another_window_deleted_leaves_the_draft_and_a_reason_in_view(page:
     pane(page, "query")
     scrolled(page, ".chip:has-text('hat')")
     assert sees(page, ".chip:has-text('hat')")
+    assert page.evaluate("descry.page.query.phrases.map(p => p.text)") == ["red jacket", "hat"]
+    page.evaluate("descry.page.search()")
+    settled(page)
+    assert page.evaluate("descry.page.round.number") == 1
     tab.wrong.clear()  # Chromium writes the 404 that was asked for into its console
 
 

@@ -20,6 +20,13 @@ from .reading import PAGES, ROOT, blocks, fault, named
 
 pytest.importorskip("matplotlib", reason="the pages draw figures: install the extra `figures`")
 
+PAGES_THAT_RUN = [p for p in PAGES if any(b.kind in ("bash", "python") for b in blocks(p))]
+SHORTER = {
+    "own-data.md": {"--identities 120": "--identities 40", "--epochs 4": "--epochs 1"},
+    "video.md": {"--videos 12 --identities 6": "--videos 3 --identities 3"},
+}
+"""Pages that take long: what every run exchanges in their commands; the long tests run them as they stand."""
+
 # what a page takes for granted: galleries by these names; {page: names}
 GALLERIES = {"account.md": ["my-gallery"], "api.md": ["gallery"], "conversation.md": ["GALLERY"]}
 
@@ -46,9 +53,18 @@ def folder(photographs, tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "page", [p for p in PAGES if any(b.kind in ("bash", "python") for b in blocks(p))], ids=lambda p: p.name
+    ("page", "exchanged"),
+    [
+        *(pytest.param(p, SHORTER.get(p.name, {}), id=p.name) for p in PAGES_THAT_RUN),
+        *(
+            pytest.param(p, {}, id=f"{p.name} as it stands", marks=pytest.mark.long)
+            for p in PAGES_THAT_RUN
+            if p.name in SHORTER
+        ),
+    ],
 )
-def test_the_blocks_of_a_page_run(page, folder, photographs, capsys):
+def test_the_blocks_of_a_page_run(page, exchanged, folder, photographs, capsys):
+    assert all(any(long in block.code for block in blocks(page)) for long in exchanged)
     for name in GALLERIES.get(page.name, []):
         shutil.copytree(photographs / "gallery", folder / name)
     names: dict[str, object] = {}
@@ -58,11 +74,13 @@ def test_the_blocks_of_a_page_run(page, folder, photographs, capsys):
         if block.kind == "python":
             exec(compile(block.code, page.name, "exec"), names)
         for line in block.lines if block.kind == "bash" else []:
+            for long, short in exchanged.items():
+                line = line.replace(long, short)
             _shell(line, capsys)
     if page.name == "first-hour.md":
         assert [len(b.lines) for b in blocks(page)] == [10], "ten commands"
         assert (folder / "mini" / "losses.png").is_file()
-    if page.name == "own-data.md":
+    if page.name == "own-data.md" and not exchanged:
         rows = [json.loads((folder / name).read_text())["results"] for name in ("before.json", "after.json")]
         (before,), (after,) = rows
         assert after["R@1"] > before["R@1"] + 10, "training improves the score, as the page says"

@@ -1,7 +1,7 @@
 """One training step of every method, for tests that take it in two ways: whole or in chunks, in one process or in two.
 
-Run by torch.distributed.run it takes the step of every case with its share of the batch, and process 0 writes down the
-losses (mean over processes) and gradients.
+Run as a program it takes the step of every case in two processes, each with its share of the batch, and process 0
+writes down the losses (mean over processes) and gradients.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from descry.blocks import cache_gradients_of
 from descry.methods import METHODS, Progress, method_class, preset
 from descry.training.batches import Batches
 from descry.training.loop import Settings, _fabric
+from forked import together
 
 PEOPLE, BATCH = 16, 8
 
@@ -124,8 +125,7 @@ def main(data: Path, out: Path, chunks: Iterable[int]) -> None:
     found = {chunk: {name: step(case, own, fabric, chunk) for name, case in CASES.items()} for chunk in chunks}
     if fabric.is_global_zero:
         torch.save(found, out)
-    torch.distributed.destroy_process_group()  # before the interpreter ends, whose end would abort gloo's threads
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]])
+    together(lambda: main(Path(sys.argv[1]), Path(sys.argv[2]), [int(n) for n in sys.argv[3:]]))
