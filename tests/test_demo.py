@@ -53,7 +53,7 @@ def test_its_figures_hold_on_a_slice(tmp_path):
         read_config(DEMO)[name] for name in ("fingerprint", "search_fingerprint")
     ]
     model = load("demo", device="cpu")
-    benches = benchmark(tmp_path, 100).test
+    benches = benchmark(tmp_path, 100, processes=1).test
     photos, memo = Embedded.of(model, benches["text"]), Memo()
     asked = {"text": ("text", None), "sketch": ("sketch", None)}
     asked["sketch+text, early"] = ("sketch+text", "early")
