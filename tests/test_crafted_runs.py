@@ -371,8 +371,11 @@ def test_a_gallery_tells_when_its_model_ranks_otherwise(run, tmp_path, crops, ca
     assert main(["merge", str(tmp_path / "g"), "--out", str(tmp_path / "m")]) == 0
     assert told_of_a_change(tmp_path / "m", capsys) == [True] * 3
     capsys.readouterr()
-    assert main(index) == 0
-    assert "changed since this gallery was last indexed" in capsys.readouterr().err
+    with Gallery.open(tmp_path / "g") as opened:
+        assert "changed since this gallery was last indexed" in opened.search("red").note
+        assert main(index) == 0
+        assert "changed since this gallery was last indexed" not in capsys.readouterr().err, "said by what ends it"
+        assert "changed since" not in opened.search("red").note, "a gallery that stays open learns of it"
     assert told_of_a_change(tmp_path / "g", capsys) == [False] * 3
 
 

@@ -110,6 +110,16 @@ def test_its_page_shows_how_drawings_were_read():
     beside = {name: row["R@10"] for name, row in few.items() if name.startswith("vague words + ") and "after" in name}
     assert len(beside) >= 8
     assert min(beside.values()) >= few["vague words"]["interval"][0], "no drawing makes words worse beyond chance"
+    text, words = " ".join(page.split()), few["vague words"]["R@10"]
+    scribble, still = (few[f"vague words + {name}, after"]["gained"] for name in ("scribble", "stick figure"))
+    told = "{:+.1f} ({:+.1f} to {:+.1f})".format(*scribble).replace("-", "−")
+    assert f"a fitted scribble changes it by {told}; with a fitted stick figure it stays the same on average" in text
+    assert still[0] == 0
+    others = [value for name, value in beside.items() if "scribble" not in name and "stick" not in name]
+    assert f"every other drawing adds {int(min(others) - words)} points or more" in text
+    worse = {name for name, row in few.items() if name.endswith("before") and "+" in name and row["R@10"] < words}
+    assert worse == {f"vague words + {n}, before" for n in ("stick figure", "scribble", "lay, small in a corner")}
+    assert "can make words worse: a stick figure, a scribble, or one small in a corner" in text
     styles = kept["version 2"]["figures"]
     for name in {n.rsplit(", ", 1)[0] for n in styles}:
         style, count = name.removesuffix(")").rsplit(" (", 1)

@@ -570,14 +570,8 @@ class PostgresStore(LocalStore):
         self.database = PostgresDatabase(address)
         self._lock, self._last, self._moments, self._known = None, None, None, {}
         try:
-            with self.database.reading() as connection:
-                row = connection.execute("SELECT config FROM gallery").fetchone()
-            try:
-                self.config = json.loads(row[0])
-                known = self.config["format"] == FORMAT
-            except (TypeError, ValueError, KeyError):
-                raise self.database.corrupt("it does not say what it is bound to") from None
-            if not known:
+            self.config = self.read_config()
+            if self.config["format"] != FORMAT:
                 raise IndexMismatch(f"{address} has another format than this descry reads; migrate to another name")
             self.binding = checked_binding(self.folder, self.config)
             self.read_only = self.database.read_only
@@ -619,6 +613,15 @@ class PostgresStore(LocalStore):
             finally:
                 connection.close()
         return cls(address)
+
+    def read_config(self) -> dict[str, Any]:
+        with self.database.reading() as connection:
+            row = connection.execute("SELECT config FROM gallery").fetchone()
+        try:
+            config: dict[str, Any] = json.loads(row[0])
+            return config | {"format": config["format"]}
+        except (TypeError, ValueError, KeyError):
+            raise self.database.corrupt("it does not say what it is bound to") from None
 
     def _write_config(self) -> None:
         with self.database.writing() as change:

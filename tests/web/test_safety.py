@@ -386,6 +386,22 @@ def test_no_refusal_shows_a_path_or_a_trace(client, server, inquiry, folder, mon
     assert "Traceback" not in answer.text
 
 
+def test_another_way_to_search_is_told_until_something_is_indexed(server, client, folder):
+    from descry.gallery.local import LocalStore
+
+    def told() -> bool:
+        return "changed since this gallery was last indexed" in client.get("/api/v1/galleries/gallery").json()["note"]
+
+    model = server.gallery.model
+    model.search_fingerprint = "b" * 64
+    server.gallery.store.note_search("a" * 64)
+    assert told()
+    other = LocalStore(folder)  # as in a job, or another process
+    other.note_search(model.search_fingerprint)
+    other.close()
+    assert not told()
+
+
 def test_a_missing_model_leaves_browsing_and_says_so(folder):
     from descry.gallery import Gallery
 

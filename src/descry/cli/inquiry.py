@@ -443,7 +443,7 @@ def _notes(session: Any) -> list[str]:
     """What must be said beside the round on show: what the model is no evidence of, and what it could not read."""
     from ..search import unread
 
-    return [note for note in (getattr(session.model, "note", ""), *unread(session.model, session.query)) if note]
+    return [note for note in (session.gallery.note(session.model), *unread(session.model, session.query)) if note]
 
 
 def _notice(session: Any) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -112,12 +111,15 @@ class Gallery(AbstractContextManager["Gallery"]):
         self.binding.check(binding, self._name)
         if os.path.isdir(binding.source):  # the user gave the model: it may be opened again by its path
             allow(binding.source)
-        before = getattr(self.store, "config", {}).get(SEARCHES, "")  # a Milvus store keeps none
-        now = getattr(loaded, SEARCHES, "")
-        if before and now and before != now:
-            loaded = copy.copy(loaded)
-            loaded.note = "; ".join(filter(None, (loaded.note, CHANGED)))
         self._model = loaded
+
+    def note(self, model: Any = None) -> str:
+        """What must be said beside every result: the model's own note, and whether it searches otherwise than when
+        this gallery was last indexed. model: or its card; the gallery's own unless given. "" for nothing."""
+        model = model or self.model
+        before, now = getattr(self.store, "config", {}).get(SEARCHES), getattr(model, SEARCHES, "")  # Milvus keeps none
+        changed = bool(before and now and before != now and self.store.read_config().get(SEARCHES) != now)
+        return "; ".join(filter(None, (getattr(model, "note", ""), CHANGED * changed)))
 
     def _needs_local(self, verb: str, instead: str) -> None:
         """UsageError on a Milvus store for what only the local one does."""
@@ -254,15 +256,21 @@ class Gallery(AbstractContextManager["Gallery"]):
             parts = (*query.sketches, *query.photos, *query.wanted, *query.unwanted)
             terms = terms_of(self.model, [query], ranking)[0] if any(p.on for p in parts) else []
             if "scores" in self.store.capabilities:
-                found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.model.note)
+                found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.note())
             else:
                 approximate = import_module("descry_stores.milvus_search").answer
-                found = approximate(self.store, terms, query, k, ranking.formula, self.model.note)
+                found = approximate(self.store, terms, query, k, ranking.formula, self.note())
             found = dataclasses.replace(found if least is None else found.above(least), gallery=self._name)
         if record and self.read_only:
             return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
-        if record:
-            self._record_search(found)
+        if record and "compact" in self.store.capabilities:  # committed to under the key of the day
+            results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
+            moment = f"{self.store.config['created']} {found.generation}"
+            with self.store.database.writing():
+                key = Audit(self.store.database).key_of_day()
+                facts = asked(key, found.query, results, moment, self.binding.fingerprint)
+                facts[SEARCHES] = getattr(self.model, SEARCHES, "")
+                self._record("search", inquiry="", day=ref_of(key), **facts)
         return found
 
     def notice(self, query: Query, composition: Composition | str | None = None) -> str:
@@ -464,18 +472,6 @@ class Gallery(AbstractContextManager["Gallery"]):
             with suppress(DescryError):  # the act's own error is the one to tell
                 self._record(what, **facts, failed=getattr(error, "code", type(error).__name__))
             raise
-
-    def _record_search(self, found: Results) -> None:
-        """A search outside any inquiry, committed to under the key of the day."""
-        if "compact" not in self.store.capabilities:
-            return
-        results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
-        snapshot = f"{self.store.config['created']} {found.generation}"
-        with self.store.database.writing():
-            key = Audit(self.store.database).key_of_day()
-            facts = asked(key, found.query, results, snapshot, self.binding.fingerprint)
-            facts["search_fingerprint"] = getattr(self.model, "search_fingerprint", "")
-            self._record("search", inquiry="", day=ref_of(key), **facts)
 
     def _content(self) -> dict[str, Any]:
         if "compact" not in self.store.capabilities:

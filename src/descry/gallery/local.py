@@ -319,6 +319,10 @@ class LocalStore:
             self.config[SEARCHES] = fingerprint
             self._write_config()
 
+    def read_config(self) -> dict[str, Any]:
+        """The configuration as it is kept now; another process may have written it since this store was opened."""
+        return safe_files.read_sealed(self.folder / CONFIG)
+
     def _write_config(self) -> None:
         with _disk(self.folder):
             safe_files.write_sealed(self.folder / CONFIG, self.config)

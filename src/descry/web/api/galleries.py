@@ -25,7 +25,7 @@ def told(desk: Desk) -> GalleryOut:
     """The gallery as the API tells of it."""
     model = desk.gallery.model if desk.loaded else None
     trouble = desk.trouble
-    notes = [str(getattr(model, "note", ""))] if model else []
+    notes = [desk.gallery.note()] if model else []
     notes += [READ_ONLY] if desk.gallery.read_only else []
     return GalleryOut(
         id=desk.name,
