@@ -102,22 +102,21 @@ def negation(
     photos: Embedded,
     people: Mapping[int, Person],
     questions: Sequence[Question],
-    probes: int = 200,
 ) -> list[dict[str, Any]]:
     """What "no X" does to the share of X among the first twenty, for every X that 30 to 70 % of the people hold.
 
     Each row: how well X is told apart (AUROC); the share before, with NOT X in the formula, with NOT X in version 1 of
     the formula, which weighed every NOT alike, and with the words "no X" given to the encoder as a wanted phrase; the
-    95 % interval of the share that NOT leaves, and of NOT minus negated English, over probes; and the median rank of
-    the people without X, of whom the NOT is true.
+    95 % interval of the share that NOT leaves, and of NOT minus negated English, over probes; and the ranks of the
+    people without X, of whom the NOT is true: their median, and the mean factor by which NOT multiplies them.
     """
     facts = {pid: held(people[pid]) for pid in photos.pids.tolist()}
     asked = [(q, np.array([facts[p].get(q.attribute) in q.values for p in photos.pids.tolist()])) for q in questions]
     asked = [(q, has) for q, has in asked if 0.3 <= has.mean() <= 0.7]
     ranking = ranking_of(model)
     alike = replace(ranking, formula=replace(ranking.formula, version=1))
-    start = scores_of(model, bench.probes[:probes], photos)
-    relevant = np.array([p.pid for p in bench.probes[:probes]])[:, None] == photos.pids[None, :]
+    start = scores_of(model, bench.probes, photos)
+    relevant = np.array([p.pid for p in bench.probes])[:, None] == photos.pids[None, :]
     unwanted = phrase_vectors(model, [q.phrase for q, _ in asked])
     english = model.embed_texts([_negated(q.phrase) for q, _ in asked])
     rows = []
@@ -172,9 +171,16 @@ def _intervals(shares: Mapping[str, np.ndarray], samples: int = 2000) -> dict[st
 
 
 def _medians(ranks: Mapping[str, np.ndarray], samples: int = 2000) -> dict[str, Any]:
-    """Median ranks, and the 95 % interval of what NOT adds to them, over people."""
+    """Median ranks, what NOT adds to the median, and the geometric mean of what it multiplies each rank by; with 95 %
+    intervals over people."""
     n = len(ranks["before"])
     draws = np.random.default_rng(0).integers(n, size=(samples, n))
     gaps = np.median(ranks["NOT"][draws], axis=1) - np.median(ranks["before"][draws], axis=1)
-    medians = {f"median rank, {name}": float(np.median(r)) for name, r in ranks.items()}
-    return medians | {"median rank, interval": np.quantile(gaps, [0.025, 0.975]).tolist()}
+    doublings = np.log2(ranks["NOT"] / ranks["before"])
+    found: dict[str, Any] = {f"median rank, {name}": float(np.median(r)) for name, r in ranks.items()}
+    return found | {
+        "people without": n,
+        "median rank, interval": np.quantile(gaps, [0.025, 0.975]).tolist(),
+        "rank, factor": float(2 ** doublings.mean()),
+        "rank, factor, interval": (2 ** np.quantile(doublings[draws].mean(axis=1), [0.025, 0.975])).tolist(),
+    }

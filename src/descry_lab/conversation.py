@@ -59,6 +59,7 @@ PHRASED = {"text": 8, "sketch+text": 3, "photo+text": 3}
 """Kind of query → how many measured phrases its words are, where absence is judged by them."""
 DRAWS = 3
 """How often each person asks with other phrases."""
+AGAIN = "NOT, curves measured again"
 BEST_COSINE = absence.FEATURES.index("best cosine")
 PAGE, FOUND = ROOT / "docs" / "conversation.md", ROOT / "results" / "conversation.json"
 MARKS = ("<!-- figures: python -m descry_lab conversation -->", "<!-- end of figures -->")
@@ -235,6 +236,16 @@ def phrased(model: Any, part: Part, kind: str, phrases: int, draw: int = 0) -> B
     return value
 
 
+def _not(model: Any, test: Part) -> list[dict[str, Any]]:
+    return negation(model, test.benches["sketch"], test.photos, test.people, vocabulary())
+
+
+def _measured_again(model: Any, val: Part) -> Any:
+    """The model with the curves that `reading_curves` measures today."""
+    curves: Any = reading_curves(model, val.photos, val.people, vocabulary())
+    return model.with_ranking(replace(model.ranking, curves=curves))
+
+
 def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
     """Re-rankers for text and sketch queries, with the bank taken from validation people."""
     out: dict[str, Any] = {}
@@ -329,19 +340,45 @@ def negation_table(found: dict[str, Any]) -> str:
     """What "no X" leaves of X among the first 20, and where it puts the people without X."""
     lines = [
         '| "no …" | told apart (AUROC) | held by | share in the first 20 before | after NOT | after the negated English'
-        " | left (interval) | left, version 1 | median rank of people without it | version 1 |",
-        "|---" * 10 + "|",
+        " | left (interval) | left, version 1 | median rank of people without it | version 1 | rank times (interval) |",
+        "|---" * 11 + "|",
     ]
     for row in found["NOT"]:
         low, high = row["left, interval"]
         shares = " | ".join(f"{100 * row[k]:.0f} %" for k in ("held by", "before", "NOT", "negated English"))
-        before, after, first = (row[f"median rank, {k}"] for k in ("before", "NOT", "version 1"))
-        least, most = row["median rank, interval"]
         lines.append(
             f"| {row['key']} | {row['AUROC']:.2f} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |"
-            f" {row['left, version 1']:.2f} | {before:g} → {after:g} ({least:+g} to {most:+g}) | {first:g} |"
+            f" {row['left, version 1']:.2f} | {_moved(row)} | {row['median rank, version 1']:g} | {_times(row)} |"
         )
-    return "\n".join(lines)
+    again = [r for r, old in zip(found[AGAIN], found["NOT"], strict=True) if r["left"] != old["left"]]
+    changed = "; ".join(f"{r['key']} {_moved(r)}, ranks times {_times(r)}, {r['left']:.2f} left" for r in again)
+    told = [
+        f"With the curves of the model, {_harm(found['NOT'])}.",
+        f"With curves measured again, under the limit of their slope: {changed}.",
+    ]
+    return "\n".join(lines) + "\n\n" + " ".join([*told, f"With these, {_harm(found[AGAIN])}."])
+
+
+def _moved(row: dict[str, Any]) -> str:
+    least, most = row["median rank, interval"]
+    before, after = row["median rank, before"], row["median rank, NOT"]
+    return f"{before:g} → {after:g} ({round(least, 1) + 0.0:+g} to {round(most, 1) + 0.0:+g})"
+
+
+def _times(row: dict[str, Any]) -> str:
+    low, high = row["rank, factor, interval"]
+    return f"{row['rank, factor']:.2f} ({low:.2f}–{high:.2f})"
+
+
+def _harm(rows: Sequence[dict[str, Any]]) -> str:
+    """Of how many attributes a true NOT moves the people more than chance, by the median and by the mean factor."""
+    worse = [row["key"] for row in rows if row["median rank, interval"][0] > 0]
+    down, up = (sum(side * row["rank, factor, interval"][i] > side for row in rows) for i, side in ((0, 1), (1, -1)))
+    named = f" ({', '.join(worse)})" if worse else ""
+    return (
+        f"a true NOT worsens the median rank by more than chance for {len(worse)} of {len(rows)} attributes{named}; on "
+        f"average it moves people down by more than chance for {down} and up for {up}"
+    )
 
 
 def absence_table(found: dict[str, Any]) -> str:
@@ -439,9 +476,8 @@ def measure(args: argparse.Namespace) -> None:
         ),
         "questions": lambda: questions(model, part("test"), args.seeds),
         "policies": lambda: policies(model, part("test"), args.seeds),
-        "NOT": lambda: negation(
-            model, part("test").benches["sketch"], part("test").photos, part("test").people, vocabulary()
-        ),
+        "NOT": lambda: _not(model, part("test")),
+        AGAIN: lambda: _not(_measured_again(model, part("val")), part("test")),
         "absence": lambda: absences(model, part("calibration"), part("test")),
         "re-ranking": lambda: reranked(model, part("val"), part("test")),
     }

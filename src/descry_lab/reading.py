@@ -25,7 +25,6 @@ from descry.drawing.person import held
 from descry.errors import DataError, UsageError
 from descry.evaluate import Embedded, scores_of
 from descry.interact import absence
-from descry.interact.logistic import regress
 from descry.interact.questions import Question, stated, vocabulary
 from descry.language import parse
 from descry.ranking import READABLE, Ranking, phrase_key, ranking_of
@@ -34,7 +33,7 @@ from descry_people.read import read_records
 
 from .choosing import Line, compare, compositions
 from .prompts import best_of, directions
-from .simulation import absence_profiles, fit_sharpness
+from .simulation import absence_profiles, answer_curve, fit_sharpness
 
 LEAST = 10
 """People with a label, and without it, below which a phrase is not measured."""
@@ -253,11 +252,11 @@ def _readings(
         z = (cosines - cosines.mean()) / max(float(cosines.std()), 1e-6)
         z = z[known]
         area, low, high = absence.telling(z[has], z[~has], pids[has], pids[~has], samples=200)
-        a, b = regress(z[:, None], has.astype(float))
+        a, b = answer_curve(z, has.astype(float))
         if area - SURE * (high - low) / 3.92 <= 0.5 or a <= 0:
             share = float(np.clip(has.mean(), 0.01, 0.99))
             a, b = 0.0, math.log(share / (1 - share))
-        curve = round(float(a), 4), round(float(b), 4)
+        curve = round(a, 4), round(b, 4)
         out.append(Reading(question.phrase, people, area, low, high, curve, better or ()))
     return out, unmeasured
 

@@ -6,8 +6,10 @@ are those of `ranking`, term by term (a test compares them with a `Session`), so
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -15,10 +17,10 @@ import numpy as np
 from descry.drawing.person import Person, held
 from descry.errors import DataError, UsageError, nearest
 from descry.evaluate import Embedded, probes_of, scores_of
-from descry.interact.absence import FEATURES, profile_of, wanted_only
-from descry.interact.logistic import regress
+from descry.interact.absence import FEATURES, auroc, profile_of, wanted_only
+from descry.interact.logistic import logistic, regress
 from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior, read
-from descry.ranking import Ranking, ranking_of
+from descry.ranking import Curve, Ranking, ranking_of
 from descry.records import Benchmark
 from descry.search import after_phrase, choice_evidence, phrase_vectors, stack, terms_of, weighed_evidence
 
@@ -340,8 +342,8 @@ def reading_curves(
 ) -> dict[str, list[float]]:
     """Phrase → (a, b): how well the encoder reads each question's phrase, measured on validation people.
 
-    A logistic regression of the truth on the standard score (Platt scaling). A phrase that cannot be read gets a flat
-    curve, so that its question is never worth asking, instead of noise that looks like knowledge.
+    A phrase that cannot be read gets a flat curve, so that its question is never worth asking, instead of noise that
+    looks like knowledge.
     """
     shown = [held(people[pid]) for pid in photos.pids.tolist()]
     out = {}
@@ -349,9 +351,31 @@ def reading_curves(
     for question, s in zip(questions, similarity, strict=True):
         truth = np.array([r.get(question.attribute) in question.values for r in shown], float)
         z = (s - s.mean()) / max(float(s.std()), 1e-6)
-        a, b = regress(z[:, None], truth)
-        out[question.phrase] = [round(max(float(a), 0.0), 4), round(float(b), 4)]
+        a, b = answer_curve(z, truth)
+        out[question.phrase] = [round(a, 4), round(b, 4)]
     return out
+
+
+def answer_curve(z: np.ndarray, truth: np.ndarray) -> Curve:
+    """Slope and offset of P(yes) by standard score: logistic regression, no steeper than the AUROC supports.
+
+    z: (n,) of unit spread. truth: (n,) of 1 and 0. The steepest slope is d √(1 + p (1 − p) d²), d = √2 Φ⁻¹(AUROC), p
+    the share with the thing: that of two normal distributions of one spread. A regression is steeper where a thing is
+    told apart from only some of the others, as trainers from boots but not from sandals; a NOT, whose weight goes by
+    the slope, would then count as if it were read well.
+    """
+    held_by, share = truth == 1, float(np.clip(truth.mean(), 1e-6, 1 - 1e-6))
+    apart = np.clip(auroc(z[held_by], z[~held_by]), 0.5, 1 - 1e-12) if 0 < held_by.sum() < len(z) else 0.5
+    d = math.sqrt(2) * NormalDist().inv_cdf(float(apart))
+    steepest = d * math.sqrt(1 + share * (1 - share) * d * d)
+    a, b = map(float, regress(z[:, None], truth))
+    if 0 <= a <= steepest:
+        return a, b
+    low, high = -60.0, 60.0
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if logistic(steepest * z + middle).mean() < share else (low, middle)
+    return steepest, low
 
 
 def withheld(questions: Sequence[Question], share: float = 1 / 3, seed: int = 0) -> list[Question]:

@@ -8,9 +8,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.embed import load
+from descry.interact.logistic import logistic, regress
 from descry.ranking import READABLE, Formula, Ranking, phrase_key
 from descry.search import Term, fit, phrase_term, stack, unit, weighed_evidence
 from descry_lab.misread import Readings, misread
+from descry_lab.simulation import answer_curve
 
 
 def farthest(formula: Formula, yes: bool, curve: tuple[float, float] | None, weight: float) -> float:
@@ -149,6 +151,31 @@ def test_the_strength_of_a_not_grows_with_what_the_model_can_read() -> None:
     assert Ranking(curves={"hat": (READABLE, 0.0)}).reads("a hat")
     assert not Ranking(curves={"hat": (0.2, 0.0)}).reads("a hat")
     assert not Ranking().reads("a hat")
+
+
+def slope_of(groups: list[tuple[int, float, float, float]]) -> tuple[float, float, float, float]:
+    """Slope of the plain regression and of the answer curve, mean P(yes) and share. groups: people, mean and spread of
+    their scores, 1 where the thing is there."""
+    rng = np.random.default_rng(0)
+    z = np.concatenate([rng.normal(mean, spread, n) for n, mean, spread, _ in groups])
+    z = (z - z.mean()) / z.std()
+    truth = np.repeat([there for *_, there in groups], [n for n, *_ in groups])
+    a, b = answer_curve(z, truth)
+    return float(regress(z[:, None], truth)[0]), a, float(logistic(a * z + b).mean()), float(truth.mean())
+
+
+def test_a_curve_is_no_steeper_than_the_pairs_that_are_told_apart_support() -> None:
+    """Boots are told from trainers, sandals are not: a plain regression gave "no trainers" its nearly full strength."""
+    plain, slope, said, share = slope_of([(800, 0.7, 0.4, 1.0), (750, 0.3, 0.5, 0.0), (450, -1.7, 0.4, 0.0)])
+    assert plain > 1.2 * slope
+    assert said == pytest.approx(share, abs=1e-6)
+    strength, before = (Ranking(curves={"hat": (a, 0.0)}).reading("hat", wanted=False)[0] for a in (slope, plain))
+    assert strength < 0.7 * before
+    plain, slope, said, share = slope_of([(4000, 0.6, 0.8, 1.0), (4000, -0.6, 0.8, 0.0)])
+    assert slope == pytest.approx(plain, rel=0.03), "what is told from everything else alike keeps its regression"
+    assert said == pytest.approx(share, abs=1e-6)
+    assert slope_of([(50, 0.0, 1.0, 0.0)])[1] == 0
+    assert slope_of([(50, -1.0, 1.0, 1.0), (50, 1.0, 1.0, 0.0)])[1] == 0
 
 
 @pytest.mark.parametrize(
