@@ -19,9 +19,11 @@ from torch.nn import functional as F
 from conftest import SHARED, toy_words
 from descry import pickles
 from descry.clip import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD
+from descry.clip_files import clip_and_words
 from descry.convert import convert, read_state
 from descry.embed import load
 from descry.errors import ModelMissing, ModelRefused, UsageError
+from descry.text import Words, _byte_pair, word_level
 
 WIDTH, LAYERS, PATCH, DIM, GRID = 64, 2, 8, 32, (4, 2)
 SIZE = (GRID[0] * PATCH, GRID[1] * PATCH)
@@ -643,6 +645,18 @@ def test_what_a_checkpoints_own_configuration_says_is_taken(words, vocabulary, t
     [
         *("{", "[]", "{}", '{"model_cfg": {}}', '{"model_cfg": {"vision_cfg": {"width": 32, "head_width": 0}}}'),
         '{"model_cfg": {"vision_cfg": {"width": 32, "head_width": 16}}}',
+        *(
+            '{{"model_cfg": {{"vision_cfg": {{"width": 64, {}}}, "text_cfg": {{{}}}}}}}'.format(*sides)
+            for sides in (
+                ('"pool_type": "avg"', ""),
+                ('"act_kwargs": {"approximate": "tanh"}', ""),
+                ('"norm_kwargs": {"eps": 0.001}', ""),
+                ('"layers": 2', '"heads": 2'),
+                ('"layers": 2', '"pool_type": "last"'),
+                ('"layers": 2', '"no_causal_mask": true'),
+                ('"layers": 2', '"tokenizer_kwargs": {"clean": "canonicalize"}'),
+            )
+        ),
         '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [0.5], "std": [0.5]}}',
         '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [NaN, 0, 0], "std": [1, 1, 1]}}',
         '{"model_cfg": {"vision_cfg": {}}, "preprocess_cfg": {"mean": [0, 0, 0], "std": [1, 0, 1]}}',
@@ -654,6 +668,92 @@ def test_a_configuration_that_cannot_be_is_refused(words, vocabulary, tmp_path, 
     with pytest.raises(ModelRefused, match=r"open_clip_config\.json"):
         run(tmp_path / "w.pt", tmp_path / "run", vocabulary)
     assert not (tmp_path / "run").exists()
+
+
+def folder_of_transformers(folder, clip, words, **config):
+    """A CLIP as the transformers library keeps it, with its vocabulary; config: changes of the text's side."""
+    folder.mkdir()
+    spec = json.loads(json.dumps(clip.spec.config)) | {"model_type": "clip"}
+    spec["vision_config"]["image_size"] = 32
+    spec["text_config"] |= {"eos_token_id": words.end} | config
+    (folder / "config.json").write_text(json.dumps(spec))
+    state = clip.model.state_dict() | {"vision_model.embeddings.position_embedding.weight": torch.randn(17, 64)}
+    save_file({k: v.clone() for k, v in state.items()}, folder / "model.safetensors")
+    words.save(folder)
+    return folder
+
+
+def everywhere(folder, out, says):
+    """Every way from a folder of the transformers library to a model refuses it with the same words."""
+    from descry.checkpoint import load_any
+
+    for way in (
+        lambda: convert(folder, out, image_size=SIZE),
+        lambda: load_any(folder),
+        lambda: clip_and_words(folder),
+    ):
+        with pytest.raises(ModelRefused, match=says):
+            way()
+
+
+def test_a_vocabulary_that_is_another_models_is_refused_everywhere(clip, words, tmp_path):
+    more = word_level([*words.tokenizer.get_vocab(), "another"])
+    everywhere(folder_of_transformers(tmp_path / "more", clip, more), tmp_path / "out", "words and the vocabulary")
+    other = folder_of_transformers(tmp_path / "end", clip, words, eos_token_id=5)
+    everywhere(other, tmp_path / "out", f"at its token 5, and in the vocabulary a text ends with {words.end}")
+
+
+@pytest.mark.parametrize(
+    ("says", "refused"),
+    [
+        ({"image_mean": [0.5] * 3}, "lacks image_std"),
+        ({"image_mean": ["0.5"] * 3, "image_std": [0.5] * 3}, "is no number"),
+        ({"image_mean": [True] * 3, "image_std": [0.5] * 3}, "is no number"),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_normalize": "false"}, "true or false"),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "rescale_factor": 0}, "above 0"),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "do_flip_channel_order": True}, "do_flip_channel_order"),
+        ({"image_mean": [0.5] * 3, "image_std": [0.5] * 3, "offset": True}, "offset"),
+    ],
+)
+@pytest.mark.parametrize("file", ["processor_config.json", "preprocessor_config.json"])
+def test_pixels_that_are_made_ready_in_a_way_of_their_own_are_refused(clip, words, tmp_path, file, says, refused):
+    folder = folder_of_transformers(tmp_path / "clip", clip, words)
+    (folder / file).write_text(json.dumps({"image_processor": says} if file == "processor_config.json" else says))
+    everywhere(folder, tmp_path / "out", refused)
+
+
+def test_another_interpolation_and_unknown_pixels_are_said_by_a_model_that_was_not_converted(clip, words, tmp_path):
+    folder = folder_of_transformers(tmp_path / "clip", clip, words)
+    assert "CLIP's mean and deviation were taken" in load(folder, "cpu").note
+    plain = {"image_mean": [0.5] * 3, "image_std": [0.5] * 3}
+    (folder / "preprocessor_config.json").write_text(json.dumps(plain | {"resample": 3}))
+    assert load(folder, "cpu").note == ""
+    assert convert(folder, tmp_path / "a", image_size=SIZE).assumed == ()
+    (folder / "preprocessor_config.json").write_text(json.dumps(plain | {"resample": 2}))
+    assert "resample = 2; here bicubic" in load(folder, "cpu").note
+    assert "resample = 2; here bicubic" in convert(folder, tmp_path / "b", image_size=SIZE).assumed[0]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda t: t.update(normalizer={"type": "NFC"}),
+        lambda t: t.update(pre_tokenizer={"type": "WhitespaceSplit"}),
+    ],
+    ids=["letters in capitals", "signs within words"],
+)
+def test_a_vocabulary_that_reads_texts_otherwise_than_clip_is_refused(tmp_path, change):
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    alphabet = [chr(b) for b in printable] + [chr(256 + i) for i in range(256 - len(printable))]
+    names = [*alphabet, *(c + "</w>" for c in alphabet), "<|startoftext|>", "<|endoftext|>"]
+    words = _byte_pair({name: i for i, name in enumerate(names)}, [])
+    held = json.loads(words.tokenizer.to_str())
+    (tmp_path / "tokenizer.json").write_text(json.dumps(held))
+    assert Words.load(tmp_path).ids(["A Red top"]).tolist() == words.ids(["a red top"]).tolist()
+    change(held)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(held))
+    with pytest.raises(ModelRefused, match="reads texts otherwise than CLIP"):
+        Words.load(tmp_path)
 
 
 @pytest.mark.parametrize("layout", ["openai", "open_clip", "irra", "tbps"])

@@ -31,7 +31,7 @@ from . import __version__
 from .adapters import merged_state
 from .bounds import MOST_FIELD
 from .clip import ClipSpec, check_fit, empty, hollow
-from .clip_files import load_clip
+from .clip_files import clip_and_words, resampled, unsaid
 from .errors import ModelMissing, ModelRefused, UsageError
 from .library import DEMO, fetched
 from .methods import Method, method_class, preset, presets
@@ -422,9 +422,7 @@ def load_any(
         )
     if str(name) == "demo":
         raise ModelMissing("the demo model is not part of this installation; name another with --model")
-    clip = load_clip(name, image_size, allow_download)
-    beside = folder if folder.is_dir() else _cached(name)
-    words = Words.load(beside).of_length(clip.length)
+    clip, words, beside = clip_and_words(name, image_size, allow_download)
     method = method_class("zero_shot")(clip, words, preset("zero_shot", "recommended"), 0).eval()
     raw = save({k: v.detach().cpu().contiguous() for k, v in method.state_dict().items()})
     config = {
@@ -432,14 +430,9 @@ def load_any(
         "preset": "recommended",
         "config": dataclasses.asdict(method.config),
         "clip": clip.spec.to_json(),
-        "about": {"weights": f"CLIP {Path(name).name}, as it was given, no training here", "pretrained": True},
+        "about": {"weights": f"CLIP {Path(name).name}, as it was given, no training here", "pretrained": True}
+        | {"note": "; ".join((*unsaid(beside), *resampled(beside)))},
     }
     config["fingerprint"] = fingerprint(config, raw)
     config["search_fingerprint"] = search_fingerprint(config, beside)
     return method, config, folder
-
-
-def _cached(name: str | Path) -> Path:
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(str(name), local_files_only=True))

@@ -13,9 +13,45 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .clip import CLIP_MEAN, CLIP_STD, Clip, ClipSpec, clip_config, plain_siglip, refuse_absurd, siglip_of, with_weights
+from .clip import (
+    CLIP_MEAN,
+    CLIP_STD,
+    Clip,
+    ClipSpec,
+    clip_config,
+    plain_siglip,
+    refuse_absurd,
+    respecified,
+    siglip_of,
+    with_weights,
+)
 from .errors import ModelMissing, ModelRefused
 from .safe_files import read_json
+from .text import Words
+
+
+def clip_and_words(
+    name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False
+) -> tuple[Clip, Words, Path]:
+    """A CLIP in the transformers format with its own vocabulary, and its folder. See `load_clip` and `fitted`."""
+    folder = find_clip(name, allow_download)
+    clip = load_clip(folder, image_size)
+    return *fitted(clip, Words.load(folder), str(folder)), folder
+
+
+def fitted(clip: Clip, words: Words, source: str) -> tuple[Clip, Words]:
+    """A CLIP and the vocabulary it is to read with, each of the other's length and tokens. Raises ModelRefused where
+    they cannot belong together: another number of words, or another end of a text.
+    """
+    if len(words) != clip.vocabulary:
+        raise ModelRefused(f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give it its own")
+    if clip.spec.end != words.end:
+        raise ModelRefused(
+            f"{source} reads a text at its token {clip.spec.end}, and in the vocabulary a text ends with {words.end}; "
+            "give it its own"
+        )
+    words = words.of_length(clip.length)
+    return respecified(clip, placeholder=words.placeholder), words
 
 
 def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
@@ -60,8 +96,6 @@ def _siglip(folder: Path, raw: dict[str, Any], image_size: tuple[int, int] | Non
     spec = ClipSpec(plain_siglip(config), image_size or (side, side), mean, std, text.eos_token_id, -1)
     words = folder / "tokenizer.json"
     if words.is_file():
-        from .text import Words
-
         found = Words.load(folder)
         spec = replace(spec, end=found.end, placeholder=found.placeholder)
     return with_weights(spec, _weights(folder), str(folder), (side // vision.patch_size,) * 2)
@@ -252,6 +286,9 @@ PREPROCESSING = ("processor_config.json", "preprocessor_config.json")
 
 
 _SAYS = ("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor")
+_SAYS += ("resample", "do_flip_channel_order", "offset")
+_BICUBIC = 3
+"""Pillow's number."""
 
 
 def preparations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
@@ -270,25 +307,69 @@ def preparations(folder: Path) -> list[tuple[Path, dict[str, Any]]]:
     return found
 
 
+UNSAID = "nothing says how pixels are normalised; CLIP's mean and deviation were taken (see descry convert --pixels)"
+
+
+def unsaid(folder: Path) -> tuple[str, ...]:
+    """What the files of a folder do not say of how pixels are normalised, a sentence each."""
+    found, said = preparations(folder), []
+    if len({str(data) for _, data in found}) > 1:
+        names = " and ".join(file.name for file, _ in found)
+        said.append(f"{names} differ in how pixels are normalised; the first was taken (see descry convert --pixels)")
+    if not any(data.get("do_normalize") is False or "image_mean" in data for _, data in found):
+        said.append(UNSAID)
+    return tuple(said)
+
+
+def resampled(folder: Path) -> tuple[str, ...]:
+    """A sentence where the files of a folder resize pictures otherwise than by bicubic interpolation."""
+    way = next((data.get("resample", _BICUBIC) for _, data in preparations(folder)), _BICUBIC)
+    return not_bicubic(f"resample = {str(way)[:20]}") if way != _BICUBIC else ()
+
+
+def not_bicubic(way: str) -> tuple[str, ...]:
+    """The sentence on an interpolation that is not the one of descry."""
+    return (f"the model's own pictures are resized by {way}; here bicubic interpolation is taken",)
+
+
 def _pixel_statistics(folder: Path, usual: tuple[float, float, float] | None = None) -> tuple[Any, Any]:
     """Mean and deviation of the pixels in [0, 1], per channel, as the folder's own files say; else usual, or CLIP's.
 
     Raises ModelRefused for what is damaged, and for a preparation that differs from (value / 255 − mean) / deviation.
     """
     file, data = next(iter(preparations(folder)), (folder, {}))
+    for name in ("do_normalize", "do_rescale", "do_flip_channel_order", "offset"):
+        if type(data.get(name, False)) is not bool:
+            raise ModelRefused(f"{file} says {name} = {str(data[name])[:40]!r}; it must be true or false")
+    for name in ("do_flip_channel_order", "offset"):
+        if data.get(name):
+            raise ModelRefused(f"{file} says {name} = true; pixels that are made ready so are not read here")
+    normal = data.get("do_normalize", True)
+    lacking = {"image_mean", "image_std"} - data.keys()
+    if normal and len(lacking) == 1:
+        raise ModelRefused(f"{file} lacks {min(lacking)}; a mean and a deviation are needed")
     try:
         mean, std = (
-            tuple(float(x) for x in data.get(key, default))
+            tuple(_number(x) for x in data.get(key, default))
             for key, default in (("image_mean", usual or CLIP_MEAN), ("image_std", usual or CLIP_STD))
         )
-        factor = float(data.get("rescale_factor") or 1 / 255) if data.get("do_rescale", True) else 1.0
+        factor = _number(data.get("rescale_factor", 1 / 255)) if data.get("do_rescale", True) else 1.0
     except (ValueError, TypeError) as error:
         raise ModelRefused(f"{file} does not say how pixels are made ready: {error}") from None
-    if len(mean) != 3 or len(std) != 3 or not all(math.isfinite(x) for x in (*mean, *std)) or min(std) <= 0:
+    if factor <= 0:
+        raise ModelRefused(f"{file} gives rescale_factor {factor}; it must be above 0")
+    if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
         raise ModelRefused(
             f"{file} gives mean {mean} and deviation {std}; three numbers each are needed, above 0 the latter"
         )
-    if not data.get("do_normalize", True):
+    if not normal:
         mean, std = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
     scale = 255 * factor  # of our pixels in [0, 1] to what the model was given before its mean was taken away
     return tuple(m / scale for m in mean), tuple(s / scale for s in std)
+
+
+def _number(value: Any) -> float:
+    """A finite number of JSON. ValueError for all else, also true and a number that is written as text."""
+    if type(value) not in (int, float) or not math.isfinite(value):
+        raise ValueError(f"{str(value)[:40]!r} is no number")
+    return float(value)

@@ -30,7 +30,18 @@ from torch import Tensor
 from . import pickles
 from .checkpoint import load_any, read_config, read_tensors, save_model
 from .clip import CLIP_MEAN, CLIP_STD, IMAGENET_MEAN, IMAGENET_STD, Clip, check_fit, respecified
-from .clip_files import PREPROCESSING, find_clip, from_openai, load_clip, preparations, weight_files
+from .clip_files import (
+    PREPROCESSING,
+    UNSAID,
+    find_clip,
+    fitted,
+    from_openai,
+    load_clip,
+    not_bicubic,
+    resampled,
+    unsaid,
+    weight_files,
+)
 from .errors import ModelMissing, ModelRefused, UsageError, nearest
 from .images import SUFFIXES, VIDEO_SUFFIXES
 from .library import fetched, folder_of
@@ -126,13 +137,8 @@ def convert(
         statistics = PIXELS["imagenet"]
     if statistics:
         clip = respecified(clip, mean=statistics[0], std=statistics[1])
-    assumed = (*said, *_assumed(source, layout, activation, statistics))
-    if len(words) != clip.vocabulary:
-        raise ModelRefused(
-            f"{source} has {clip.vocabulary} words and the vocabulary {len(words)}; give its own with --tokenizer"
-        )
-    words = words.of_length(clip.length)
-    clip = respecified(clip, end=words.end, placeholder=words.placeholder)
+    assumed = (*said, *(beside.resized if beside else ()), *_assumed(source, layout, activation, statistics))
+    clip, words = fitted(clip, words, str(source))
     method, name = _method(clip, words, mapping, str(source))
     about = {
         "weights": f"{layout} checkpoint {source.name}, converted, no training here",
@@ -167,32 +173,45 @@ def _assumed(source: Path, layout: str, activation: str, statistics: Any) -> tup
     if layout in ("OpenAI", "open_clip") and not activation:
         said.append(
             "the weights do not say their activation; OpenAI's quick_gelu was taken. Most models of open_clip were "
-            f"trained with gelu: put their {OPEN_CLIP} beside the weights, or add --activation gelu"
+            f"trained with gelu: put their {OPEN_CLIP} beside the weights, or add --activation gelu. Nor do they say "
+            "their heads: 64 numbers each were taken, as in all published CLIPs but ViT-H-14, whose 80 are known"
         )
-    said_by = preparations(source) if source.is_dir() else []
-    if not statistics and len({str(data) for _, data in said_by}) > 1:
-        names = " and ".join(file.name for file, _ in said_by)
-        said.append(f"{names} differ in how pixels are normalised; the first was taken (see --pixels)")
-    silent = source.is_dir() and not any(
-        data.get("do_normalize") is False or "image_mean" in data for _, data in said_by
-    )
-    if not statistics and (silent or layout in ("OpenAI", "open_clip")):
-        said.append("nothing says how pixels are normalised; CLIP's mean and deviation were taken (see --pixels)")
+    if not statistics and source.is_dir():
+        said += unsaid(source)
+    elif not statistics and layout in ("OpenAI", "open_clip"):
+        said.append(UNSAID)
+    said += resampled(source) if source.is_dir() else ()
     return tuple(said)
+
+
+_LINEAR: dict[str, tuple[Any, ...]] = {"act_kwargs": ({},), "norm_kwargs": ({}, {"eps": 1e-5})}
+OPEN_CLIP_READ: dict[str, dict[str, tuple[Any, ...]]] = {
+    "vision_cfg": _LINEAR | {"pool_type": ("tok",)},
+    "text_cfg": _LINEAR
+    | {"pool_type": ("argmax",), "no_causal_mask": (False,), "tokenizer_kwargs": ({}, {"clean": "lower"})},
+}
+"""What changes an answer of open_clip's models and no shape of a weight, with the values that are read here."""
 
 
 @dataclass(frozen=True)
 class _OpenClip:
-    """What open_clip_config.json says. statistics: mean and deviation of the pixels; None where it says nothing."""
+    """What open_clip_config.json says.
+
+    statistics: mean and deviation of the pixels; None where it says nothing. heads: of the image and the text encoder;
+    None where it says nothing. resized: a sentence where pictures are resized in another way than here.
+    """
 
     path: Path
     activation: str
     statistics: tuple[Any, Any] | None
-    heads: int | None
+    heads: tuple[int | None, int | None]
+    resized: tuple[str, ...] = ()
 
     @classmethod
     def beside(cls, weights: Path) -> _OpenClip | None:
-        """The configuration beside a file of weights; None where there is none. ModelRefused for a damaged one."""
+        """The configuration beside a file of weights; None where there is none. ModelRefused for a damaged one, and
+        for one of a model that computes otherwise than CLIP.
+        """
         path = weights.with_name(OPEN_CLIP)
         if not path.is_file():
             return None
@@ -202,17 +221,30 @@ class _OpenClip:
             statistics = None
             if "mean" in prepared or "std" in prepared:
                 statistics = _statistics(",".join(str(float(x)) for x in (*prepared["mean"], *prepared["std"])))
-            vision = model["vision_cfg"]
-            heads = int(vision["width"]) // int(vision["head_width"]) if "head_width" in vision else None
-            return cls(path, "quick_gelu" if model.get("quick_gelu") else "gelu", statistics, heads)
+            vision, text = model["vision_cfg"], model.get("text_cfg") or {}
+            width = vision.get("head_width")
+            heads = int(vision["width"]) // int(width) if width is not None else None
+            for side, read in OPEN_CLIP_READ.items():
+                for name, values in read.items():
+                    given = (vision if side == "vision_cfg" else text).get(name)
+                    if given is not None and given not in values:
+                        raise ModelRefused(
+                            f"{path} says {side}.{name} = {str(given)[:60]}; read here is {values[-1]!r}"
+                        )
+            way = prepared.get("interpolation", "bicubic")
+            resized = () if way == "bicubic" else not_bicubic(f"{str(way)[:20]} interpolation")
+            activation = "quick_gelu" if model.get("quick_gelu") else "gelu"
+            return cls(path, activation, statistics, (heads, text.get("heads")), resized)
         except (OSError, ValueError, TypeError, KeyError, AttributeError, ZeroDivisionError, UsageError) as error:
             raise ModelRefused(f"{path} is not a configuration of open_clip: {error!r:.200}") from None
 
     def check(self, clip: Clip) -> None:
-        """Raise ModelRefused where the number of heads is not the one that was read off the width."""
-        taken = clip.spec.config["vision_config"]["num_attention_heads"]
-        if self.heads and self.heads != taken:
-            raise ModelRefused(f"{self.path} gives {self.heads} heads, and {taken} were read off the width")
+        """Raise ModelRefused where a number of heads is not the one that was read off the width."""
+        for side, heads in zip(("vision_config", "text_config"), self.heads, strict=True):
+            taken = clip.spec.config[side]["num_attention_heads"]
+            if heads is not None and heads != taken:
+                what = f"{heads} heads of the {side.removesuffix('_config')} encoder"
+                raise ModelRefused(f"{self.path} gives {what}, and {taken} were read off the width")
 
 
 # ---------------------------------------------------------------------- reading

@@ -189,6 +189,8 @@ class Words:
         )
 
 
+CASED = "A man's RED Jacket, 2 bags!"
+"""A text that every vocabulary of CLIP reads in one way."""
 _CALLS = re.compile(r"\\[gk\dcCM]|\(\?(?!i?:|[=!])")
 """What an expression may not hold: calls, references to what was found, control characters, modes of reading it."""
 _PLAIN = re.compile(r"\\(?:[pP]\{[^}]*\}|.)|\[(?:\\.|[^\]\\])*\]", re.DOTALL)
@@ -302,7 +304,14 @@ def _transformers_words(path: Path) -> Words | None:
         if model["type"] != "BPE" or model.get("end_of_word_suffix") != "</w>":
             return None
         merges = [tuple(pair.split()) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
-        return _byte_pair(dict(model["vocab"]), merges)
+        words = _byte_pair(dict(model["vocab"]), merges)
+        own = _unbroken(_tokenizer(path).encode, CASED, add_special_tokens=False).ids
+        if own != words.tokenizer.encode(CASED, add_special_tokens=False).ids:
+            raise ModelRefused(
+                f"{path} reads texts otherwise than CLIP, such as {CASED!r} (letters in capitals, or what a word is); "
+                "it is not read here"
+            )
+        return words
     except ModelRefused:
         raise
     except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception

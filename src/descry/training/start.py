@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..checkpoint import SKETCHES, load_any, read_config
 from ..clip import IMAGENET_MEAN, IMAGENET_STD, Clip, longer, random_clip, respecified
-from ..clip_files import load_clip
+from ..clip_files import clip_and_words, resampled, unsaid
 from ..errors import ModelMissing, UsageError
 from ..escape import counted, plain
 from ..images import load
@@ -143,8 +143,10 @@ def _weights(
         else:
             clip = respecified(method.clip, image_size=image_size or method.clip.image_size)
         return clip, method.words, dict(saved["about"]), beside
-    clip = respecified(load_clip(origin, image_size or config.image_size, allow_download), **pixels)
-    return clip, Words.load(origin).of_length(clip.length), {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
+    clip, words, found = clip_and_words(origin, image_size or config.image_size, allow_download)
+    for text in (*(unsaid(found) if not pixels else ()), *resampled(found)):
+        print(f"note: {text}", file=sys.stderr)
+    return respecified(clip, **pixels), words, {"weights": f"CLIP {folder.name}", "pretrained": True}, {}
 
 
 def _converted(file: Path, out: Path) -> Path:
