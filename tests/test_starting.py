@@ -143,3 +143,29 @@ def test_training_says_what_it_learnt_from(tmp_path, origin: str, source: str, n
     assert bool(about["note"]) == bool(note)
     assert said in about["start"]["note"]
     assert about["start"]["from"] == origin
+
+
+def test_a_run_goes_on_only_from_the_weights_it_began_with(toy, tmp_path) -> None:
+    """Its saved state holds all weights, but what it says of itself would name a start that it never had."""
+    from descry.training.loop import Settings, train
+
+    method = method_class("zero_shot")(toy_clip(toy_words()), toy_words(), preset("zero_shot", "recommended"), 0)
+    for name in ("a", "b"):
+        save_model(tmp_path / name, method, "zero_shot", "recommended", {})
+        with torch.no_grad():
+            method.clip.model.visual_projection.weight.mul_(1.1)
+    left = iter([False, True])
+
+    def go(origin: str, resume: bool) -> None:
+        made, about = start(
+            "baseline", "recommended", 1, origin, toy, tmp_path / "run", (32, 16), resume, False, 0, small
+        )
+        settings = Settings(device="cpu", threads=1, resume=resume)
+        train(made, "baseline", "recommended", replace(toy, val={}), tmp_path / "run", settings, about,
+              stop=lambda: next(left, False))  # fmt: skip
+
+    go(str(tmp_path / "a"), False)
+    with pytest.raises(UsageError, match="begun with weights of --from="):
+        go(str(tmp_path / "b"), True)
+    (tmp_path / "a").rename(tmp_path / "moved")
+    go(str(tmp_path / "moved"), True)

@@ -151,6 +151,18 @@ def test_a_folder_made_with_other_settings_is_not_mixed(tmp_path):
         crop(source, tmp_path / "mine")
 
 
+def test_a_source_that_was_cropped_with_other_settings_is_cropped_anew(tmp_path):
+    sources = [write_video(tmp_path / f"{name}.mp4", walks(4, 10, [(0.5, 3, 0)])) for name in "ab"]
+    crop(sources, tmp_path / "out", Settings(rate=5))
+    crop(sources[:1], tmp_path / "out", Settings(rate=10), again=True)
+    report = crop(sources, tmp_path / "out", Settings(rate=10.0))
+    assert [(s.before, s.frames) for s in report.sources] == [(True, 40), (False, 40)]
+    assert "settings changed since it was cropped" in report.sources[1].notes[-1]
+    crop(sources, tmp_path / "new", Settings(rate=10))
+    assert files_of(tmp_path / "out") == files_of(tmp_path / "new")
+    assert all(s.before for s in crop(sources, tmp_path / "out", Settings(rate=10)).sources)
+
+
 def test_a_source_that_changed_is_cropped_anew(tmp_path):
     source = write_video(tmp_path / "a.mp4", walks(6, 10, [(1, 4, 0)]))
     assert crop(source, tmp_path / "out").tracks == 1

@@ -200,6 +200,8 @@ def crop(
             name, halt = names[found.path], stop or (lambda: False)
             try:
                 made_by = "your own" if detector else content_of(settings.detector, found)
+                if settings.detector not in ("", "background") and precision != "fp32":
+                    made_by += f" in {precision}"
             except DescryError as error:
                 reports.append(SourceReport(found.path, name, skipped=str(error)))
                 continue
@@ -246,6 +248,7 @@ class _Place:
     def __init__(self, out: Path, settings: Settings, again: bool):
         self.out, self.again, self.table, self.states = out, again, out / TABLE, out / STATE
         self.settings = settings
+        self.before: dict[str, Any] = {}  # settings of the earlier run, for sources that do not name theirs
         known = out / STATE / "settings.json"
         if out.exists() and not out.is_dir():
             raise UsageError(f"{out} is a file; name a folder for the crops")
@@ -254,7 +257,7 @@ class _Place:
         _refuse_links(out)
         mine = asdict(settings)
         if known.exists():
-            theirs = _read(known, {})
+            theirs = self.before = _read(known, {})
             differ = [k for k in mine if theirs.get(k) != mine[k] and k != "start"]
             if differ and not again:
                 said = ", ".join(f"{k} {theirs.get(k)!r}, now {mine[k]!r}" for k in differ)
@@ -346,6 +349,12 @@ def _read(path: Path, kinds: dict[str, Any] = _NOTED) -> dict[str, Any]:
     return dict(found)
 
 
+def _digest(settings: dict[str, Any]) -> str:
+    """Of what all sources of a folder are cropped with; each has a --start of its own."""
+    plain = {k: float(v) if type(v) is int else v for k, v in settings.items()} | {"start": ""}
+    return hashlib.sha256(repr(sorted(plain.items())).encode()).hexdigest()[:16]
+
+
 def _lines(rows: Iterable[Sequence[Any]]) -> str:
     text = io.StringIO(newline="")
     csv.writer(text, lineterminator="\n").writerows(rows)
@@ -416,6 +425,7 @@ class _Work:
             return False
         known = _read(self.state)
         before = known["stamp"] if isinstance(known["stamp"], dict) else {"": known["stamp"]}  # a text until 0.1
+        before.setdefault("settings", _digest(self.place.before))
         now = self._stamp()
         if differ := [what or "the footage" for what in now | before if now.get(what, "") != before.get(what, "")]:
             said = f"{' and '.join(differ)} changed since it was cropped, or it was not written down then"
@@ -438,7 +448,8 @@ class _Work:
         stats = [os.stat(f) for f in files]
         text = repr([(os.path.basename(f), s.st_size, s.st_mtime_ns) for f, s in zip(files, stats, strict=True)])
         footage = hashlib.sha256(text.encode()).hexdigest()
-        return {"": footage, "--start": self.settings.start, "--detector": self.made_by}
+        mine = _digest(asdict(self.settings))
+        return {"": footage, "--start": self.settings.start, "--detector": self.made_by, "settings": mine}
 
     def _begin(self) -> None:
         self.folder = self.place.out / self.name

@@ -152,7 +152,8 @@ def train(
     scaled = settings.precision == "fp16" and recipe.clip_gradient  # Fabric clips only after unscaling each by itself
     optimiser = optimiser_of(method.to(fabric.device), recipe, fused=not scaled)
     state, start, kept = out / "training.safetensors", 0, Kept()
-    bound = _bound(name, method, data, settings, fabric.world_size)
+    lent = (about or {}).get("start", {}).get("weights")
+    bound = _bound(name, method, data, settings, fabric.world_size) | ({"weights of --from": lent} if lent else {})
     if settings.resume:
         method.restored()
         start, kept = load_state(state, method, optimiser, fabric.strategy.precision, bound)

@@ -10,6 +10,7 @@ hundred steps (docs/demo-model.md has both).
 
 from __future__ import annotations
 
+import hashlib
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -86,6 +87,7 @@ def start(
     config.check()
     clip, words, about, beside = _weights(name, origin, image_size, data, config, out, allow_download, seed)
     check_backbone(name, clip)
+    lent = {} if origin == "random" else {"weights": digest_of(clip)}
     clip = longer(clip, config.recipe.text_length)
     words = words.of_length(clip.length)
     config = replace(config, image_size=clip.image_size)
@@ -94,10 +96,19 @@ def start(
         method.load_state_dict(beside, strict=False)
     step = {"method": name, "preset": which, "stage": stage, "from": Path(origin).name, "data": data.name}
     history = [*about.get("history", []), step]
-    start, only = {"from": Path(origin).name, "note": note_of(about)}, is_synthetic(data.source)
+    start, only = {"from": Path(origin).name, "note": note_of(about)} | lent, is_synthetic(data.source)
     unseen = not about.get("history") and not about.get("pretrained")  # nothing but these people was ever seen
     own = {"note": SYNTHETIC} if only and (unseen or is_synthetic(start["note"])) else {"note": ""}
     return method, about | {"history": history, "start": start} | own
+
+
+def digest_of(clip: Clip) -> str:
+    """SHA-256 (hex, 16 digits) of a CLIP's weights but its positions, which are resized for each image size."""
+    made = hashlib.sha256()
+    for key, value in sorted(clip.model.state_dict().items()):
+        if "position" not in key:
+            made.update(value.detach().float().cpu().contiguous().numpy().tobytes())
+    return made.hexdigest()[:16]
 
 
 def _weights(
