@@ -264,6 +264,27 @@ def test_a_row_that_names_two_pictures_is_refused(tmp_path, model) -> None:
         indexed(tmp_path, model, [["p1.png", "north"]])
 
 
+@pytest.mark.parametrize("rows", [[], [["p0.png", ""]], [["p0.png", "-"], ["cam0/p1.png", "N/A"]]])
+def test_a_table_that_holds_nothing_is_refused(tmp_path, model, rows) -> None:
+    with pytest.raises(DataError, match="no row with a camera"):
+        indexed(tmp_path, model, rows)
+
+
+def test_two_names_of_one_picture_agree_or_are_refused(tmp_path, model) -> None:
+    report, cameras = indexed(tmp_path, model, [["p0.png", "north"], ["cam0/p0.png", "north"]])
+    assert (cameras["p0.png"], report.warning) == ("north", "")
+    (tmp_path / "b").mkdir()
+    with pytest.raises(DataError, match=r"p0\.png and cam0/p0\.png are the same picture with other values"):
+        indexed(tmp_path / "b", model, [["p0.png", "north"], ["cam0/p0.png", "south"]])
+
+
+def test_a_number_that_may_stand_for_several_is_no_name() -> None:
+    assert (name_of(2.0**53 - 1, "pid"), name_of(2**53 + 1, "pid")) == ("9007199254740991", "9007199254740993")
+    for value in (2.0**53, -(2.0**60), 1e22):
+        with pytest.raises(DataError, match="several whole numbers"):
+            name_of(value, "pid")
+
+
 def test_a_picture_that_stands_in_a_table_twice_is_refused(tmp_path) -> None:
     write(tmp_path / "t.csv", ["path", "camera"], [["a.png", "1"], ["./a.png", "1"]])
     assert len(Sources(table=str(tmp_path / "t.csv")).rows) == 1

@@ -16,8 +16,10 @@ from typing import Any
 from .errors import DataError, DataMissing
 from .safe_files import read_regular, write_whole
 
-NO_VALUE = ("nan", "null", "none", "<na>")
-"""What programs write where a value is missing."""
+NO_VALUE = ("nan", "null", "none", "<na>", "na", "n/a", "#n/a", "nat", "-", "--", "?", "unknown")
+"""What programs and people write where a value is missing."""
+EXACT = 2**53
+"""From here on two whole numbers may be the same number with a decimal point."""
 TABLE_BYTES = 1 << 30
 """Most bytes of a table or an annotation file."""
 MAX_CELL = 16 * 2**20
@@ -116,9 +118,13 @@ def given(value: Any) -> Any:
 
 
 def name_of(value: Any, what: str) -> str:
-    """A name as text, "" where it is missing. The number 7.0 is 7; DataError for a list, true, 7.5 or infinity."""
+    """A name as text, "" where it is missing. The number 7.0 is 7; DataError for a list, true, 7.5, infinity, or a
+    number with a decimal point that may stand for several whole ones.
+    """
     value = given(value)
     if isinstance(value, float) and value.is_integer():
+        if abs(value) >= EXACT:
+            raise DataError(f"{what} is {value!r}, which may stand for several whole numbers; write it as text")
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, (str, int)):
         raise DataError(f"{what} must be text or a whole number; got {value!r:.80}")

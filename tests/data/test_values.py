@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -267,3 +268,24 @@ def test_what_is_unknown_or_unread_of_a_data_set_is_said(tmp_path, capsys):
     imported = capsys.readouterr().err
     for text in (told, noted, imported):
         assert all(s in text for s in said), text
+
+
+PLACE = Path()
+
+
+@pytest.mark.parametrize(
+    "pair", [("7", "07"), ("7", "7.0"), ("A", "a"), ("\u00e9", "e\u0301"), ("c 1", "c\u00a01"), ("x", "x\u200b")]
+)
+def test_names_that_are_probably_one_are_said(pair):
+    rows = tuple(Row("test", pid, f"{i}.png", camera=pid) for i, pid in enumerate(pair))
+    said = " ".join(unlike(Table("t", PLACE, rows)))
+    assert "1 ids are written in several ways and count as different people" in said
+    assert "1 names are written in several ways and count as different cameras" in said
+    other = tuple(Row("test", pid, f"{i}.png", camera=pid) for i, pid in enumerate(("7", "70", "a7", "-7", "7.5")))
+    assert unlike(Table("t", PLACE, other)) == ()
+
+
+def test_a_photograph_has_one_camera():
+    rows = (Row("test", "1", "a.png", camera="c1"), Row("test", "1", "a.png", camera="c2"), Row("test", "1", "b.png"))
+    assert "1 photographs are listed with several cameras or tracks: a.png" in faults(Table("t", PLACE, rows))[0]
+    assert faults(Table("t", PLACE, (rows[0], rows[0], Row("test", "1", "a.png")))) == []

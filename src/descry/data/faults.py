@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -40,7 +41,21 @@ def faults(table: Table) -> list[str]:
         out.append(
             f"{len(torn)} files under several identities: {file} under {' and '.join(p for _, p in sorted(who))}"
         )
-    return out + _nameless(table) + _unresolved(table) + _unanswerable(table)
+    return out + _contradicted(table) + _nameless(table) + _unresolved(table) + _unanswerable(table)
+
+
+def _contradicted(table: Table) -> list[str]:
+    """Photographs that are listed with two cameras or two tracks: one of them is wrong."""
+    told: dict[tuple[str, str], set[str]] = defaultdict(set)
+    for row in table.rows:
+        for name in ("camera", "track") if row.path else ():
+            if value := getattr(row, name):
+                told[row.path, name].add(value)
+    torn = [(path, name, sorted(values)) for (path, name), values in told.items() if len(values) > 1]
+    if not torn:
+        return []
+    path, name, values = torn[0]
+    return [f"{len(torn)} photographs are listed with several cameras or tracks: {path} with {name} {values}"]
 
 
 def _nameless(table: Table) -> list[str]:
@@ -83,14 +98,16 @@ def _unresolved(table: Table) -> list[str]:
 def unlike(table: Table) -> tuple[str, ...]:
     """Notes on what is unknown or written in two ways, and how it is read."""
     out = []
-    ways: dict[tuple[int, int], set[str]] = defaultdict(set)
-    for row in table.rows:
-        kind, value, _ = natural(row.pid)
-        if kind == 0:
-            ways[kind, value].add(row.pid)
-    twice = [sorted(pids) for pids in ways.values() if len(pids) > 1]
-    if twice:
-        out.append(f"{len(twice)} numbers are written in several ways and count as different people: {twice[0]}")
+    for what, names in (("people", {r.pid for r in table.rows}), ("cameras", {r.camera for r in table.rows})):
+        ways: dict[str, set[str]] = defaultdict(set)
+        for name in names:
+            ways[_alike(name)].add(name)
+        twice = sorted(sorted(held) for held in ways.values() if len(held) > 1)
+        if twice:
+            out.append(
+                f"{len(twice)} {'ids' if what == 'people' else 'names'} are written in several ways and count as "
+                f"different {what}: {twice[0]}"
+            )
     asked = [r for r in table.rows if r.role]
     blind = sum(not r.camera for r in asked)
     if blind:
@@ -99,6 +116,14 @@ def unlike(table: Table) -> tuple[str, ...]:
             "for them"
         )
     return tuple(out)
+
+
+def _alike(name: str) -> str:
+    """What ids and names have in common that are probably meant to be one: 7, 07 and 7.0, A and a, é in two spellings
+    of Unicode."""
+    plain = "".join(c for c in unicodedata.normalize("NFKC", name).casefold() if unicodedata.category(c) != "Cf")
+    found = len(plain) <= MAX_DIGITS and re.fullmatch(r"(-?)0*([0-9]+?)(?:\.0+)?", plain)
+    return f"{found[1]}{found[2]}" if found else " ".join(plain.split())
 
 
 def repeated(table: Table) -> tuple[str, ...]:

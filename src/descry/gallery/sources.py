@@ -74,8 +74,11 @@ class Sources:
         """One sentence for each source that says nothing of these paths; "" when there is none.
 
         paths: of all pictures in the folders. whole: False where they are only a part of them. Raises DataError for a
-        table of which no row names a picture, or of which a row names several.
+        table of which no row names a picture, of which a row names several, or several rows one with other values, and
+        for one that holds nothing.
         """
+        if self.table and not any(value for row in self.rows.values() for value in row.values()):
+            raise DataError(f"{self.table} has no row with a camera, a time or a track; nothing is read of it")
         said = [*self._unfit(paths), *(self._unread(paths, whole) if self.rows else ())]
         return "; ".join(said) if paths else ""
 
@@ -102,7 +105,14 @@ class Sources:
                 )
             if key:
                 named[key] = path
-        left = [key for key in self.rows if key not in named]
+        short = {key: end for end in named for key in _ends(end) if key in self.rows and key != end}
+        for key, end in short.items():
+            if key not in named and self.rows[key] != self.rows[end]:
+                raise DataError(
+                    f"{self.table}: {path_text(key)} and {path_text(end)} are the same picture with other values; "
+                    "remove one line"
+                )
+        left = [key for key in self.rows if key not in named and key not in short]
         if paths and not named and whole:
             raise DataError(
                 f"{self.table}: none of its {len(self.rows)} rows names a picture in the folders, the first "
@@ -139,6 +149,12 @@ class Sources:
                 if key in self.rows:
                     return key
         return ""
+
+
+def _ends(path: str) -> list[str]:
+    """The shorter names of a file that a table may give: "cam1/a.png" → ["a.png"]."""
+    parts = path.split("/")
+    return ["/".join(parts[i:]) for i in range(1, len(parts))]
 
 
 def _pattern(name: str, kind: str) -> re.Pattern[str]:
