@@ -285,8 +285,10 @@ PREPROCESSING = ("processor_config.json", "preprocessor_config.json")
 """Where the transformers library writes how pixels are made ready: since version 5, and before."""
 
 
-_SAYS = ("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor")
-_SAYS += ("resample", "do_flip_channel_order", "offset")
+_SAYS = (
+    *("image_mean", "image_std", "do_normalize", "do_rescale", "rescale_factor"),
+    *("resample", "do_flip_channel_order", "offset"),
+)
 _BICUBIC = 3
 """Pillow's number."""
 

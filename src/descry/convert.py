@@ -119,8 +119,7 @@ def convert(
         raise UsageError(f"activation={activation!r} was given; {nearest(activation, ACTIVATIONS)}")
     statistics = _statistics(pixels) if pixels else None
     words = _words(source, tokenizer)
-    if source.is_dir() and not (source / "config.json").is_file():
-        source = next((source / name for name in OPEN_CLIP_WEIGHTS if (source / name).is_file()), source)
+    source = _weights_of(source)
     said: list[str] = []
     if source.is_dir():
         clip, layout, mapping, left = _folder(source, image_size, said)
@@ -144,11 +143,18 @@ def convert(
         "weights": f"{layout} checkpoint {source.name}, converted, no training here",
         "pretrained": True,
         "layout": layout,
-        "sha256": _digest(source),
+        "sha256": digest_of_files(source),
         "left_out": sorted({k.split(".")[0] for k in left}),
     }
     fingerprint = save_model(out, method, name, "released" if mapping else "recommended", about, half)
     return Converted(out, layout, name, fingerprint, tuple(sorted(left)), assumed)
+
+
+def _weights_of(source: Path) -> Path:
+    """The file of weights in a folder of open_clip, else the source itself."""
+    if source.is_dir() and not (source / "config.json").is_file():
+        return next((source / name for name in OPEN_CLIP_WEIGHTS if (source / name).is_file()), source)
+    return source
 
 
 def _statistics(text: str) -> tuple[Any, Any]:
@@ -332,7 +338,8 @@ def _tensor(file: Any, row: dict[str, Any]) -> Tensor:
     return flat.as_strided(shape, stride).contiguous()
 
 
-def _digest(source: Path) -> str:
+def digest_of_files(source: Path) -> str:
+    """SHA-256 (hex) over the files of weights of a checkpoint or folder."""
     files = [source] if source.is_file() else weight_files(source) or [source / "pytorch_model.bin"]
     total = hashlib.sha256()
     for path in files:
@@ -569,6 +576,13 @@ def get_model(source: str, name: str = "", image_size: tuple[int, int] | None = 
     else:
         if image_size and read_config(out)["clip"].get("image_size") != list(image_size):
             raise UsageError(f"{name} is there already with another image size, in {out}; give another --name")
+        if local or name != source:
+            weights = _weights_of(path if local else find_clip(source, allow_download=not offline))
+            if read_config(out).get("about", {}).get("sha256") != digest_of_files(weights):
+                raise UsageError(
+                    f"{name} is there already with other weights than {source} has, in {out}; give another --name, or "
+                    "remove that folder to replace it"
+                )
         new, assumed = False, ()
     try:
         layout = str(read_config(out)["about"].get("layout", ""))

@@ -120,6 +120,7 @@ class Model:
             "size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)
         }  # fmt: skip
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
+        self.inexact = ""  # the route that it takes, where that is not exact (`encoders.INEXACT`)
         self.fits_sketches = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
 
     def with_ranking(self, ranking: Ranking) -> Model:

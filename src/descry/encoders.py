@@ -20,6 +20,8 @@ from .errors import DescryError, UsageError, nearest
 from .export import PARITY, ImageEncoder, noise
 from .routes import BATCH, ROUTES, Encoder, Lane, build, compiler, in_half, overlapped, plain
 
+INEXACT = ("int8",)
+"""Routes whose vectors are not float32's; no gallery holds vectors of one beside others."""
 ENOUGH = 500.0
 WORTH, PATIENCE = 1e13, 4e14
 """Multiplications of a whole index run from which another route is worth getting ready: seconds for most, and half a
@@ -39,6 +41,7 @@ def choose_encoder(model: Any, route: str = "auto", pictures: int = 1 << 40) -> 
         return _on_gpu(model, route)
     if route != "auto":
         model.encoder = None if route == "torch" else build(model, route)
+        model.inexact = route if route in INEXACT else ""
         return route
     reference = None
     for name in preferred(pictures * multiplications(model)):

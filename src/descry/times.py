@@ -10,7 +10,7 @@ from .errors import UsageError
 _DATE = r"(?P<year>[0-9]{4})[-_:./]?(?P<month>[0-9]{2})[-_:./]?(?P<day>[0-9]{2})"
 _CLOCK = (
     r"(?P<hour>[0-9]{2})[-_:.]?(?P<minute>[0-9]{2})(?:[-_:.]?(?P<second>[0-9]{2})(?:[.,]?(?P<part>[0-9]{1,9}))?)?"
-    r"(?: ?(?:[zZ]|[+-][0-9]{2}(?::?[0-9]{2})?))?"
+    r"(?: ?(?:[zZ]|[+-](?:0[0-9]|1[0-4])(?::?[0-5][0-9])?))?"
 )
 _DAY = re.compile(_DATE)
 _TIME = re.compile(rf"{_DATE}(?:[Tt _-]{{0,2}}{_CLOCK}|[Tt ](?P<only>[0-9]{{2}}))?")
@@ -32,6 +32,8 @@ def parse_time(text: str) -> datetime | None:
     if not found:
         return None
     values = found.groupdict()
+    if len(text.strip()) > 14 and text.strip().isdigit() and int(values["year"]) < 1970:
+        return None  # microseconds since 1970, such as 1701012310595900
     part = int((values["part"] or "").ljust(6, "0")[:6])
     numbers = [int(values[name]) for name in ("year", "month", "day")]
     clock = [int(values[name] or 0) for name in ("hour", "minute", "second")]

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from descry.errors import DescryError, StoreUnavailable, UsageError, install_hint
-from descry.gallery.contract import Binding, Entry, Item, from_microseconds, microseconds
+from descry.gallery.contract import Binding, Entry, Item, from_microseconds, microseconds, mtime_of
 from descry.gallery.filters import glob_of
 from descry.gallery.local import as_half
 from descry.gallery.vectors import Moments
@@ -236,7 +236,7 @@ class MilvusStore:
         """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
         found = os.stat(path)
         names = _quoted(_text(name) for name in (os.path.abspath(path), os.path.realpath(path)))
-        same = f"size == {found.st_size} and mtime == {found.st_mtime_ns}"
+        same = f"size == {found.st_size} and mtime == {mtime_of(found)}"
         asked = f"path in {names} or ({same}) or path like {_literal('%/' + os.path.basename(os.path.realpath(path)))}"
         with self._translated():
             rows = self.client.query(

@@ -426,3 +426,60 @@ def test_opening_a_gallery_needs_no_torch(gallery, crops):
         "assert len(g) == len(g.items(range(1, 25))) == 24 and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("seconds", [2**40, -(2**40), 2**62 // 10**9 * 4])
+def test_a_time_of_change_that_no_database_holds_ends_nothing(gallery, tmp_path, seconds):
+    from descry.gallery.contract import EARLIEST, LATEST
+
+    path = draw(tmp_path / "crops" / "a.png", 1)
+    try:
+        os.utime(path, (seconds, seconds))
+    except OverflowError:
+        pytest.skip("the system has no such time")
+    sources = Sources(time="mtime")
+    report = gallery.index(tmp_path / "crops", sources=sources)
+    assert (report.added, report.skipped) == (1, [])
+    held = path.stat().st_mtime_ns
+    item = next(gallery.listed())
+    assert item.mtime == max(EARLIEST, min(LATEST, held))
+    assert (item.time is None) == (not EARLIEST < held < LATEST)
+    assert gallery.index(tmp_path / "crops", sources=sources).encoded == 0
+
+
+def test_vectors_of_an_encoder_that_is_not_exact_stay_by_themselves(crops, model, tmp_path):
+    import copy
+
+    from descry.gallery.merge import merge
+
+    coarse = copy.copy(model)
+    coarse.inexact = "int8"
+    for first, then in ((coarse, model), (model, coarse)):
+        place = tmp_path / getattr(first, "inexact", "exact")
+        with Gallery.create(place, first) as made:
+            made.index(crops)
+            made.index(crops)
+        draw(crops / f"new-{place.name}.png", 99)
+        with Gallery.open(place, then) as opened, pytest.raises(IndexMismatch, match="their vectors do not compare"):
+            opened.index(crops)
+        with Gallery.open(place, first) as opened:
+            assert opened.index(crops).added == 1
+    with pytest.raises(IndexMismatch, match="int8 and"):
+        merge([tmp_path / "int8", tmp_path / "exact"], tmp_path / "both")
+    assert merge([tmp_path / "int8"], tmp_path / "one")
+    with Gallery.open(tmp_path / "one", model) as opened:
+        draw(crops / "more.png", 97)
+        with pytest.raises(IndexMismatch, match="int8"):
+            opened.index(crops)
+
+
+def test_galleries_that_contradict_each_other_are_not_merged(crops, model, tmp_path):
+    from descry.gallery.merge import merge
+
+    for name, camera in (("a", "north"), ("b", "south")):
+        (tmp_path / f"{name}.csv").write_text(f"path,camera\n{next(crops.rglob('*.png')).name},{camera}\n")
+        with Gallery.create(tmp_path / name, model) as made:
+            made.index(crops, sources=Sources(table=str(tmp_path / f"{name}.csv")), shard=(1, 1))
+    with pytest.raises(UsageError, match=r"another camera, time or track in two galleries .*north.*south"):
+        merge([tmp_path / "a", tmp_path / "b"], tmp_path / "both")
+    assert not (tmp_path / "both").exists()

@@ -19,6 +19,14 @@ from ..errors import IndexMismatch
 from ..query import Filters
 
 EPOCH = datetime(1970, 1, 1)
+EARLIEST, LATEST = -(2**63), 2**63 - 1
+
+
+def mtime_of(found: os.stat_result) -> int:
+    """When a file was last changed, in nanoseconds since 1970; what a database cannot hold (before 1678, after 2261) is
+    the first or last that it can.
+    """
+    return max(EARLIEST, min(LATEST, found.st_mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)

@@ -194,6 +194,8 @@ class Gallery(AbstractContextManager["Gallery"]):
             model = self.model if work.fresh else None
             if self._model is not None:
                 self.store.note_search(getattr(self._model, SEARCHES, ""))
+            if model is not None:
+                self.store.note_encoder(getattr(model, "inexact", ""))
             size = batch_size or (256 if _on_gpu(model) else 32)
             empty = EmptyScenes(model) if leave_out_empty and model else None
             indexer = Indexer(self.store, model, sources, limits, size, tell, stop, indexed, empty)

@@ -33,7 +33,7 @@ from .filters import passing_ids
 from .vectors import CACHE, Moments, Vectors
 
 FORMAT = 2
-CONFIG, SEARCHES = "gallery.json", "search_fingerprint"
+CONFIG, SEARCHES, INEXACT = "gallery.json", "search_fingerprint", "inexact_encoder"
 OWN = (
     *(f"{CONFIG}*", f"{NAME}*", f"{HEAD}*", f"{lock.NAME}*", f"{CACHE}*", "inquiries.db*", "audit.*", "purge.*"),
     *("absence.json*", "page.key*", "*.partial"),
@@ -322,6 +322,20 @@ class LocalStore:
     def read_config(self) -> dict[str, Any]:
         """The configuration as it is kept now; another process may have written it since this store was opened."""
         return safe_files.read_sealed(self.folder / CONFIG)
+
+    def note_encoder(self, inexact: str) -> None:
+        """Keep which encoder makes the vectors, where they are not exact. IndexMismatch where others are there."""
+        before = str(self.config.get(INEXACT, ""))
+        if before == inexact:
+            return
+        if self.count():
+            asked, now = f"--encoder {before}" if before else "exact encoders", inexact or "an exact one"
+            raise IndexMismatch(
+                f"{self.folder} was indexed with {asked}, and {now} was asked for; their vectors do not compare: go on "
+                "with what it was begun with, or index into another --out"
+            )
+        self.config[INEXACT] = inexact
+        self._write_config()
 
     def _write_config(self) -> None:
         with _disk(self.folder):

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 
 from .. import safe_files
-from ..errors import IndexCorrupt, StoreUnavailable, UsageError
+from ..errors import IndexCorrupt, IndexMismatch, StoreUnavailable, UsageError
 from .account import Audit, content
 from .contract import Entry
 from .database import ENTRY, entry_of
-from .local import SEARCHES, Batch, LocalStore
+from .local import INEXACT, SEARCHES, Batch, LocalStore
 
 STEP = 4096
 
@@ -34,6 +34,7 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
     try:
         for store in stores:
             stores[0].binding.check(store.binding, str(stores[0].folder))
+            _same_encoder(stores[0], store)
             faults = store.verify()
             if faults:
                 raise IndexCorrupt(
@@ -56,12 +57,23 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
             store.close()
 
 
+def _same_encoder(first: LocalStore, other: LocalStore) -> None:
+    """IndexMismatch where one of two galleries has vectors of an encoder that is not exact."""
+    ways = [str(store.config.get(INEXACT, "")) for store in (first, other)]
+    if ways[0] != ways[1]:
+        named = " and ".join(
+            f"{store.folder} with {way or 'an exact one'}" for store, way in zip((first, other), ways, strict=True)
+        )
+        raise IndexMismatch(f"{named}: vectors of the two encoders do not compare; index one of them anew")
+
+
 def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, int], None] | None) -> int:
     """The gallery of all parts in a new folder, with its line in the account; the number of items."""
     made = LocalStore.create(place, stores[0].binding)
     ways = {str(store.config.get(SEARCHES, "")) for store in stores}
     try:
         made.note_search(ways.pop() if len(ways) == 1 else "")
+        made.note_encoder(str(stores[0].config.get(INEXACT, "")))
         total = sum(store.count() for store in stores)
         for store in stores:
             _take(store, made, total, progress)
@@ -116,12 +128,18 @@ def send(store: LocalStore, to: Any, progress: Callable[[int, int], None] | None
 
 def _take(store: LocalStore, made: LocalStore, total: int, progress: Callable[[int, int], None] | None) -> None:
     for _, entries, vectors in stored(store):
-        known = _shas(made, [e.path for e in entries])
+        known = _held(made, [e.path for e in entries])
         for entry in entries:
-            if known.get(entry.path, entry.sha) != entry.sha:
+            there = known.get(entry.path, fields := _fields(entry))
+            if there[0] != entry.sha:
                 raise UsageError(
                     f"{entry.path} has different content in two galleries; index the shards again from "
                     f"one state of the files"
+                )
+            if there != fields:
+                raise UsageError(
+                    f"{entry.path} has another camera, time or track in two galleries ({there[1:]} and {fields[1:]}); "
+                    "index the shards again with one table"
                 )
         fresh = [i for i, e in enumerate(entries) if e.path not in known]
         made.commit(Batch(added=[entries[i] for i in fresh], vectors=[vectors[i] for i in fresh]))
@@ -133,14 +151,19 @@ def _take(store: LocalStore, made: LocalStore, total: int, progress: Callable[[i
         made.commit(Batch(skipped=[(os.fsdecode(s[0]), *s[1:]) for s in skips]))
 
 
-def _shas(store: LocalStore, paths: list[str]) -> dict[str, bytes]:
-    out: dict[str, bytes] = {}
+def _fields(entry: Entry) -> tuple[Any, ...]:
+    """What two galleries must agree on of one path: content, camera, track and time."""
+    return entry.sha, entry.camera, entry.track, entry.time
+
+
+def _held(store: LocalStore, paths: list[str]) -> dict[str, tuple[Any, ...]]:
+    out: dict[str, tuple[Any, ...]] = {}
     with store.database.reading() as connection:
         for i in range(0, len(paths), 500):
             part = [os.fsencode(p) for p in paths[i : i + 500]]
             marks = ",".join("?" * len(part))
-            rows = connection.execute(f"SELECT path, sha FROM items WHERE path IN ({marks})", part)
-            out |= {os.fsdecode(path): sha for path, sha in rows}
+            rows = connection.execute(f"SELECT {ENTRY} FROM items WHERE path IN ({marks})", part)
+            out |= {entry.path: _fields(entry) for entry in (entry_of(row)[1] for row in rows)}
     return out
 
 

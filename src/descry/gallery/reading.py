@@ -19,7 +19,7 @@ import numpy as np
 from .. import images, safe_files
 from ..errors import ImageRejected
 from ..escape import path_text
-from .contract import Entry, Item, changed
+from .contract import Entry, Item, changed, mtime_of
 from .groups import look_of
 from .sources import Sources
 from .walk import Found
@@ -93,7 +93,7 @@ class Reader:
                 stat = os.fstat(file.fileno())
                 data = file.read(self.limits.bytes + 1)
             sha = hashlib.sha256(data).digest()
-            entry = Entry(found.path, sha, stat.st_size, stat.st_mtime_ns, checked=checked)
+            entry = Entry(found.path, sha, stat.st_size, mtime_of(stat), checked=checked)
             entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._header(data)))
             if sha in self.known:
                 return Loaded(found, entry)

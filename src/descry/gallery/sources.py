@@ -15,6 +15,7 @@ from ..escape import path_text
 from ..images import Header
 from ..tabular import csv_rows, misspelt, name_of, path_of
 from ..times import parse_time
+from .contract import EARLIEST, LATEST
 
 FIELDS = ("camera", "time", "track")
 KINDS = {"camera": ("dirname", "exif", "csv"), "time": ("exif", "mtime", "csv"), "track": ("dirname", "csv")}
@@ -133,7 +134,7 @@ class Sources:
         if kind == "exif":
             return str(getattr(header, name, ""))
         if kind == "mtime":
-            return datetime.fromtimestamp(mtime // 1_000_000_000).isoformat()
+            return "" if mtime in (EARLIEST, LATEST) else datetime.fromtimestamp(mtime // 1_000_000_000).isoformat()
         return ""
 
     def _row(self, path: str) -> Mapping[str, str]:

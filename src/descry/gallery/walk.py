@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ..errors import DataError, DataMissing, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
 from ..listing import LINKED, Missed, files_under, unnamed
+from .contract import mtime_of
 from .guard import videos_in
 
 if TYPE_CHECKING:
@@ -167,8 +168,8 @@ def _sort(
     old = known.pop(entry.path, None)
     bad = skipped.pop(entry.path, None)
     row = old or bad
-    found = Found(entry.path, stat.st_size, stat.st_mtime_ns, int(old[0]) if old else 0)
-    if row and row[1:3] == (stat.st_size, stat.st_mtime_ns) and stat.st_mtime_ns + GRAIN < row[3]:
+    found = Found(entry.path, stat.st_size, mtime_of(stat), int(old[0]) if old else 0)
+    if row and row[1:3] == found[1:3] and found.mtime + GRAIN < row[3]:
         if old:
             out.same.append(found)
             return

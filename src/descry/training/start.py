@@ -162,15 +162,20 @@ def _weights(
 
 def _converted(file: Path, out: Path) -> Path:
     """OpenAI's ViT-B-16.pt as the released README places it, turned into a run folder inside `out` (once)."""
-    from ..convert import convert
+    from ..convert import convert, digest_of_files
 
     vocabulary = file.with_name(VOCABULARY)
     if not file.is_file() or not vocabulary.is_file():
         missing = vocabulary if file.is_file() else file
         raise ModelMissing(f"{missing} does not exist; put {VOCABULARY} beside the checkpoint, or use descry convert")
-    if not (out / "start" / "config.json").is_file():
-        convert(file, out / "start", vocabulary)
-    return out / "start"
+    made = out / "start"
+    if not (made / "config.json").is_file():
+        convert(file, made, vocabulary)
+    elif read_config(made)["about"].get("sha256") != digest_of_files(file):
+        raise UsageError(
+            f"{made} was made of other weights than {file}; remove it, or choose another --out to begin with these"
+        )
+    return made
 
 
 def _beside(method: Any) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from itertools import islice
 
 from ..errors import DataError, ImageRejected, UsageError, nearest
+from ..gallery.contract import mtime_of
 from ..gallery.sources import FIELDS, Sources
 from ..images import SUFFIXES, Header, header
 from ..listing import files_under
@@ -82,7 +83,7 @@ def preview(place: Place, sources: Sources) -> tuple[list[PreviewRow], int]:
     for entry in (found[i * len(found) // count] for i in range(count)):
         said = _header(entry.path) if sources.needs_exif else None
         try:
-            mtime = entry.stat().st_mtime_ns
+            mtime = mtime_of(entry.stat())
         except OSError:
             continue
         fields = sources.fields(entry.path, mtime, said)

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Request, Response
 from fastapi.responses import FileResponse
 
 from ...footage.origin import Origin, origin_of
-from ...gallery.contract import Item, microseconds
+from ...gallery.contract import Item, microseconds, mtime_of
 from ..desk import Desk
 from ..pictures import as_upload, nearest_height, small
 from ..problems import Refusal
@@ -39,7 +39,7 @@ def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
     item = one(desk, gallery, number)
     try:
         state = os.stat(item.path)
-        missing, stale = False, state.st_size != item.size or state.st_mtime_ns != item.mtime
+        missing, stale = False, state.st_size != item.size or mtime_of(state) != item.mtime
     except (OSError, ValueError):
         missing, stale = True, False
     told = ItemOut.of(item).model_dump()
