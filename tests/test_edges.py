@@ -13,6 +13,7 @@ from typing import get_type_hints
 import numpy as np
 import pytest
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from conftest import hub_folder, write_joining_run
 from descry import Gallery, Query, Results
@@ -403,3 +404,38 @@ def test_what_is_no_gallery_has_no_inquiries(tmp_path, capsys) -> None:
     status, out, err = run(capsys, "audit", "verify", tmp_path / "account.jsonl")
     assert (status, out) == (2, "")
     assert "holds no line of an account" in err
+
+
+def test_a_name_of_a_model_stands_for_one(tmp_path, models, capsys) -> None:
+    """A second `model get` under the same name, of other weights, does not answer with those of the first."""
+    assert run(capsys, "model", "get", hub_folder(tmp_path / "a" / "clip"))[0] == 0
+    status, out, _ = run(capsys, "model", "get", tmp_path / "a" / "clip")
+    assert (status, "was there already" in out) == (0, True)
+    other = hub_folder(tmp_path / "b" / "clip")
+    weights = load_file(other / "model.safetensors")
+    save_file({k: v + 1 for k, v in weights.items()}, other / "model.safetensors")
+    capsys.readouterr()
+    status, _, err = run(capsys, "model", "get", other)
+    assert (status, len(err.strip().splitlines())) == (2, 1), err
+    assert "clip is there already with other weights" in err
+    assert run(capsys, "model", "get", other, "--name", "another")[0] == 0
+    assert run(capsys, "model", "get", tmp_path / "a" / "clip", "--name", "another")[0] == 2
+
+
+def test_a_run_that_began_with_another_checkpoint_is_not_gone_on_with(tmp_path) -> None:
+    from descry.convert import digest_of_files
+    from descry.training.start import VOCABULARY, _converted
+
+    def write(name: str) -> Path:
+        (tmp_path / name).mkdir()
+        (tmp_path / name / VOCABULARY).touch()
+        (tmp_path / name / "w.pt").write_bytes(name.encode())
+        return tmp_path / name / "w.pt"
+
+    first, second = write("a"), write("b")
+    (tmp_path / "run" / "start").mkdir(parents=True)
+    held = {"about": {"sha256": digest_of_files(first)}}
+    (tmp_path / "run" / "start" / "config.json").write_text(json.dumps(held))
+    assert _converted(first, tmp_path / "run") == tmp_path / "run" / "start"
+    with pytest.raises(UsageError, match="was made of other weights"):
+        _converted(second, tmp_path / "run")
