@@ -23,7 +23,6 @@ pytest.importorskip("matplotlib", reason="the pages draw figures: install the ex
 PAGES_THAT_RUN = [p for p in PAGES if any(b.kind in ("bash", "python") for b in blocks(p))]
 SHORTER = {
     "own-data.md": {"--identities 120": "--identities 40", "--epochs 4": "--epochs 1"},
-    "video.md": {"--videos 12 --identities 6": "--videos 3 --identities 3"},
 }
 """Pages that take long: what every run exchanges in their commands; the long tests run them as they stand."""
 
