@@ -1,6 +1,7 @@
 """The model that ships: small, whole, offline, and as good as its page says, on a slice that is measured here."""
 
 import json
+import re
 import socket
 from pathlib import Path
 
@@ -132,11 +133,19 @@ def test_the_demo_ends_with_a_ranked_answer_and_can_be_repeated(tmp_path, capsys
     assert main(["demo", str(tmp_path / "demo"), "--identities", "14", "--json", "--threads", "1"]) == 0
     first = json.loads(capsys.readouterr().out)
     assert len(first["results"]) == 10
-    assert first["words"]
+    readme = (ROOT / "README.md").read_text("utf-8")
+    assert f'"{first["words"]}"' in " ".join(readme.split())
     assert (tmp_path / "demo" / "leads.png").stat().st_size > 10_000
     assert main(["demo", str(tmp_path / "demo"), "--identities", "14", "--threads", "1"]) == 0
     out, err = capsys.readouterr()
     assert len(out.strip().splitlines()) >= 10
+    shown = [
+        line.split("demo/people/photos/") for line in re.search(r"```text\n(.*?)```", readme, re.S)[1].splitlines()
+    ]
+    printed = [line.split("demo/people/photos/") for line in out.splitlines()]
+    for (start, name), (begun, file) in zip(shown[:2], printed, strict=False):  # scores are those of more people
+        assert (start.split()[0], start.split()[2:4], name) == (begun.split()[0], begun.split()[2:4], file)
+        assert start.index("id") == begun.index("id"), "columns as they are printed"
     assert "     descry index PHOTOS --out my-gallery" in err.splitlines()
     assert "no evidence of accuracy on real people" in err
     account = Audit(tmp_path / "demo" / "gallery")
