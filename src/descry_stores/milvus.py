@@ -42,7 +42,9 @@ PUBLIC = ["id", "path", "sha", "size", "mtime", "camera", "track", "time", "look
 
 
 class MilvusStore:
-    """A `contract.Store`. Ids of items added here come from their paths; `put` keeps the ids of a local gallery."""
+    """A store that does what `capabilities` says: nothing beyond its methods here. Ids of items added here come from
+    their paths; `put` keeps the ids of a local gallery.
+    """
 
     capabilities: frozenset[str] = frozenset()
 

@@ -1,6 +1,7 @@
-"""What a store is: values that go in and out, and the methods every store has. One test suite holds all of them to it.
+"""The values that go into a store and come out of it. `LocalStore` has the methods of a store; the others have those
+that their `capabilities` name. One test suite holds all of them to it.
 
-Letters: D dimension, N items, T query vectors, k results.
+Letters: D dimension, N items.
 """
 
 from __future__ import annotations
@@ -8,15 +9,14 @@ from __future__ import annotations
 import dataclasses
 import os
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
 from ..errors import IndexMismatch
-from ..query import Filters
 
 EPOCH = datetime(1970, 1, 1)
 EARLIEST, LATEST = -(2**63), 2**63 - 1
@@ -146,62 +146,6 @@ class Fault:
 
     where: str
     what: str
-
-
-class Store(Protocol):
-    """A place for items and their vectors.
-
-    capabilities: of {"exact", "scores", "snapshot", "verify", "compact"}; what is missing is said aloud in answers.
-    """
-
-    binding: Binding
-    capabilities: frozenset[str]
-
-    def add(self, entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
-        """Store crops with their (n, D) vectors (rounded to fp16); their ids. All or none; on return they are
-        durable.
-        """
-        ...
-
-    def delete(self, ids: Iterable[int]) -> int:
-        """Remove items; how many there were."""
-        ...
-
-    def count(self) -> int:
-        """Number of items."""
-        ...
-
-    def items(self, ids: Sequence[int]) -> list[Item]:
-        """Items by id, in the order asked; unknown ids are left out."""
-        ...
-
-    def vectors(self, ids: Sequence[int]) -> np.ndarray:
-        """(n, D) float16 stored vectors by id; KeyError for an id that is not there."""
-        ...
-
-    def nearest(self, vectors: np.ndarray, k: int, filters: Filters | None = None) -> tuple[np.ndarray, np.ndarray]:
-        """(T, D) → ids (T, ≤ k) int64 and their cosines, float32, best first, ties by rising id."""
-        ...
-
-    def matching(self, filters: Filters | None = None) -> Iterator[list[int]]:
-        """Every id that the filters let through, rising, in steps."""
-        ...
-
-    def shows(self, path: str) -> bool:
-        """Whether a file is that of an item, under whatever name: links and other spellings of it too."""
-        ...
-
-    def overview(self) -> dict[str, Any]:
-        """What it holds and what it is bound to: plain values a person reads."""
-        ...
-
-    def erase(self) -> None:
-        """Remove the store itself, and nothing else."""
-        ...
-
-    def close(self) -> None:
-        """Release files and locks."""
-        ...
 
 
 def folded(path: str) -> str:
