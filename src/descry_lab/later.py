@@ -22,8 +22,7 @@ from typing import Any
 import torch
 
 from descry import images
-from descry.data import read
-from descry.data.noise import with_wrong_pairs
+from descry.data import read, with_wrong_pairs
 from descry.drawing.person import Person
 from descry.embed import load
 from descry.errors import UsageError, nearest

@@ -12,8 +12,7 @@ from conftest import quick, toy_clip, write_toy
 from descry.checkpoint import load_method
 from descry.clip import random_clip
 from descry.convert import convert
-from descry.data import read
-from descry.data.noise import with_wrong_pairs
+from descry.data import read, with_wrong_pairs
 from descry.embed import load
 from descry.errors import UsageError
 from descry.methods import Progress

@@ -252,7 +252,7 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
         root: its folder.
         model: a run folder or demo, whose vocabulary counts the tokens.
     """
-    from ..data.captions import caption_statistics, commonest
+    from ..data.check import caption_statistics, commonest
     from ..training.start import tell_unknown
 
     table = _table(name, root)

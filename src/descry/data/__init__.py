@@ -9,13 +9,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from ..bounds import NOT_NEGATIVE, SHARE
 from ..errors import DataError, DataMissing, UsageError, nearest
 from ..records import Dataset
-from .noise import with_wrong_pairs
 
 DATASETS: dict[str, str] = {
     "cuhk-pedes": "descry.data.cuhk_pedes",
@@ -61,6 +63,30 @@ def read(name: str, root: str | Path | None = None, **options: Any) -> Dataset:
     rate, seed = given.pop("wrong_pairs", 0.0), given.pop("wrong_pairs_seed", 0)
     dataset: Dataset = module(name).read(root, **given)
     return with_wrong_pairs(dataset, rate, seed) if rate else dataset
+
+
+def with_wrong_pairs(data: Dataset, rate: float, seed: int = 0) -> Dataset:
+    """The data set in which a share of the training captions is shuffled among their rows, as RDE's study does it.
+
+    Args:
+        data: benchmarks stay as they are.
+        rate: 0 to 1; int(rate · N) of the N rows with a caption take part. A few may get their own caption back.
+        seed: of the choice and the shuffle.
+
+    Raises:
+        UsageError: for a rate outside 0 … 1.
+    """
+    if not 0.0 <= rate <= 1.0:
+        raise UsageError(f"wrong_pairs={rate:g} was given; allowed: a share from 0 to 1, as in wrong_pairs=0.2")
+    told = [i for i, row in enumerate(data.train) if row.caption]
+    rng = np.random.default_rng(seed)
+    chosen = rng.permutation(told)[: int(rate * len(told))]
+    rows = list(data.train)
+    for to, source in zip(chosen, rng.permutation(chosen), strict=True):
+        given = data.train[source]
+        rows[to] = replace(rows[to], caption=given.caption, back_translation=given.back_translation)
+    note = f"{data.source}; wrong_pairs={rate:g}, seed {seed}" if rate else data.source
+    return replace(data, train=tuple(rows), source=note)
 
 
 def parse(given: str, function: str = "read") -> tuple[str, dict[str, Any]]:

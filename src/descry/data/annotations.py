@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, DataMissing, UsageError, nearest
+from ..errors import DataError, UsageError, nearest
 from ..safe_files import json_of
 from ..tabular import read_text, sentence_of
+from .files import root_of
 from .table import SPLITS, Row, Table, needed_path
 
 PATH_KEYS = ("file_path", "img_path")
@@ -46,7 +47,7 @@ def read_annotations(family: Family, root: str | Path, variant: str | None = Non
     """The table of a text data set. variant: None takes the first form found. Raises DataError with file and row."""
     if variant is not None and variant not in family.variants:
         raise UsageError(f"{family.name} has no variant {variant!r}; {nearest(variant, family.variants)}")
-    folder = find_root(Path(root), family)
+    folder = root_of(family.name, root, (family.folder,), IMAGES)
     found = _files(folder, family)
     if not found:
         names = [n for names in family.single.values() for n in names] + [BY_SPLIT[s] for s in family.needs]
@@ -79,14 +80,6 @@ def _apart(rows: list[Row], notes: list[str]) -> list[Row]:
         return rows
     notes.append(f"the ids of {' and '.join(anew)} begin anew: taken as other people than those of train")
     return [dataclasses.replace(r, pid=f"{r.split}-{r.pid}") if r.split in anew else r for r in rows]
-
-
-def find_root(root: Path, family: Family) -> Path:
-    """The folder itself, or the folder of the usual name inside it."""
-    if not root.is_dir():
-        raise DataMissing(f"{family.name}: there is no folder {root}")
-    inner = root / family.folder
-    return inner if inner.is_dir() and not (root / IMAGES).is_dir() else root
 
 
 def _files(folder: Path, family: Family) -> dict[str, list[tuple[str, str]]]:

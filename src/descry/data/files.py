@@ -2,17 +2,49 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
+from ..errors import DataError, DataMissing
 from ..images import SUFFIXES, decodes
 from .table import Table
 
 CHUNK = 128
 T = TypeVar("T")
+Named: TypeAlias = tuple[str, "re.Match[str]"]
+"""Path below the root of a data set, and what the name says."""
+
+
+def root_of(name: str, root: str | Path, usual: Sequence[str] = (), holds: str = ".") -> Path:
+    """The folder of a data set: the one given, or, unless that holds `holds`, the one of a usual name inside it.
+    DataMissing where there is none."""
+    root = Path(root)
+    if not root.is_dir():
+        raise DataMissing(f"{name}: there is no folder {root}")
+    return next((root / u for u in usual if (root / u).is_dir() and not (root / holds).exists()), root)
+
+
+def named_pictures(
+    name: str, root: Path, folder: str, form: re.Pattern[str], like: str, notes: list[str]
+) -> list[Named]:
+    """The pictures of a folder with what the form of their names says. DataError for a folder that is not there or
+    holds none, and for a name of another form. like: the end of the sentence that says so. notes: as in `pictures_in`.
+    """
+    if not (root / folder).is_dir():
+        raise DataError(f"{name}: the folder {folder} is missing in {root}")
+    out = []
+    for file in pictures_in(root / folder, notes):
+        found = form.match(file)
+        if found is None:
+            raise DataError(f"{name}: {folder}/{file} {like}")
+        out.append((f"{folder}/{file}", found))
+    if not out:
+        raise DataError(f"{name}: the folder {folder} holds no pictures")
+    return out
 
 
 def pictures_in(folder: Path, notes: list[str]) -> list[str]:

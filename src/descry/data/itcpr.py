@@ -11,12 +11,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from ..errors import DataError, DataMissing, UsageError
+from ..errors import DataError, UsageError
 from ..records import Benchmark, Dataset
 from ..tabular import sentence_of
 from .annotations import annotations_of
 from .assemble import Split, assemble
 from .card import Card, Expected
+from .files import root_of
 from .table import Row, Table, needed_path
 
 FILES = {"query": "query.json", "gallery": "gallery.json"}
@@ -48,7 +49,7 @@ def table(root: str | Path, variant: str | None = None) -> Table:
     """
     if variant not in (None, *CARD.variants):
         raise UsageError(f"ITCPR has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
-    root = _find_root(Path(root))
+    root = root_of("itcpr", root, ("ITCPR", "Com_ReID", "data"), FILES["query"])
     rows = [_row(kind, record, nth) for kind in FILES for nth, record in enumerate(annotations_of(root / FILES[kind]))]
     return Table("itcpr", root, tuple(rows), CARD.variants[0], instances=True)
 
@@ -70,16 +71,6 @@ def _benchmarks(split: Split) -> dict[str, Benchmark]:
         name: replace(bench, probes=tuple(replace(p, group=s) for p, s in zip(bench.probes, sources, strict=True)))
         for name, bench in made.items()
     }
-
-
-def _find_root(root: Path) -> Path:
-    """The folder itself, or the folder of a usual name inside it."""
-    if not root.is_dir():
-        raise DataMissing(f"itcpr: there is no folder {root}")
-    for name in ("ITCPR", "Com_ReID", "data"):
-        if (root / name / FILES["query"]).is_file() and not (root / FILES["query"]).is_file():
-            return root / name
-    return root
 
 
 def _row(kind: str, record: Any, nth: int) -> Row:

@@ -10,17 +10,18 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DataError, DataMissing, UsageError
+from ..errors import DataError, UsageError
 from ..records import Dataset
 from .assemble import assemble, held_out
 from .card import Card, Expected
-from .files import pictures_in
+from .files import named_pictures, root_of
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
 
 FOLDERS = {"bounding_box_train": "train", "query": "test", "bounding_box_test": "test"}
 ATTRIBUTES = "market_attribute.mat"
 NAME = re.compile(r"^(-1|\d{4})_c(\d)s(\d)_(\d+)")
+UNLIKE = "is not named like 0002_c1s1_000451_03.jpg"
 
 _PAPER = "paper"
 CARD = Card(
@@ -48,53 +49,27 @@ def table(root: str | Path, variant: str | None = None) -> Table:
     """The rows of the tree at root. variant: None takes the attribute sentence where the file is."""
     if variant not in (None, *CARD.variants):
         raise UsageError(f"Market-1501 has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
-    root = find_root(Path(root))
+    root = root_of("market-1501", root, ("Market-1501-v15.09.15", "Market-1501", "market1501"), "query")
     with_words = variant == "attributes" or (variant is None and (root / ATTRIBUTES).exists())
     codes = read_attributes(root / ATTRIBUTES) if with_words else {}
     rows: list[Row] = []
     notes: list[str] = []
     junk = 0
     for folder, split in FOLDERS.items():
-        for name, found in _files(root, folder, notes):
+        for path, found in named_pictures("market-1501", root, folder, NAME, UNLIKE, notes):
             if found[1] == "-1":
                 junk += 1
                 continue
             words: tuple[str, ...] = ()
             if with_words and split == "train":
                 if found[1] not in codes:
-                    raise DataError(f"market-1501: {ATTRIBUTES} has no codes for id {found[1]} ({folder}/{name})")
+                    raise DataError(f"market-1501: {ATTRIBUTES} has no codes for id {found[1]} ({path})")
                 words = (attribute_sentence(codes[found[1]]),)
             pid = "-1" if found[1] == "0000" else found[1]
             role = "query" if folder == "query" else ""
-            path = f"{folder}/{name}"
             rows.append(Row(split, pid, path, "", "", f"c{found[2]}", f"s{found[3]}", role, captions=words))
     notes += [f"{junk} junk boxes left out"] if junk else []
     return Table("market-1501", root, tuple(rows), CARD.variants[1] if with_words else CARD.variants[0], tuple(notes))
-
-
-def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, re.Match[str]]]:
-    """The pictures of a folder with what their names say."""
-    if not (root / folder).is_dir():
-        raise DataError(f"market-1501: the folder {folder} is missing in {root}")
-    out = []
-    for name in pictures_in(root / folder, notes):
-        found = NAME.match(name)
-        if found is None:
-            raise DataError(f"market-1501: {folder}/{name} is not named like 0002_c1s1_000451_03.jpg")
-        out.append((name, found))
-    if not out:
-        raise DataError(f"market-1501: the folder {folder} holds no pictures")
-    return out
-
-
-def find_root(root: Path) -> Path:
-    """The folder itself, or the folder of a usual name inside it."""
-    if not root.is_dir():
-        raise DataMissing(f"market-1501: there is no folder {root}")
-    for name in ("Market-1501-v15.09.15", "Market-1501", "market1501"):
-        if (root / name).is_dir() and not (root / "query").is_dir():
-            return root / name
-    return root
 
 
 def read(root: str | Path, variant: str | None = None, hold_out: float = 0.0) -> Dataset:

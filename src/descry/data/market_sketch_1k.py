@@ -10,17 +10,18 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from ..errors import DataError, DataMissing, UsageError
+from ..errors import DataError, UsageError
 from ..records import Benchmark, Dataset
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
-from .files import pictures_in
+from .files import Named, named_pictures, root_of
 from .market_attributes import attribute_sentence, read_attributes
 from .table import Row, Table
 
 STYLES = "ABCDEF"
 FOLDERS = {"train": "train", "test": "query"}
 ATTRIBUTES = "market_attribute.mat"
+ID = re.compile("[0-9]{4}")
 
 _PAPER = "paper"
 _ERRATUM = "erratum on the authors' page"
@@ -57,17 +58,16 @@ def table(root: str | Path, variant: str | None = None, wording: str = "interact
     """
     if variant not in (None, *CARD.variants):
         raise UsageError(f"Market-Sketch-1K has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
-    root = Path(root)
-    if not root.is_dir():
-        raise DataMissing(f"market-sketch-1k: there is no folder {root}")
+    root = root_of("market-sketch-1k", root)
     with_words = variant == "attributes" or (variant is None and (root / ATTRIBUTES).exists())
     codes = read_attributes(root / ATTRIBUTES) if with_words else {}
     notes = [] if with_words else ["no attribute file: there is no sketch+text benchmark"]
     rows: list[Row] = []
     for split, folder in FOLDERS.items():
-        rows += [Row(split, pid, path) for pid, path in _files(root, f"photo/{folder}", notes)]
+        rows += [Row(split, found[0], path) for path, found in _pictures(root, f"photo/{folder}", notes)]
         for style in STYLES:
-            for pid, path in _files(root, f"sketch/{style}/{folder}", notes):
+            for path, found in _pictures(root, f"sketch/{style}/{folder}", notes):
+                pid = found[0]
                 if with_words and pid not in codes:
                     raise DataError(
                         f"market-sketch-1k: {ATTRIBUTES} has no codes for id {pid} ({path}); it may be another release"
@@ -78,18 +78,8 @@ def table(root: str | Path, variant: str | None = None, wording: str = "interact
     return Table("market-sketch-1k", root, kept, "attributes" if with_words else "no attributes", tuple(notes))
 
 
-def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, str]]:
-    """(id, path) of every picture in a folder, by name; the id is the first four characters."""
-    if not (root / folder).is_dir():
-        raise DataError(f"market-sketch-1k: the folder {folder} is missing in {root}")
-    out = []
-    for name in pictures_in(root / folder, notes):
-        if not re.match("[0-9]{4}", name):
-            raise DataError(f"market-sketch-1k: {folder}/{name} does not begin with a four-digit id")
-        out.append((name[:4], f"{folder}/{name}"))
-    if not out:
-        raise DataError(f"market-sketch-1k: the folder {folder} holds no pictures")
-    return out
+def _pictures(root: Path, folder: str, notes: list[str]) -> list[Named]:
+    return named_pictures("market-sketch-1k", root, folder, ID, "does not begin with a four-digit id", notes)
 
 
 def _with_sketch(rows: list[Row], notes: list[str]) -> tuple[Row, ...]:

@@ -13,19 +13,20 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import DataError, DataMissing, UsageError
+from ..errors import DataError, UsageError
 from ..records import Benchmark, Dataset
 from ..tabular import lines_of, read_text, sentence_of
 from .assemble import Split, assemble, held_out
 from .card import Card, Expected
 from .faults import natural
-from .files import pictures_in
+from .files import named_pictures, root_of
 from .table import Row, Table
 
 SPLITS = 10
 STYLE_SIZES = (46, 20, 79, 33, 22)
 TRAIN_SIZES = (34, 15, 60, 25, 16)
 ID, CAMERA = re.compile(r"[0-9]{1,9}"), re.compile(r"[0-9]+_([0-9]+)")
+NAME = re.compile(r"([0-9]{1,9})(?=_|\.[^.]*$)")
 
 _README = "the data set's ReadMe and its file names"
 CARD = Card(
@@ -59,7 +60,7 @@ def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table
         raise UsageError(f"PKU-Sketch has no variant {variant!r}; allowed: {', '.join(CARD.variants)}")
     if not 1 <= split <= SPLITS:
         raise UsageError(f"split {split} was given; PKU-Sketch has splits 1 to {SPLITS}")
-    root = find_root(Path(root))
+    root = find_root(root)
     styles = read_styles(root)
     style_of = {pid: style for style, pids in styles.items() for pid in pids}
     given = variant != "generated splits" and (root / "idx").is_dir()
@@ -94,26 +95,14 @@ def table(root: str | Path, variant: str | None = None, split: int = 1) -> Table
     return Table("pku-sketch", root, tuple(rows), CARD.variants[0] if given else CARD.variants[1], tuple(notes))
 
 
-def find_root(root: Path) -> Path:
+def find_root(root: str | Path) -> Path:
     """The folder itself, or the folder of either usual name inside it."""
-    if not root.is_dir():
-        raise DataMissing(f"pku-sketch: there is no folder {root}")
-    for name in ("PKUSketchRE-ID_V1", "PKUSketch"):
-        if (root / name).is_dir() and not (root / "photo").is_dir():
-            return root / name
-    return root
+    return root_of("pku-sketch", root, ("PKUSketchRE-ID_V1", "PKUSketch"), "photo")
 
 
 def _files(root: Path, folder: str, notes: list[str]) -> list[tuple[str, str]]:
-    if not (root / folder).is_dir():
-        raise DataError(f"pku-sketch: the folder {folder} is missing in {root}")
-    out = []
-    for name in pictures_in(root / folder, notes):
-        pid = Path(name).stem.split("_")[0]
-        if not ID.fullmatch(pid):
-            raise DataError(f"pku-sketch: {folder}/{name} does not begin with an id")
-        out.append((str(int(pid)), f"{folder}/{name}"))
-    return out
+    found = named_pictures("pku-sketch", root, folder, NAME, "does not begin with an id", notes)
+    return [(str(int(said[1])), path) for path, said in found]
 
 
 def read_styles(root: Path) -> dict[str, tuple[str, ...]]:

@@ -10,13 +10,14 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import DataError, DataMissing, UsageError, nearest
+from ..errors import DataError, UsageError, nearest
 from ..records import Benchmark, Dataset, validate
 from . import cuhk_pedes, icfg_pedes, rstpreid
 from .annotations import IMAGES, read_annotations
 from .assemble import Split, train_rows
 from .card import Card, Expected
 from .faults import faults, repeated
+from .files import root_of
 from .table import Row, Table
 
 SKETCHES = ("imgs-sketch", "imgs-sketch2")
@@ -60,9 +61,7 @@ CARD = Card(
 
 def tables(root: str | Path, variant: str | None = None, parts: Sequence[str] | None = None) -> dict[str, Table]:
     """One table per part, ids and paths prefixed. parts: of CUHK, ICFG, RSTP; None needs all three."""
-    root = Path(root)
-    if not root.is_dir():
-        raise DataMissing(f"tri-pedes: there is no folder {root}")
+    root = root_of("tri-pedes", root)
     wanted = tuple(parts or PARTS)
     for part in wanted:
         if part not in PARTS:
