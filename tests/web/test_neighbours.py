@@ -21,10 +21,10 @@ from descry import cli
 from descry.client import Client, ServerRefused
 from descry.errors import UsageError
 from descry.web.app import ROUTERS
-from descry.web.connections import bounded
 from descry.web.desk import WorkQueue
 from descry.web.limits import Limits
 from descry.web.safety import FILE, Tokens
+from descry.web.serving import bounded
 from served import toy_model
 
 from .in_process import HOST, ask, png, upload

@@ -16,13 +16,13 @@ from starlette.formparsers import MultiPartParser
 
 from .. import __version__
 from . import problems
-from .api import account, assets, description, findings, galleries, health, inquiries, items, jobs, rounds
+from .api import account, description, findings, galleries, health, inquiries, items, jobs, rounds
 from .desk import Desk
 from .safety import Safety, Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
 ROUTERS = (
-    *(galleries.router, jobs.router, items.router, items.footage_router, assets.router, inquiries.router),
+    *(galleries.router, jobs.router, items.router, items.footage_router, items.assets_router, inquiries.router),
     *(rounds.router, rounds.marks_router, rounds.questions_router, findings.router, account.router),
     *(description.chips_router, description.router, health.router),
 )

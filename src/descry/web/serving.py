@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import secrets
@@ -34,12 +35,11 @@ def serve(
     limits: Limits = LIMITS,
     folders: Sequence[str | Path] = (),
 ) -> None:
-    """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model:
-    another way
-    to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the guided
-    tour.
-    example: a sketch and words that the page offers to start from. folders: what may be indexed from the page, with all
-    below; where any is named, a gallery that is not there is made, so that indexing can begin in the page.
+    """Serve the page of one gallery until interrupted. gallery: a folder, or an open `descry.Gallery`. model: another
+    way to its model. port: 0 for any free one; unless given, 8642 or, if that is taken, any. tour: begin with the
+    guided tour. example: a sketch and words that the page offers to start from. folders: what may be indexed from the
+    page, with all below; where any is named, a gallery that is not there is made, so that indexing can begin in the
+    page.
 
     Raises UsageError where the extra "web" is not installed or the port is taken.
     """
@@ -47,7 +47,6 @@ def serve(
         import uvicorn
 
         from .app import create_app
-        from .connections import bounded
         from .desk import Desk
         from .pictures import rewritten
         from .safety import Tokens
@@ -139,3 +138,58 @@ def _listener(port: int | None) -> socket.socket:
         except OSError:
             made.close()
     raise UsageError(f"port {port} is taken or not allowed; choose another, or --port 0 for any that is free")
+
+
+def bounded(limits: Limits) -> Any:
+    """A protocol class for uvicorn whose connections are bounded: one that asks nothing is closed after a while, or
+    sooner where another needs its place. limits: `connections` and `idle_seconds`."""
+    from uvicorn.protocols.http.auto import AutoHTTPProtocol
+
+    waiting: dict[Any, None] = {}  # those between two requests, the longest idle first
+
+    class Bounded(AutoHTTPProtocol):  # type: ignore[misc,valid-type]
+        """An HTTP connection that has a limited time until its next request is complete."""
+
+        _end: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: Any) -> None:
+            super().connection_made(transport)
+            self._wait()
+            while len(self.connections) > limits.connections and waiting:
+                oldest = next(iter(waiting))
+                oldest._leave()
+                self.connections.discard(oldest)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self._busy():
+                self._go()
+
+        def on_response_complete(self) -> None:
+            super().on_response_complete()
+            if not self._busy() and not self.transport.is_closing():
+                self._wait()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._go()
+            super().connection_lost(exc)
+
+        def _busy(self) -> bool:
+            return self.cycle is not None and not self.cycle.response_complete
+
+        def _wait(self) -> None:
+            self._go()
+            waiting[self] = None
+            self._end = self.loop.call_later(limits.idle_seconds, self._leave)
+
+        def _go(self) -> None:
+            waiting.pop(self, None)
+            if self._end is not None:
+                self._end.cancel()
+                self._end = None
+
+        def _leave(self) -> None:
+            self._go()
+            self.transport.close()
+
+    return Bounded

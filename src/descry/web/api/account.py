@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
 from ... import purge, report
-from ...gallery.account import Audit
+from ...gallery.account import Audit, Verdict
 from ..desk import Desk
-from ..shapes import (
-    AccountFault,
-    AccountOut,
-    InquiryOut,
-    Keep,
-    NewReport,
-    Pending,
-    Purged,
-    PurgePlan,
-    ReportPreview,
-)
+from ..shapes import AccountOut, InquiryOut, Keep, NewReport, Pending, Purged, PurgePlan, ReportPreview
 from . import REFUSALS, InquiryId, TheDesk
 from .inquiries import tree
 
@@ -97,12 +88,7 @@ def _plan(desk: Desk, number: str) -> PurgePlan:
     )
     about = desk.store.about(name)
     return PurgePlan(
-        name=name,
-        rounds=about.rounds,
-        pictures=len(assets),
-        findings=chosen.findings,
-        assets=assets,
-        what_stays=STAYS,
+        name=name, rounds=about.rounds, pictures=len(assets), findings=chosen.findings, assets=assets, what_stays=STAYS
     )
 
 
@@ -112,11 +98,10 @@ async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
     return await desk.do(_plan, desk, inquiry)
 
 
-@router.delete("/inquiries/{inquiry}")
-async def purged(desk: TheDesk, inquiry: InquiryId) -> Purged:
+@router.delete("/inquiries/{inquiry}", response_model=Purged)
+async def purged(desk: TheDesk, inquiry: InquiryId) -> purge.Done:
     """Remove an inquiry for good: sketches, words, marks, rounds, findings, its key; no byte of them is left."""
-    done = await desk.do(desk.purge, inquiry, patience=PATIENCE)
-    return Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields})
+    return await desk.do(desk.purge, inquiry, patience=PATIENCE)
 
 
 @router.get("/purge")
@@ -125,21 +110,19 @@ async def pending(desk: TheDesk) -> Pending:
     return Pending(pending=await desk.lookups.do(purge.pending, desk.gallery.path))
 
 
-@router.post("/purge")
-async def finish(desk: TheDesk) -> Purged | None:
+@router.post("/purge", response_model=Purged | None)
+async def finish(desk: TheDesk) -> purge.Done | None:
     """Go on with an interrupted purge; null when there is none."""
-    done = await desk.do(desk.finish_purge, patience=PATIENCE)
-    return Purged(**{k: v for k, v in done.to_json().items() if k in Purged.model_fields}) if done else None
+    return await desk.do(desk.finish_purge, patience=PATIENCE)
 
 
 # ---------------------------------------------------------------------- the account
 
 
-@router.get("/audit")
+@router.get("/audit", response_model=AccountOut)
 async def account(
     desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = ""
-) -> AccountOut:
+) -> Verdict:
     """Whether every line of the account is as it was written, also up to a head that was kept elsewhere."""
     found = await desk.lookups.do(Audit(desk.gallery.store.database).verify, head)
-    faults = [AccountFault(line=f.line, what=f.what) for f in found.faults[:100]]
-    return AccountOut(lines=found.lines, head=found.head, ok=found.ok, torn=found.torn, faults=faults)
+    return replace(found, faults=found.faults[:100])

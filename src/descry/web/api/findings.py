@@ -12,6 +12,7 @@ from ..desk import Desk
 from ..problems import Refusal
 from ..shapes import FindingOut, Findings, ItemOut, NewFinding
 from . import REFUSALS, InquiryId, ItemId, TheDesk
+from .items import one
 
 router = APIRouter(prefix="/api/v1/inquiries/{inquiry}/findings", tags=["findings"], responses=REFUSALS)
 
@@ -44,12 +45,10 @@ def _changed(item: Item, sha256: str) -> bool:
 
 def _find(desk: Desk, number: str, item: int, body: NewFinding) -> FindingOut:
     name = desk.named(number)
-    found = desk.gallery.items([item])
-    if not found:
-        raise Refusal(404, "not_found", f"the gallery holds no item {item}")
-    certified = found[0].sha256
+    found = one(desk, desk.name, item)
+    certified = found.sha256
     try:
-        as_indexed(found[0])
+        as_indexed(found)
     except ImageRejected as error:
         if error.reason not in ("missing", "unreadable"):
             raise

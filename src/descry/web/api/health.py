@@ -6,9 +6,10 @@ import time
 from dataclasses import asdict
 
 from fastapi import APIRouter, Response
-from fastapi.responses import JSONResponse, PlainTextResponse
+from fastapi.responses import PlainTextResponse
 
 from ... import __version__
+from ..problems import answer
 from ..safety import Safety
 from ..shapes import About, Login
 from . import REFUSALS, TheDesk
@@ -70,11 +71,8 @@ def login_router(safety: Safety) -> APIRouter:
         state = safety.tokens.redeem(body.token)
         if state == "ok":
             return Response(status_code=204, headers={"Set-Cookie": safety.cookie()})
-        from ..problems import problem
-
         said = {"wrong": "the link was used, or is not one of this server", "expired": "the token has expired"}[state]
-        body_out = problem(401, f"token_{state}", f"{said}; open the link that descry serve printed")
-        return JSONResponse(body_out, 401, media_type="application/problem+json")
+        return answer(401, f"token_{state}", f"{said}; open the link that descry serve printed")
 
     @made.post("/api/v1/logout", status_code=204)
     async def logout() -> Response:

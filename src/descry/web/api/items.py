@@ -1,4 +1,5 @@
-"""Items of a gallery, their pictures and the footage they were cut from, by id and never by path."""
+"""Items of a gallery, their pictures and the footage they were cut from, by id and never by path; and uploads: a
+sketch or a photograph, decoded and stripped of all but its pixels."""
 
 from __future__ import annotations
 
@@ -6,19 +7,20 @@ import io
 import os
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, File, Path, Query, Request, Response, UploadFile
 from fastapi.responses import FileResponse
 
 from ...footage.origin import Origin, origin_of
 from ...gallery.contract import Item, microseconds, mtime_of
 from ..desk import Desk
-from ..pictures import as_upload, nearest_height, small
+from ..pictures import as_upload, nearest_height, rewritten, small
 from ..problems import Refusal
 from ..shapes import Asset, Footage, ItemDetail, ItemOut, Items, Near
 from . import REFUSALS, Cursor, GalleryId, ItemId, TheDesk
 from .galleries import checked
 
 router = APIRouter(prefix="/api/v1/galleries/{gallery}/items", tags=["items"], responses=REFUSALS)
+assets_router = APIRouter(prefix="/api/v1/assets", tags=["assets"], responses=REFUSALS)
 footage_router = APIRouter(prefix="/api/v1/galleries/{gallery}/items/{item}", tags=["footage"], responses=REFUSALS)
 JPEG: dict[int | str, dict[str, Any]] = {
     200: {"content": {"image/jpeg": {}}, "description": "a picture"},
@@ -48,9 +50,7 @@ def _detail(desk: Desk, gallery: str, number: int) -> ItemDetail:
         source=origin.name, frame=origin.frame, seconds=origin.seconds, clock=origin.clock, box=origin.box,
         playable=bool(origin.media_type),
     )  # fmt: skip
-    return ItemDetail(
-        **told, sha256=item.sha256, bytes=item.size, missing=missing, stale=stale, footage=footage
-    )  # fmt: skip
+    return ItemDetail(**told, sha256=item.sha256, bytes=item.size, missing=missing, stale=stale, footage=footage)
 
 
 def _near(desk: Desk, gallery: str, number: int, count: int) -> Near:
@@ -140,13 +140,34 @@ async def thumb(
     return await _picture(desk, request, gallery, item, nearest_height(h))
 
 
+# ---------------------------------------------------------------------- pictures to search with: known by their content
+
+
+def _kept(desk: Desk, name: str, data: bytes, size: tuple[int, int]) -> Asset:
+    desk.assets.put(name, data)
+    return Asset(id=name, width=size[0], height=size[1])
+
+
 @router.post("/{item}/asset", status_code=201)
 async def as_asset(desk: TheDesk, gallery: GalleryId, item: ItemId) -> Asset:
     """Make the item a picture that a query can use as an example."""
     found = await desk.lookups.do(one, desk, gallery, item)
-    name, data, (width, height) = await desk.pictures.do(as_upload, found)
-    desk.assets.put(name, data)
-    return Asset(id=name, width=width, height=height)
+    return _kept(desk, *await desk.pictures.do(as_upload, found))
+
+
+@assets_router.post("", status_code=201)
+async def upload(desk: TheDesk, file: Annotated[UploadFile, File(description="PNG, JPEG or WebP")]) -> Asset:
+    """Take a picture. What it is called and what else the file holds is not kept."""
+    return _kept(desk, *await desk.pictures.do(lambda: rewritten(file.file.read())))
+
+
+@assets_router.get(
+    "/{asset}", response_class=Response, responses={200: {"content": {"image/png": {}}, "description": "a picture"}}
+)
+async def asset(desk: TheDesk, asset: Annotated[str, Path(pattern="^[0-9a-f]{64}$")]) -> Response:
+    """The picture as it was kept. The browser keeps none: it is gone once the inquiry is."""
+    data = await desk.do(desk.picture, asset)
+    return Response(data, media_type="image/png")
 
 
 # ---------------------------------------------------------------------- footage

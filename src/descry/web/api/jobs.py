@@ -13,7 +13,7 @@ from fastapi.responses import StreamingResponse
 from ...errors import UsageError
 from ...gallery.local import LocalStore
 from ..desk import Desk
-from ..folders import Place
+from ..folders import Listing
 from ..indexing import ENDED, Job
 from ..mapping import preview, sources_of
 from ..problems import Refusal
@@ -23,7 +23,6 @@ from ..shapes import (
     Jobs,
     JobState,
     NewJob,
-    PlaceOut,
     Preview,
     PreviewOut,
     Skipped,
@@ -43,25 +42,13 @@ def _indexable(desk: Desk, gallery: str) -> None:
         raise Refusal(409, "remote", "this gallery lies on another machine; index into a folder, then descry migrate")
 
 
-@router.get("/galleries/{gallery}/folders")
+@router.get("/galleries/{gallery}/folders", response_model=FoldersOut)
 async def folders(
     desk: TheDesk, gallery: GalleryId, within: Annotated[str, Query(pattern="^([0-9a-f]{24})?$")] = ""
-) -> FoldersOut:
+) -> Listing:
     """Folders that may be indexed: those the server was started with, or what lies within one that was listed."""
     checked(desk, gallery)
-    found = await desk.lookups.do(desk.folders.listed, within)
-
-    def out(places: list[Place]) -> list[PlaceOut]:
-        return [PlaceOut(id=p.id, name=p.name) for p in places]
-
-    return FoldersOut(
-        here=out([found.here])[0] if found.here else None,
-        above=out(found.above),
-        folders=out(found.folders),
-        tables=out(found.tables),
-        pictures=found.pictures,
-        left_out=found.left_out,
-    )
+    return await desk.lookups.do(desk.folders.listed, within)
 
 
 @router.post("/galleries/{gallery}/index-preview")
