@@ -7,7 +7,7 @@ import io
 import pytest
 import rich.console
 
-from descry.cli.progress import _bar, span
+from descry.cli.progress import _bars, span
 
 
 def test_steps_and_time_left_are_seen_on_eighty_columns(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -17,8 +17,13 @@ def test_steps_and_time_left_are_seen_on_eighty_columns(monkeypatch: pytest.Monk
         return kind(file=seen, width=80, force_terminal=True, color_system=None)
 
     monkeypatch.setattr(rich.console, "Console", narrow)
-    with _bar("training propot, 2 epochs", 200) as tick:
-        tick(12, 200, "epoch 1 sdm 25.123 p2i 3.111 i2p 4.123 and some more losses with long names 1.234")
+    with _bars("training propot, 2 epochs", 200) as tick:
+        tick(
+            "training propot, 2 epochs",
+            12,
+            200,
+            "epoch 1 sdm 25.123 p2i 3.111 i2p 4.123 and some more losses with long names 1.234",
+        )
     lines = [line for line in seen.getvalue().split("\n") if "training propot, 2 epochs" in line]
     assert lines
     assert "12/200" in lines[-1]

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,10 +10,10 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from ..bounds import SIDE, Bound
-from ..escape import behind, counted, line, path_text
+from ..escape import counted, path_text
 from .index import stopping
 from .machine import Flag, Json, Machine, Natural, OnMachine, OutFolder, Share, Threads, emit, refuse_unread
-from .progress import EVERY
+from .progress import several
 
 
 def crop(
@@ -73,7 +70,13 @@ def crop(
     settings = Settings(
         rate, keep, least, lost, detector, sure, rotate, frame_rate, start, time_from, camera_from
     )  # fmt: skip
-    with stopping() as stop, _progress(json_) as tick:
+    with stopping() as stop, several(json_) as tick:
+
+        def tell(step: Any) -> None:
+            note = f"{counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}"
+            total = max(step.total, step.seconds) if step.total else None
+            tick(f"{step.source}, seconds of footage", step.seconds, total, note)
+
         report = cut(
             sources,
             out,
@@ -84,7 +87,7 @@ def crop(
             precision=machine.precision,
             batch=machine.batch_size,
             allow_download=machine.allow_download,
-            progress=tick,
+            progress=tell,
             stop=stop,
         )
     _tell(report, json_)
@@ -130,57 +133,3 @@ def _tell(report: Any, as_json: bool) -> None:
 
 
 _LEFT_OUT = {"short": "too short to be a pass", "still": "that never moved"}
-
-
-@contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[Any], None] | None]:
-    """A bar per source with the time that is left on a terminal; elsewhere a line per source every ten seconds."""
-    if quiet:
-        yield None
-    elif not sys.stderr.isatty():
-        yield _Lines()
-    else:
-        from rich.console import Console
-        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
-        from rich.progress import Progress as Bars
-
-        columns = (
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.completed:.0f}/{task.total:.0f} s of footage"),
-            TimeRemainingColumn(),
-            TextColumn("{task.fields[note]}"),
-        )
-        with Bars(*columns, console=Console(file=behind(sys.stderr))) as bars:
-            tasks: dict[str, Any] = {}
-
-            def tick(step: Any) -> None:
-                if step.source not in tasks:
-                    tasks[step.source] = bars.add_task(line(step.source), total=None, note="")
-                note = f"{counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}"
-                total = max(step.total, step.seconds)
-                bars.update(tasks[step.source], completed=step.seconds, total=total, note=note)
-
-            yield tick
-
-
-class _Lines:
-    def __init__(self) -> None:
-        self.begun: dict[str, tuple[float, float]] = {}
-        self.told: dict[str, float] = {}
-
-    def __call__(self, step: Any) -> None:
-        now = time.monotonic()
-        begun, first = self.begun.setdefault(step.source, (now, step.seconds))
-        if now - self.told.setdefault(step.source, now) < EVERY:
-            return
-        self.told[step.source] = now
-        speed = (step.seconds - first) / max(1e-6, now - begun)
-        left = f", {max(0.0, step.total - step.seconds) / max(1e-6, speed):.0f} s left" if step.total else ""
-        of = f" of {step.total:.0f}" if step.total else ""
-        print(
-            f"cropping {step.source}: {step.seconds:.0f}{of} s of footage, {speed:.1f} times as fast as it was recorded"
-            f"{left}; {counted(step.tracks, 'track')}, {counted(step.crops, 'crop')}",
-            file=sys.stderr,
-            flush=True,
-        )

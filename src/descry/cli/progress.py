@@ -6,6 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 EVERY = 10.0  # seconds between lines where there is no terminal
 
@@ -13,17 +14,24 @@ EVERY = 10.0  # seconds between lines where there is no terminal
 @contextmanager
 def progress(what: str, total: int | None = None, quiet: bool = False) -> Iterator[Callable[..., None]]:
     """`with progress("indexing", 5000) as tick: tick(done, note="3 skipped")`; total may also be given to tick."""
-    if quiet:
-        yield lambda done, total=None, note="": None
-    elif sys.stderr.isatty():
-        with _bar(what, total) as tick:
-            yield tick
-    else:
-        yield _lines(what, total)
+    with several(quiet, what, total) as tick:
+        yield lambda done, total=total, note="": tick(what, done, total, note)
 
 
 @contextmanager
-def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
+def several(quiet: bool = False, *first: Any) -> Iterator[Callable[..., None]]:
+    """`tick(what, done, total, note)` for works side by side. first: one that begins at once, and its total."""
+    if quiet:
+        yield lambda *said: None
+    elif sys.stderr.isatty():
+        with _bars(*first) as tick:
+            yield tick
+    else:
+        yield _lines()
+
+
+@contextmanager
+def _bars(*first: Any) -> Iterator[Callable[..., None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
     from rich.table import Column
@@ -40,13 +48,16 @@ def _bar(what: str, total: int | None) -> Iterator[Callable[..., None]]:
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         TextColumn("{task.fields[note]}", markup=False, table_column=rest),
     )
-    with Progress(*columns, console=Console(file=behind(sys.stderr)), expand=True) as bar:
-        task = bar.add_task(what, total=total, note="")
+    with Progress(*columns, console=Console(file=behind(sys.stderr)), expand=True) as bars:
+        tasks = {first[0]: bars.add_task(line(first[0]), total=first[1], note="")} if first else {}
         rate = _rate()
 
-        def tick(done: int, total: int | None = total, note: str = "") -> None:
-            speed = rate(done)
-            bar.update(task, completed=done, total=total, note=line(f"{speed:.1f}/s {note}" if speed else note))
+        def tick(what: str, done: float, total: float | None = None, note: str = "") -> None:
+            if what not in tasks:
+                tasks[what] = bars.add_task(line(what), total=total, note="")
+            speed = rate(what, done)
+            said = line(f"{speed:.1f}/s {note}" if speed else note)
+            bars.update(tasks[what], completed=round(done), total=total and round(total), note=said)
 
         yield tick
 
@@ -63,32 +74,30 @@ def span(seconds: float) -> str:
     return f"{minutes // 60} h {minutes % 60} min" if minutes >= 60 else f"{minutes} min"
 
 
-def _rate() -> Callable[[int], float]:
-    """done → how many a second since the first call, 0 while that is not known. What was done before the first call,
-    and the time it took (loading a model, resuming a run), say nothing about the rest.
+def _rate() -> Callable[[str, float], float]:
+    """(what, done) → how many a second since the first call for it, 0 while that is not known. What was done before the
+    first call, and the time it took (loading a model, resuming a run), say nothing about the rest.
     """
-    begun, first = 0.0, -1
+    begun: dict[str, tuple[float, float]] = {}
 
-    def rate(done: int) -> float:
-        nonlocal begun, first
+    def rate(what: str, done: float) -> float:
         now = time.monotonic()
-        if first < 0:
-            begun, first = now, done
-        return (done - first) / max(1e-6, now - begun)
+        at, first = begun.setdefault(what, (now, done))
+        return (done - first) / max(1e-6, now - at)
 
     return rate
 
 
-def _lines(what: str, total: int | None) -> Callable[..., None]:
-    last, rate = time.monotonic(), _rate()
+def _lines() -> Callable[..., None]:
+    told: dict[str, float] = {}
+    begun, rate = time.monotonic(), _rate()
 
-    def tick(done: int, total: int | None = total, note: str = "") -> None:
-        nonlocal last
-        now, speed = time.monotonic(), rate(done)
-        if now - last < EVERY:
+    def tick(what: str, done: float, total: float | None = None, note: str = "") -> None:
+        now, speed = time.monotonic(), rate(what, done)
+        if now - told.get(what, begun) < EVERY:
             return
-        last = now
-        said = [f"{what}: {done}{f'/{total}' if total else ''}"]
+        told[what] = now
+        said = [f"{what}: {done:.0f}{f'/{total:.0f}' if total else ''}"]
         if speed:
             said += [f"{speed:.1f}/s", *([f"{span((total - done) / speed)} left"] if total else [])]
         print(f"{', '.join(said)} {note}".rstrip(), file=sys.stderr, flush=True)
