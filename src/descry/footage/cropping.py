@@ -12,11 +12,10 @@ import hashlib
 import io
 import json
 import os
-import queue
 import re
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
@@ -474,8 +473,8 @@ class _Work:
     def _through(self) -> bool:
         """Frame by frame to the end; False when it was asked to stop."""
         with (
-            _ahead(self.source.frames(self.settings.rate, self.at[0], self.at[1])) as frames,
-            _ahead(self._detected(frames)) as detected,
+            closing(_ahead(self.source.frames(self.settings.rate, self.at[0], self.at[1]))) as frames,
+            closing(_ahead(self._detected(frames))) as detected,
         ):
             for frame, boxes in detected:
                 self._step(frame)
@@ -597,53 +596,17 @@ class _Work:
 _END = object()
 
 
-class _ahead:
-    """`with _ahead(things) as things:` made by a thread of its own, a few ahead; its errors are raised here."""
-
-    def __init__(self, things: Iterator[Any]):
-        self.things, self.queue = things, queue.Queue[Any](AHEAD)
-        self.leave = threading.Event()
-        self.thread = threading.Thread(target=self._read, daemon=True)
-
-    def _read(self) -> None:
-        last: BaseException | None = None
+def _ahead(things: Iterator[Any]) -> Generator[Any, None, None]:
+    """The same things in order, made by a thread of its own, a few ahead; its errors are raised here. To be closed."""
+    with ThreadPoolExecutor(1) as pool:
+        coming = deque(pool.submit(next, things, _END) for _ in range(AHEAD))
         try:
-            for thing in self.things:
-                self._put((thing, None))
-                if self.leave.is_set():
-                    return
-        except BaseException as error:  # noqa: BLE001 - raised again by the thread that asked
-            last = error
-        self._put((_END, last))
-
-    def _put(self, thing: Any) -> None:
-        while not self.leave.is_set():
-            try:
-                return self.queue.put(thing, timeout=0.1)
-            except queue.Full:
-                continue
-
-    def __enter__(self) -> Iterator[Any]:
-        self.thread.start()
-        return self._given()
-
-    def _given(self) -> Iterator[Any]:
-        while True:
-            try:
-                thing, error = self.queue.get(timeout=0.1)
-            except queue.Empty:
-                if self.leave.is_set():
-                    return
-                continue
-            if error is not None:
-                raise error
-            if thing is _END:
-                return
-            yield thing
-
-    def __exit__(self, *error: Any) -> None:
-        self.leave.set()
-        self.thread.join()
+            while (thing := coming.popleft().result()) is not _END:
+                coming.append(pool.submit(next, things, _END))
+                yield thing
+        finally:
+            for waiting in coming:
+                waiting.cancel()
 
 
 def _pattern(name: str, text: str) -> re.Pattern[str] | None:
