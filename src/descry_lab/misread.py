@@ -19,8 +19,7 @@ import numpy as np
 
 from descry.drawing.person import Person, held
 from descry.evaluate import Embedded, scores_of
-from descry.interact.absence import auroc
-from descry.interact.logistic import regress
+from descry.interact.absence import auroc, regress
 from descry.interact.questions import Question
 from descry.ranking import Curve, Formula, Ranking, ranking_of
 from descry.records import Benchmark
@@ -57,7 +56,7 @@ class Readings:
         s = phrase_vectors(model, [q.phrase for q in questions]) @ photos.vectors.T
         shown = [held(people[pid]) for pid in photos.pids.tolist()]
         facts = np.array([[r.get(q.attribute) in q.values for r in shown] for q in questions])
-        return cls(_standard(s), facts, photos.pids)
+        return cls(standard(s), facts, photos.pids)
 
     def told_apart(self) -> np.ndarray:
         """(A,) AUROC of each attribute; 0.5 where everybody or nobody holds it."""
@@ -121,8 +120,8 @@ def misread_of(
     kept = np.flatnonzero((seen.told_apart() > 0.93) & (share > 0.08) & (share < 0.92))
     chosen = [questions[a] for a in kept.tolist()]
     bench, photos, people = test
-    scores = _standard(scores_of(model, bench.probes, photos))
-    scores = _standard(scores + np.random.default_rng(seed).normal(0, noise, scores.shape))
+    scores = standard(scores_of(model, bench.probes, photos))
+    scores = standard(scores + np.random.default_rng(seed).normal(0, noise, scores.shape))
     pids = np.array([p.pid for p in bench.probes])
     readings = (replace(seen, z=seen.z[kept], facts=seen.facts[kept]), Readings.of(model, photos, people, chosen))
     yield from misread(*readings, scores, pids, ranking_of(model), weight=weight, seed=seed)
@@ -152,7 +151,7 @@ def _spoilt(
     else:
         noise = rng.normal(size=z.shape), rng.normal(size=seen.shape)
         level = _level(lambda k: _auroc(z + k * noise[0], facts), target, 60.0)
-        z, seen = _standard(z + level * noise[0]), _standard(seen + level * noise[1])
+        z, seen = standard(z + level * noise[0]), standard(seen + level * noise[1])
     slope, offset = regress(z[:, None], facts.astype(float))
     return seen, labels, (max(float(slope), 0.0), float(offset))
 
@@ -199,7 +198,8 @@ def _auroc(values: np.ndarray, facts: np.ndarray) -> float:
     return auroc(values[facts], values[~facts]) if 0 < facts.sum() < len(facts) else 0.5
 
 
-def _standard(values: np.ndarray) -> np.ndarray:
+def standard(values: np.ndarray) -> np.ndarray:
+    """Standard scores along the last axis, float64."""
     values = np.asarray(values, np.float64)
     spread = np.maximum(values.std(axis=-1, keepdims=True), 1e-9)
     return np.asarray((values - values.mean(axis=-1, keepdims=True)) / spread)

@@ -17,8 +17,7 @@ import numpy as np
 from descry.drawing.person import Person, held
 from descry.errors import DataError, UsageError, nearest
 from descry.evaluate import Embedded, probes_of, scores_of
-from descry.interact.absence import FEATURES, auroc, profile_of, wanted_only
-from descry.interact.logistic import logistic, regress
+from descry.interact.absence import FEATURES, auroc, logistic, profile_of, regress, wanted_only
 from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior, read
 from descry.ranking import Curve, Ranking, ranking_of
 from descry.records import Benchmark

@@ -38,7 +38,7 @@ from descry.ranking import Formula, Ranking
 from descry.search import after_phrase, weighed_evidence
 from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
-from .misread import Readings
+from .misread import Readings, standard
 from .reading import measure
 from .simulation import nearest_ranks
 from .tables import ROOT, put
@@ -153,7 +153,7 @@ def reader(name: str, model: Model, root: Path, part: str, people: int, ranking:
     common = np.flatnonzero((share > 0.1) & (share < 0.9))
     kept = np.unique(common[np.linspace(0, len(common) - 1, min(ATTRIBUTES, len(common))).astype(int)])
     start = scores_of(model, bench.probes, embedded)
-    start = _standard(_standard(start) + np.random.default_rng(0).normal(0, 2, start.shape))
+    start = standard(standard(start) + np.random.default_rng(0).normal(0, 2, start.shape))
     relevant = np.array([p.pid for p in bench.probes])[:, None] == embedded.pids[None, :]
     chosen_readings = replace(readings, z=readings.z[kept], facts=readings.facts[kept])
     return Reader(name, start, relevant, chosen_readings, tuple(table[a].phrase for a in kept), ranking)
@@ -276,8 +276,3 @@ def _choice(found: dict[str, Any]) -> str:
 def _cell(row: dict[str, Any]) -> str:
     low, high = row["interval"]
     return f"{row['before']:.0f} → {row['after']:.0f} ({low:+.0f} to {high:+.0f})"
-
-
-def _standard(values: np.ndarray) -> np.ndarray:
-    values = np.asarray(values, np.float64)
-    return np.asarray((values - values.mean(axis=-1, keepdims=True)) / values.std(axis=-1, keepdims=True))

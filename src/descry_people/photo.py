@@ -15,6 +15,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 from descry.drawing.figure import VIEWS, Layer, Point, make_pose
 from descry.drawing.layers import figure
 from descry.drawing.person import Person
+from descry.drawing.sketch import mask_of
 from descry.errors import UsageError
 
 from .paint import paint, shade
@@ -93,16 +94,13 @@ class _Canvas:
             self._round(layer.points)
 
     def _texture(self, points: list[Point], pattern: str, second: Colour) -> None:
-        xs, ys = [p[0] for p in points], [p[1] for p in points]
-        left, top = max(0, int(min(xs))), max(0, int(min(ys)))
-        right, bottom = min(self.image.width, int(max(xs)) + 2), min(self.image.height, int(max(ys)) + 2)
-        if right <= left or bottom <= top:
+        found = mask_of(self.image.size, points)
+        if found is None:
             return
-        mask = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
+        mask, box = found
         unit = max(2, round(self.scale * 0.024 * _OVER))
-        tile = _tile(pattern, self.image.size, unit).crop((left, top, right, bottom))
-        self.image.paste(second, (left, top, right, bottom), ImageChops.multiply(mask, tile))
+        tile = _tile(pattern, self.image.size, unit).crop(box)
+        self.image.paste(second, box, ImageChops.multiply(mask, tile))
 
     def _round(self, outline: tuple[Point, ...]) -> None:
         """Darker at the rim, lighter inside and towards the light, so that limbs and trunk look round."""

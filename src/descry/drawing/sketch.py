@@ -116,6 +116,18 @@ def draw_sketch(
     return Sketch(hand.finish(), expressed)
 
 
+def mask_of(size: tuple[int, int], points: list[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
+    """A filled outline as a mask, and its box in a picture of that size; None where it lies outside."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    left, top = max(0, int(min(xs))), max(0, int(min(ys)))
+    right, bottom = min(size[0], int(max(xs)) + 2), min(size[1], int(max(ys)) + 2)
+    if right <= left or bottom <= top:
+        return None
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
+    return mask, (left, top, right, bottom)
+
+
 class Hand:
     """Draws layers over one another on white paper, at three times the size."""
 
@@ -200,16 +212,6 @@ class Hand:
         elif kind == "dotted":
             self.dots(points)
 
-    def inside(self, points: list[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
-        xs, ys = [p[0] for p in points], [p[1] for p in points]
-        left, top = max(0, int(min(xs))), max(0, int(min(ys)))
-        right, bottom = min(self.image.width, int(max(xs)) + 2), min(self.image.height, int(max(ys)) + 2)
-        if right <= left or bottom <= top:
-            return None
-        mask = Image.new("L", (right - left, bottom - top))
-        ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
-        return mask, (left, top, right, bottom)
-
     def ink(self, points: list[Point], sheet: Image.Image, box: tuple[int, int, int, int], mask: Image.Image) -> None:
         area = self.image.crop(box)
         area.paste(sheet, (0, 0), mask)
@@ -217,7 +219,7 @@ class Hand:
 
     def hatch(self, points: list[Point], gap: float, degrees: float, ink: Grey, width: float) -> None:
         """Parallel strokes inside an outline, `gap` of the person's height apart; they keep what lies beneath them."""
-        found = self.inside(points)
+        found = mask_of(self.image.size, points)
         if found is None:
             return
         mask, box = found
@@ -236,7 +238,7 @@ class Hand:
         self.ink(points, sheet, box, mask)
 
     def dots(self, points: list[Point]) -> None:
-        found = self.inside(points)
+        found = mask_of(self.image.size, points)
         if found is None:
             return
         mask, box = found

@@ -26,7 +26,7 @@ from ..query import Query
 from ..ranking import Ranking, phrase_key, ranking_of
 from ..safe_files import json_of
 from ..search import Space, phrase_vectors
-from .logistic import logistic
+from .absence import logistic
 
 SAMPLE = 4096
 SEXES = {
