@@ -81,6 +81,7 @@ class Model:
         image_size: (H, W) in pixels.
         note: what must be said beside its results; "" for nothing.
         preprocessing: how pixels reach the encoder; bound to every gallery.
+        prompt_tokens: tokens of the prompt in which words complete a picture; they take room from the words.
         pretrained: whether it is based on a CLIP that was pretrained on large data.
         ranking: how it ranks.
         sketch_method: what embeds sketches: the method itself, or a copy that learned to read them and leaves vectors
@@ -119,6 +120,8 @@ class Model:
         self.preprocessing: dict[str, Any] = {
             "size": list(self.image_size), "resize": "bicubic", "mean": list(spec.mean), "std": list(spec.std)
         }  # fmt: skip
+        composes = hasattr(method.config, "join")
+        self.prompt_tokens = self.words.count(method.config.prompt + method.config.join) if composes else 0
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
         self.inexact = ""  # the route that it takes, where that is not exact (`encoders.INEXACT`)
         self.fits_sketches = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
@@ -222,12 +225,6 @@ class Model:
             rows.append(self._computed(self.method.compose_words, part, self._read(texts[i : i + batch_size])))
         vectors = np.concatenate(rows)
         return _means(vectors, whose, weights) if self.words.reads_whole else vectors
-
-    @property
-    def prompt_tokens(self) -> int:
-        """Tokens of the prompt in which words complete a picture; they take room from the words."""
-        config = self.method.config
-        return self.words.count(config.prompt + config.join) if hasattr(config, "join") else 0
 
     # ------------------------------------------------------------------ machinery
 

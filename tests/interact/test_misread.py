@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from descry.embed import load
-from descry.interact.logistic import logistic, regress
+from descry.interact.absence import logistic, regress
 from descry.ranking import READABLE, Formula, Ranking, phrase_key
 from descry.search import Term, fit, phrase_term, stack, unit, weighed_evidence
 from descry_lab.misread import Readings, misread

@@ -20,7 +20,6 @@ from ..errors import UsageError
 from ..losses import info_nce, projections, sdm, sigmoid_pairs
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process
-from .contract import check_fields
 
 LOSSES = ("sdm", "cmpm", "info_nce", "sigmoid")
 
@@ -117,7 +116,6 @@ class Baseline(Method):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         if config.loss == "sigmoid" and clip.kind != "siglip":
             raise UsageError(f"loss=sigmoid needs a siglip, whose bias it learns; this is a {clip.kind}: use info_nce")
         clip.logit_scale.requires_grad_(config.loss == "sigmoid")  # τ is fixed otherwise
@@ -135,19 +133,12 @@ class Baseline(Method):
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """The objective, and "id" and "mlm" where the config has them."""
         c = self.config
-        if not self.identities:
-            raise UsageError("this baseline was made for inference; give the number of training identities to train it")
-        if (c.mask_captions or c.mlm) and "masked_text" not in batch:
-            raise UsageError(
-                "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
-            )
+        self.check_training(batch, c.mask_captions or c.mlm)
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         image_tokens, text_tokens = self.clip.image_tokens(batch["image"]), self.clip.text_tokens(read)
-        v, t = (
-            image_tokens[:, 0],
-            text_tokens[torch.arange(len(read), device=image_tokens.device), self.clip.text_end(read)],
-        )
-        v, t = self._probed(v, t)
+        v = image_tokens[:, 0]
+        t = text_tokens[torch.arange(len(read), device=v.device), self.clip.text_end(read)]
+        v, t = (self.image_probe(v), self.text_probe(t)) if c.probe else (v, t)
         out = {c.loss: self._alignment(gather(v), gather(t), gather(batch["pid"]))}
         if c.identity:
             out["id"] = self.id_head(batch["pid"], v, t)
@@ -167,9 +158,6 @@ class Baseline(Method):
         if self.config.loss == "info_nce":
             return info_nce(v, t, self.config.temperature)
         return sdm(v, t, pids, self.config.temperature)
-
-    def _probed(self, v: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return (self.image_probe(v), self.text_probe(t)) if self.config.probe else (v, t)
 
     def param_groups(self) -> list[dict[str, Any]]:
         """CLIP at the recipe's rate, new parts at new_rate times it, biases as configured."""

@@ -215,8 +215,8 @@ RECIPE_CHOICES: dict[str, tuple[str, ...]] = {
 
 
 def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, tuple[str, ...]]) -> None:
-    """Check every field of a dataclass: numbers are numbers, finite and within their bounds, pairs are pairs, and names
-    are known.
+    """Check every field of a dataclass: each is of its type, numbers are finite and within their bounds, pairs are
+    pairs, and names are known.
 
     A number without an entry in `bounds` must not be negative. Raises UsageError for the first that cannot be.
     """
@@ -235,6 +235,8 @@ def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, 
         bound = bound._replace(high=min(bound.high, MOST_FIELD))
         for number, kind in zip(given, parts, strict=True):
             if kind not in (int, float):
+                if isinstance(kind, type) and kind is not Any and not isinstance(number, kind):
+                    raise UsageError(f"{field.name}={str(value)[:40]!r} was given; allowed: a {kind.__name__}")
                 continue
             what = "whole number" if kind is int else "number"
             if isinstance(number, bool) or not isinstance(number, (int, kind)):
@@ -256,9 +258,11 @@ class MethodConfig:
     """The allowed values of the Config's own names."""
 
     def check(self) -> None:
-        """Check every field of the config and of its recipe, before anything is written. Raises UsageError."""
+        """Check every field of the config and of its recipes, before anything is made of it. Raises UsageError."""
         check_fields(self, {"image_size": COUNT} | dict(self.bounds), self.choices)
-        check_fields(self.recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
+        for recipe in vars(self).values():
+            if isinstance(recipe, Recipe):
+                check_fields(recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
 
     def with_recipe(self, recipe: Recipe) -> Self:
         """A copy that is trained by this recipe."""
@@ -324,6 +328,7 @@ class Method(nn.Module):
 
     def __init__(self, clip: Clip, words: Words, config: Any, identities: int = 0):
         super().__init__()
+        config.check()
         self.clip, self.words, self.config, self.identities = clip, words, config, identities
 
     # training
@@ -348,6 +353,16 @@ class Method(nn.Module):
         processes before they are compared.
         """
         raise UsageError(f"{type(self).__name__} is not trained; it is used as it is")
+
+    def check_training(self, batch: Batch, masked: bool) -> None:
+        """UsageError for a model that was made for inference, and for a batch without the masked captions it needs."""
+        if not self.identities:
+            name = type(self).__name__
+            raise UsageError(f"this {name} was made for inference; give the number of training identities to train it")
+        if masked and "masked_text" not in batch:
+            raise UsageError(
+                "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
+            )
 
     def param_groups(self) -> list[dict[str, Any]]:
         """For torch.optim: params, lr_scale (times the recipe's rate), weight_decay. Frozen parameters are left out."""

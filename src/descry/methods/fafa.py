@@ -24,8 +24,7 @@ from ..bounds import COUNT, POSITIVE, SHARE
 from ..clip import Clip
 from ..losses import matching, projections
 from ..text import PLACEHOLDER, Words
-from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups
-from .contract import check_fields
+from . import Batch, Method, MethodConfig, Progress, Recipe, decay_groups, gather
 
 REFERENCES = ("photo", "sketch")
 
@@ -135,7 +134,6 @@ class Fafa(Method):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         self.former = Former(clip.dim, config.tokens, config.layers, config.heads)
         self.image_out, self.text_out = nn.Linear(clip.dim, config.width), nn.Linear(clip.dim, config.width)
         clip.logit_scale.requires_grad_(False)  # FDA has its own τ
@@ -210,12 +208,8 @@ class Fafa(Method):
     def param_groups(self) -> list[dict[str, Any]]:
         """The encoders at the recipe's rate, the rest at new_rate times it; vectors and norms do not decay."""
         c = self.config
-
-        def rule(name: str, parameter: nn.Parameter) -> tuple[float, float]:
-            plain = parameter.ndim < 2 or "norm" in name
-            return 1.0 if name.startswith("clip.") else c.new_rate, 0.0 if plain else c.recipe.weight_decay
-
-        return optimiser_groups(self.named_parameters(), rule)
+        decay = c.recipe.weight_decay
+        return decay_groups(self.named_parameters(), decay, lambda n: 1.0 if n.startswith("clip.") else c.new_rate)
 
     # ------------------------------------------------------------------ inference
 

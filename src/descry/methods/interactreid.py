@@ -24,7 +24,6 @@ from ..errors import UsageError
 from ..losses import info_nce, reverse_kl, soft_contrastive
 from ..text import Words
 from . import Batch, MethodConfig, Progress, PseudoWords, Recipe, decay_groups, gather
-from .contract import RECIPE_BOUNDS, RECIPE_CHOICES, check_fields
 
 
 @dataclass(frozen=True)
@@ -115,12 +114,6 @@ class Config(MethodConfig):
         """A copy for stage 1 or 2."""
         return replace(self, stage=stage)
 
-    def check(self) -> None:
-        """Check every field of the config and of both recipes. Raises UsageError."""
-        super().check()
-        for recipe in (self.stage1, self.stage2):
-            check_fields(recipe, RECIPE_BOUNDS, RECIPE_CHOICES)
-
     def with_recipe(self, recipe: Recipe) -> Config:
         """A copy in which the present stage is trained by this recipe."""
         return replace(self, stage1=recipe) if self.stage == 1 else replace(self, stage2=recipe)
@@ -171,15 +164,11 @@ class InteractReID(PseudoWords):
     }
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
-        super().__init__(clip, words, config, identities)
         if config.stage not in (1, 2):
             raise UsageError(
                 f"stage {config.stage} was asked for; InteractReID has stage 1 (adaptation) and 2 (pseudo-words)"
             )
-        if config.directions not in ("sum", "mean"):
-            raise UsageError(
-                f"directions={config.directions!r} was given; allowed: 'sum' (paper), 'mean' (released code)"
-            )
+        super().__init__(clip, words, config, identities)
         if config.composed and clip.kind != "clip":
             raise UsageError(f"composed={config.composed:g} needs a CLIP and was given a {clip.kind}; use composed=0")
         self.mapping = Mapping(
@@ -338,15 +327,10 @@ class InteractReID(PseudoWords):
     def param_groups(self) -> list[dict[str, Any]]:
         """Stage 1: all at the recipe's rate. Stage 2: V at image_rate, Φ at mapping_rate (§IV-A.2)."""
         c = self.config
-
-        def scale(name: str) -> float:
-            if c.stage == 1:
-                return 1.0
-            value: float = c.mapping_rate if name.startswith("mapping.") else c.image_rate
-            return value
-
+        image, mapping = (1.0, 1.0) if c.stage == 1 else (c.image_rate, c.mapping_rate)
         named = ((n, p) for n, p in self.named_parameters() if not n.startswith("anchor."))
-        return decay_groups(named, c.recipe.weight_decay, scale)
+        decay = c.recipe.weight_decay
+        return decay_groups(named, decay, lambda name: mapping if name.startswith("mapping.") else image)
 
     # ------------------------------------------------------------------ inference (§III-D): see PseudoWords
 

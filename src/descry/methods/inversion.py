@@ -22,7 +22,6 @@ from ..clip import Clip
 from ..losses import info_nce, sdm
 from ..text import Words
 from . import Batch, MethodConfig, Progress, PseudoWords, Recipe, decay_groups, gather
-from .contract import check_fields
 
 TARGETS = ("image", "text", "both")
 LOSSES = ("info_nce", "sdm")
@@ -82,7 +81,6 @@ class Inversion(PseudoWords):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         clip.requires_grad_(False)
         self.mapping = Mapping(
             clip.dim, config.mapping_hidden, clip.text_width, config.mapping_layers, config.mapping_dropout

@@ -28,7 +28,6 @@ from ..errors import DataError, UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process, summed
-from .contract import check_fields
 from .rivals import AGGREGATIONS, aggregation
 
 CHOICES = {
@@ -245,7 +244,6 @@ class Propot(Method):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.prepared = False
         if not identities:
@@ -331,10 +329,7 @@ class Propot(Method):
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """L = L_sdm + L_id + λ1 L_p2i + λ2 L_mlm (eq. 13), each already weighted."""
         c = self.config
-        if not self.identities:
-            raise UsageError("this Propot was made for inference; give the number of training identities to train it")
-        if (c.mask_captions or c.mlm) and "masked_text" not in batch:
-            raise UsageError("the batch holds no masked captions; set the recipe's mask_text to 0.15 (§4.1)")
+        self.check_training(batch, c.mask_captions or c.mlm)
         image_tokens = self.clip.image_tokens(batch["image"])
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         text_tokens = self.clip.text_tokens(read)

@@ -29,7 +29,6 @@ from ..clip import Clip
 from ..losses import cosine_logits
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups
-from .contract import check_fields
 
 CHOICES = {"loss": ("tal", "triplet"), "reduction": ("sum", "mean")}
 
@@ -332,7 +331,6 @@ class Rde(Method):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         self.image_selection = TokenSelection(clip.dim, config.width)
         self.text_selection = TokenSelection(clip.dim, config.width)
         clip.logit_scale.requires_grad_(False)  # TAL has its own, fixed τ

@@ -27,7 +27,6 @@ from ..errors import UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere
-from .contract import check_fields
 from .rivals import MaskedAutoencoder, triplet
 
 CHOICES = {
@@ -338,7 +337,6 @@ class VfeTps(Method):
 
     def __init__(self, clip: Clip, words: Words, config: Config, identities: int = 0):
         super().__init__(clip, words, config, identities)
-        check_fields(config, config.bounds, config.choices)
         clip.logit_scale.requires_grad_(False)  # τ is fixed
         self.memory = Memory()
         if identities and config.mim != "off":
@@ -358,12 +356,7 @@ class VfeTps(Method):
     def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
         """L = L_TG-MIM + L_IS-GVFC + L_CMPM (eq. 10), each already weighted."""
         c = self.config
-        if not self.identities:
-            raise UsageError("this VFE-TPS was made for inference; give the number of training identities to train it")
-        if c.mask_captions and "masked_text" not in batch:
-            raise UsageError(
-                "the batch holds no masked captions; set the recipe's mask_text to 0.15, or mask_captions to False"
-            )
+        self.check_training(batch, c.mask_captions)
         read = batch["masked_text"] if c.mask_captions else batch["text"]
         if c.mim == "text" and not c.mask_pads:
             read = self.words.padded(read)

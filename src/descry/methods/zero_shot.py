@@ -4,12 +4,8 @@ beat."""
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-from torch import Tensor
-
-from ..errors import UsageError
-from . import Batch, Method, MethodConfig, Progress, Recipe
+from . import Method, MethodConfig, Recipe
 
 
 @dataclass(frozen=True)
@@ -33,13 +29,3 @@ class ZeroShot(Method):
 
     trained = False
     backbones = ("clip", "siglip")
-
-    def losses(self, batch: Batch, at: Progress) -> dict[str, Tensor]:
-        """There are none: UsageError."""
-        raise UsageError(
-            "zero-shot CLIP is not trained; train 'baseline', 'interactreid', 'propot' or 'vfe_tps' instead"
-        )
-
-    def param_groups(self) -> list[dict[str, Any]]:
-        """Nothing to train."""
-        return []

@@ -142,7 +142,6 @@ def train(
     """
     recipe: Recipe = method.config.recipe
     settings.check()
-    method.config.check()
     fabric = _fabric(settings)
     batches = Batches(
         data.train, method.words, method.clip.image_size, recipe, method.needs, settings.seed,
