@@ -247,7 +247,7 @@ def _run(args: list[str]) -> int:
         return 2
     import tyro
 
-    from .machine import checked
+    from .machine import checked, named
 
     if os.environ.get("NO_COLOR"):
         tyro._experimental_options["ansi_codes"] = False
@@ -257,8 +257,6 @@ def _run(args: list[str]) -> int:
     args = _renamed(verb, args) if verb in RENAMED else args
     function = function_of(verb)
     if not args or {*args} & {*HELP}:  # a search that goes right need not know what its arguments are called
-        from .arguments import named
-
         named(function)
     try:
         status = tyro.cli(checked(function), prog=f"descry {verb}", args=args, config=(tyro.conf.UseAppendAction,))
@@ -299,7 +297,7 @@ def parser_of(verb: str) -> Any:
 
     import tyro
 
-    from .arguments import named
+    from .machine import named
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)

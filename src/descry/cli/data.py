@@ -148,7 +148,11 @@ def leaks(
     if not model:
         refuse_unread(leaks, locals(), "least_cosine", "only a --model gives cosines")
     one, other = _table(a, a_root), _table(b, b_root)
-    embed = _embedding(model) if model else None
+    embed = None
+    if model:
+        from ..embed import load
+
+        embed = load(model).embed_images
     with progress("hashing", quiet=json_) as tick:
         found = find_leaks(
             one, other, most_bits=most_bits, embed=embed, least_cosine=least_cosine, threads=threads, progress=tick
@@ -176,12 +180,6 @@ def _table(name: str, root: Path) -> Any:
 
     which, options = parse(name, "table")
     return module(which).table(root, **options)
-
-
-def _embedding(model: str) -> Any:
-    from ..embed import load
-
-    return load(model).embed_images
 
 
 def sketch(

@@ -85,10 +85,9 @@ def check(
         return Report(faults=(str(error),), **about)
     found = counts(table)
     expected = _expected(reader, marker, variant, options)
-    compared = tuple(
-        Count(what, found.get(what, 0), *(_expectation(expected.get(what))))
-        for what in dict.fromkeys([*expected, *found])
-    )
+    unknown = Expected(None, "unknown")
+    named = [(what, expected.get(what, unknown)) for what in dict.fromkeys([*expected, *found])]
+    compared = tuple(Count(what, found.get(what, 0), one.number, one.source) for what, one in named)
     wrong = faults(table)
     if not wrong:
         wrong = missing_files(table)
@@ -114,10 +113,6 @@ def _expected(
         return {} if options else {k: Expected(n, "the miniature's own record") for k, n in marker.items()}
     held: Mapping[str, Expected] = reader.CARD.expected
     return reader.expected(variant, **options) if hasattr(reader, "expected") else held
-
-
-def _expectation(expected: Expected | None) -> tuple[int | None, str]:
-    return (expected.number, expected.source) if expected else (None, "unknown")
 
 
 def miniature_marker(root: Path, name: str) -> dict[str, int]:

@@ -177,7 +177,7 @@ class LocalStore:
             if old and old.generation == state.generation:
                 return old
             fixed = self.database.in_change or self.read_only
-            block = self.rows.mapped(connection, None if fixed else self._second)
+            block = self.rows.mapped(connection, None if fixed else lambda: self.database.connect(patience=2))
             grown = old is not None and old.layout == state.layout
             made = (
                 self._grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
@@ -190,9 +190,6 @@ class LocalStore:
         if not self.database.in_change and (last is None or last.generation <= made.generation):
             self._last = made
         return made
-
-    def _second(self) -> sqlite3.Connection:
-        return self.database.connect(patience=2)
 
     def _table(self, connection: sqlite3.Connection, state: State, block: np.ndarray) -> Snapshot:
         """The rows of the database's current state, read anew."""

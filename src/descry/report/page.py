@@ -152,7 +152,9 @@ class _Page:
             text = ("" if chip["wanted"] else "NOT ") + chip["text"]
             _add(chips, "li", text + _weight(chip), {"class": "wanted" if chip["wanted"] else "unwanted"})
         asked = {name: ", ".join(map(str, ids)) for name, ids in one["marks"].items() if ids}
-        asked |= {name: _flat(value) for name, value in one["filters"].items() if value not in (None, "", [])}
+        for name, value in one["filters"].items():
+            if value not in (None, "", []):
+                asked[name] = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
         asked |= {f"question {name}": value for name, value in one["answers"].items()}
         change = one["difference"]
         moved = f"{change['new']} new, {change['gone']} gone, {change['kept']} kept of the {one['shown']} shown"
@@ -269,10 +271,6 @@ def _about(row: dict[str, Any]) -> dict[str, str]:
 
 def _weight(part: dict[str, Any]) -> str:
     return (f" × {part['weight']:g}" if part["weight"] != 1 else "") + ("" if part["on"] else " (off)")
-
-
-def _flat(value: Any) -> str:
-    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _add(parent: Element, name: str, text: Any, attributes: dict[str, str] | None = None) -> Element:

@@ -21,7 +21,7 @@ from ..errors import DataError, DataMissing, UsageError, nearest
 from ..evaluate import Evaluation
 from ..metrics import Ranks, summarise
 from ..ranking import is_synthetic
-from ..records import Benchmark, Probe
+from ..records import Benchmark
 from ..safe_files import read_json, write_whole
 from .intervals import DRAWS, FLIPS, MEASURES, holm, intervals, measures, paired
 from .ledger import Entry, append, hardware, now, own_commit
@@ -252,9 +252,10 @@ def labels(bench: Benchmark) -> dict[str, list[str]]:
     group (a sketch's style, a sentence's completeness), plain attributes, the camera that took the query's photograph,
     ranges of caption lengths."""
     camera = {p.path: p.camera for p in bench.photos}
+    words = [sum(len(str(part.value).split()) for part in p.query.wanted) for p in bench.probes]
     out = {
         "group": [p.group for p in bench.probes],
-        "caption length": [_length(p) for p in bench.probes],
+        "caption length": [next((_range(r) for r in LENGTHS if 0 < n <= r[1]), "") for n in words],
         "camera": [next((camera.get(str(x.value), "") for x in p.query.photos), "") for p in bench.probes],
     }
     for name in sorted({k for p in bench.probes for k, v in p.attributes.items() if isinstance(v, (str, bool, int))}):
@@ -290,13 +291,6 @@ def slices(bench: Benchmark, evaluation: Evaluation, draws: int = DRAWS) -> list
 def _mean(values: np.ndarray) -> float | None:
     counted = values[np.isfinite(values)]
     return round(float(counted.mean()), 2) if len(counted) else None
-
-
-def _length(probe: Probe) -> str:
-    words = sum(len(str(p.value).split()) for p in probe.query.wanted)
-    if not words:
-        return ""
-    return _range(next(r for r in LENGTHS if words <= r[1]))
 
 
 def _ordered(values: list[str]) -> list[str]:

@@ -97,7 +97,9 @@ def load_state(
     _same(path, position.get("bound", {}), bound or {})
     check_fit(method, weights, str(path))
     method.load_state_dict(weights, strict=True)
-    parameters, fused = dict(method.named_parameters()), _fused(optimiser)
+    parameters = dict(method.named_parameters())
+    # a fused kernel wants all of its parameters' state on their device
+    fused = {id(p) for group in optimiser.param_groups if group.get("fused") for p in group["params"]}
     for key, value in _part(tensors, "optimiser.").items():
         name, _, kind = key.rpartition("|")
         if name not in parameters or value.numel() not in (1, parameters[name].numel()):
@@ -136,11 +138,6 @@ def _same(path: Path, before: dict[str, Any], now: dict[str, Any], within: str =
 def _part(tensors: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
     """The tensors whose names begin so, without it."""
     return {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-
-
-def _fused(optimiser: torch.optim.Optimizer) -> set[int]:
-    """The ids of the parameters that a fused kernel moves; it wants all of their state on their device."""
-    return {id(p) for group in optimiser.param_groups if group.get("fused") for p in group["params"]}
 
 
 class Log:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from datetime import date, datetime, timedelta
+from functools import partial
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
@@ -70,17 +71,13 @@ def _moment(given: Any, end: bool = False) -> Any:
     return time + timedelta(days=1, microseconds=-1) if end and is_day(given) else time
 
 
-def _last_moment(given: Any) -> Any:
-    return _moment(given, end=True)
-
-
 class FilterSet(Shape):
     """Which items may be ranked. since, until: inclusive, local time of the cameras. marked: only marked or unmarked
     ones."""
 
     cameras: Annotated[list[Annotated[str, Field(max_length=500)]], Field(max_length=200)] = []
     since: Annotated[datetime | None, BeforeValidator(_moment)] = None
-    until: Annotated[datetime | None, BeforeValidator(_last_moment)] = None
+    until: Annotated[datetime | None, BeforeValidator(partial(_moment, end=True))] = None
     marked: bool | None = None
 
 
