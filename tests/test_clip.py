@@ -15,7 +15,7 @@ from descry.clip import (
     build,
     check_fit,
     clip_config,
-    hollow,
+    empty,
     random_clip,
     resize_positions,
     respecified,
@@ -361,7 +361,7 @@ def test_spec_survives_json(square):
 def test_a_clip_that_is_filled_from_a_file_draws_nothing(square):
     before = torch.random.get_rng_state()
     spec = square.spec
-    filled = hollow(spec)
+    filled = empty(spec, drawn=False)
     filled.model.load_state_dict(square.model.state_dict(), assign=True)
     assert torch.equal(filled.mean, square.mean)
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -29,7 +29,7 @@ from torch.overrides import TorchFunctionMode
 
 from . import __version__
 from .adapters import merged_state
-from .clip import ClipSpec, check_fit, empty, hollow
+from .clip import ClipSpec, check_fit, empty
 from .clip_files import clip_and_words, resampled, unsaid
 from .errors import ModelMissing, ModelRefused, UsageError
 from .library import DEMO, fetched
@@ -169,13 +169,15 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple[Method, dict[str, Any]]:
+def load_method(
+    folder: Path, verify: bool = True, config: dict[str, Any] | None = None
+) -> tuple[Method, dict[str, Any]]:
     """The method of a run folder with its inference weights, in eval mode on the CPU, and its config.json.
 
-    verify: check the weights against the fingerprint. Raises ModelMissing, ModelRefused (missing, extra, misshapen or
-    not finite weights are named).
+    verify: check the weights against the fingerprint. config: of `read_config`, if at hand. Raises ModelMissing,
+    ModelRefused (missing, extra, misshapen or not finite weights are named).
     """
-    config = read_config(folder)
+    config = read_config(folder) if config is None else config
     file = folder / "model.safetensors"
     if not file.is_file():
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
@@ -199,11 +201,9 @@ def load_method(folder: Path, identities: int = 0, verify: bool = True) -> tuple
             "it ranks)"
         )
     with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
-        method = empty_method(folder, config, identities, bool(identities))
-        if any(
-            not k.startswith(method.inference_keys) for k in method.state_dict()
-        ):  # it has weights that are not saved
-            method = empty_method(folder, config, identities)
+        method = empty_method(folder, config, drawn=False)
+        if not all(k.startswith(method.inference_keys) for k in method.state_dict()):  # it has weights not saved
+            method = empty_method(folder, config)
     state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
     keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
@@ -300,7 +300,7 @@ class _Budget(TorchFunctionMode):
         return function(*args, **(kwargs or {}))
 
 
-def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, drawn: bool = True) -> Method:
+def empty_method(folder: Path, config: dict[str, Any], drawn: bool = True) -> Method:
     """The method of a run's config.json with fresh weights. drawn: also those of its Clip; else that has none yet."""
     try:
         cls = method_class(config["method"])
@@ -308,7 +308,7 @@ def empty_method(folder: Path, config: dict[str, Any], identities: int = 0, draw
         spec, words = ClipSpec.from_json(config["clip"]), Words.load(folder)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            value: Method = cls((empty if drawn else hollow)(spec), words, made, identities)
+            value: Method = cls(empty(spec, drawn), words, made, 0)
             return value
     except (UsageError, TypeError, ValueError, KeyError, AttributeError, RuntimeError, ArithmeticError) as error:
         raise ModelRefused(
@@ -383,8 +383,9 @@ def load_any(
     folder = DEMO if str(name) == "demo" else Path(name)
     if not folder.exists():
         folder = fetched(str(name)) or folder
-    if folder.is_dir() and (folder / "config.json").is_file() and "method" in read_config(folder):
-        method, config = load_method(folder)
+    config = read_config(folder) if folder.is_dir() and (folder / "config.json").is_file() else {}
+    if "method" in config:
+        method, config = load_method(folder, config=config)
         if not config.get("search_fingerprint"):  # otherwise `load_method` has compared it
             config["search_fingerprint"] = search_fingerprint(config, folder)
         if (folder / "training.safetensors").is_file() and not (folder / "metrics.json").is_file():

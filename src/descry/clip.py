@@ -631,20 +631,13 @@ def build(spec: ClipSpec, seed: int = 0) -> Clip:
         return empty(spec)
 
 
-def empty(spec: ClipSpec) -> Clip:
-    """A Clip, or a Siglip where the configuration says so, with the random weights that the library gives it."""
+def empty(spec: ClipSpec, drawn: bool = True) -> Clip:
+    """A Clip, or a Siglip where the configuration says so, with the random weights that the library gives it. drawn:
+    False where weights are loaded next, by assignment: none are drawn to be thrown away."""
     if spec.config.get("model_type", "clip") == "clip":
-        return Clip(spec)
-
-    return Siglip(spec)
-
-
-def hollow(spec: ClipSpec) -> Clip:
-    """A Clip of this spec whose weights are loaded next, by assignment; none are drawn to be thrown away."""
-    if spec.config.get("model_type", "clip") == "clip":
-        return Clip(spec, drawn=False)
-    with _Undrawn():
-        return empty(spec)
+        return Clip(spec, drawn)
+    with nullcontext() if drawn else _Undrawn():
+        return Siglip(spec)
 
 
 def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tuple[int, int] | None = None) -> Clip:
@@ -654,7 +647,7 @@ def with_weights(spec: ClipSpec, state: dict[str, Tensor], source: str, grid: tu
     Raises ModelRefused that names every missing, unexpected, misshapen or not finite weight.
     """
     state = {k: v.float() for k, v in state.items() if not k.endswith("position_ids")}
-    clip = hollow(spec)
+    clip = empty(spec, drawn=False)
     key = "vision_model.embeddings.position_embedding.weight"
     if key in state and state[key].ndim == 2:
         state[key] = clip.fit_positions(state[key], grid)

@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -248,12 +249,8 @@ class Desk:
         kept = self.assets.get(example)
         for held in (self._sessions, self._deep, self._spaces, self.done):
             held.clear()
-        self.assets, self.thumbs, self._memo, self._asker = (
-            Least(self.assets.most),
-            Least(self.thumbs.most),
-            Memo(),
-            None,
-        )
+        self.assets, self.thumbs = Least(self.assets.most), Least(self.thumbs.most)
+        self._memo, self._asker = Memo(), None
         if kept is not None:
             self.assets.put(example, kept)
 
@@ -344,6 +341,7 @@ class Desk:
         return f"uncalibrated: {fault}" if fault else session.notice(found), calibrated
 
 
+@lru_cache(maxsize=10_000)
 def identity(name: str) -> str:
     """The id of an inquiry in addresses."""
     return hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:16]
