@@ -27,7 +27,7 @@ def several(quiet: bool = False, *first: Any) -> Iterator[Callable[..., None]]:
         with _bars(*first) as tick:
             yield tick
     else:
-        yield _lines()
+        yield _lines(*first)
 
 
 @contextmanager
@@ -88,13 +88,12 @@ def _rate() -> Callable[[str, float], float]:
     return rate
 
 
-def _lines() -> Callable[..., None]:
-    told: dict[str, float] = {}
-    begun, rate = time.monotonic(), _rate()
+def _lines(*first: Any) -> Callable[..., None]:
+    told, rate = dict.fromkeys(first[:1], time.monotonic()), _rate()
 
     def tick(what: str, done: float, total: float | None = None, note: str = "") -> None:
         now, speed = time.monotonic(), rate(what, done)
-        if now - told.get(what, begun) < EVERY:
+        if now - told.setdefault(what, now) < EVERY:
             return
         told[what] = now
         said = [f"{what}: {done:.0f}{f'/{total:.0f}' if total else ''}"]
