@@ -209,7 +209,7 @@ JUDGED = {
     "web/mapping.py expression": "a regular expression with a group of that name",
     "training/loop.py mended_texts": "a caption with itself, as it is read",
     "data/assemble.py Split.words_of_drawings": "captions that are there, and people, who are never unknown there",
-    "data/captions.py commonest": "captions that are there, counted",
+    "data/check.py commonest": "captions that are there, counted",
     "footage/detecting.py _coco": "numbers of a file of boxes, refused where they are none",
     "training/batches.py Batches.share": "a row without one has a number of its own",
     "training/batches.py Batches._texts": "an empty back translation is none",
