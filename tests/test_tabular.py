@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,21 @@ def test_no_other_place_reads_csv() -> None:
             found.add(file.relative_to(root).as_posix())
     # what descry crop wrote itself is read by its own exact columns
     assert found == {"tabular.py", "footage/origin.py", "footage/cropping.py"}
+
+
+def test_a_million_columns_are_refused_at_once(tmp_path) -> None:
+    """Each was once compared with all before it, and with every name that is read: minutes."""
+    begun = time.process_time()
+    for names in (["path", *map(str, range(1_000_000))], ["path", *map(str, range(500_000)), "path"]):
+        path = tmp_path / "t.csv"
+        path.write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
+        with pytest.raises(DataError, match="columns; at most"):
+            csv_rows(path)
+        path = tmp_path / "t.jsonl"
+        path.write_text("{" + ", ".join(f'"{name}": 1' for name in names) + "}\n")
+        with pytest.raises(DataError, match=r"names; at most|'path' is in it twice"):
+            list(json_lines(path))
+    assert time.process_time() - begun < 20
 
 
 def test_digits_are_those_that_a_number_is_made_of() -> None:

@@ -95,6 +95,14 @@ def test_help_keeps_within_the_window(columns, monkeypatch):
     assert all(re.search(rf"^  {verb}\b", overview(), re.M) for verb in VERBS)
 
 
+@pytest.mark.parametrize("point", ["x", "-5", "²", "1e3", "9" * 5000, ""])
+def test_completion_answers_whatever_a_shell_says_of_the_cursor(monkeypatch, capsys, point):
+    monkeypatch.setenv("COMP_LINE", "descry gallery rel")
+    monkeypatch.setenv("COMP_POINT", point)
+    assert main(["--complete"]) == 0
+    assert capsys.readouterr().out.split() == ["relocate"]
+
+
 def test_completion_offers_commands_actions_options_and_choices():
     assert completion.candidates("descry ser") == ["serve"]
     assert completion.candidates("descry ") == list(dict.fromkeys(verb.split()[0] for verb in VERBS))

@@ -21,6 +21,7 @@ from urllib.parse import parse_qs, quote, urlsplit
 
 from .errors import DescryError, UsageError
 from .query import Query
+from .safe_files import json_of
 
 __all__ = ["Client", "ServerRefused"]
 
@@ -31,6 +32,9 @@ class ServerRefused(DescryError):
     def __init__(self, message: str, code: str, status: int):
         super().__init__(message)
         self.code, self.status = code, status
+
+
+STRANGE = "the answer is none of descry serve; is another program at that port?"
 
 
 def _form(data: bytes) -> tuple[bytes, str]:
@@ -48,9 +52,13 @@ def _said(status: int, kind: str, attached: str, data: bytes) -> Any:
         return None
     if attached.startswith("attachment") or "json" not in kind:
         return data
-    said = json.loads(data)
+    try:
+        said = json_of(data)
+    except ValueError:
+        raise ServerRefused(STRANGE, "server_gone", status) from None
     if status >= 400:
-        raise ServerRefused(said.get("detail", "refused"), said.get("code", "failed"), status)
+        said = said if isinstance(said, dict) else {}
+        raise ServerRefused(str(said.get("detail", STRANGE)), str(said.get("code", "failed")), status)
     return said
 
 
@@ -61,11 +69,11 @@ class Http:
     """
 
     def __init__(self, link: str):
-        parts = urlsplit(link)
         try:
+            parts = urlsplit(link)
             port = parts.port or 80
         except ValueError:
-            port = 0
+            parts, port = urlsplit(""), 0
         if parts.scheme != "http" or parts.hostname not in ("127.0.0.1", "localhost") or not port:
             raise UsageError(
                 f"{link.partition('#')[0]} is not the address of a server of this machine, http://127.0.0.1:PORT; give "
@@ -82,6 +90,9 @@ class Http:
         """One request below /api/v1; what was answered. Raises ServerRefused."""
         if not self.cookie:
             self._ask("POST", "/login", json.dumps({"token": self.code}).encode(), "application/json")
+            if not self.cookie.startswith(f"descry_{self.port}="):
+                self.cookie = ""
+                raise ServerRefused(STRANGE, "server_gone", 0)
         return self._ask(method, path, data, kind)
 
     def _ask(self, method: str, path: str, data: bytes | None, kind: str) -> Any:

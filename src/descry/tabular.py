@@ -22,6 +22,8 @@ EXACT = 2**53
 """From here on two whole numbers may be the same number with a decimal point."""
 TABLE_BYTES = 1 << 30
 """Most bytes of a table or an annotation file."""
+MOST_COLUMNS = 1_000
+"""Most columns of a table; each is compared with the names that are read."""
 MAX_CELL = 16 * 2**20
 """Most characters of one CSV cell."""
 
@@ -76,9 +78,10 @@ def csv_rows(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     sign = next((s for s in ";\t|" if len(names) == 1 and s in names[0]), "")
     if sign:
         raise DataError(f"{path.name}: its columns are separated by {sign!r}; save it with commas")
-    twice = [name for i, name in enumerate(names) if name in names[:i]]
-    if twice:
-        raise DataError(f"{path.name}: the column {twice[0]!r} is in it twice; remove one of them")
+    if len(names) > MOST_COLUMNS:
+        raise DataError(f"{path.name}: it has {len(names):,} columns; at most {MOST_COLUMNS:,} are read")
+    if len(set(names)) < len(names):
+        raise DataError(f"{path.name}: the column {_twice(names)!r:.80} is in it twice; remove one of them")
     for line, cells in rows:
         if len(cells) != len(names):
             raise DataError(f"{path.name}, line {line}: it has not the {len(names)} cells of the header")
@@ -100,6 +103,10 @@ def json_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             raise DataError(
                 f"{path.name}, line {number}: an object is needed on every line; got {type(record).__name__}"
             )
+        if len(record) > MOST_COLUMNS:
+            raise DataError(
+                f"{path.name}, line {number}: it has {len(record):,} names; at most {MOST_COLUMNS:,} are read"
+            )
         yield number, record
 
 
@@ -107,9 +114,18 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     """An object of JSON; ValueError where a name is in it twice."""
     held = dict(pairs)
     if len(held) != len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"{next(n for n in names if names.count(n) > 1)!r} is in it twice")
+        raise ValueError(f"{_twice(name for name, _ in pairs)!r:.80} is in it twice")
     return held
+
+
+def _twice(names: Iterable[str]) -> str:
+    """The first name that is there a second time."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
 
 
 def given(value: Any) -> Any:

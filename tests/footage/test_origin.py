@@ -2,6 +2,7 @@
 
 import base64
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -19,7 +20,7 @@ from conftest import write_run
 from descry import Gallery, safe_files
 from descry.cli import main
 from descry.footage import FootageError, Video, crop, origin_of
-from descry.footage.cropping import remove
+from descry.footage.cropping import COLUMNS, remove
 from descry.interact.store import InquiryStore
 from descry.lock import WriterLock
 from descry.purge import finish, plan, run
@@ -49,6 +50,17 @@ def place(tmp_path_factory):
         == 0
     )
     return folder
+
+
+@pytest.mark.parametrize("name", ["x", "y", "width", "height", "video_time", "score", "frame"])
+@pytest.mark.parametrize("value", ["nan", "inf", "-inf", "1e400", "9" * 5000, "-1", "²"])
+def test_a_table_of_others_ends_no_search(tmp_path, name, value) -> None:
+    row = dict.fromkeys(COLUMNS, "1") | {"path": "a.jpg", "source": "v.mp4"} | {name: value}
+    (tmp_path / "crops.csv").write_text(f"{','.join(COLUMNS)}\n{','.join(row.values())}\n")
+    origin = origin_of(str(tmp_path / "a.jpg"))
+    if origin is not None:  # a box may begin left of its frame
+        assert origin.told
+        json.dumps(dataclasses.asdict(origin), allow_nan=False)
 
 
 def first_row(place) -> dict[str, str]:

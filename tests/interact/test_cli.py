@@ -222,6 +222,11 @@ def test_calibrate_on_ones_own_gallery(place, capsys, monkeypatch, tmp_path) -> 
     (gallery / absence.FILE).write_text(kept)
     run(capsys, "inquiry", "delete", gallery, "told")
     assert said[1:] in run(capsys, "search", gallery, "a red top")[2]
+    queries.write_text("\n")
+    assert run(capsys, "gallery", "calibrate", gallery, "--queries", queries)[::2] == (
+        1,
+        f"descry: {queries} holds no query; write one on each line\n",
+    )
     queries.write_text('{"text": "x"}')
     status, _, err = run(capsys, "gallery", "calibrate", gallery, "--queries", queries)
     assert "line 1" in err

@@ -169,8 +169,39 @@ def test_the_client_asks_no_proxy_and_follows_no_redirect(monkeypatch) -> None:
     assert len(asked) == 1
 
 
+STRANGE = {
+    "deep": b"[" * 200_000, "cut": b"{", "a list": b"[1]", "a text": b'"x"', "null": b"null", "NaN": b"NaN",
+    "number": b"7",
+    "no UTF-8": b"\xff\xfe", "digits": b"9" * 10_000, "too large a number": b"1e999", "an object": b"{}",
+    "nothing": b"",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("status", [200, 204, 400, 500])
+@pytest.mark.parametrize("what", STRANGE)
+def test_a_program_at_that_port_that_is_no_server_of_ours_is_refused(what, status) -> None:
+    class Other(_Spy):
+        def do_POST(self) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(STRANGE[what])))
+            self.end_headers()
+            self.wfile.write(STRANGE[what])
+
+        do_GET = do_POST
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Other)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(ServerRefused, match="none of descry serve"):
+            Client(f"http://127.0.0.1:{server.server_port}/#token=abc").gallery()
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
 @pytest.mark.parametrize("link", [
-    "http://evil.com/#token=a", "https://127.0.0.1:1/#token=a", "http://127.0.0.1@evil.com/#token=a",
+    "http://[/#token=a", "http://evil.com/#token=a", "https://127.0.0.1:1/#token=a", "http://127.0.0.1@evil.com/#token=a",
     "http://127.0.0.1.evil.com/#token=a", "http://0.0.0.0:1/#token=a", "http://10.0.0.1/#token=a",
     "http://[::1]:1/#token=a", "http://127.0.0.1:99999/#token=a",
 ])  # fmt: skip

@@ -71,7 +71,7 @@ def calibrate(
     for reason in refused[1:] if not kinds else refused:
         print(f"not calibrated: {reason}", file=sys.stderr)
     if not kinds:
-        raise refused[0]
+        raise refused[0] if refused else DataError(f"{queries} holds no query; write one on each line")
     print("for queries and people like these only; calibrate again when the gallery changes", file=sys.stderr)
     return 0
 

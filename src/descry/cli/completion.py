@@ -6,6 +6,7 @@ The shell runs `descry --complete` at every press of Tab, so that what it offers
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 
 from ..errors import UsageError, nearest
@@ -28,7 +29,8 @@ def script(shell: str) -> str:
 def offered() -> str:
     """What may follow the line that the shell hands over in COMP_LINE, one a line; nothing where files follow."""
     line = os.environ.get("COMP_LINE", "")
-    return "\n".join(candidates(line[: int(os.environ.get("COMP_POINT") or len(line))]))
+    point = os.environ.get("COMP_POINT", "")
+    return "\n".join(candidates(line[: int(point)] if re.fullmatch("[0-9]{1,9}", point) else line))
 
 
 def candidates(line: str) -> list[str]:

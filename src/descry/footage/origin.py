@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import io
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from .reading import FootageError, Frames, Video
 
 PLAYABLE = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/mp4"}
 """Suffixes of what browsers may play, with their media types."""
+LONGEST = 10**9
+"""Most seconds and frames of a source: thirty years."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +108,14 @@ def _rows(table: str, changed: int, size: int) -> dict[str, Origin]:
         if tuple(reader.fieldnames or ()) != COLUMNS:
             return {}
         for row in reader:
-            box = (float(row["x"]), float(row["y"]), float(row["width"]), float(row["height"]))
-            out[row["path"]] = Origin(
-                row["source"], int(row["frame"]), float(row["video_time"]), row["clock"], box, float(row["score"])
+            x, y, width, height, seconds, score = (
+                float(row[name]) for name in ("x", "y", "width", "height", "video_time", "score")
             )
+            frame = int(row["frame"])
+            within = 0 <= seconds <= LONGEST and 0 <= frame <= LONGEST
+            if not within or not all(map(math.isfinite, (x, y, width, height, score))):
+                return {}
+            out[row["path"]] = Origin(row["source"], frame, seconds, row["clock"], (x, y, width, height), score)
     except (OSError, ValueError, TypeError, csv.Error):
         return {}
     return out
