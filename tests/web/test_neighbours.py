@@ -182,6 +182,7 @@ STRANGE = {
 def test_a_program_at_that_port_that_is_no_server_of_ours_is_refused(what, status) -> None:
     class Other(_Spy):
         def do_POST(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))  # what is left unread ends in a reset
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(STRANGE[what])))
