@@ -68,6 +68,8 @@ class Gallery:
     """The rows in one mapped file with their sums, as a gallery keeps them: a `descry.search.Space`. place: (N,) 0 to
     99, what filters ask for."""
 
+    weights: np.ndarray | None = None
+
     def __init__(self, rows: int, folder: Path):
         made = np.memmap(folder / "rows.f16", np.float16, "w+", 4096, (rows, DIMENSION))
         total, products, at = np.zeros(DIMENSION), np.zeros((DIMENSION, DIMENSION)), 0

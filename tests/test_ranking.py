@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 
 from descry.errors import UsageError
 from descry.ranking import FORMULA, Formula
-from descry.search import Term, choice_evidence, evidence, fit, mark_terms, near_duplicates, stack, top, unit
+from descry.search import (
+    Term,
+    choice_evidence,
+    evidence,
+    fit,
+    fit_scores,
+    mark_terms,
+    near_duplicates,
+    stack,
+    top,
+    unit,
+)
 
 
 def gallery(n: int = 200, d: int = 8, seed: int = 0) -> np.ndarray:
@@ -181,3 +192,16 @@ def test_a_constant_term_changes_nothing() -> None:
     similarity = np.stack([x @ x[0], np.full(len(x), 0.3, np.float32)])
     both = fit([term, Term("text", "flat", 1.0, x[1])], similarity).scores(similarity)
     assert (np.argsort(-both, kind="stable") == np.argsort(-(x @ x[0]), kind="stable")).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_an_item_that_stands_for_several_counts_as_that_many(seed):
+    """Weights fit the formula as the items they stand for would; scores of items are the same."""
+    rng = np.random.default_rng(seed)
+    x, weights = gallery(60, seed=seed), rng.integers(1, 5, 60)
+    similarity = stack(some_terms()) @ x.T
+    f = Formula(fall_places=5.0)
+    one, scores = fit_scores(some_terms(), np.repeat(similarity, weights, axis=1), f)
+    other, alike = fit_scores(some_terms(), similarity, f, weights=weights.astype(float))
+    np.testing.assert_allclose(np.repeat(alike, weights), scores, atol=1e-5)
+    np.testing.assert_allclose(other.spread, one.spread, rtol=1e-5)

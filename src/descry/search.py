@@ -481,18 +481,18 @@ class Fall:
     high: float
 
     @classmethod
-    def of(cls, before: np.ndarray, part: np.ndarray, formula: Formula) -> Fall:
+    def of(cls, before: np.ndarray, part: np.ndarray, formula: Formula, weights: np.ndarray | None = None) -> Fall:
         """The bound over a gallery with (N,) scores before the phrase, of what the phrase gives, (N,). Items of equal
-        score share their last place."""
-        n = len(before)
+        score share their last place. weights: `Space.weights`."""
+        n = len(before) if weights is None else round(float(weights.sum()))
         looked_up = np.geomspace(1, n, 12 + 10 * n.bit_length()).astype(np.int64)
-        found, less = _standing(before, n - np.append(looked_up, n))
+        found, less = _standing(before, n - np.append(looked_up, n), weights)
         knots, first = np.unique(found, return_index=True)
         place = n - less[first]
         place = np.append(place[1:], place[-1] - 0.5)  # what stands between two knots stands behind the upper one
         worst = formula.fall_factor * place + formula.fall_places
         own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
-        after = _standing(before + part, n - own)[0]
+        after = _standing(before + part, n - own, weights)[0]
         drop = np.minimum.accumulate((knots - after)[::-1])[::-1]
         most = drop[np.argmax(place <= n / 2)]  # of the item in the middle
         same = np.flatnonzero(drop == most)
@@ -515,8 +515,16 @@ BINS = 1 << 14
 """So many intervals are counted to find the values that stand at a few places, so that only a few are sorted."""
 
 
-def _standing(values: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """np.sort(values)[at], and how many of the (N,) values are less than each, without sorting all of them."""
+def _standing(values: np.ndarray, at: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """np.sort(values)[at], and how many of the (N,) values are less than each, without sorting all of them. weights:
+    (N,) how often each value is there."""
+    if weights is not None:
+        order = np.argsort(values)
+        rising, often = values[order], weights[order]
+        up_to = np.cumsum(often)
+        value = rising[np.minimum(up_to.searchsorted(at + 1e-6, "right"), len(rising) - 1)]
+        first = rising.searchsorted(value)
+        return value, up_to[first] - often[first]
     low, bins = values.min(), min(len(values), BINS)
     scale = values.dtype.type(bins / max(float(values.max()) - float(low), 1e-30))
     place = ((values - low) * scale).astype(np.intp)
@@ -568,12 +576,17 @@ class Fit:
         return parts, total
 
     def _summed(
-        self, total: np.ndarray, order: Sequence[int], similarity: Iterable[np.ndarray]
+        self,
+        total: np.ndarray,
+        order: Sequence[int],
+        similarity: Iterable[np.ndarray],
+        weights: np.ndarray | None = None,
     ) -> tuple[Fit, np.ndarray]:
         """The fit with the bounds on falls, and `total` with the terms of some rows added, phrases last.
 
         total: (N,) float32 of the other terms over a whole gallery, changed in place. similarity: (N,) cosines of each
-        of those rows. Raises UsageError for a term of an unknown shape and for numbers that are not finite.
+        of those rows. weights: `Space.weights`. Raises UsageError for a term of an unknown shape and for numbers that
+        are not finite.
         """
         for term in self.terms:
             if term.shape not in SHAPES:
@@ -584,7 +597,7 @@ class Fit:
         for row, cosines in zip(order, similarity, strict=True):
             part = self._term(row, cosines)
             if self.formula.version > 3 and self.terms[row].shape in PHRASE_SHAPES:
-                falls[row] = Fall.of(total, part, self.formula)
+                falls[row] = Fall.of(total, part, self.formula, weights)
                 part = falls[row].held(total, part)
             total += part
         return replace(self, falls=falls), total
@@ -703,13 +716,17 @@ def fit(terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMUL
 
 
 def fit_scores(
-    terms: Sequence[Term], similarity: np.ndarray, formula: Formula = FORMULA, sums: Sums | None = None
+    terms: Sequence[Term],
+    similarity: np.ndarray,
+    formula: Formula = FORMULA,
+    sums: Sums | None = None,
+    weights: np.ndarray | None = None,
 ) -> tuple[Fit, np.ndarray]:
     """The formula fitted to a gallery, and the (N,) float32 scores of its items.
 
     similarity: (R, N) of `stack(terms)` with every item that could be ranked. sums: over the same items; means and
-    spreads are those of the similarities where it is None. Raises UsageError when the rows do not fit the terms or a
-    value is not finite.
+    spreads are those of the similarities where it is None. weights: `Space.weights`. Raises UsageError when the rows do
+    not fit the terms or a value is not finite.
     """
     similarity = np.asarray(similarity)
     wanted = len(terms) + sum(len(t.parts) for t in terms)
@@ -718,17 +735,31 @@ def fit_scores(
     terms = _weighed(terms, similarity, formula) or terms
     fitted = sums and _fitted(terms, formula, sums)
     if not fitted:
-        mean = similarity.mean(axis=1, dtype=np.float64)
-        spread = np.maximum(similarity.std(axis=1, dtype=np.float64), NO_SPREAD)
+        if weights is None:
+            mean, spread = similarity.mean(axis=1, dtype=np.float64), similarity.std(axis=1, dtype=np.float64)
+        else:
+            mean, spread = _mean_and_spread(similarity, weights)
+        spread = np.maximum(spread, NO_SPREAD)
         ladders: tuple[np.ndarray, ...] = ()
         if formula.fusion == "ranks":
             ladders = tuple(np.sort(row) for row in similarity[: len(terms)])
         fitted = Fit(tuple(terms), formula, mean, spread, 1.0, ladders)
         linear = [fitted._term(i, similarity[i]) for i, t in enumerate(terms) if t.shape == "linear"]
-        base = float(np.sum(linear, axis=0).std(dtype=np.float64)) if linear else 1.0
+        base = 1.0
+        if linear:
+            whole = np.sum(linear, axis=0)
+            base = float(
+                whole.std(dtype=np.float64) if weights is None else _mean_and_spread(whole[None], weights)[1][0]
+            )
         fitted = replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
     order = _phrases_last(fitted.terms)
-    return fitted._summed(np.zeros(similarity.shape[1], np.float32), order, (similarity[row] for row in order))
+    return fitted._summed(np.zeros(similarity.shape[1], np.float32), order, (similarity[row] for row in order), weights)
+
+
+def _mean_and_spread(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(R, N) → mean and standard deviation of each row, in float64."""
+    mean = np.average(values, axis=1, weights=weights)
+    return mean, np.sqrt(np.average((values - mean[:, None]) ** 2, axis=1, weights=weights))
 
 
 NO_SPREAD = 1e-6
@@ -1039,7 +1070,7 @@ def rank(
     if not len(space.ids):
         raise UsageError("the gallery holds no items; index a folder first (descry index FOLDER --out GALLERY)")
     allowed = None
-    if query.filters != Filters():
+    if query.filters != Filters() or space.weights is not None:
         allowed = space.allowed(query.filters, query.marks)
     considered = len(space.ids) if allowed is None else int(allowed.sum())
     if not considered:
@@ -1111,18 +1142,18 @@ def _scored(
     """
     if formula.fusion == "ranks":
         cosines = _precise(space, stack(terms))
-        return *fit_scores(terms, cosines, formula), cosines
+        return *fit_scores(terms, cosines, formula, None, space.weights), cosines
     sums = space.sums()
     fitted = _fitted(terms, formula, sums) if sums and _weighed(terms, None, formula) else None
     if fitted is None:
-        return *fit_scores(terms, space.scores(stack(terms)), formula, sums), None
+        return *fit_scores(terms, space.scores(stack(terms)), formula, sums, space.weights), None
     vectors, constant, apart = fitted._sweep()
     if formula.version > 3 and any(term.shape in PHRASE_SHAPES for term in terms):
         columns = None
     cosines = space.scores(vectors, columns)
     first = len(cosines) - len(apart)
     total = cosines[0] + np.float32(constant) if first else np.zeros(cosines.shape[1], np.float32)
-    return *fitted._summed(total, apart, cosines[first:]), None
+    return *fitted._summed(total, apart, cosines[first:], space.weights), None
 
 
 def _precise(space: Space, vectors: np.ndarray, step: int = 16_384) -> np.ndarray:

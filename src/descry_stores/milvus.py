@@ -33,7 +33,7 @@ from descry.query import Filters
 from . import milvus_schema as schema
 from .milvus_schema import Layout, parse
 
-STEP, MOST = 500, 16384
+STEP, MOST, SAMPLE = 500, 16384, 4096
 NEVER = -(1 << 62)
 BYTES = "\0"
 UNKNOWN = "(unknown)"  # a field that divides a collection must not be empty
@@ -58,6 +58,7 @@ class MilvusStore:
         self.address, self.level = address, "Session"
         """level: how fresh answers are: what this process wrote, and of others what is a few seconds old."""
         self._moments: Moments | None = None
+        self._sample: dict[int, np.ndarray] | None = None
         uri, self.name = parse(address)
         with self._translated(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -111,6 +112,15 @@ class MilvusStore:
             yield
         except (MilvusException, ConnectionError, TimeoutError) as error:
             said = schema.line(error)
+            if "unsupported pattern" in said:
+                raise UsageError(
+                    f"{self.address} (server {self.version()}) compares only how a path begins; write the folder "
+                    "from / on and one * at the end: /FOLDER/*"
+                ) from None
+            if re.search("not (fully )?loaded", said):
+                raise StoreUnavailable(
+                    f"{self.address} has not loaded its items yet, as after a start of the server; repeat in a moment"
+                ) from None
             if re.search("auth|token|password|permission|privilege", said, re.IGNORECASE):
                 raise StoreUnavailable(f"{self.address} refused: {said}; put USER:PASSWORD into MILVUS_TOKEN") from None
             if re.search("connect|timeout|timed out|deadline|unavailable|closed", said, re.IGNORECASE):
@@ -178,6 +188,23 @@ class MilvusStore:
         """The k items nearest to each of (T, D) vectors, id → (D,) float16, in one call."""
         hits = self._found(vectors, k, filters, ["id", "vector"])
         return {h["id"]: np.array(h["entity"]["vector"], np.float16) for row in hits for h in row}
+
+    def sample(self, total: int) -> dict[int, np.ndarray]:
+        """About SAMPLE of `total` items, all of them where they are fewer, id → (D,) float16: those whose vectors have
+        the lowest checksums, which have nothing to do with what the vectors show. Read once for one object.
+        """
+        if self._sample is None:
+            below = min(1 << 32, (SAMPLE << 32) // max(1, total))
+            with self._translated():
+                rows = self.client.query(
+                    self.name,
+                    filter=f"crc < {below}",
+                    output_fields=["id", "vector"],
+                    limit=MOST,
+                    consistency_level=self.level,
+                )
+            self._sample = {int(row["id"]): np.array(row["vector"], np.float16) for row in rows}
+        return self._sample
 
     def _found(self, vectors: np.ndarray, k: int, filters: Filters | None, fields: list[str]) -> Any:
         if k < 1:

@@ -152,6 +152,10 @@ def mend(client: Any, name: str) -> None:
 
 
 def line(error: BaseException) -> str:
+    """What an error says, in one line; of a connection that failed, what the server said."""
+    details = getattr(error.__cause__, "details", None)  # of gRPC
+    if callable(details) and details():
+        return str(details()).strip().splitlines()[0][:200]
     return (str(getattr(error, "message", "")) or str(error) or type(error).__name__).strip().splitlines()[0][:200]
 
 

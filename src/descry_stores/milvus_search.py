@@ -16,21 +16,28 @@ from descry.ranking import Formula
 
 from .milvus import MOST, NEVER, UNKNOWN, MilvusStore, _literal, expression
 
-LEAST, FACTOR, ALL = 1000, 20, 4000
+LEAST, FACTOR, ALL, STEPS = 1000, 20, 4000, 2000
 
 
 class Candidates(search.Arrays):
-    """A Space of the items that may be shown; those that may not, such as marks outside the filters, lend their
-    vectors and nothing else. ids: (N,) rising; vectors: (N, D); shown: (N,) bool. moments: of the whole collection, by
-    which its scores are standardised as those of a local gallery are.
+    """A Space of a few items that stand for a whole collection. ids: (N,) rising; vectors: (N, D); shown: (N,) bool of
+    those that may be shown; the others are marks outside the filters, and what tells how the collection is spread.
+    moments: of the whole collection, by which its scores are standardised as those of a local gallery are.
     """
 
-    def __init__(self, ids: np.ndarray, vectors: np.ndarray, shown: np.ndarray, moments: Moments | None = None):
-        super().__init__(ids[shown], vectors[shown])
-        self.all, self.moments = search.Arrays(ids, vectors), moments
+    def __init__(
+        self,
+        ids: np.ndarray,
+        vectors: np.ndarray,
+        shown: np.ndarray,
+        weights: np.ndarray | None = None,
+        moments: Moments | None = None,
+    ):
+        super().__init__(ids, vectors)
+        self.shown, self.weights, self.moments = shown, weights, moments
 
-    def vectors(self, ids: Sequence[int]) -> np.ndarray:
-        return self.all.vectors(ids)
+    def allowed(self, filters: Filters, marked: Sequence[int]) -> np.ndarray | None:
+        return self.shown
 
     def sums(self) -> Moments | None:
         return self.moments
@@ -47,8 +54,10 @@ def answer(
     """The best k by the formula among candidates: the items nearest to each term that draws people in, and to all
     terms together.
 
-    `exact` is False, and `note` says how many candidates there were and what may differ from a local gallery. Where the
-    filters let only ALL items through, or there are no more, every one of them is a candidate.
+    How far a phrase may put somebody back is a matter of places in the whole collection before and after it: the first
+    of them are held by the STEPS items nearest to all terms up to there, whatever the filters say; the others are told
+    by a sample. `exact` is False, and `note` says how many candidates there were and what may differ from a local
+    gallery. Where the filters let only ALL items through, or there are no more, every one of them is a candidate.
     """
     wanted = min(MOST, max(LEAST, FACTOR * k))
     marks = {int(row["id"]): np.array(row["vector"], np.float16) for row in store.rows(query.marks, ["id", "vector"])}
@@ -58,17 +67,21 @@ def answer(
     moments, total = store.moments(), store.count()
     condition = expression(query.filters, store.partition_by)
     passing = store.count(condition) if condition else total
+    liked, unliked, closest = (
+        np.array([marks[i] for i in ids], np.float32) for ids in (query.liked, query.unliked, query.closest)
+    )
+    everyone = [*terms, *search.mark_terms(liked, unliked, closest)]
+    phrases = [t for t in everyone if t.shape in search.PHRASE_SHAPES]
+    others = [t for t in everyone if t.shape not in search.PHRASE_SHAPES]
+    pulls = [t.vector for t in everyone if search.SHAPES[t.shape] > 0]
+    directions = np.stack([*pulls, _together(everyone, formula, moments)])
     whole = passing <= ALL
     if whole:
         ids = [number for part in store.matching(query.filters) for number in part]
         rows = store.rows(ids, ["id", "vector"])
         near = {int(row["id"]): np.array(row["vector"], np.float16) for row in rows}
     else:
-        liked = [marks[i].astype(np.float32) for i in (*query.liked, *query.closest)]
-        pulls = [t.vector for t in terms if search.SHAPES[t.shape] > 0]
-        pulls += [search.unit(np.mean(liked, axis=0))] if liked else []
-        pulls = [*pulls, _together(terms, liked, moments)]
-        near = store.near(np.stack(pulls), wanted, query.filters)
+        near = store.near(directions, wanted, query.filters)
         inside = store.rows(list(marks), ["id"], condition)
         near |= {int(row["id"]): marks[int(row["id"])] for row in inside}
     if not near:
@@ -77,13 +90,23 @@ def answer(
         return Results(
             (), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query
         )
-    held = marks | near
-    order = np.array(sorted(held), np.int64)
-    vectors = np.stack([held[i] for i in order.tolist()]).astype(np.float32)
-    space = Candidates(order, vectors, np.isin(order, list(near)), moments)
+    held, sampled = marks | near, dict[int, np.ndarray]()
+    if len(held) < total and (moments is None or phrases):
+        sums = [[*others, *phrases[:i]] for i in range(len(phrases) + 1)]
+        steps = [_together(each, formula, moments) for each in sums if each]
+        held |= store.near(np.stack(steps), min(MOST, max(STEPS, 2 * wanted)))
+        near = near if condition else held
+        sampled = {number: vector for number, vector in store.sample(total).items() if number not in held}
+    known = held | sampled
+    order = np.array(sorted(known), np.int64)
+    vectors = np.stack([known[i] for i in order.tolist()]).astype(np.float32)
+    each = (total - len(held)) / max(1, len(sampled))
+    weights = np.where(np.isin(order, list(sampled)), each, 1.0) if sampled else None
+    space = Candidates(order, vectors, np.isin(order, list(near)), weights, moments)
     found = search.rank(space, terms, query, k, formula)
     items = {item.id: item for item in store.items(found.ids.tolist())}
     kept = [j for j, number in enumerate(found.ids.tolist()) if number in items]  # others delete meanwhile
+    said = _differences(store, query, formula, len(near), total, whole, len(phrases), len(sampled))
     return Results(
         ids=tuple(int(found.ids[j]) for j in kept),
         paths=tuple(items[int(found.ids[j])].path for j in kept),
@@ -95,37 +118,49 @@ def answer(
         considered=len(near),
         total=total,
         exact=False,
-        note="; ".join(filter(None, (note, *_differences(store, query, terms, len(near), total, whole)))),
+        note="; ".join(filter(None, (note, *said))),
         query=query,
         scored=found.scored if len(near) == total else None,
     )
 
 
-def _together(terms: Sequence[search.Term], liked: Sequence[np.ndarray], moments: Moments | None) -> np.ndarray:
-    """(D,) all terms as one direction, each in units of its spread: nearest to it stand those that are good at all of
-    them, though first in none. A NOT phrase alone becomes its opposite.
+def _together(terms: Sequence[search.Term], formula: Formula, moments: Moments | None) -> np.ndarray:
+    """(D,) all terms as one direction, each as strong as in the formula: nearest to it stand those that are good at all
+    of them, though first in none. A NOT phrase alone becomes its opposite.
     """
-    rows = [(t.vector, search.SHAPES[t.shape] * t.weight * t.strength) for t in terms]
-    rows += [(vector, 1.0 / len(liked)) for vector in liked]
-    vectors = np.stack([vector for vector, _ in rows]).astype(np.float64)
-    weights = np.array([weight for _, weight in rows])
+    strong = {"stick": formula.stick, "like": formula.like, "unlike": formula.unlike / 2}  # unlikeness counts by half
+    vectors = np.stack([t.vector for t in terms]).astype(np.float64)
+    weights = np.array([t.weight * t.strength * strong.get(t.shape, 1.0) * search.SHAPES[t.shape] for t in terms])
     if moments is not None:
-        weights = weights / np.maximum(moments.of(vectors)[1], 1e-6)
+        weights = weights / np.maximum(moments.of(vectors)[1], search.NO_SPREAD)
+        linear = np.array([t.shape == "linear" for t in terms])
+        if linear.any():
+            weights[linear] /= max(float(moments.of(weights[linear] @ vectors[linear])[1][0]), search.NO_SPREAD)
     return search.unit(weights @ vectors)
 
 
 def _differences(
-    store: MilvusStore, query: Query, terms: Sequence[search.Term], near: int, total: int, whole: bool
+    store: MilvusStore,
+    query: Query,
+    formula: Formula,
+    near: int,
+    total: int,
+    whole: bool,
+    phrases: int,
+    sampled: int,
 ) -> Iterator[str]:
     """Everything that may make the answer another than a local gallery's, a half sentence each."""
     yield from _untold(store, query.filters)
     whom = "all" if whole else "the nearest"
     yield f"approximate: ranked among {near} candidates of {total} items ({whom} that the filters let through)"
-    if near < total and any(t.shape in search.PHRASE_SHAPES for t in terms):
-        yield "how far a phrase may put somebody back is judged by the candidates"
+    if near < total and formula.fusion == "ranks":
+        yield "ranks are counted among the items that were compared"
+    if near < total and phrases:
+        others = f" and a sample of {sampled} others" if sampled else ""
+        yield f"how far a phrase may put somebody back is judged by the nearest items{others}"
     moments = store.moments()
     if moments is None:
-        yield "scores are scaled by the candidates; migrate again to scale them by the gallery"
+        yield "scores are scaled by a sample; migrate again to scale them by the gallery"
     elif moments.count != total:
         yield f"scores are scaled by the {moments.count} items of the last migration"
     if store.about.get("unfinished"):

@@ -24,7 +24,7 @@ from descry_stores.milvus import expression
 from descry_stores.milvus_schema import Layout, parse
 from forked import child, ended, forks
 
-from .plain_model import PlainModel, asked, binding, draw, entries, filled, unit_rows
+from .plain_model import FILTERS, PlainModel, asked, binding, draw, entries, filled, unit_rows
 
 
 @pytest.fixture
@@ -332,27 +332,40 @@ def clustered(tmp_path_factory):
     there.close()
 
 
+@pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("kind", ["sketch", "two phrases", "sketch and words", "sketch, words and no", "round", "no"])
-def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind):
-    """Candidates are few here, so that most of the collection is not among them."""
-    import numpy as np
-
+def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind, filters):
+    """Candidates and sample are few here, so that most of the collection is in neither."""
     from descry.gallery.scan import answer
     from descry.ranking import FORMULA
+    from descry_stores import milvus
 
     here, there = clustered
-    monkeypatch.setattr(milvus_search, "ALL", 0)
-    monkeypatch.setattr(milvus_search, "LEAST", 200)
-    monkeypatch.setattr(milvus_search, "FACTOR", 1)
+    for name, value in {"ALL": 0, "LEAST": 200, "FACTOR": 1, "STEPS": 300}.items():
+        monkeypatch.setattr(milvus_search, name, value)
+    monkeypatch.setattr(milvus, "SAMPLE", 300)
+    monkeypatch.setattr(there, "_sample", None)
     rng, kept = np.random.default_rng(5), []
     for _ in range(8):
         terms, query = asked(kind, rng, here.snapshot().ids, here.binding.dimension)
-        query = query.replace(filters=Filters())
+        query = query.replace(filters=filters)
         one, other = answer(here, terms, query, 20, FORMULA), milvus_search.answer(there, terms, query, 20, FORMULA)
         assert other.considered < other.total
         assert "approximate: ranked among" in other.note
         kept.append(len({*one.ids} & {*other.ids}) / 20)
     assert np.mean(kept) >= 0.99, kept
+
+
+def test_a_sample_is_about_as_large_as_asked_for_and_tells_of_the_collection(clustered, monkeypatch):
+    from descry_stores import milvus
+
+    here, there = clustered
+    monkeypatch.setattr(milvus, "SAMPLE", 300)
+    monkeypatch.setattr(there, "_sample", None)
+    sample = there.sample(there.count())
+    assert 240 < len(sample) < 360
+    held = here.vectors(list(sample))
+    np.testing.assert_array_equal(np.stack(list(sample.values())), held)
 
 
 def test_filters_are_counted_after_migrating(tmp_path, local, milvus, monkeypatch):

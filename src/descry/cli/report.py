@@ -123,9 +123,9 @@ def keep(
 
 def refuse_address(gallery: str) -> None:
     """UsageError for a Milvus store: inquiries and the account stay where it came from."""
-    if address_of(gallery).startswith("milvus"):
+    if (address := address_of(gallery)).startswith("milvus"):
         raise UsageError(
-            f"{gallery} is a Milvus store, which keeps no inquiries and no account; name the folder of the "
+            f"{address} is a Milvus store, which keeps no inquiries and no account; name the folder of the "
             "local gallery that it was migrated from"
         )
 

@@ -311,6 +311,8 @@ def _queries(snapshot: Snapshot, vectors: np.ndarray) -> Tensor:
 class Rows:
     """A `search.Space` of a store's snapshot."""
 
+    weights: np.ndarray | None = None
+
     def __init__(self, store: LocalStore, rows: Snapshot, marked: Iterable[int] = ()):
         self.store, self.rows, self.marked = store, rows, tuple(marked)
         self.ids = rows.ids

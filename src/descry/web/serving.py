@@ -54,6 +54,12 @@ def serve(
         raise UsageError(f"the page needs {error.name}: {install_hint('web')}") from None
     from ..gallery import Gallery
 
+    address = address_of(gallery.path if isinstance(gallery, Gallery) else gallery)
+    if address.startswith("milvus"):
+        raise UsageError(
+            f"{address} is a Milvus store, which keeps no inquiries for a page; serve the local gallery that it was "
+            "migrated from, or migrate that to PostgreSQL"
+        )
     opened = gallery if isinstance(gallery, Gallery) else _opened(gallery, model, bool(folders))
     desk = Desk(opened, limits, folders)
     listener = _listener(port)
