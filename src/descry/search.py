@@ -939,10 +939,12 @@ class Space(Protocol):
     """A gallery at one moment: N items of dimension D with unit vectors.
 
     ids: (N,) int64, rising. snapshot: names the moment; the same name, the same items and vectors.
+    weights: (N,) for how many items of a larger gallery each stands; None: the N are the gallery.
     """
 
     ids: np.ndarray
     snapshot: str
+    weights: np.ndarray | None
 
     def scores(self, vectors: np.ndarray, columns: np.ndarray | None = None) -> np.ndarray:
         """(R, D) → (R, N) float32 cosines with every item, or (R, n) with those at the columns alone."""
@@ -959,6 +961,8 @@ class Space(Protocol):
 
 class Arrays:
     """A Space of plain arrays. ids: (N,) rising; vectors: (N, D), unit length."""
+
+    weights: np.ndarray | None = None
 
     def __init__(self, ids: np.ndarray, vectors: np.ndarray, snapshot: str = "arrays"):
         self.snapshot = snapshot
