@@ -6,10 +6,10 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,8 +21,9 @@ from descry.errors import DescryError, Locked, UsageError
 from descry.gallery import Gallery
 from descry.gallery import account as audit
 from descry.gallery.account import ref_of
-from descry.interact.store import Finding
+from descry.interact.store import Finding, InquiryStore
 from descry.query import digest
+from forked import child, ended, forks
 from gallery.plain_model import PlainModel
 
 PNG = 64  # bytes at either end of a PNG that all of them may share
@@ -300,43 +301,39 @@ def _is_gone(folder: Path, gone: dict[str, list[bytes]]) -> None:
         assert not gallery.verify()
 
 
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from descry import purge
-from descry import safe_files
-from descry.gallery import Gallery
-from descry.interact.store import InquiryStore
-folder, name, last = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-gallery, store = Gallery.open(folder), InquiryStore(folder)
-plan = purge.plan(gallery, store, [name], [f.item for f in store.findings(name)])
-steps = 0
-def step(*what):
-    global steps
-    steps += 1
-    if steps == last:
-        os.kill(os.getpid(), signal.SIGKILL)
-def first(real):
-    def done(*args, **kwargs):
-        step()
-        return real(*args, **kwargs)
-    return done
-safe_files.os_write, safe_files.os_fsync = first(os.write), first(os.fsync)
-os.replace, os.unlink = first(os.replace), first(os.unlink)
-Path.unlink = first(Path.unlink)
-gallery.store.database.connection().set_trace_callback(step)
-purge.run(gallery, store, plan)
-print(steps)
-"""
+def dying(folder: Path, last: int, told: Path) -> None:
+    """Purge, be killed before the `last`-th step, or write down how many there were: for a process of its own."""
+    gallery, store = Gallery.open(folder), InquiryStore(folder)
+    plan = purge.plan(gallery, store, [NAME], [f.item for f in store.findings(NAME)])
+    steps = 0
+
+    def step(*what: object) -> None:
+        nonlocal steps
+        steps += 1
+        if steps == last:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def first(real: Callable[..., Any]) -> Callable[..., Any]:
+        def done(*args: Any, **kwargs: Any) -> Any:
+            step()
+            return real(*args, **kwargs)
+
+        return done
+
+    safe_files.os_write, safe_files.os_fsync = first(os.write), first(os.fsync)
+    os.replace, os.unlink = first(os.replace), first(os.unlink)
+    Path.unlink = first(Path.unlink)
+    gallery.store.database.connection().set_trace_callback(step)
+    purge.run(gallery, store, plan)
+    told.write_text(str(steps))
 
 
 def killed(folder: Path, at: int) -> int:
-    """Purge in a process of its own that is killed before its `at`-th step; the number of steps, 0 when killed."""
-    ran = subprocess.run(
-        [sys.executable, "-c", KILLED, str(folder), NAME, str(at)], capture_output=True, text=True, check=False
-    )
-    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
-    return int(ran.stdout or 0)
+    """Purge in a forked process that is killed before its `at`-th step; the number of steps, 0 when killed."""
+    told = folder.with_name("steps")
+    status = ended(child(lambda: dying(folder, at, told)))
+    assert status in (0, -signal.SIGKILL)
+    return 0 if status else int(told.read_text())
 
 
 def _every(made: Path, tmp_path: Path, points: list[int]) -> None:
@@ -355,7 +352,7 @@ def _every(made: Path, tmp_path: Path, points: list[int]) -> None:
         shutil.rmtree(folder)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@forks
 def test_killed_anywhere_it_can_be_finished(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "gallery", tmp_path / "whole")
     steps = killed(tmp_path / "whole", 10**6)
@@ -364,7 +361,7 @@ def test_killed_anywhere_it_can_be_finished(made: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.long
-@pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGKILL")
+@forks
 def test_killed_at_every_step_it_can_be_finished(made: Path, tmp_path: Path) -> None:
     shutil.copytree(made / "gallery", tmp_path / "whole")
     _every(made, tmp_path, list(range(1, killed(tmp_path / "whole", 10**6) + 1)))
