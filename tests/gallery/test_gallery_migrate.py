@@ -335,15 +335,15 @@ def clustered(tmp_path_factory):
 @pytest.mark.parametrize("filters", FILTERS)
 @pytest.mark.parametrize("kind", ["sketch", "two phrases", "sketch and words", "sketch, words and no", "round", "no"])
 def test_composed_queries_keep_the_local_leads(clustered, monkeypatch, kind, filters):
-    """Candidates and sample are few here, so that most of the collection is in neither."""
+    """Candidates and sample are few here, so that a part of the collection is in neither."""
     from descry.gallery.scan import answer
     from descry.ranking import FORMULA
     from descry_stores import milvus
 
     here, there = clustered
-    for name, value in {"ALL": 0, "LEAST": 200, "FACTOR": 1, "STEPS": 300}.items():
+    for name, value in {"ALL": 0, "LEAST": 200, "FACTOR": 1, "STEPS": 400}.items():
         monkeypatch.setattr(milvus_search, name, value)
-    monkeypatch.setattr(milvus, "SAMPLE", 300)
+    monkeypatch.setattr(milvus, "SAMPLE", 600)
     monkeypatch.setattr(there, "_sample", None)
     rng, kept = np.random.default_rng(5), []
     for _ in range(8):
