@@ -52,10 +52,10 @@ def test_no_other_place_reads_csv() -> None:
     assert found == {"tabular.py", "footage/origin.py", "footage/cropping.py"}
 
 
-def test_a_million_columns_are_refused_at_once(tmp_path) -> None:
+def test_very_many_columns_are_refused_at_once(tmp_path) -> None:
     """Each was once compared with all before it, and with every name that is read: minutes."""
     begun = time.process_time()
-    for names in (["path", *map(str, range(1_000_000))], ["path", *map(str, range(500_000)), "path"]):
+    for names in (["path", *map(str, range(200_000))], ["path", *map(str, range(100_000)), "path"]):
         path = tmp_path / "t.csv"
         path.write_text(",".join(names) + "\n" + ",".join("1" for _ in names) + "\n")
         with pytest.raises(DataError, match="columns; at most"):
