@@ -53,7 +53,7 @@ def export(
     Args:
         out: the file to write, JSON lines.
     """
-    from ..gallery.results import outside
+    from ..gallery.gallery import outside
 
     account = _account(gallery)
     if account.exported:

@@ -63,7 +63,7 @@ def chat(
         sheet: where the contact sheet is written, for terminals that show no pictures; if omitted, a file in the
             gallery's folder that is removed at the end.
     """
-    from ..gallery.results import outside
+    from ..gallery.gallery import outside
     from .inquiry import opened
     from .report import kept
 

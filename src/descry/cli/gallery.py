@@ -137,7 +137,7 @@ def frame(
     from ..errors import DataError
     from ..footage.origin import origin_of
     from ..gallery import Gallery
-    from ..gallery.results import outside
+    from ..gallery.gallery import outside
 
     outside(out, gallery)
     with Gallery.open(gallery) as opened:

@@ -50,7 +50,7 @@ class Shown:
         ranks nothing, so no model is loaded where its files are enough to say what belongs beside the leads.
         """
         if self.sheet:
-            from ..gallery.results import outside
+            from ..gallery.gallery import outside
 
             outside(self.sheet, gallery)
         with opened(gallery, name, self.model, self.k or 20, fresh, stored=stored and not self.k) as session:

@@ -35,7 +35,7 @@ def report(
         redact_paths: name items by number instead of by path.
     """
     from .. import report as writing
-    from ..gallery.results import outside
+    from ..gallery.gallery import outside
 
     kind = out.suffix.lstrip(".").lower()
     if kind not in writing.FORMATS:

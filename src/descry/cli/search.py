@@ -84,8 +84,8 @@ def search(
         sheet: also write a contact sheet to this picture.
         copy_to: also copy the pictures shown to this folder.
     """
-    from ..gallery.gallery import Gallery
-    from ..gallery.results import check_picture, outside
+    from ..gallery.gallery import Gallery, outside
+    from ..gallery.results import check_picture
     from ..query import Filters, Query, digest
     from ..search import checked_level, told, understood, unread
 
@@ -164,8 +164,8 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
 def copy_pictures(folder: Path, found: Any, gallery: Path) -> None:
     """Copy the pictures shown, named by rank and id: those that are what was ranked, and nothing but pictures."""
     from ..errors import ImageRejected
+    from ..gallery.gallery import outside
     from ..gallery.reading import as_indexed
-    from ..gallery.results import outside
     from ..images import SUFFIXES, header
 
     folder.mkdir(parents=True, exist_ok=True)

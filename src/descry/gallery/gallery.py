@@ -6,6 +6,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -262,7 +263,9 @@ class Gallery(AbstractContextManager["Gallery"]):
             else:
                 approximate = import_module("descry_stores.milvus_search").answer
                 found = approximate(self.store, terms, query, k, ranking.formula, self.note())
-            found = dataclasses.replace(found if least is None else found.above(least), gallery=self._name)
+            found = dataclasses.replace(
+                found if least is None else found.above(least), outside=partial(outside, gallery=self._name)
+            )
         if record and self.read_only:
             return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
         if record and "compact" in self.store.capabilities:  # committed to under the key of the day
@@ -516,3 +519,19 @@ def _loaded(model: Any) -> Any:
     from ..embed import load
 
     return load(model)
+
+
+def outside(out: str | Path, gallery: str | Path) -> None:
+    """UsageError for a file or folder in the gallery's own folder, and for one of its pictures: they are evidence.
+
+    gallery: a folder or an address; "" for none.
+    """
+    if not gallery:
+        return
+    address = address_of(gallery)
+    if not address and Path(out).resolve().is_relative_to(Path(gallery).resolve()):
+        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
+    if Path(out).is_file():
+        with Gallery.open(address or gallery) as opened:
+            if opened.store.shows(str(out)):
+                raise UsageError(f"{out} is a picture of this gallery; pictures are never changed: name another file")

@@ -97,7 +97,7 @@ class Results(Sequence[Lead]):
         generation: the commit that was searched.
         note: what must be said beside the answer.
         query: as it was understood, with negated words as NOT phrases.
-        gallery: folder or address of the gallery that was searched, over whose files and pictures nothing is written.
+        outside: refuses a file to write to that is the gallery's own or one of its pictures; None where not known.
         scored: gives the (N,) scores of all the gallery, for `heights`; None where not all of it was compared.
         left_out: how many of the leads asked for `above` left out.
     """
@@ -116,7 +116,7 @@ class Results(Sequence[Lead]):
     generation: int = 0
     note: str = ""
     query: Query = field(default_factory=Query)
-    gallery: str = ""
+    outside: Callable[[str | Path], None] | None = None
     scored: Callable[[], np.ndarray] | None = None
     left_out: int = 0
 
@@ -216,7 +216,8 @@ class Results(Sequence[Lead]):
     def to_csv(self, path: str | Path) -> None:
         """Write a table; cells that a spreadsheet would take for a formula get a quote in front. UsageError for a place
         in the gallery's own folder, and for one of its pictures."""
-        outside(path, self.gallery)
+        if self.outside is not None:
+            self.outside(path)
         names = ("rank", "id", "path", "score", "cosine", "camera", "time", "track", "footage")
         told = (lead.to_json() for lead in self)
         write_rows(path, [names, *([cell(row[name]) for name in names] for row in told)])
@@ -224,8 +225,8 @@ class Results(Sequence[Lead]):
     def sheet(self, path: str | Path | None = None) -> Any:
         """A contact sheet of the leads as a PIL image, also written to `path` where one is given. UsageError as in
         `to_csv`."""
-        if path is not None:
-            outside(path, self.gallery)
+        if path is not None and self.outside is not None:
+            self.outside(path)
         return contact_sheet([(lead.item, lead.score) for lead in self], path)
 
 
@@ -259,24 +260,6 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
         Path(path).parent.mkdir(parents=True, exist_ok=True)
         images.write(sheet, path)
     return sheet
-
-
-def outside(out: str | Path, gallery: str | Path) -> None:
-    """UsageError for a file or folder in the gallery's own folder, and for one of its pictures: they are evidence.
-
-    gallery: a folder or an address; "" for none.
-    """
-    if not gallery:
-        return
-    address = address_of(gallery)
-    if not address and Path(out).resolve().is_relative_to(Path(gallery).resolve()):
-        raise UsageError(f"{out} lies in the gallery's own folder, which a purge leaves clean; name a place elsewhere")
-    if Path(out).is_file():
-        from .gallery import Gallery
-
-        with Gallery.open(address or gallery) as opened:
-            if opened.store.shows(str(out)):
-                raise UsageError(f"{out} is a picture of this gallery; pictures are never changed: name another file")
 
 
 def check_picture(path: str | Path) -> None:
