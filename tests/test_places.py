@@ -169,7 +169,8 @@ FILES = {
     "log.jsonl of a run folder, whose links are refused when the log is begun": """
         descry.training.state:Log.__init__ descry.training.state:Log.write""",
     "a file that this user named to be read": """
-        descry.convert:read_state descry.convert:_digest descry.footage.detecting:_mot descry.footage.reading:_opened
+        descry.convert:read_state descry.convert:digest_of_files
+        descry.footage.detecting:_mot descry.footage.reading:_opened
         descry.interact.questions:vocabulary descry.interact.store:frozen
         descry.studies.matrices:read_scores descry.web.serving:serve descry_lab.cli.plot:_rounds""",
     "a file that this user named to be written": """

@@ -187,6 +187,8 @@ JUDGED = {
     "data/assemble.py Split.ignored": "no photograph has the empty path",
     "data/assemble.py Split.words_for": "no photograph has the empty path",
     "data/faults.py _unresolved": "of rows that name a photograph only",
+    "data/faults.py unlike": "spellings of names in a set, in which a missing camera stands once",
+    "gallery/merge.py _take": "what two galleries say of one path and one content; unknown beside known is refused",
     "footage/cropping.py clock_of": "words of a note; no time is compared",
     "footage/reading.py Video.__post_init__": "a way of reading the clock, by name",
     "footage/tracking.py Passes._take": "seconds of the footage, always known",

@@ -32,7 +32,7 @@ def parse_time(text: str) -> datetime | None:
     if not found:
         return None
     values = found.groupdict()
-    if len(text.strip()) > 14 and text.strip().isdigit() and int(values["year"]) < 1970:
+    if re.fullmatch(r"[0-9]{15,}", text.strip()) and int(values["year"]) < 1970:
         return None  # microseconds since 1970, such as 1701012310595900
     part = int((values["part"] or "").ljust(6, "0")[:6])
     numbers = [int(values[name]) for name in ("year", "month", "day")]
