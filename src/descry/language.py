@@ -499,7 +499,9 @@ def plain(sentence: str) -> str:
     text = re.sub(r"[\u2028\u2029\x85\x0b\x0c]", "\n", text.replace("\t", " ").replace("\r", "\n"))
     text = re.sub(r"[“”„«»\"]", "", text)
     text = re.sub(
-        r"([^,.;:!?\n()\[\]]+?) ?(?:[-–—=:(\[]|\bis:) ?(?:none|no|nope|nil)\b(?= ?(?:[,.;!)\]\n]|$))", r", no \1", text
+        r"([^,.;:!?\n()\[\]]{1,100}?) ?(?:[-–—=:(\[]|\bis:) ?(?:none|no|nope|nil)\b(?= ?(?:[,.;!)\]\n]|$))",
+        r", no \1",
+        text,
     )
     text = re.sub(r"(?<![\w-])(no|not|without)\s*:\s*([^.;:!?\n]+)", _each, text)
     text = re.sub(r"(?<=\w)\((e?s)\)", r"\1", text)  # "shoe(s)"
@@ -519,7 +521,7 @@ def plain(sentence: str) -> str:
     text = re.sub(r"(?<!\w)(he|she|there|that|they|you|i|it|what)'?(s|re|m|d|ve|ll)(?!\w)", _pronoun, text)
     text = re.sub(r"(?<!\w)(cannot|can not)(?!\w)", "can not", text)
     text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
-    text = re.sub(r"([a-z][\w -]*)\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
+    text = re.sub(r"([a-z][\w -]{0,100})\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
     text = "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
     text = re.sub(r"(?<![\w-])((?:an?|the) )?([a-z]{3,}?)-?less(?: ([a-z]+))?(?![\w-])", _bare, text)
     for pattern, replacement in _CONTRASTS:
@@ -527,7 +529,8 @@ def plain(sentence: str) -> str:
     return text
 
 
-_PIECE = r"(?:(?![,.;!?\n]| and | but ).)+?"
+_PIECE = r"(?:(?![,.;!?\n]| and | but ).){1,100}?"
+"""What one phrase says. Bounded, so that a long text takes time in proportion to its length."""
 _END = r"(?=\s*(?:[,.;!?\n]|$| and | but ))"
 
 
