@@ -59,7 +59,6 @@ PHRASED = {"text": 8, "sketch+text": 3, "photo+text": 3}
 """Kind of query → how many measured phrases its words are, where absence is judged by them."""
 DRAWS = 3
 """How often each person asks with other phrases."""
-AGAIN = "NOT, curves measured again"
 BEST_COSINE = absence.FEATURES.index("best cosine")
 PAGE, FOUND = ROOT / "docs" / "conversation.md", ROOT / "results" / "conversation.json"
 MARKS = ("<!-- figures: python -m descry_lab conversation -->", "<!-- end of figures -->")
@@ -236,16 +235,6 @@ def phrased(model: Any, part: Part, kind: str, phrases: int, draw: int = 0) -> B
     return value
 
 
-def _not(model: Any, test: Part) -> list[dict[str, Any]]:
-    return negation(model, test.benches["sketch"], test.photos, test.people, vocabulary())
-
-
-def _measured_again(model: Any, val: Part) -> Any:
-    """The model with the curves that `reading_curves` measures today."""
-    curves: Any = reading_curves(model, val.photos, val.people, vocabulary())
-    return model.with_ranking(replace(model.ranking, curves=curves))
-
-
 def reranked(model: Any, val: Part, test: Part) -> dict[str, Any]:
     """Re-rankers for text and sketch queries, with the bank taken from validation people."""
     out: dict[str, Any] = {}
@@ -350,13 +339,7 @@ def negation_table(found: dict[str, Any]) -> str:
             f"| {row['key']} | {row['AUROC']:.2f} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |"
             f" {row['left, version 1']:.2f} | {_moved(row)} | {row['median rank, version 1']:g} | {_times(row)} |"
         )
-    again = [r for r, old in zip(found[AGAIN], found["NOT"], strict=True) if r["left"] != old["left"]]
-    changed = "; ".join(f"{r['key']} {_moved(r)}, ranks times {_times(r)}, {r['left']:.2f} left" for r in again)
-    told = [
-        f"With the curves of the model, {_harm(found['NOT'])}.",
-        f"With curves measured again, under the limit of their slope: {changed}.",
-    ]
-    return "\n".join(lines) + "\n\n" + " ".join([*told, f"With these, {_harm(found[AGAIN])}."])
+    return "\n".join(lines) + f"\n\nIn this table, {_harm(found['NOT'])}."
 
 
 def _moved(row: dict[str, Any]) -> str:
@@ -476,8 +459,9 @@ def measure(args: argparse.Namespace) -> None:
         ),
         "questions": lambda: questions(model, part("test"), args.seeds),
         "policies": lambda: policies(model, part("test"), args.seeds),
-        "NOT": lambda: _not(model, part("test")),
-        AGAIN: lambda: _not(_measured_again(model, part("val")), part("test")),
+        "NOT": lambda: negation(
+            model, part("test").benches["sketch"], part("test").photos, part("test").people, vocabulary()
+        ),
         "absence": lambda: absences(model, part("calibration"), part("test")),
         "re-ranking": lambda: reranked(model, part("val"), part("test")),
     }

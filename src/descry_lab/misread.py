@@ -19,13 +19,13 @@ import numpy as np
 
 from descry.drawing.person import Person, held
 from descry.evaluate import Embedded, scores_of
-from descry.interact.absence import auroc, regress
+from descry.interact.absence import auroc
 from descry.interact.questions import Question
 from descry.ranking import Curve, Formula, Ranking, ranking_of
 from descry.records import Benchmark
 from descry.search import after_phrase, phrase_vectors, weighed_evidence
 
-from .simulation import nearest_ranks
+from .simulation import answer_curve, nearest_ranks
 from .tables import ROOT
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
@@ -152,8 +152,7 @@ def _spoilt(
         noise = rng.normal(size=z.shape), rng.normal(size=seen.shape)
         level = _level(lambda k: _auroc(z + k * noise[0], facts), target, 60.0)
         z, seen = standard(z + level * noise[0]), standard(seen + level * noise[1])
-    slope, offset = regress(z[:, None], facts.astype(float))
-    return seen, labels, (max(float(slope), 0.0), float(offset))
+    return seen, labels, answer_curve(z, facts.astype(float))
 
 
 def _level(told_apart: Any, target: float, most: float) -> float:
