@@ -72,8 +72,10 @@ class MilvusServer:
     def stop(self) -> None:
         """End it and remove its folder."""
         assert self.relay.stdin is not None
+        assert self.relay.stdout is not None
         self.relay.stdin.close()
         self.relay.wait(60)
+        self.relay.stdout.close()
         os.environ.pop("MILVUS_TOKEN", None)
         shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -279,7 +279,11 @@ def test_what_it_does_not_offer_is_refused_in_one_line(small, tmp_path, capsys):
     there = small[1]
     for words in (
         *(["index", str(tmp_path), "--out", there], ["serve", there, "--no-browser"], ["inquiry", "list", there]),
-        *(["inquiry", "new", there, "--text", "a hat"], ["report", there, "red"], ["audit", "verify", there]),
+        *(
+            ["inquiry", "new", there, "--text", "a hat"],
+            ["report", there, "red", "--out", str(tmp_path / "r.html")],
+            ["audit", "verify", there],
+        ),
         *(["verify", there], ["compact", there], ["purge", there, "red"], ["gallery", "calibrate", there]),
         *(["gallery", "list", there, "--path", "b/*"], ["gallery", "list", f"{there}x"]),
     ):
