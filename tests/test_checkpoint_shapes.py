@@ -226,7 +226,9 @@ def test_pixels_stand_in_the_file_that_says_them(folder, clip):
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.25] * 3}))
     spec = load_clip(folder, size(clip)).spec
     assert (spec.mean, spec.std) == ((0.5,) * 3, (0.25,) * 3)
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": [0.1] * 3}}))
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_processor": {"image_mean": [0.1] * 3, "image_std": [0.25] * 3}})
+    )
     assert load_clip(folder, size(clip)).spec.mean == (0.1,) * 3
 
 
@@ -236,11 +238,15 @@ def test_what_two_files_say_of_the_pixels_and_what_neither_says_is_told(folder, 
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": None, "rescale_factor": 1 / 255}))
     assert "CLIP's mean and deviation were taken" in convert(folder, tmp_path / "a", image_size=size(clip)).assumed[0]
     (folder / "preprocessor_config.json").write_text(json.dumps({"image_mean": [0.5] * 3, "image_std": [0.5] * 3}))
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": [0.1] * 3}}))
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_processor": {"image_mean": [0.1] * 3, "image_std": [0.5] * 3}})
+    )
     (said,) = convert(folder, tmp_path / "b", image_size=size(clip)).assumed
     assert said.startswith("processor_config.json and preprocessor_config.json differ")
     assert load(tmp_path / "b", device="cpu").clip.spec.mean == pytest.approx((0.1,) * 3)
-    (folder / "processor_config.json").write_text(json.dumps({"image_processor": {"image_mean": []}}))
+    (folder / "processor_config.json").write_text(
+        json.dumps({"image_processor": {"image_mean": [], "image_std": [0.5] * 3}})
+    )
     with pytest.raises(ModelRefused, match="three numbers each"):
         convert(folder, tmp_path / "c", image_size=size(clip))
 

@@ -197,9 +197,9 @@ def test_what_came_before_the_first_step_says_nothing_about_the_time_that_is_lef
 
     now = iter([0.0, 60.0, 60.0, 72.0, 72.0])
     monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    tick = progress._lines("indexing", 400)
-    tick(8)
-    tick(200)
+    tick = progress._lines("indexing")
+    tick("indexing", 8, 400)
+    tick("indexing", 200, 400)
     assert capsys.readouterr().err.splitlines() == ["indexing: 8/400", "indexing: 200/400, 16.0/s, 12 s left"]
 
 

@@ -300,11 +300,14 @@ def _early_words(folder: Path) -> Words:
 def _transformers_words(path: Path) -> Words | None:
     """CLIP's vocabulary in a tokenizer.json, which is all that transformers writes since version 5; None for others."""
     try:
-        model = read_json(path)["model"]
+        said = read_json(path)
+        model = said["model"]
         if model["type"] != "BPE" or model.get("end_of_word_suffix") != "</w>":
             return None
         merges = [tuple(pair.split()) if isinstance(pair, str) else tuple(pair) for pair in model["merges"]]
         words = _byte_pair(dict(model["vocab"]), merges)
+        if not said.get("normalizer") and not said.get("pre_tokenizer"):
+            return words  # a vocabulary alone
         own = _unbroken(_tokenizer(path).encode, CASED, add_special_tokens=False).ids
         if own != words.tokenizer.encode(CASED, add_special_tokens=False).ids:
             raise ModelRefused(
