@@ -10,6 +10,8 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from descry.interact.questions import vocabulary
+
 FOLDER = Path(__file__).resolve().parents[1] / "benchmarks"
 
 
@@ -65,7 +67,7 @@ def test_the_product_that_bounds_an_encoder_is_the_product(benchmark) -> None:
 
 def test_rounds_measures_every_answer(benchmark) -> None:
     got = benchmark("rounds").measure(2000, 32, 2)
-    assert {"refine", "mark", "closest"} <= set(got)
+    assert {"refine", "mark", "closest", f"next of {len(vocabulary())} questions"} <= set(got)
 
 
 def test_footage_measures_from_video_to_leads(benchmark, tmp_path) -> None:
