@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image, ImageDraw
@@ -82,6 +84,21 @@ def test_what_a_system_writes_beside_photographs_is_passed_over(photo, tmp_path)
     made = draw_sketches(tmp_path)
     assert (made.made, made.skipped) == (1, ())
     assert sorted(p.name for p in (tmp_path / "imgs-sketch").iterdir()) == ["1.jpg", RECORD]
+
+
+@pytest.mark.parametrize("years", [-3, 3])
+def test_a_photograph_that_was_replaced_is_drawn_again_whatever_its_date(tmp_path, years) -> None:
+    """As after `rsync -a` or a restored copy: its date may be older than that of the sketch."""
+    photo = tmp_path / "imgs" / "a.png"
+    photo.parent.mkdir()
+    Image.effect_noise((32, 64), 90).convert("RGB").save(photo)
+    assert draw_sketches(tmp_path).made == 1
+    assert (draw_sketches(tmp_path).made, draw_sketches(tmp_path).kept) == (0, 1)
+    before, date = (tmp_path / "imgs-sketch" / "a.png").read_bytes(), photo.stat().st_mtime + years * 3.15e7
+    Image.linear_gradient("L").resize((32, 64)).convert("RGB").save(photo)
+    os.utime(photo, (date, date))
+    assert (draw_sketches(tmp_path).made, draw_sketches(tmp_path).kept) == (1, 1)
+    assert (tmp_path / "imgs-sketch" / "a.png").read_bytes() != before
 
 
 def test_a_tri_pedes_is_made_from_photographs(copied) -> None:

@@ -82,7 +82,7 @@ def draw_sketches(
         for path in _photographs(source, skipped):
             inside = path.relative_to(source)
             drawn = target / inside
-            if drawn.is_file() and drawn.stat().st_mtime_ns >= path.stat().st_mtime_ns:
+            if drawn.is_file() and drawn.stat().st_mtime_ns == path.stat().st_mtime_ns:
                 kept += 1
             else:
                 jobs.append((path, target / inside, inside.as_posix()))
@@ -145,8 +145,12 @@ def _run(jobs: list[tuple[Path, Path, str]], drawing: Drawing, threads: int) -> 
 
 
 def _one(job: tuple[Path, Path, str], drawing: Drawing) -> tuple[str, str]:
-    """Draw one sketch, seeded by the photograph's name, so that the order does not matter; (path, reason)."""
+    """Draw one sketch, seeded by the photograph's name, so that the order does not matter; (path, reason).
+
+    It gets the date of its photograph, by which a photograph that was replaced is noticed, also by an older one.
+    """
     source, target, name = job
+    date = os.stat(source).st_mtime_ns
     seed = int.from_bytes(hashlib.sha256(f"{drawing.seed} {name}".encode()).digest()[:8], "big")
     try:
         pixels = sketch(source, drawing.style, seed, drawing.dropout, drawing.distortion, drawing.height)
@@ -160,5 +164,6 @@ def _one(job: tuple[Path, Path, str], drawing: Drawing) -> tuple[str, str]:
 
         pillow_heif.register_heif_opener()
     Image.fromarray(pixels).convert("RGB").save(partial_file, kind, quality=92)
+    os.utime(partial_file, ns=(date, date))
     partial_file.replace(target)
     return str(source), ""
