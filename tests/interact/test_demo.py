@@ -99,13 +99,13 @@ def test_gain_needs_fewer_rounds(courses, other) -> None:
 
 def test_not_halves_the_share_of_all_but_what_is_badly_read(model, parts) -> None:
     """Of all that 30 to 70 % of the people hold, one phrase is badly read: with full weight, as in version 1, a true
-    "not young" would put those who are not young more than seven times as far down."""
+    "not young" would put those who are not young more than six times as far down."""
     benches, photos, people = parts["test"]
     rows = {row["key"]: row for row in negation(model, benches["sketch"], photos, people, vocabulary())}
     assert len(rows) >= 14
     assert {key for key, row in rows.items() if row["left"] > 0.5} == {"young"}
     assert rows["young"]["AUROC"] < 0.7
-    assert rows["young"]["median rank, version 1"] >= 7 * rows["young"]["median rank, before"]
+    assert rows["young"]["median rank, version 1"] > 6 * rows["young"]["median rank, before"]
     failing = {key: row["left, interval"] for key, row in rows.items() if row["left, interval"][1] >= 1}
     assert not failing, f"the share of these is not lowered: {failing}"
     failing = {key: row["median rank, interval"] for key, row in rows.items() if row["median rank, interval"][0] > 0}
