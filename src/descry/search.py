@@ -42,6 +42,8 @@ from .ranking import FORMULA, Curve, Formula, Prompts, Ranking, ranking_of
 SHAPES = {"linear": 1, "stick": 1, "evidence": 1, "not": -1, "like": 1, "unlike": -1}
 """How a term counts, and its sign. "linear" terms make the base; "stick" adds `Formula.stick` of a sketch to it."""
 PHRASE_SHAPES = ("evidence", "not")
+LINEAR_SHAPES = ("linear", "stick", "like")
+"""Shapes of terms that give so much for each spread: `Formula` holds it by the name of the shape, the base's is 1."""
 CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97
@@ -485,14 +487,14 @@ class Fall:
         """The bound over a gallery with (N,) scores before the phrase, of what the phrase gives, (N,). Items of equal
         score share their last place. weights: `Space.weights`."""
         n = len(before) if weights is None else round(float(weights.sum()))
-        looked_up = np.geomspace(1, n, 12 + 10 * n.bit_length()).astype(np.int64)
-        found, less = _standing(before, n - np.append(looked_up, n), weights)
+        room = before.copy()
+        found, less = _standing(room, n - _looked_up(n), weights)
         knots, first = np.unique(found, return_index=True)
         place = n - less[first]
         place = np.append(place[1:], place[-1] - 0.5)  # what stands between two knots stands behind the upper one
         worst = formula.fall_factor * place + formula.fall_places
         own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
-        after = _standing(before + part, n - own, weights)[0]
+        after = _standing(np.add(before, part, out=room), n - own, weights)[0]
         drop = np.minimum.accumulate((knots - after)[::-1])[::-1]
         most = drop[np.argmax(place <= n / 2)]  # of the item in the middle
         same = np.flatnonzero(drop == most)
@@ -500,47 +502,42 @@ class Fall:
         return cls(knots, knots - drop, float(most), low, float(knots[same[-1]]))
 
     def held(self, before: np.ndarray, part: np.ndarray) -> np.ndarray:
-        """(N,) what a phrase gives, held up where it would put an item too low. The N may be any items."""
-        out: np.ndarray = np.maximum(part, -self.drop)
+        """(N,) what a phrase gives, held up where it would put an item too low: `part`, changed. The N may be any
+        items."""
         some = np.flatnonzero((part < -self.drop) & (before > self.high) | (before < self.low))
         scores = before[some]
         at = np.minimum(np.searchsorted(self.before, scores, "right"), len(self.before) - 1)  # as np.interp, but faster
         rise = np.append(np.diff(self.least) / np.maximum(np.diff(self.before), np.finfo(np.float32).tiny), 0)
         ahead = np.maximum(self.before[at] - scores, 0)
-        out[some] = np.maximum(part[some], self.least[at] - ahead * rise[at - 1] - scores)
-        return out
+        lowest = np.maximum(part[some], self.least[at] - ahead * rise[at - 1] - scores)
+        np.maximum(part, -self.drop, out=part)[some] = lowest
+        return part
 
 
-BINS = 1 << 14
-"""So many intervals are counted to find the values that stand at a few places, so that only a few are sorted."""
+@cache
+def _looked_up(count: int) -> np.ndarray:
+    """Places among so many items at which `Fall` looks scores up, close together at the top and the last one."""
+    return np.append(np.geomspace(1, count, 12 + 10 * count.bit_length()).astype(np.int64), count)
 
 
 def _standing(values: np.ndarray, at: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """np.sort(values)[at], and how many of the (N,) values are less than each, without sorting all of them. weights:
-    (N,) how often each value is there."""
-    if weights is not None:
-        order = np.argsort(values)
-        rising, often = values[order], weights[order]
-        up_to = np.cumsum(often)
-        value = rising[np.minimum(up_to.searchsorted(at + 1e-6, "right"), len(rising) - 1)]
-        first = rising.searchsorted(value)
-        return value, up_to[first] - often[first]
-    low, bins = values.min(), min(len(values), BINS)
-    scale = values.dtype.type(bins / max(float(values.max()) - float(low), 1e-30))
-    place = ((values - low) * scale).astype(np.intp)
-    counts = np.bincount(place)
-    mine = counts.cumsum().searchsorted(at, "right")
-    sought = np.zeros(len(counts), bool)
-    sought[mine] = True
-    some = np.sort(values[sought[place]])
-    beside = np.where(sought, 0, counts).cumsum()[mine]  # less than these, and not among `some`
-    found = some[at - beside]
-    return found, some.searchsorted(found) + beside
+    """np.sort(values)[at], and how many of the (N,) values are less than each. May put the values in order. weights:
+    (N,) how often each is there."""
+    if weights is None:
+        values.sort()  # by vector instructions in NumPy, and faster than anything that spares a part of it
+        value = values[at]
+        return value, values.searchsorted(value)
+    order = np.argsort(values)
+    rising, often = values[order], weights[order]
+    up_to = np.cumsum(often)
+    value = rising[np.minimum(up_to.searchsorted(at + 1e-6, "right"), len(rising) - 1)]
+    first = rising.searchsorted(value)
+    return value, up_to[first] - often[first]
 
 
 def after_phrase(before: np.ndarray, part: np.ndarray, formula: Formula) -> np.ndarray:
     """(N,) scores of a whole gallery after one more phrase gave it (N,) `weighed_evidence`, as `Fit` adds it."""
-    held = part if formula.version < 4 else Fall.of(before, part, formula).held(before, part)
+    held = part if formula.version < 4 else Fall.of(before, part, formula).held(before, part.copy())
     return np.asarray(before + held)
 
 
@@ -593,9 +590,9 @@ class Fit:
                 raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
         if not (np.isfinite(self.spread).all() and np.isfinite(self.mean).all()):
             raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
-        falls = dict[int, Fall]()
+        falls, room = dict[int, Fall](), np.empty_like(total)
         for row, cosines in zip(order, similarity, strict=True):
-            part = self._term(row, cosines)
+            part = self._term(row, cosines, room)
             if self.formula.version > 3 and self.terms[row].shape in PHRASE_SHAPES:
                 falls[row] = Fall.of(total, part, self.formula, weights)
                 part = falls[row].held(total, part)
@@ -607,13 +604,14 @@ class Fit:
         that the last vectors belong to. All terms that are linear in a vector are one vector, the first, and the
         constant.
         """
-        slope = {"linear": 1 / self.base_spread, "stick": self.formula.stick, "like": self.formula.like}
-        together = [row for row, term in enumerate(self.terms) if term.shape in slope]
+        together = [row for row, term in enumerate(self.terms) if term.shape in LINEAR_SHAPES]
         apart = [row for row in _phrases_last(self.terms) if row not in together]
         vectors = [self.terms[row].vector for row in apart]
         if not together:
             return np.stack(vectors), 0.0, apart
-        factors = np.array([self.terms[r].weight * slope[self.terms[r].shape] / self.spread[r] for r in together])
+        base, f = 1 / self.base_spread, self.formula
+        chosen = [(self.terms[row], self.spread[row]) for row in together]
+        factors = np.array([term.weight * getattr(f, term.shape, base) / spread for term, spread in chosen])
         one = factors @ np.stack([self.terms[row].vector for row in together]).astype(np.float64)
         return np.stack([one, *vectors]).astype(np.float32), -float(factors @ self.mean[together]), apart
 
@@ -640,7 +638,8 @@ class Fit:
             at += len(term.parts)
         return names, np.stack(rows) if rows else np.zeros((0, similarity.shape[1]), np.float32)
 
-    def _term(self, row: int, s: np.ndarray) -> np.ndarray:
+    def _term(self, row: int, s: np.ndarray, room: np.ndarray | None = None) -> np.ndarray:
+        """(N,) cosines with the vector of a row → float32, what its term gives, in `room` where there is one."""
         term, f = self.terms[row], self.formula
         if self.ladders:
             ladder = self.ladders[row]
@@ -649,50 +648,62 @@ class Fit:
             z: np.ndarray = ((steps[ranks] - steps.mean()) / max(steps.std(), 1e-9)).astype(np.float32)
         else:  # in float32 where the cosines are: those are as many as the gallery
             kind = s.dtype.type
-            z = ((s - kind(self.mean[row])) / kind(self.spread[row])).astype(np.float32, copy=False)
-        w = np.float32(term.weight)
-        if term.shape == "linear":
-            return w * z / np.float32(self.base_spread)
-        if term.shape == "stick":
-            return w * np.float32(f.stick) * z
-        if term.shape == "like":
-            return w * np.float32(f.like) * z
+            z = np.subtract(s, kind(self.mean[row]), out=room if s.dtype == np.float32 else None)
+            z = np.divide(z, kind(self.spread[row]), out=z).astype(np.float32, copy=False)
+        if term.shape in PHRASE_SHAPES:
+            return weighed_evidence(z, f, term.shape == "evidence", term.curve, term.weight * term.strength, out=z)
         if term.shape == "unlike":
-            value: np.ndarray = -w * np.float32(f.unlike) * np.maximum(z, 0)
-            return value
-        return weighed_evidence(z, f, term.shape == "evidence", term.curve, term.weight * term.strength)
+            np.maximum(z, 0, out=z)
+        z *= np.float32(term.weight) * np.float32(SHAPES[term.shape] * getattr(f, term.shape, 1 / self.base_spread))
+        return z
 
 
-def weighed_evidence(z: np.ndarray, formula: Formula, yes: bool, curve: Curve | None, weight: float) -> np.ndarray:
+def weighed_evidence(
+    z: np.ndarray, formula: Formula, yes: bool, curve: Curve | None, weight: float, out: np.ndarray | None = None
+) -> np.ndarray:
     """`evidence` times weight and strength of a "yes" or "no", held so that no two items are set farther apart than
     `Formula.reach`. weight: of the phrase, times its `Term.strength`.
     """
     amount = weight * (formula.evidence if yes else formula.negation)
-    scores = np.asarray(np.float32(amount) * evidence(z, formula, yes, curve))
+    scores = evidence(z, formula, yes, curve, out)
+    scores *= np.float32(amount)
     if formula.version == 1:
         return scores
     most = float(evidence(np.array([-1e9, 1e9]), formula, yes, curve).max())  # that any item can get
-    return np.maximum(scores, np.float32(amount * most - formula.reach))
+    np.maximum(scores, np.float32(amount * most - formula.reach), out=scores)
+    return scores
 
 
 def evidence(
-    z: np.ndarray, formula: Formula = FORMULA, yes: bool = True, curve: tuple[float, float] | None = None
+    z: np.ndarray,
+    formula: Formula = FORMULA,
+    yes: bool = True,
+    curve: tuple[float, float] | None = None,
+    out: np.ndarray | None = None,
 ) -> np.ndarray:
     """e(z) of the module's text: log-likelihood of "yes" (or "no") for an item with standard score z; 0 for the
     average.
 
-    curve: (a, b) of the answer curve, where it is known; (steepness, 0) otherwise.
+    curve: (a, b) of the answer curve, where it is known; (steepness, 0) otherwise. out: as of NumPy's functions.
 
     >>> [round(float(v), 2) for v in evidence(np.array([-9.0, 0.0, 9.0]))]
     [-2.3, 0.0, 0.64]
     """
     a, b = curve or (formula.steepness, 0.0)
-    sign = 1.0 if yes else -1.0
 
-    def seen(x: Any) -> Any:
-        return formula.error + (1 - 2 * formula.error) / (1.0 + np.exp(np.clip(-sign * x, -60, 60)))
+    def seen(x: np.ndarray) -> np.ndarray:
+        x *= -1.0 if yes else 1.0  # each step in place: making room for a gallery's numbers takes longer than the step
+        np.exp(np.minimum(x, 60, out=x), out=x)
+        x += 1.0
+        np.divide(1 - 2 * formula.error, x, out=x)
+        x += formula.error
+        return x
 
-    value: np.ndarray = np.log(seen(a * z + b) / float(seen(b))).astype(np.float32, copy=False)
+    value: np.ndarray = np.multiply(z, a, out=out)
+    value += b
+    value = seen(value)
+    value /= float(seen(np.array(b, np.float64)))
+    value = np.log(value, out=value).astype(np.float32, copy=False)
     return value
 
 
@@ -844,16 +855,15 @@ def top(
     """
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
-    keep = np.ones(len(scores), bool) if allowed is None else allowed.copy()
-    ahead = np.flatnonzero(np.isin(ids, np.asarray(pinned, ids.dtype)) & keep) if len(pinned) else np.arange(0)
-    if hidden is not None:
-        keep &= ~hidden
-    keep[ahead] = False
-    wanted, every = k - len(ahead), bool(keep.all())
-    if 0 < wanted < (len(keep) if every else np.count_nonzero(keep)):
-        keep = (open_to := scores if every else np.where(keep, scores, -np.inf)) >= kth_largest(open_to, wanted)
-    blocks = [block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, np.flatnonzero(keep))]
-    return np.concatenate(blocks)[:k]
+    ahead = np.flatnonzero(np.isin(ids, np.asarray(pinned, ids.dtype))) if len(pinned) else np.arange(0)
+    if allowed is not None:
+        scores, ahead = np.where(allowed, scores, -np.inf), ahead[allowed[ahead]]
+    open_to = scores if hidden is None else np.where(hidden, -np.inf, scores)
+    rest = np.arange(len(scores))
+    if (wanted := k + len(ahead)) < len(scores):  # those that are pinned may be among the best
+        rest = np.flatnonzero(open_to >= kth_largest(open_to, wanted))
+    rest = rest[(open_to[rest] > -np.inf) & ~np.isin(rest, ahead)]
+    return np.concatenate([block[np.lexsort((ids[block], -scores[block]))] for block in (ahead, rest)])[:k]
 
 
 def kth_largest(values: np.ndarray, k: int) -> Any:

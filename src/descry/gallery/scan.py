@@ -39,6 +39,10 @@ if TYPE_CHECKING:
 BLOCK = 16384
 STEP = 512
 """Rows that stay in a core's cache while several queries are compared with them."""
+GATHERED = 1024
+"""Rows that are gathered at once, where few are wanted."""
+LINE = 32
+"""Numbers of float16 in a line of the processor's cache: what is read of memory at once."""
 TILE = 4
 """Queries that NumKong compares at once."""
 SMALL = 512
@@ -89,10 +93,7 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     norms = np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
     half = (queries / norms).astype(np.float16)  # of length 1, so that no number is too large for float16
     lone = len(half) % TILE == 1  # it reads the rows for the others; a tile of its own would take as long as four
-    room = np.zeros((-(-(len(half) - lone) // TILE) * TILE, half.shape[1]), np.float16)
-    room[: len(half) - lone] = half[lone:]
-    pack = numkong.dots_pack(room, dtype="f16") if len(room) else None
-    step = STEP if pack else BLOCK
+    pack = numkong.dots_pack(half[lone:], dtype="f16") if len(half) > 1 else None
     count = len(snapshot) if columns is None else len(columns)
     stored = columns is None and snapshot.rows is not None
     out = np.empty((len(half), sum(map(len, snapshot.blocks)) if stored else count), np.float32)
@@ -102,21 +103,25 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
         rows = (
             np.asarray(snapshot.blocks[block][start : start + BLOCK])
             if columns is None
-            else snapshot.vectors(columns[place:][:STEP])
+            else snapshot.vectors(columns[place : place + GATHERED])
         )
-        for i in range(0, len(rows), step):
-            part = rows[i : i + step]
-            to = out[:, place + i : place + i + len(part)]
+        to = out[:, place : place + len(rows)]
+        if pack is None:
+            np.multiply(np.asarray(numkong.cdist(half[:1], rows, metric="dot")), norms, out=to, casting="same_kind")
+            return
+        products = numkong.empty((len(rows), len(half) - lone), dtype="float32")
+        lines = rows.reshape(-1).view(np.uint16)[::LINE]
+        for i in range(0, len(rows), STEP):
+            end = min(i + STEP, len(rows))
             if lone:
-                product = np.asarray(numkong.cdist(half[:1], part, metric="dot"))
-                np.multiply(product, norms[:1], out=to[:1], casting="same_kind")
+                product = np.asarray(numkong.cdist(half[:1], rows[i:end], metric="dot"))
+                np.multiply(product, norms[:1], out=to[:1, i:end], casting="same_kind")
             else:  # in the order of memory, which a tile does not keep to: it finds the rows in the cache
-                part.view(np.uint16).max()
-            if pack:
-                product = np.asarray(numkong.dots_packed(part, pack)).T[: len(half) - lone]
-                np.multiply(product, norms[lone:], out=to[lone:], casting="same_kind")
+                lines[i * half.shape[1] // LINE : end * half.shape[1] // LINE].max(initial=0)
+            numkong.dots_packed(rows, pack, out=products, start_row=i, end_row=end)
+        np.multiply(np.asarray(products).T, norms[lone:], out=to[lone:], casting="same_kind")
 
-    pieces = [(0, 0, place) for place in range(0, count, STEP)]
+    pieces = [(0, 0, place) for place in range(0, count, GATHERED)]
     if columns is None:
         edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
         pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), BLOCK)]
