@@ -94,7 +94,7 @@ def test_a_number_out_of_bounds_is_refused_by_name(verb, tmp_path, monkeypatch, 
             out, err = capsys.readouterr()
             assert (status, out) == (2, ""), (args, err)
             assert err.startswith(f"descry: {option} {value}")
-            assert f"was given; allowed: {bound}" in err
+            assert f"was given; allowed: {bound.told}" in err
     assert list(tmp_path.iterdir()) == []
 
 
@@ -179,6 +179,6 @@ def test_nothing_is_written_for_a_number_that_cannot_be(tmp_path, capsys) -> Non
 
 
 def test_a_bound_is_told_to_the_last_digit() -> None:
-    assert str(ITEM) == "1 or more and at most 9223372036854775807"
-    assert str(PART) == "0 or more and below 1"
-    assert str(POSITIVE) == "above 0"
+    assert ITEM.told == "1 or more and at most 9223372036854775807"
+    assert PART.told == "0 or more and below 1"
+    assert POSITIVE.told == "above 0"

@@ -22,11 +22,12 @@ from crafted import DEEP, sparse
 from descry.cli import main
 from descry.convert import _OpenClip
 from descry.errors import DataError, ModelRefused, UsageError
-from descry.footage.cropping import STATE, TABLE, remove
+from descry.footage.cropping import STATE, remove
 from descry.footage.origin import origin_of
 from descry.gallery.account import Audit
 from descry.gallery.contract import Binding
 from descry.gallery.local import LocalStore
+from descry.listing import TABLE
 from descry.training.state import Log
 from descry_people.folder import write_people
 from descry_people.read import read_people

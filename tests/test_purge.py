@@ -247,7 +247,7 @@ def test_a_reader_that_keeps_old_pages_is_named_and_the_purge_finished_later(fol
     [
         ("descry.purge.erase", False),
         ("descry.gallery.local.LocalStore.delete", False),
-        ("descry.gallery.account.Audit.append", False),
+        ("descry.purge.add_line", False),
         ("descry.gallery.local.LocalStore.compact", True),
         ("descry.gallery.local.LocalStore._tidy", True),
         ("descry.gallery.database.Database.scrub", True),

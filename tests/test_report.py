@@ -26,6 +26,7 @@ from descry import report
 from descry.errors import DescryError, UsageError
 from descry.gallery import Gallery
 from descry.gallery.account import Audit, canonical, commitment
+from descry.gallery.database import Database
 from descry.gallery.sources import Sources
 from descry.interact.rounds import to_json
 from descry.interact.store import Finding
@@ -370,10 +371,11 @@ def test_an_export_is_accounted_for_before_it_leaves(account, made, monkeypatch)
     report.preview(gallery, store, NAME)
     assert Audit(made).verify(exported.head).lines == lines
 
-    def fail(*args: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+    def fail(database: Database, *_: object, **facts: object) -> None:
+        with database.writing():
+            raise sqlite3.OperationalError("database or disk is full")
 
-    monkeypatch.setattr("descry.gallery.account.sealed", fail)
+    monkeypatch.setattr("descry.report.add_line", fail)
     with pytest.raises(DescryError, match="is full; what was committed before is kept"):
         report.export(gallery, store, NAME, "html")
 

@@ -22,7 +22,9 @@ class Bound(NamedTuple):
         under = value < self.high if self.below else value <= self.high
         return (isinstance(value, int) or math.isfinite(value)) and over and under
 
-    def __str__(self) -> str:
+    @property
+    def told(self) -> str:
+        """`0 or more and at most 1`."""
         ends = [str(end) if isinstance(end, int) else f"{end:.12g}" for end in (self.low, self.high)]
         low = (f"above {ends[0]}" if self.above else f"{ends[0]} or more") if math.isfinite(self.low) else ""
         high = f"{'below' if self.below else 'at most'} {ends[1]}" if math.isfinite(self.high) else ""
@@ -31,7 +33,7 @@ class Bound(NamedTuple):
     def check(self, name: str, value: float) -> None:
         """UsageError that names the option or field, the value given and what is allowed."""
         if not self.holds(value):
-            raise UsageError(f"{name} {value} was given; allowed: {self}")
+            raise UsageError(f"{name} {value} was given; allowed: {self.told}")
 
 
 COUNT, POSITIVE, NOT_NEGATIVE = Bound(1), Bound(0, above=True), Bound(0)

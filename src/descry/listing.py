@@ -10,6 +10,8 @@ from operator import attrgetter
 
 OWN_FILES = ("gallery.json", "gallery.db")
 """What makes a folder a gallery, which is never read as a folder of pictures."""
+TABLE = "crops.csv"
+"""What `descry crop` writes beside its crops."""
 LINKED = "a linked folder, which was not entered"
 
 

@@ -26,7 +26,7 @@ from .errors import DescryError, ImageRejected, Locked, UsageError
 from .footage import cropping
 from .footage.origin import origin_of
 from .gallery import Gallery
-from .gallery.account import Audit, content, ref_of
+from .gallery.account import Audit, add_line, content, ref_of
 from .gallery.contract import Item, microseconds
 from .gallery.database import NAME, database_at
 from .gallery.groups import near
@@ -34,6 +34,7 @@ from .gallery.reading import as_indexed
 from .interact import absence
 from .interact.rounds import visits, whole
 from .interact.store import InquiryStore, pictures_of
+from .listing import TABLE
 from .safe_files import address_of, json_of, unread
 
 BESIDE = (absence.FILE, "page.key")
@@ -115,7 +116,7 @@ def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
     out: dict[str, list[str]] = {}
     for item in items:
         path = Path(item.path)
-        place = next((above for above in list(path.parents)[:3] if os.path.isfile(above / cropping.TABLE)), None)
+        place = next((above for above in list(path.parents)[:3] if os.path.isfile(above / TABLE)), None)
         if place is None or path.is_symlink() or origin_of(item.path) is None:
             continue
         states = place / cropping.STATE
@@ -297,10 +298,8 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True)
             if chosen.items:
                 gallery.store.delete(chosen.items)
             now = {"gallery": content(gallery.store)} if chosen.items else {}
-            line = Audit(database).append(
-                "purge", id=secrets.token_hex(8), inquiries=list(chosen.refs), **counts, **now
-            )
-            change.note(purging=1)
+            line = add_line(database, "purge", id=secrets.token_hex(8), inquiries=list(chosen.refs), **counts, **now)
+            change.state.purging = 1
         _scrub(gallery, bool(chosen.items))
     finally:
         if not held:
@@ -391,4 +390,4 @@ def _scrub(gallery: Gallery, items: bool = True) -> None:
             f"stop it (the page, a search), then run descry purge {gallery.store.folder} to finish"
         )
     with database.writing() as change:
-        change.note(purging=0)
+        change.state.purging = 0

@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from descry.errors import StoreUnavailable, UsageError
-from descry.gallery.account import Audit, content
+from descry.gallery.account import add_line, content
 from descry.gallery.contract import EPOCH
 from descry.gallery.local import LocalStore
 from descry.gallery.merge import send
@@ -56,7 +56,8 @@ def migrate(
         raise UsageError(f"{held} is a store already; migrate copies a gallery of this machine: name its folder")
     layout, local = layout or Layout(), LocalStore(gallery)
     try:
-        local.database.refuse_read_only()  # the account of what leaves is kept here
+        if local.read_only:  # the account of what leaves is kept here
+            raise local.database.unwritable()
         with local.reading():  # what is sent and what it is compared with are of one moment
             if address_of(to).startswith("postgresql"):
                 if layout != Layout():
@@ -68,7 +69,7 @@ def migrate(
                 report = _to_milvus(local, address, layout, progress)
             sent = content(local)
         counts = {"copied": report.copied, "present": report.present}
-        Audit(local.database).append("export", of="migrate", **counts, gallery=sent)
+        add_line(local.database, "export", of="migrate", **counts, gallery=sent)
         return report
     finally:
         local.close()

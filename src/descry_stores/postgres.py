@@ -26,7 +26,7 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 from selectors import EVENT_READ, DefaultSelector
-from threading import Lock, RLock, local
+from threading import Lock, RLock
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -52,17 +52,18 @@ from descry.errors import (
     StoreUnavailable,
     UsageError,
 )
-from descry.gallery.account import Audit, content
+from descry.gallery.account import add_line, content
 from descry.gallery.contract import Binding, Entry, Fault, Snapshot
 from descry.gallery.database import (
-    FORMS,
     ITEM,
     SCHEMA,
     SKIP,
     Change,
     Database,
+    Here,
     State,
     columns,
+    refuse_odd,
     seal_of,
 )
 from descry.gallery.local import FORMAT, SEARCHES, LocalStore, as_half, checked_binding
@@ -177,16 +178,8 @@ def _rising(low: bytes, high: bytes) -> str:
 
 def _checked(cursor: Any) -> Any:
     """Rows whose values are of the form of their columns (`database.FORMS`): others may write to the server too."""
-    names = [column.name for column in cursor.description or ()]
-    forms = [FORMS.get(name) for name in names]
-
-    def row(values: Sequence[Any]) -> tuple[Any, ...]:
-        for name, form, value in zip(names, forms, values, strict=True):
-            if form is not None and not form.holds(value):
-                raise cursor.connection.corrupt(f"the column {name!r} holds {value!r:.60}")
-        return tuple(values)
-
-    return row
+    columns = SimpleNamespace(description=cursor.description or ())
+    return lambda values: refuse_odd(columns, values, cursor.connection.corrupt)
 
 
 class Connection(psycopg.Connection[Any]):
@@ -203,6 +196,11 @@ class Connection(psycopg.Connection[Any]):
     def in_transaction(self) -> bool:
         """Whether a transaction is open, also one that failed."""
         return self.info.transaction_status in (TransactionStatus.INTRANS, TransactionStatus.INERROR)
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        """The transaction ends, and the connection goes on."""
+        if self.in_transaction:
+            self.execute("ROLLBACK" if kind else "COMMIT")
 
     def ended(self) -> bool:
         """Whether the server ended this connection while nothing was asked, as when it was started again."""
@@ -259,7 +257,7 @@ class PostgresDatabase(Database):
         self.folder = self.path = address  # type: ignore[assignment]
         self.uri, self.name = parse(address)
         self.schema = f"descry_{self.name}"
-        self._local, self._guard, self._writer = local(), Lock(), RLock()
+        self.here, self._guard, self._writer = Here(), Lock(), RLock()
         self._open: list[Any] = []
         self.vectors = None
         asked = "SELECT has_table_privilege(CAST(to_regclass(?) AS oid), 'UPDATE')"
@@ -273,11 +271,11 @@ class PostgresDatabase(Database):
 
     def connection(self) -> Any:
         """This thread's connection; a new one where the server ended the last."""
-        found: Any = getattr(self._local, "connection", None)
+        found = self.here.connection
         if found is not None and found.ended():
             found.close()
         if found is None or found.closed:
-            found = self._local.connection = self.connect()
+            found = self.here.connection = self.connect()
             with self._guard:
                 self._open[:] = [*(made for made in self._open if not made.closed), found]
         return found
@@ -355,7 +353,7 @@ class PostgresDatabase(Database):
 
     def _give_up(self) -> float:
         """Close this thread's connection; how long its statements were waited for."""
-        found = getattr(self._local, "connection", None)
+        found = self.here.connection
         if found is None:
             return PATIENCE
         found.close()
@@ -381,15 +379,15 @@ class PostgresDatabase(Database):
         """
         change.connection.execute("SELECT 1 FROM state FOR UPDATE")
         others = change.connection.execute("SELECT commits, lines, last, purging FROM state").fetchone()
-        change.note(**dict(zip(("commits", "lines", "last", "purging"), others, strict=True)))
+        names = ("commits", "lines", "last", "purging")
+        change.state = replace(change.state, **dict(zip(names, others, strict=True)))
 
-    def refuse_read_only(self) -> None:
-        """Raises ReadOnly where the role may not write."""
-        if self.read_only:
-            raise ReadOnly(
-                f"{self.address} is read-only for this role: it can be searched, listed and verified, and nothing can "
-                "be added to it. Ask the owner of the database for the right"
-            )
+    def unwritable(self) -> ReadOnly:
+        """The error where the role may not write."""
+        return ReadOnly(
+            f"{self.address} is read-only for this role: it can be searched, listed and verified, and nothing can be "
+            "added to it. Ask the owner of the database for the right"
+        )
 
     def corrupt(self, what: str) -> IndexCorrupt:
         """The error for tables that are not as they were written."""
@@ -587,7 +585,7 @@ class PostgresStore(LocalStore):
         database = PostgresDatabase.__new__(PostgresDatabase)
         database.address, (database.uri, database.name) = address, parse(address)
         database.schema = f"descry_{database.name}"
-        database.path, database._local = address, local()  # type: ignore[assignment]
+        database.path, database.here = address, Here()  # type: ignore[assignment]
         with database._translated():
             connection = database.connect()
             try:
@@ -644,7 +642,7 @@ class PostgresStore(LocalStore):
         if len(ids) != state.count or not (np.diff(ids) > 0).all():
             raise self.database.corrupt(f"it says that it has {state.count} items and holds {len(ids)}")
         made = PostgresSnapshot(state.generation, state.layout, ids, (), rows, self)
-        if not self.database.in_change:
+        if self.database.here.change is None:
             self._last = made
         return made
 
@@ -693,7 +691,8 @@ class PostgresStore(LocalStore):
         """Take the writer's lock, which the server gives back by itself when this process ends. Raises Locked."""
         if self._lock is not None:
             return
-        self.database.refuse_read_only()
+        if self.read_only:
+            raise self.database.unwritable()
         connection = self.database.connect()
         key = int.from_bytes(blake2b(self.database.schema.encode(), digest_size=8).digest(), "big", signed=True)
         with self.database._translated(), ExitStack() as failing:
@@ -797,7 +796,7 @@ def migrate(
             store.note_search(str(local.config.get(SEARCHES, "")))
             now = content(store)  # reads every item: before the turn, which others wait for
             store.database.take_turn(change)
-            Audit(store.database).append("index", of="migrate", copied=copied, removed=removed, gallery=now)
+            add_line(store.database, "index", of="migrate", copied=copied, removed=removed, gallery=now)
         return total, copied, removed
     finally:
         store.close()

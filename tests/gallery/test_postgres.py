@@ -252,7 +252,7 @@ def test_rounds_findings_and_the_account_are_kept_by_the_server(gallery, crops, 
 def test_an_act_and_its_line_are_kept_together_or_not_at_all(gallery, monkeypatch):
     ids = gallery.store.snapshot().ids.tolist()
     lines = gallery.store.database.state().lines
-    monkeypatch.setattr("descry.gallery.account.sealed", lambda row: 1 / 0)
+    monkeypatch.setattr("descry.gallery.account.Line", lambda *row: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         gallery.delete(ids[:3])
     monkeypatch.undo()

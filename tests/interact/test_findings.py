@@ -11,7 +11,7 @@ import pytest
 
 from descry.errors import DescryError, LimitExceeded, UsageError
 from descry.gallery import account as audit
-from descry.gallery.account import canonical, commitment
+from descry.gallery.account import Audit, canonical, commitment, key_of_day
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import MAX_FINDINGS, Finding, InquiryStore
@@ -33,7 +33,7 @@ def session(space, model, store) -> Session:
 
 
 def lines(store: InquiryStore) -> list[dict]:
-    return [json.loads(raw) for raw in store.audit.read().splitlines()]
+    return [json.loads(raw) for raw in Audit(store.database).read().splitlines()]
 
 
 def test_findings_survive_a_restart_and_belong_to_their_inquiry(session, space, model, store, tmp_path) -> None:
@@ -97,7 +97,7 @@ def test_each_round_is_accounted_for_and_can_be_proved_with_the_key_alone(sessio
     assert told[0]["pictures"] == [commitment(key, "picture", said["sketches"][0]["sha256"])]
     assert told[0]["query"] == commitment(key, "query", canonical(said))
     assert told[0]["results"] == commitment(key, "results", canonical([[i, s] for i, s in first.results]))
-    raw = store.audit.read()
+    raw = Audit(store.database).read()
     for secret in (
         b"case 1",
         b"red",
@@ -107,7 +107,7 @@ def test_each_round_is_accounted_for_and_can_be_proved_with_the_key_alone(sessio
         key.hex().encode(),
     ):
         assert secret not in raw
-    assert store.audit.verify().ok
+    assert Audit(store.database).verify().ok
 
 
 def test_a_search_that_cannot_be_accounted_for_is_not_kept(session, store, monkeypatch) -> None:
@@ -115,11 +115,11 @@ def test_a_search_that_cannot_be_accounted_for_is_not_kept(session, store, monke
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit, "sealed", fail)
+        patch.setattr(audit, "Line", fail)
         with pytest.raises(DescryError, match="is full; what was committed before is kept"):
             session.refine("hat")
     assert sorted(store.load("case 1").rounds) == [1]
-    assert store.audit.verify().lines == 1
+    assert Audit(store.database).verify().lines == 1
 
 
 def test_two_inquiries_have_two_keys(session, space, model, store) -> None:
@@ -127,7 +127,7 @@ def test_two_inquiries_have_two_keys(session, space, model, store) -> None:
     one, other = lines(store)
     for name in ("inquiry", "query", "pictures"):
         assert one[name] != other[name], "the same search tells nothing about the other one"
-    assert store.audit.key_of_day() == store.audit.key_of_day() != store.key("case 1")
+    assert key_of_day(store.database) == key_of_day(store.database) != store.key("case 1")
 
 
 def test_what_was_deleted_is_not_written_anew_by_one_who_still_holds_it(session, space, model, store, tmp_path) -> None:

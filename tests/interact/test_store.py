@@ -12,7 +12,8 @@ import pytest
 
 from descry import purge
 from descry.errors import DescryError, IndexCorrupt, Locked, UsageError
-from descry.gallery import account as audit
+from descry.gallery import account
+from descry.gallery.account import Audit, key_of_day
 from descry.gallery.database import NAME as NAME_OF_FILE
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
@@ -66,7 +67,7 @@ def test_rounds_of_another_process_are_neither_deleted_nor_hidden(session, other
         n: r.change for n, r in other.inquiry.rounds.items()
     }
     assert sorted(other.inquiry.rounds) == [1, 2, 3, 4]
-    assert store.audit.verify().lines == 4
+    assert Audit(store.database).verify().lines == 4
 
 
 def test_a_session_goes_on_with_what_another_process_made(session, other, store) -> None:
@@ -106,7 +107,7 @@ def test_a_search_without_its_line_in_the_account_is_in_no_memory_either(
         raise sqlite3.OperationalError("database or disk is full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(audit, "sealed", full)
+        patch.setattr(account, "Line", full)
         for _ in range(2):
             with pytest.raises(DescryError, match="is full; what was committed before is kept"):
                 session.ask(Query(wanted="hat"))
@@ -115,7 +116,7 @@ def test_a_search_without_its_line_in_the_account_is_in_no_memory_either(
                 session.mark(like=[10])
     assert everything(session) == before
     made = session.ask(Query(wanted="coat"))
-    assert made.number == len(store.load(NAME).rounds) == store.audit.verify().lines == 1 + begun
+    assert made.number == len(store.load(NAME).rounds) == Audit(store.database).verify().lines == 1 + begun
 
 
 def test_a_search_elsewhere_in_the_tree_that_fails_leaves_the_place_alone(session, store, monkeypatch) -> None:
@@ -144,7 +145,7 @@ def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path) -
     for act in reads:
         act()  # whoever reads is not kept waiting by a writer
     writes = [lambda: session.refine("hat"), lambda: store.delete(NAME), lambda: store.keep_until(NAME, None)]
-    writes += [lambda: store.unfind(NAME, 1), store.database.scrub, store.audit.key_of_day]
+    writes += [lambda: store.unfind(NAME, 1), store.database.scrub, lambda: key_of_day(store.database)]
     for act in writes:
         with pytest.raises(Locked) as refused:
             act()

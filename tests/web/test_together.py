@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from descry.gallery import account as audit
+from descry.gallery import account
+from descry.gallery.account import Audit
 from descry.interact.rounds import Inquiry
 from descry.interact.session import Session
 from descry.interact.store import InquiryStore
@@ -50,7 +51,7 @@ def test_page_and_command_line_take_turns_and_lose_nothing(server, client, inqui
     assert (marked["number"], marked["parent"]) == (6, 2)
     assert [n for n, _ in tree(client, inquiry)] == [1, 2, 3, 4, 5, 6]
     assert sorted(elsewhere.load("test").rounds) == [1, 2, 3, 4, 5, 6]
-    assert elsewhere.audit.verify().lines == 7, "the run of the indexer, and six rounds"
+    assert Audit(elsewhere.database).verify().lines == 7, "the run of the indexer, and six rounds"
 
 
 def test_what_the_command_line_deleted_is_gone_from_the_page(server, client, inquiry, elsewhere) -> None:
@@ -100,7 +101,7 @@ def test_a_search_the_account_has_no_room_for_is_nowhere(client, inquiry, elsewh
     coat = {"phrases": [{"text": "coat"}]}
     question = client.get(f"{base}/question").json()["question"]["key"]
     with monkeypatch.context() as patch:
-        patch.setattr(audit, "sealed", full)
+        patch.setattr(account, "Line", full)
         for body in (coat, coat | {"replace": 2}, coat | {"parent": 1}):
             assert client.post(f"{base}/rounds", json=body).status_code == 500
         assert client.put(f"{base}/marks/{item}", json={"mark": "like"}).status_code == 500
@@ -112,4 +113,4 @@ def test_a_search_the_account_has_no_room_for_is_nowhere(client, inquiry, elsewh
     assert elsewhere.on_show("test") == 2
     ask(client, inquiry, "scarf")
     assert sorted(elsewhere.load("test").rounds) == [1, 2, 3]
-    assert elsewhere.audit.verify().lines == 4, "the run of the indexer, and three rounds"
+    assert Audit(elsewhere.database).verify().lines == 4, "the run of the indexer, and three rounds"

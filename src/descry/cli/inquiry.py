@@ -261,7 +261,7 @@ def replay(gallery: GalleryStore, name: Name = "inquiry", /, model: MovedModel =
 
 def export(gallery: GalleryStore, name: Name = "inquiry", /, json_: Json = False) -> int:
     """Print all rounds as JSON, with --json or without. Pictures are given as SHA-256 digests only."""
-    from ..gallery.account import commitment, ref_of
+    from ..gallery.account import add_line, commitment, ref_of
     from ..interact import rounds
     from .report import kept
 
@@ -271,7 +271,7 @@ def export(gallery: GalleryStore, name: Name = "inquiry", /, json_: Json = False
         text = json.dumps({"inquiry": name, "head": found.head, "rounds": made}, indent=1)
         key = store.key(name)
         facts = {"inquiry": ref_of(key), "format": "rounds", "file": commitment(key, "report", text)}
-        store.audit.append("export", of="inquiry", **facts)
+        add_line(store.database, "export", of="inquiry", **facts)
     print(*text.split("\n"), sep="\n")
     return 0
 

@@ -27,6 +27,7 @@ from PIL import Image
 
 from .. import safe_files
 from ..errors import DataError, DescryError, Locked, UsageError
+from ..listing import TABLE
 from ..lock import WriterLock
 from ..safe_files import read_json
 from ..times import parse_time
@@ -38,7 +39,7 @@ COLUMNS = (
     "path", "camera", "time", "track", "source", "frame", "video_time", "clock",
     "x", "y", "width", "height", "score",
 )  # fmt: skip
-TABLE, STATE = "crops.csv", ".crop"
+STATE = ".crop"
 OFTEN, LONGEST = 20.0, 600.0  # seconds of footage between two steps: at least, and at most
 QUALITY = 92  # of JPEG
 AHEAD = 8  # frames that are read ahead

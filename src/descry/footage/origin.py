@@ -14,8 +14,9 @@ from PIL import Image, ImageDraw
 
 from .. import safe_files
 from ..escape import path_text
+from ..listing import TABLE
 from ..tabular import TABLE_BYTES
-from .cropping import COLUMNS, TABLE
+from .cropping import COLUMNS
 from .reading import FootageError, Frames, Video
 
 PLAYABLE = {".mp4": "video/mp4", ".m4v": "video/mp4", ".webm": "video/webm", ".ogv": "video/ogg", ".mov": "video/mp4"}

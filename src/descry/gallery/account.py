@@ -36,6 +36,8 @@ KINDS = ("index", "search", "delete", "export", "purge")
 FIRST = "0" * 64
 EXPORTED_BYTES = 1 << 30
 """Most bytes of an exported account that is read."""
+KEY = 32
+"""Bytes of the random key of an inquiry, or of a day's searches."""
 LIMIT = 1 << 53
 """Numbers of lines stay below it."""
 _SEAL = re.compile(rb',"hash":"([0-9a-f]{64})"}\n\Z')
@@ -120,13 +122,6 @@ class Chain:
         self.faults.append(Fault(self.lines, what))
 
 
-def sealed(row: dict[str, Any]) -> tuple[Line, bytes]:
-    """A row ("n", "before" and facts) as a line with its own hash, which is of everything before that hash."""
-    body = json.dumps(row, separators=(",", ":")).encode()
-    made = Line(row["n"], hashlib.sha256(body).hexdigest())
-    return made, body[:-1] + b',"hash":"' + made.hash.encode() + b'"}\n'
-
-
 def _read(raw: bytes) -> tuple[int, str, str | None, str]:
     """Number, hash of the line before, own hash as stored (None: no line of an account) and as it is.
 
@@ -187,30 +182,9 @@ class Audit:
             database.close()
 
     def append(self, what: str, **facts: Any) -> Line:
-        """Add a line, in the transaction that the database is in, or in one of its own. what: one of KINDS. facts:
-        plain values, no text of a searcher.
-
-        Raises DescryError when it cannot be written; the caller must then not go on with the action.
-        """
-        if what not in KINDS:
-            raise UsageError(f"there is no line {what!r} in an account; {nearest(what, KINDS)}")
-        with self._opened() as database, database.writing() as change:
-            number, at = change.state.lines + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
-            line, data = sealed({"n": number, "at": at, "what": what, **facts, "before": change.state.last or FIRST})
-            change.connection.execute(
-                "INSERT INTO account VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET line = excluded.line",
-                (number, data),
-            )
-            change.note(lines=number, last=line.hash)
-        return line
-
-    def key_of_day(self) -> bytes:
-        """The key of today's searches (UTC) that belong to no inquiry."""
-        today = datetime.now(UTC).date().isoformat()
-        with self._opened() as database, database.writing() as change:
-            change.connection.execute("INSERT INTO days VALUES (?, ?) ON CONFLICT DO NOTHING", (today, new_key()))
-            found = change.connection.execute("SELECT key FROM days WHERE day = ?", (today,)).fetchone()
-        return bytes(found[0])
+        """Add a line; see `add_line`."""
+        with self._opened() as database:
+            return add_line(database, what, **facts)
 
     def head(self) -> str:
         """Number and hash of the last line; "0:" and zeros before the first."""
@@ -254,9 +228,8 @@ class Audit:
     def export(self) -> tuple[bytes, str]:
         """All lines, and the head after them; that they were exported is the last one."""
         with self._opened() as database, database.writing():
-            account = Audit(database)
-            line = account.append("export", of="audit")
-            return account.read(), line.head
+            line = add_line(database, "export", of="audit")
+            return Audit(database).read(), line.head
 
     @property
     def _there(self) -> bool:
@@ -283,19 +256,53 @@ def content(store: LocalStore) -> dict[str, Any]:
         return {"snapshot": name, "items": state.count, "digest": content_digest(store)}
 
 
+# ----------------------------------------------------------------------------------------------------- what a line says
+
+
+canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
+"""JSON in one spelling, so that it can be hashed."""
+
+
+def add_line(database: Database, what: str, **facts: Any) -> Line:
+    """Add a line, in the transaction that the database is in, or in one of its own. what: one of KINDS. facts: plain
+    values, no text of a searcher.
+
+    Its own hash is of everything before that hash. Raises DescryError when the line cannot be written; the caller must
+    then not go on with the action.
+    """
+    if what not in KINDS:
+        raise UsageError(f"there is no line {what!r} in an account; {nearest(what, KINDS)}")
+    with database.writing() as change:
+        number, at = change.state.lines + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
+        row = {"n": number, "at": at, "what": what, **facts, "before": change.state.last or FIRST}
+        body = json.dumps(row, separators=(",", ":")).encode()
+        line = Line(number, hashlib.sha256(body).hexdigest())
+        change.connection.execute(
+            "INSERT INTO account VALUES (?, ?) ON CONFLICT (number) DO UPDATE SET line = excluded.line",
+            (number, body[:-1] + b',"hash":"' + line.hash.encode() + b'"}\n'),
+        )
+        change.state.lines, change.state.last = number, line.hash
+    return line
+
+
+def key_of_day(database: Database) -> bytes:
+    """The key of today's searches (UTC) that belong to no inquiry.
+
+    All that the account says of them, as of an inquiry under its own key, is committed to under it; when the key is
+    gone, nothing can be read from the account any more.
+    """
+    today = datetime.now(UTC).date().isoformat()
+    with database.writing() as change:
+        fresh = (today, secrets.token_bytes(KEY))
+        change.connection.execute("INSERT INTO days VALUES (?, ?) ON CONFLICT DO NOTHING", fresh)
+        found = change.connection.execute("SELECT key FROM days WHERE day = ?", (today,)).fetchone()
+    return bytes(found[0])
+
+
 def commitment(key: bytes, what: str, value: str | bytes) -> str:
     """HMAC-SHA-256 (hex) of a value under an inquiry's key; `what` keeps uses of one key apart."""
     data = value.encode() if isinstance(value, str) else value
     return hmac.new(key, what.encode() + b"\0" + data, hashlib.sha256).hexdigest()
-
-
-def new_key() -> bytes:
-    """A key for one inquiry, or for the searches of one day that belong to none.
-
-    All that the account says of an inquiry is committed to under its key; when the key is gone, nothing can be read
-    from the account any more.
-    """
-    return secrets.token_bytes(32)
 
 
 def ref_of(key: bytes) -> str:
@@ -321,8 +328,3 @@ def asked(key: bytes, query: Query, results: Sequence[tuple[int, float]], snapsh
         "gallery": snapshot,
         "model": model,
     }
-
-
-def canonical(value: Any) -> str:
-    """JSON in one spelling, so that it can be hashed."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)

@@ -26,7 +26,7 @@ import numpy as np
 from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
 from ..safe_files import FOLDER, open_own, read_own, refuse_links
-from .account import Audit, content
+from .account import KEY, Audit, add_line, content
 from .database import SKIP, entry_of, foreign_schema, seal_of, translated
 from .local import CONFIG, OWN, LocalStore, checked_binding
 
@@ -205,9 +205,8 @@ def _made(old: Path, config: dict[str, Any], partial: Path, progress: Callable[[
             _copy(old / ACCOUNT, made.folder / KEPT)
             verdict = Audit(made.folder / KEPT).verify()
             lines, head, ok = verdict.lines, verdict.head, verdict.ok
-        Audit(made.database).append(
-            "index", of="convert", account={"lines": lines, "head": head, "ok": ok}, gallery=content(made)
-        )
+        kept = {"lines": lines, "head": head, "ok": ok}
+        add_line(made.database, "index", of="convert", account=kept, gallery=content(made))
         faults = made.verify()
         if faults:
             raise IndexCorrupt(f"{old} did not arrive as it was ({faults[0].what}); is the disk of {partial} sound?")
@@ -254,7 +253,7 @@ def _items(
             first = made.rows.append(change.connection, np.stack(vectors))
             for i, values in enumerate(found):
                 number, entry = entry_of(values[:10])
-                change.note(next_id=number)
+                change.state.next_id = number
                 change.insert(entry, first + i, values[12])
         last = found[-1][0]
         if progress:
@@ -266,7 +265,7 @@ def _items(
                 raise _corrupt(path, "the record of a skipped file does not fit its checksum")
             digest ^= seal
             change.skip(os.fsdecode(values[0]), *values[1:])
-        change.note(next_id=max(next_id, change.state.next_id))
+        change.state.next_id = max(next_id, change.state.next_id)
     if digest or made.count() != total:
         raise _corrupt(path, f"holds {made.count()} items where {total} were written, or others")
     return len(skips)
@@ -292,10 +291,6 @@ def _segment(old: Path, number: int, rows: int, dimension: int) -> np.ndarray:
         raise _corrupt(path, "it is missing") from None
 
 
-def _key() -> bytes:
-    return secrets.token_bytes(32)
-
-
 def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> int:
     """Every row of the inquiries' tables as it is; how many inquiries."""
     with made.database.writing() as change:
@@ -305,16 +300,14 @@ def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> in
             if not names:
                 continue
             # inquiries of the first version had no key and no dates, for there was no account yet
-            more: dict[str, Callable[[], Any]]
-            more = {} if table != "inquiries" or "key" in there else {"key": _key, "begun": str, "touched": str}
-            marks = ",".join("?" * (len(names) + len(more)))
-            insert = f"INSERT INTO {table} ({', '.join([*names, *more])}) VALUES ({marks})"
+            added = ("key", "begun", "touched") if table == "inquiries" and "key" not in there else ()
+            marks = ",".join("?" * (len(names) + len(added)))
+            insert = f"INSERT INTO {table} ({', '.join([*names, *added])}) VALUES ({marks})"
             for row in database.execute(f"SELECT {', '.join(names)} FROM {table}"):
                 try:
-                    change.connection.execute(insert, [*row, *(made_up() for made_up in more.values())])
+                    change.connection.execute(insert, [*row, *((secrets.token_bytes(KEY), "", "") if added else ())])
                 except sqlite3.IntegrityError as error:
                     raise _corrupt(path, f"a row of {table}: {error}") from None
-        keyless = change.connection.execute("SELECT name FROM inquiries WHERE typeof(key) <> 'blob'").fetchone()
-        if keyless:
+        if change.connection.execute("SELECT name FROM inquiries WHERE typeof(key) <> 'blob'").fetchone():
             raise _corrupt(path, "an inquiry has no key")
         return int(change.connection.execute("SELECT count(*) FROM inquiries").fetchone()[0])

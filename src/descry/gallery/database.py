@@ -5,7 +5,7 @@ one row of `state` carries count and XOR of all checksums: a changed, vanished o
 quietly take the database back to an older commit; the file `head`, written after each commit, makes that show too.
 
 SQLite stores any type in any column, and whoever made a gallery can also have computed its seals. So every row that is
-read through a `Connection` is compared with `FORMS`, by the names of its columns.
+read through a connection of ours is compared with `FORMS`, by the names of its columns.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import astuple, dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import partial
 from hashlib import blake2b
 from importlib import import_module
 from operator import itemgetter
@@ -65,7 +66,7 @@ CREATE TABLE days (day TEXT PRIMARY KEY, key BLOB NOT NULL);
     + vectors.SCHEMA
 )
 
-PRAGMAS = (
+PRAGMAS: tuple[str, ...] = (
     *("trusted_schema=OFF", "journal_mode=WAL", "synchronous=EXTRA", "secure_delete=ON", "cell_size_check=ON"),
     *("foreign_keys=ON", "temp_store=MEMORY"),
 )
@@ -104,15 +105,6 @@ class Form(NamedTuple):
     most: int = (1 << 62) - 1
     pattern: re.Pattern[Any] | None = None
 
-    def holds(self, value: Any) -> bool:
-        """Whether a value is of this form."""
-        kind = type(value)
-        if kind not in self.kinds:
-            return False
-        text = kind is str or kind is bytes
-        inside = value is None or self.least <= (len(value) if text else value) <= self.most
-        return inside and not (text and self.pattern and self.pattern.fullmatch(value) is None)
-
 
 _FIRST, _LAST = ((moment - EPOCH) // timedelta(microseconds=1) for moment in (datetime.min, datetime.max))
 _DATE = re.compile(r"[0-9T:.+Z-]{0,40}")
@@ -142,39 +134,20 @@ FORMS: dict[str, Form] = dict.fromkeys(_COUNTS, Form((int,))) | {
 """Name of a column → what may stand there."""
 
 
-class Cursor(sqlite3.Cursor):
-    """Gives only rows whose values are of the form of their columns. Raises IndexCorrupt."""
+def refuse_odd(cursor: Any, row: Sequence[Any], corrupt: Callable[[str], IndexCorrupt]) -> tuple[Any, ...]:
+    """The row, whose values are of the form of their columns; else it raises what `corrupt` makes.
 
-    told: Any = None
-    forms: Sequence[Form | None] = ()
-
-
-def _checked(cursor: Cursor, row: tuple[Any, ...]) -> tuple[Any, ...]:
-    if cursor.told is not cursor.description:
-        cursor.told = cursor.description
-        cursor.forms = [FORMS.get(column[0]) for column in cursor.description]
-    for at, form in enumerate(cursor.forms):
-        if form is not None and not form.holds(row[at]):
-            said = f"the column {cursor.description[at][0]!r} holds {repr(row[at])[:60]}"
-            raise cursor.connection.corrupt(said)  # type: ignore[attr-defined]
-    return row
-
-
-class Connection(sqlite3.Connection):
-    """A connection to a gallery's database whose rows are compared with `FORMS`."""
-
-    corrupt: Callable[[str], IndexCorrupt]
-    """Makes the error for a value that is not allowed."""
-
-    def cursor(self, factory: Any = Cursor) -> Any:
-        """A cursor that checks."""
-        made = super().cursor(factory)
-        made.row_factory = _checked
-        return made
-
-    def execute(self, *args: Any) -> Any:
-        """A statement through such a cursor."""
-        return self.cursor().execute(*args)
+    cursor: says in its `description` what the columns are called.
+    """
+    for column, value in zip(cursor.description, row, strict=True):
+        if (form := FORMS.get(column[0])) is None:
+            continue
+        kind = type(value)
+        text = kind is str or kind is bytes
+        fits = kind in form.kinds and (value is None or form.least <= (len(value) if text else value) <= form.most)
+        if not fits or (text and form.pattern and form.pattern.fullmatch(value) is None):
+            raise corrupt(f"the column {column[0]!r} holds {repr(value)[:60]}")
+    return tuple(row)
 
 
 # ----------------------------------------------------------------------------------------------------- rows and values
@@ -205,6 +178,12 @@ def entry_of(row: tuple[Any, ...]) -> tuple[int, Entry]:
     number, path, sha, size, mtime, checked, camera, track, time, look = row
     when = from_microseconds(time)
     return number, Entry(os.fsdecode(path), sha, size, mtime, camera, track, when, look % (1 << 64), checked)
+
+
+def below(folder: str) -> tuple[bytes, bytes]:
+    """Paths below a folder are from the first to before the second, as they are kept."""
+    prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
+    return prefix, prefix[:-1] + bytes([prefix[-1] + 1])
 
 
 # --------------------------------------------------------------------------------------- the writes of one transaction
@@ -261,10 +240,6 @@ class Change:
         state.digest ^= seal
         state.count += count
         state.layout += layout
-
-    def note(self, **fields: int | str) -> None:
-        """Set fields of the state that are not about items."""
-        self.state = replace(self.state, **fields)  # type: ignore[arg-type]
 
     def insert(self, entry: Entry, row: int, crc: int) -> int:
         """A new item whose vector is a row, or the item of that path with the new vector; its id."""
@@ -341,19 +316,6 @@ class Change:
 
 
 @contextmanager
-def transaction(connection: sqlite3.Connection, begin: str = "BEGIN") -> Iterator[None]:
-    """All statements inside become durable together, or none of them. begin: "BEGIN IMMEDIATE" to write."""
-    connection.execute(begin)
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:  # SQLite has taken it back by itself when the disk is full
-            connection.execute("ROLLBACK")
-        raise
-
-
-@contextmanager
 def translated(path: Path, damaged: Callable[[str], DescryError]) -> Iterator[None]:
     """Raises Locked while another process holds the file, what `damaged` makes of SQLite's words when its bytes are not
     what they should be, and DescryError for a full or unwilling disk."""
@@ -390,6 +352,15 @@ def foreign_schema(connection: sqlite3.Connection, schema: str) -> Iterator[str]
     return (f"{kind} {name!r}" for kind, name, sql in rows if (kind, name, sql) not in known)
 
 
+class Here(threading.local):
+    """What a thread has of its own: a connection, what told that its file is as it was, and the changes that it is
+    writing."""
+
+    connection: Any = None
+    moment: tuple[bool, int, int, int] | None = None
+    change: Change | None = None
+
+
 class Database:
     """One file, many reading threads (a connection each), one writing thread at a time.
 
@@ -402,7 +373,7 @@ class Database:
 
     def __init__(self, folder: Path, create: bool = False):
         self.folder, self.path = folder, folder / NAME
-        self._local = threading.local()
+        self.here = Here()
         self._open: list[sqlite3.Connection] = []
         self._guard, self._writer = threading.Lock(), threading.RLock()
         self.read_only = not create and self.path.is_file() and not writable(self.path)
@@ -418,29 +389,31 @@ class Database:
         os.close(open_own(self.path))
         with translated(self.path, self.corrupt):
             connection = self.connection()
-            with transaction(connection, "BEGIN IMMEDIATE"):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
                 if not connection.execute("SELECT 1 FROM sqlite_master").fetchone():
                     for statement in SCHEMA.split(";"):
                         connection.execute(statement)
                     row = astuple(State())
                     marks = ",".join("?" * (len(row) + 1))
                     connection.execute(f"INSERT INTO state VALUES (1, {marks})", (*row, seal_of(*row)))
-            with transaction(connection, "BEGIN IMMEDIATE"):
+            connection.execute("BEGIN IMMEDIATE")
+            with connection:
                 if self.state() == State():  # whoever goes on finds the head
                     self.write_head(State())
 
     def connection(self) -> sqlite3.Connection:
         """This thread's connection."""
-        found: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        found: sqlite3.Connection | None = self.here.connection
         moment = self._moment() if self.read_only else None
-        if found is not None and not found.in_transaction and moment != self._local.moment:
+        if found is not None and not found.in_transaction and moment != self.here.moment:
             with self._guard:  # somebody else writes to what we may only read: see it as it is now
                 self._open.remove(found)
             found.close()
             found = None
         if found is None:
             found = self.connect()
-            self._local.connection, self._local.moment = found, moment
+            self.here.connection, self.here.moment = found, moment
             with self._guard:
                 self._open.append(found)
         return found
@@ -451,18 +424,28 @@ class Database:
         return self.folded, now.st_ino, now.st_size, now.st_mtime_ns
 
     def connect(self, patience: float = 30) -> sqlite3.Connection:
-        """A new connection, to be closed by the caller. patience: seconds to wait for another writer."""
-        place, pragmas = (self._address(), READING) if self.read_only else (str(self.path), PRAGMAS)
-        self._refuse_journal()
+        """A new connection, to be closed by the caller. patience: seconds to wait for another writer.
+
+        IndexCorrupt for a rollback journal, by which SQLite would change the database and delete a file.
+        """
+        journal = self.path.with_name(f"{NAME}-journal")
+        for _ in range(100):  # another process that makes the database has one until its first page is written
+            if not os.path.lexists(journal) or self.path.stat().st_size > FIRST_PAGE:
+                break
+            time.sleep(0.02)
+        if os.path.lexists(journal):
+            raise IndexCorrupt(
+                f"{journal} lies beside the database, and descry makes none; if somebody gave you this gallery, do not "
+                f"trust it. If it is your own, move that file away, then run descry verify {self.folder}"
+            )
+        place, pragmas = str(self.path), PRAGMAS
+        if self.read_only:  # as SQLite opens it without writing a byte, with its log where there is one
+            fixed = "&immutable=1" if self.folded else ""
+            place, pragmas = f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro{fixed}", READING
         made = sqlite3.connect(
-            place,
-            timeout=patience,
-            isolation_level=None,
-            check_same_thread=False,
-            uri=self.read_only,
-            factory=Connection,
+            place, timeout=patience, isolation_level=None, check_same_thread=False, uri=self.read_only
         )
-        made.corrupt = self.corrupt
+        made.row_factory = partial(refuse_odd, corrupt=self.corrupt)
         try:
             made.set_progress_handler(_go_on, STEPS)
             for pragma in pragmas:
@@ -482,31 +465,12 @@ class Database:
             raise
         return made
 
-    def _refuse_journal(self) -> None:
-        """Raises IndexCorrupt for a rollback journal, by which SQLite would change the database and delete a file."""
-        journal = self.path.with_name(f"{NAME}-journal")
-        for _ in range(100):  # another process that makes the database has one until its first page is written
-            if not os.path.lexists(journal) or self.path.stat().st_size > FIRST_PAGE:
-                break
-            time.sleep(0.02)
-        if os.path.lexists(journal):
-            raise IndexCorrupt(
-                f"{journal} lies beside the database, and descry makes none; if somebody gave you this gallery, do not "
-                f"trust it. If it is your own, move that file away, then run descry verify {self.folder}"
-            )
-
-    def _address(self) -> str:
-        """The file as SQLite opens it without writing a byte; with its log where there is one."""
-        fixed = "&immutable=1" if self.folded else ""
-        return f"file:{quote(os.fsencode(os.path.abspath(self.path)))}?mode=ro{fixed}"
-
-    def refuse_read_only(self) -> None:
-        """Raises ReadOnly where nothing may be written."""
-        if self.read_only:
-            raise ReadOnly(
-                f"{self.folder} is read-only: it can be searched, listed and verified, and nothing can be added to it. "
-                f"Copy it to where you may write, and work with the copy"
-            )
+    def unwritable(self) -> ReadOnly:
+        """The error where nothing may be written."""
+        return ReadOnly(
+            f"{self.folder} is read-only: it can be searched, listed and verified, and nothing can be added to it. "
+            f"Copy it to where you may write, and work with the copy"
+        )
 
     def close(self) -> None:
         """Close every connection; the last one of all processes folds the log into the database."""
@@ -514,7 +478,7 @@ class Database:
             for connection in self._open:
                 connection.close()
             self._open.clear()
-        self._local = threading.local()
+        self.here = Here()
 
     def corrupt(self, what: str) -> IndexCorrupt:
         """The error for a file that is not as it was written."""
@@ -532,7 +496,8 @@ class Database:
             if connection.in_transaction:
                 yield connection
                 return
-            with transaction(connection):
+            connection.execute("BEGIN")
+            with connection:
                 yield connection
 
     @contextmanager
@@ -540,17 +505,18 @@ class Database:
         """All changes inside become durable together when the outermost block ends, or none of them. begin: how the
         outermost one begins.
         """
-        outer: Change | None = getattr(self._local, "change", None)
-        if outer is not None:
-            yield outer
+        if self.here.change is not None:
+            yield self.here.change
             return
-        self.refuse_read_only()
+        if self.read_only:
+            raise self.unwritable()
         with translated(self.path, self.corrupt), self._writer:
             connection = self.connection()
+            connection.execute(begin)
             try:
-                with transaction(connection, begin):
+                with connection:
                     before = self.state()
-                    change = self._local.change = Change(connection, replace(before), before.generation + 1)
+                    change = self.here.change = Change(connection, replace(before), before.generation + 1)
                     yield change
                     if self.vectors and change.dead:
                         self.vectors.erase(connection, change.dead)
@@ -562,22 +528,16 @@ class Database:
                     self.vectors.cache.leave()
                 raise
             finally:
-                self._local.change = None
+                self.here.change = None
             if self.vectors:
                 self.vectors.cache.finish()
             with suppress(OSError):  # the commit stands; the head says so with the next one
                 self.write_head(after)
 
-    @property
-    def in_change(self) -> bool:
-        """Whether this thread is inside `writing`."""
-        return getattr(self._local, "change", None) is not None
-
     def state(self) -> State:
         """The current state, with this thread's own changes; IndexCorrupt when its checksum does not fit."""
-        change: Change | None = getattr(self._local, "change", None)
-        if change is not None:
-            return replace(change.state)
+        if self.here.change is not None:
+            return replace(self.here.change.state)
         with self.reading() as connection:
             row = connection.execute(f"SELECT {', '.join(State.__slots__)}, seal FROM state").fetchone()
         if row is None or seal_of(*row[:-1]) != row[-1]:
@@ -595,8 +555,8 @@ class Database:
         finally:
             os.close(fd)
 
-    def _head(self) -> dict[str, object]:
-        """The newest of the two notes that are whole."""
+    def check_head(self) -> State:
+        """The state; IndexCorrupt when commits that once were acknowledged are gone, by the newest whole note."""
         try:
             raw = read_own(self.folder / HEAD, 2 * SLOT)
         except FileNotFoundError:
@@ -613,14 +573,9 @@ class Database:
                     found.append(note)
         if not found:
             raise self.corrupt(f"the file {HEAD!r} beside it is damaged")
-        return dict(max(found, key=itemgetter("commits")))
-
-    def check_head(self) -> State:
-        """The state; IndexCorrupt when commits that once were acknowledged are gone."""
-        head = self._head()
-        state = self.state()
-        now = {"commits": state.commits, "digest": state.digest, "lines": state.lines, "last": state.last}
-        if state.commits < int(str(head["commits"])) or (state.commits == head["commits"] and now != head):
+        head, state = max(found, key=itemgetter("commits")), self.state()
+        now = {name: getattr(state, name) for name in kinds}
+        if state.commits < head["commits"] or (state.commits == head["commits"] and now != head):
             raise self.corrupt(f"it stands at commit {state.commits}, though {head['commits']} were made")
         log = self.path.with_name(f"{NAME}-wal")
         held = self.path.stat().st_size + (log.stat().st_size if log.is_file() else 0)
@@ -674,7 +629,7 @@ class MemoryDatabase(Database):
 
     def __init__(self, source: Database):
         self.folder, self.path = source.folder, source.path
-        self._local, self._writer = threading.local(), threading.RLock()
+        self.here, self._writer = Here(), threading.RLock()
         self.read_only, self.vectors = False, None
         self._memory = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
         self._memory.executescript(SCHEMA)

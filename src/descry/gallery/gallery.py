@@ -18,7 +18,7 @@ from ..errors import DataError, DescryError, ModelRefused, UsageError
 from ..escape import counted
 from ..query import Filters, Query, ids_of
 from ..safe_files import address_of, allow, allowed
-from .account import Audit, asked, content, ref_of
+from .account import add_line, asked, content, key_of_day, ref_of
 from .contract import Binding, Fault, Item, Snapshot
 from .guard import EmptyScenes, full_frames
 from .indexing import Indexer, IndexReport, Step
@@ -103,14 +103,15 @@ class Gallery(AbstractContextManager["Gallery"]):
                     f"{self._name} names the model {source}, which you did not name yourself. If you trust it: "
                     f"--model {source}, once"
                 )
-            self._bind(source)
+            self._bind(source, named=False)
         return self._model
 
-    def _bind(self, model: Any) -> None:
+    def _bind(self, model: Any, named: bool = True) -> None:
+        """Search with a model. named: by the user, so that it may be opened again by its path."""
         loaded = self._load(model) if isinstance(model, (str, Path)) else model
         binding = binding_of(loaded)
         self.binding.check(binding, self._name)
-        if os.path.isdir(binding.source):  # the user gave the model: it may be opened again by its path
+        if named and os.path.isdir(binding.source):
             allow(binding.source)
         self._model = loaded
 
@@ -272,7 +273,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
             moment = f"{self.store.config['created']} {found.generation}"
             with self.store.database.writing():
-                key = Audit(self.store.database).key_of_day()
+                key = key_of_day(self.store.database)
                 facts = asked(key, found.query, results, moment, self.binding.fingerprint)
                 facts[SEARCHES] = getattr(self.model, SEARCHES, "")
                 self._record("search", inquiry="", day=ref_of(key), **facts)
@@ -453,7 +454,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         if "compact" not in self.store.capabilities:
             return
         left_out, self._unrecorded = self._unrecorded, 0
-        Audit(self.store.database).append(what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
+        add_line(self.store.database, what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
 
     @contextmanager
     def _act(self, what: str, **facts: Any) -> Iterator[dict[str, Any]]:
@@ -483,8 +484,8 @@ class Gallery(AbstractContextManager["Gallery"]):
             return {}
         return {"gallery": content(self.store), "model": self.binding.fingerprint}
 
-    def close(self) -> None:
-        """Release locks and files, those of its inquiries too."""
+    def close(self, *_: object) -> None:
+        """Release locks and files, those of its inquiries too. The end of a `with` block does it."""
         if self._unrecorded:
             self._record("search", inquiry="", evaluation=True)
         for store in self._opened:
@@ -492,8 +493,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         self._opened.clear()
         self.store.close()
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    __exit__ = close
 
 
 def binding_of(model: Any) -> Binding:

@@ -176,58 +176,46 @@ class LocalStore:
                 old = None
             if old and old.generation == state.generation:
                 return old
-            fixed = self.database.in_change or self.read_only
+            fixed = self.database.here.change is not None or self.read_only
             block = self.rows.mapped(connection, None if fixed else lambda: self.database.connect(patience=2))
-            grown = old is not None and old.layout == state.layout
-            made = (
-                self._grown(connection, old, state, block) if grown and old else self._table(connection, state, block)
-            )
+            grown = old if old is not None and old.layout == state.layout else None
+            made = self._table(connection, state, block, grown)
         if len(made) != state.count:
             raise IndexCorrupt(
                 f"{self.folder} says it has {state.count} items and holds {len(made)}; run descry verify"
             )
         last = self._last
-        if not self.database.in_change and (last is None or last.generation <= made.generation):
+        if self.database.here.change is None and (last is None or last.generation <= made.generation):
             self._last = made
         return made
 
-    def _table(self, connection: sqlite3.Connection, state: State, block: np.ndarray) -> Snapshot:
-        """The rows of the database's current state, read anew."""
-        sql = "SELECT row, id FROM items INDEXED BY items_row ORDER BY row LIMIT ?"
-        table = self._pairs(connection, sql, state.count + 1)
-        ids, places = table[:, 1].copy(), table[:, 0].copy()
-        if len(places) and (places.max() >= len(block) or places.min() < 0):
-            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
-        if len(ids) == len(block) and bool((np.diff(ids) > 0).all()):
-            return Snapshot(state.generation, state.layout, ids, (block,), None)
-        order = np.argsort(ids, kind="stable")
-        if len(ids) and not (np.diff(ids[order]) > 0).all():
-            raise IndexCorrupt(f"{self.folder}: two rows bear one number; run descry verify")
-        return Snapshot(state.generation, state.layout, ids[order], (block,), places[order])
-
-    def _grown(self, connection: sqlite3.Connection, old: Snapshot, state: State, block: np.ndarray) -> Snapshot:
-        """The old snapshot with the rows that were appended since; nothing died or moved (the layout is the same)."""
-        last = int(old.ids[-1]) if len(old) else 0
-        new = self._pairs(
-            connection, "SELECT id, row FROM items WHERE id > ? ORDER BY id LIMIT ?", last, state.count + 1
-        )
-        if len(new) and not 0 <= new[:, 1].min() <= new[:, 1].max() < len(block):
-            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
-        ids, rows = np.concatenate([old.ids, new[:, 0]]), None
-        if old.rows is not None or len(ids) != len(block):
-            before = np.arange(len(old)) if old.rows is None else old.rows
-            rows = np.concatenate([before, new[:, 1]])
-        return Snapshot(state.generation, old.layout, ids, (block,), rows)
-
-    def _pairs(self, connection: sqlite3.Connection, sql: str, *values: int) -> np.ndarray:
-        """(n, 2) int64 rows of two numbers, which are many: they are not looked at one by one."""
+    def _table(self, connection: sqlite3.Connection, state: State, block: np.ndarray, old: Snapshot | None) -> Snapshot:
+        """The rows of the database's current state. old: nothing of it died or moved since, so that only what was
+        appended is read.
+        """
+        sql, above = "SELECT row, id FROM items INDEXED BY items_row WHERE row >= ? ORDER BY row LIMIT ?", -(1 << 63)
+        if old:
+            sql = "SELECT row, id FROM items WHERE id > ? ORDER BY id LIMIT ?"
+            above = int(old.ids[-1]) if len(old) else 0
         cursor = connection.cursor()
-        cursor.row_factory = None
+        cursor.row_factory = None  # two numbers each, which are many: they are not looked at one by one
         try:
-            found = cursor.execute(sql, values)
-            return np.fromiter((value for pair in found for value in pair), np.int64).reshape(-1, 2)
+            found = (number for pair in cursor.execute(sql, (above, state.count + 1)) for number in pair)
+            rows, ids = np.fromiter(found, np.int64).reshape(-1, 2).T.copy()
         except (TypeError, ValueError, OverflowError) as error:
             raise self.database.corrupt(f"an item has no number or no row: {error}") from None
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(block):
+            raise IndexCorrupt(f"{self.folder}: items point outside the vectors; run descry verify")
+        if old:
+            ids = np.concatenate([old.ids, ids])
+            rows = np.concatenate([np.arange(len(old)) if old.rows is None else old.rows, rows])
+        elif not (np.diff(ids) > 0).all():
+            order = np.argsort(ids, kind="stable")
+            ids, rows = ids[order], rows[order]
+            if not (np.diff(ids) > 0).all():
+                raise IndexCorrupt(f"{self.folder}: two rows bear one number; run descry verify")
+        straight = np.array_equal(rows, np.arange(len(block)))
+        return Snapshot(state.generation, state.layout, ids, (block,), None if straight else rows)
 
     def moments(self, snapshot: Snapshot | None = None) -> Moments | None:
         """Sums over all vectors: the exact mean and spread of any query, without reading a vector.
@@ -244,7 +232,7 @@ class LocalStore:
             found = self.rows.moments(connection)
         if found.count != state.count:
             return None  # an item of zeros, or what verify tells of
-        if not self.database.in_change:
+        if self.database.here.change is None:
             self._moments = state.generation, found
         return found
 
@@ -278,7 +266,7 @@ class LocalStore:
         with self.database.reading() as connection:
             key = self.database.state().generation, make, filters
             found: Known = self._known[key] if key in self._known else make(connection, filters)
-            if not self.database.in_change:
+            if self.database.here.change is None:
                 self._known[key] = found
             while len(self._known) > KNOWN:
                 self._known.pop(next(iter(self._known), key), None)
@@ -347,7 +335,8 @@ class LocalStore:
         """Take the writer's lock and sweep up what an interrupted writer left. Raises Locked."""
         if self._lock is not None:
             return
-        self.database.refuse_read_only()
+        if self.read_only:
+            raise self.database.unwritable()
         with _disk(self.folder):
             self._lock = WriterLock(self.folder)
             try:

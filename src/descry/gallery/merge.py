@@ -13,7 +13,7 @@ import numpy as np
 
 from .. import safe_files
 from ..errors import IndexCorrupt, IndexMismatch, StoreUnavailable, UsageError
-from .account import Audit, content
+from .account import add_line, content
 from .contract import Entry
 from .database import ENTRY, entry_of
 from .local import INEXACT, SEARCHES, Batch, LocalStore
@@ -78,7 +78,7 @@ def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, in
         for store in stores:
             _take(store, made, total, progress)
         _compare(stores, made)
-        Audit(made.database).append("index", of="merge", parts=len(stores), gallery=content(made))
+        add_line(made.database, "index", of="merge", parts=len(stores), gallery=content(made))
         return made.count()
     finally:
         made.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -13,6 +14,7 @@ import numpy as np
 from ..errors import LimitExceeded, UsageError
 from ..escape import cell, counted, path_text, plain
 from ..escape import line as one_line
+from ..listing import TABLE
 from ..query import Query
 from ..safe_files import address_of
 from ..tabular import write_rows
@@ -48,12 +50,19 @@ class Lead:
         """The crop's file."""
         return self.item.path
 
+    @property
+    def footage(self) -> str:
+        """From which footage `descry crop` cut it, and when in it; "" for any other picture."""
+        if not any(os.path.isfile(folder / TABLE) for folder in list(Path(self.item.path).parents)[:3]):
+            return ""
+        from ..footage.origin import origin_of  # reads video
+
+        origin = origin_of(self.item.path)
+        return origin.told if origin else ""
+
     def to_json(self) -> dict[str, Any]:
         """Plain values, as `descry search --json` prints them."""
-        from ..footage.origin import origin_of
-
         item = self.item
-        origin = origin_of(item.path)
         return {
             "rank": self.rank,
             "id": item.id,
@@ -63,15 +72,13 @@ class Lead:
             "camera": item.camera,
             "time": item.time.isoformat() if item.time else "",
             "track": item.track,
-            "footage": origin.told if origin else "",
+            "footage": self.footage,
             "parts": {name: round(value, 6) for name, value in self.parts.items()},
         }
 
     def __repr__(self) -> str:
-        from ..footage.origin import origin_of
-
-        item, origin = self.item, origin_of(self.item.path)
-        said = (item.camera, item.time.isoformat() if item.time else "", f"from {origin.told}" if origin else "")
+        item, footage = self.item, self.footage
+        said = (item.camera, item.time.isoformat() if item.time else "", footage and f"from {footage}")
         where = " ".join(filter(None, said))
         return one_line(f"{self.rank:>4}  {self.score:8.3f}  id {item.id:<8} {path_text(item.path)}  {where}".rstrip())
 

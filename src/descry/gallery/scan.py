@@ -15,7 +15,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -362,9 +361,8 @@ def answer(
     """See `Gallery.search`. Rows, filters and metadata are read in one view of the database unless a snapshot is
     given.
     """
-    with ExitStack() as stack:
-        rows = snapshot or stack.enter_context(store.reading())
-        connection = stack.enter_context(store.database.reading())
+    with store.database.reading() as connection:
+        rows = snapshot or store.snapshot()
         space = Rows(store, rows, marked)
         leads = rank(space, terms, query, k, formula)
         if query.filters != Filters():

@@ -15,7 +15,7 @@ import numpy as np
 
 from ..errors import DescryError, UsageError
 from .contract import Entry, Fault, changed, from_microseconds
-from .database import ENTRY, ITEM, NAME, SKIP, Change, entry_of, seal_of
+from .database import ENTRY, ITEM, NAME, SKIP, below, entry_of, seal_of
 from .vectors import ROWS
 
 if TYPE_CHECKING:
@@ -153,14 +153,21 @@ def relocate(store: LocalStore, old: str | Path, new: str | Path) -> RelocationR
     # the root of a disk ends in the separator that paths below it begin with
     before, after = before.rstrip(os.sep), after.rstrip(os.sep)
     store.hold()
-    found = list(_below(store, before))
-    if not found:
-        raise UsageError(f"no item of {store.folder} lies below {before or os.sep}; {_where(store)}")
-    there, joined = [], []
-    for number, entry in found:
-        path = after + entry.path[len(before) :]
-        if _same_size(path, entry.size):
-            twin = _at(store, path)
+    there, joined = list[tuple[int, Entry]](), list[int]()
+    with store.database.reading() as connection:
+        asked = f"SELECT {ENTRY} FROM items WHERE path >= ? AND path < ? ORDER BY id"
+        found = [entry_of(row) for row in connection.execute(asked, below(before)).fetchall()]
+        if not found:
+            raise UsageError(f"no item of {store.folder} lies below {before or os.sep}; {_where(store)}")
+        for number, entry in found:
+            path = after + entry.path[len(before) :]
+            try:
+                size = os.stat(path).st_size
+            except OSError:
+                continue
+            if size != entry.size:
+                continue
+            twin = connection.execute("SELECT id, sha FROM items WHERE path = ?", (os.fsencode(path),)).fetchone()
             if twin and twin[1] != entry.sha:
                 raise UsageError(
                     f"{path} is in {store.folder} already, with another content than {entry.path} had; "
@@ -178,33 +185,11 @@ def relocate(store: LocalStore, old: str | Path, new: str | Path) -> RelocationR
             change.remove(number)
         for number, entry in there:
             change.update(number, entry)
-        _skipped(change, before, after)
+        asked = f"SELECT {SKIP} FROM skipped WHERE path >= ? AND path < ?"
+        for name, *rest in change.connection.execute(asked, below(before)).fetchall():
+            change.unskip(os.fsdecode(name))
+            change.skip(after + os.fsdecode(name)[len(before) :], *rest)
     return RelocationReport(len(there), len(found) - len(there), len(joined))
-
-
-def _below(store: LocalStore, folder: str) -> Iterator[tuple[int, Entry]]:
-    with store.database.reading() as connection:
-        asked = f"SELECT {ENTRY} FROM items WHERE path >= ? AND path < ? ORDER BY id"
-        for row in connection.execute(asked, _range(folder)).fetchall():
-            yield entry_of(row)
-
-
-def _range(folder: str) -> tuple[bytes, bytes]:
-    prefix = os.fsencode(folder.rstrip(os.sep) + os.sep)
-    return prefix, prefix[:-1] + bytes([prefix[-1] + 1])
-
-
-def _same_size(path: str, size: int) -> bool:
-    try:
-        return os.stat(path).st_size == size
-    except OSError:
-        return False
-
-
-def _at(store: LocalStore, path: str) -> tuple[int, bytes] | None:
-    with store.database.reading() as connection:
-        row = connection.execute("SELECT id, sha FROM items WHERE path = ?", (os.fsencode(path),)).fetchone()
-    return (int(row[0]), row[1]) if row else None
 
 
 def _where(store: LocalStore) -> str:
@@ -215,14 +200,3 @@ def _where(store: LocalStore) -> str:
         return "it holds no items"
     shared = os.path.commonpath([os.path.dirname(os.fsdecode(p)) for p in (first, last)])
     return f"its pictures lie below {shared}"
-
-
-def _skipped(change: Change, before: str, after: str) -> None:
-    """Files that were not read are remembered under their new paths."""
-    rows: list[Any] = change.connection.execute(
-        f"SELECT {SKIP} FROM skipped WHERE path >= ? AND path < ?", _range(before)
-    ).fetchall()
-    for path, *rest in rows:
-        name = os.fsdecode(path)
-        change.unskip(name)
-        change.skip(after + name[len(before) :], *rest)

@@ -366,25 +366,31 @@ class Vectors:
         return IndexCorrupt(f"{self.folder} is damaged: {what}; restore it from a copy, or index again")
 
 
+@dataclass
 class Cache:
     """A header of `HEADER` bytes (magic, dimension, version, rows that count, erasures it knows, checksum), then rows.
 
     A missing or unfit one costs time, never an answer.
     """
 
-    def __init__(self, path: Path, dimension: int):
-        self.path, self.dimension = path, dimension
-        self._written: tuple[Extent, Extent] | None = None
+    path: Path
+    dimension: int
+    written: tuple[Extent, Extent] | None = None
+    """What it says of itself, and what it says once the rows written since the last commit count."""
 
-    def _extent(self, fd: int) -> Extent | None:
-        """What it says of itself, if it is whole."""
+    def _held(self, fd: int, extent: Extent) -> Extent | None:
+        """What it says of itself, if it is whole and holds rows of the places and the erasures of an extent or of an
+        earlier one.
+        """
         head = os.pread(fd, HEADER, 0) if hasattr(os, "pread") else os.read(fd, HEADER)
         try:
-            extent = Extent(*struct.unpack_from("<4q", head, len(MAGIC)))
+            held = Extent(*struct.unpack_from("<4q", head, len(MAGIC)))
         except struct.error:
             return None
-        whole = head == _header(extent) and extent.dimension == self.dimension
-        return extent if whole and os.fstat(fd).st_size >= HEADER + extent.rows * 2 * self.dimension else None
+        if head != _header(held) or os.fstat(fd).st_size < HEADER + held.rows * 2 * self.dimension:
+            return None
+        same = held.dimension == self.dimension and held.version == extent.version and held.erased <= extent.erased
+        return held if same else None
 
     def view(self, extent: Extent) -> np.ndarray | None:
         """(rows, D) float16 over the file, private to this process: writing to it changes no file. None when it does
@@ -397,8 +403,8 @@ class Cache:
         except OSError:
             return None
         with open(fd, "rb") as file:
-            held = self._extent(file.fileno())
-            if held is None or not _same(held, extent) or held.rows < extent.rows:
+            held = self._held(file.fileno(), extent)
+            if held is None or held.rows < extent.rows:
                 return None
             return np.memmap(file, np.float16, "c", HEADER, (extent.rows, self.dimension))
 
@@ -412,8 +418,8 @@ class Cache:
             fd = -1
         if fd >= 0:
             try:
-                held = self._extent(fd)
-                if held and _same(held, extent) and held.rows <= extent.rows:
+                held = self._held(fd, extent)
+                if held and held.rows <= extent.rows:
                     self._fill(fd, extent, held.rows, blocks)
                     return
             finally:
@@ -453,33 +459,33 @@ class Cache:
                 with self._anew() as fd:
                     safe_files.write_at(fd, 0, _header(extent))
             with open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
-                held = self._extent(file.fileno())
-                there = self._written[1] if self._written else held
-                if held and there and _same(held, extent) and there.rows == extent.rows:
+                held = self._held(file.fileno(), extent)
+                there = self.written[1] if self.written else held
+                if held and there and there.rows == extent.rows:
                     safe_files.write_at(file.fileno(), HEADER + extent.rows * 2 * self.dimension, rows)
-                    self._written = held, replace(held, rows=extent.rows + len(rows))
+                    self.written = held, replace(held, rows=extent.rows + len(rows))
         except OSError:
-            self._written = None  # a full disk costs the copy, not the commit
+            self.written = None  # a full disk costs the copy, not the commit
 
     def finish(self) -> None:
         """The rows written since the last commit count."""
-        written, self._written = self._written, None
+        written, self.written = self.written, None
         if written is not None:
             with suppress(OSError), open(open_own(self.path, os.O_RDWR), "r+b", 0) as file:
-                if self._extent(file.fileno()) == written[0]:
+                if self._held(file.fileno(), written[0]) == written[0]:
                     self._head(file.fileno(), written[1])
 
     def leave(self) -> None:
         """The rows written since the last commit never count."""
-        self._written = None
+        self.written = None
 
     def clean(self, extent: Extent, rows: np.ndarray) -> None:
         """A copy of the file without these rows in its place."""
         if not self.path.exists():
             return
         with open(open_own(self.path, os.O_RDONLY), "rb") as source:
-            held = self._extent(source.fileno())
-            if held is None or held.version != extent.version:
+            held = self._held(source.fileno(), extent)
+            if held is None:
                 self.drop()
                 return
             with self._anew() as fd:
@@ -493,13 +499,8 @@ class Cache:
 
     def drop(self) -> None:
         """Remove the file."""
-        self._written = None
+        self.written = None
         self.path.unlink(missing_ok=True)
-
-
-def _same(held: Extent, extent: Extent) -> bool:
-    """Whether a cache holds rows of the places and the erasures of an extent or of an earlier one."""
-    return held.version == extent.version and held.erased <= extent.erased
 
 
 def _header(extent: Extent) -> bytes:

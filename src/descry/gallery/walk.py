@@ -13,6 +13,7 @@ from ..errors import DataError, DataMissing, UsageError
 from ..images import SUFFIXES, VIDEO_SUFFIXES
 from ..listing import LINKED, Missed, files_under, unnamed
 from .contract import mtime_of
+from .database import below
 from .guard import videos_in
 
 if TYPE_CHECKING:
@@ -185,8 +186,6 @@ def _known(
     out: dict[str, tuple[Any, ...]] = {}
     with store.database.reading() as connection:
         for root in roots:
-            prefix = os.fsencode(root.rstrip(os.sep) + os.sep)
             sql = f"SELECT path, {column}, size, mtime, checked FROM {table} WHERE path >= ? AND path < ?"
-            rows = connection.execute(sql, (prefix, prefix[:-1] + bytes([prefix[-1] + 1])))
-            out.update((os.fsdecode(row[0]), row[1:]) for row in rows)
+            out.update((os.fsdecode(row[0]), row[1:]) for row in connection.execute(sql, below(root)))
     return out if shard[1] == 1 else {path: row for path, row in out.items() if in_shard(path, shard)}

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import json
+import secrets
 import sqlite3
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, date, datetime
@@ -21,7 +22,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..errors import DataError, LimitExceeded, Locked, UsageError, nearest
-from ..gallery.account import Audit, asked, new_key, ref_of
+from ..gallery.account import KEY, add_line, asked, ref_of
 from ..gallery.database import HEAD, Database, database_at
 from ..gallery.local import OWN
 from ..query import digest
@@ -54,7 +55,7 @@ class InquiryStore:
         if not isinstance(place, Database):
             refuse_links(place, OWN, "gallery")
             place = database_at(place, create=not (Path(place) / HEAD).exists())
-        self.database, self.path, self.audit = place, place.path, Audit(place)
+        self.database, self.path = place, place.path
         self._reading, self._writing = place.reading, place.writing
         self._seen: WeakKeyDictionary[Inquiry, _State] = WeakKeyDictionary()
 
@@ -90,7 +91,7 @@ class InquiryStore:
                 "INSERT INTO inquiries (name, head, last, visited, key, begun, touched) VALUES (?, ?, ?, ?, ?, ?, ?) "
                 "ON CONFLICT (name) DO UPDATE SET head = excluded.head, last = excluded.last, "
                 "visited = excluded.visited, touched = excluded.touched",
-                (inquiry.name, inquiry.head, inquiry.last, visited, new_key(), moment, moment),
+                (inquiry.name, inquiry.head, inquiry.last, visited, secrets.token_bytes(KEY), moment, moment),
             )
             number, key = self._row(inquiry.name)
             for made in fresh:
@@ -102,7 +103,7 @@ class InquiryStore:
             for made in fresh if self.database.kept else ():
                 where = {"inquiry": ref_of(key), "round": made.number, "parent": made.parent}
                 facts = asked(key, made.query, made.results, made.snapshot, made.model)
-                self.audit.append("search", **where, **facts)
+                add_line(self.database, "search", **where, **facts)
         if gone:
             self.database.fold()
         self._seen[inquiry] = _State(ref_of(key), inquiry.head, inquiry.last, visited, frozenset(inquiry.rounds))

@@ -240,9 +240,9 @@ def check_fields(owner: Any, bounds: Mapping[str, Bound], choices: Mapping[str, 
                 continue
             what = "whole number" if kind is int else "number"
             if isinstance(number, bool) or not isinstance(number, (int, kind)):
-                raise UsageError(f"{field.name}={value!r} was given; allowed: a {what}, {bound}")
+                raise UsageError(f"{field.name}={value!r} was given; allowed: a {what}, {bound.told}")
             if not bound.holds(number):
-                raise UsageError(f"{field.name}={value!r} was given; allowed: {bound}")
+                raise UsageError(f"{field.name}={value!r} was given; allowed: {bound.told}")
 
 
 class MethodConfig:

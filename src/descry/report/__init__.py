@@ -15,7 +15,7 @@ from typing import Any
 from .. import __version__
 from ..errors import UsageError, nearest
 from ..gallery import Gallery
-from ..gallery.account import Audit, commitment, ref_of
+from ..gallery.account import Audit, add_line, commitment, ref_of
 from ..interact.store import InquiryStore
 from . import page, table
 from .build import NOTICE, Crops, gather
@@ -70,9 +70,8 @@ def export(
     key = store.key(name)
     options = {"blur_others": blur_others, "redact_paths": redact_paths}
     file = commitment(key, "report", data)
-    line = Audit(gallery.store.database).append(
-        "export", of="inquiry", inquiry=ref_of(key), format=format, **options, file=file
-    )
+    facts = {"of": "inquiry", "inquiry": ref_of(key), "format": format, **options, "file": file}
+    line = add_line(gallery.store.database, "export", **facts)
     return Exported(data, MEDIA[format], line.head)
 
 
