@@ -86,7 +86,7 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
 
     columns: (n,) of the only ones wanted → (T, n); no other row is read. All T are compared in one pass.
     """
-    queries = _queries(snapshot, vectors).numpy()
+    queries = _queries(snapshot, vectors)
     if len(snapshot) and not snapshot.blocks:
         return snapshot.similarities(queries, columns)
     norms = np.maximum(np.linalg.norm(queries, axis=1), 1e-30)[:, None]
@@ -163,7 +163,7 @@ def nearest(
     """
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")
-    queries = _queries(snapshot, vectors).numpy()
+    queries = _queries(snapshot, vectors)
     open_to = None if allowed is None else np.flatnonzero(allowed)
     among = len(snapshot) if open_to is None else len(open_to)
     fronts: list[np.ndarray]
@@ -297,14 +297,12 @@ def _scratch(dimension: int) -> Scratch:
     return torch.empty((rows, dimension)), torch.empty((rows, dimension), dtype=torch.bfloat16)
 
 
-def _queries(snapshot: Snapshot, vectors: np.ndarray) -> Tensor:
-    queries = torch.from_numpy(np.ascontiguousarray(vectors, np.float32))
+def _queries(snapshot: Snapshot, vectors: np.ndarray) -> np.ndarray:
+    queries = np.ascontiguousarray(vectors, np.float32)
     width = snapshot.blocks[0].shape[1] if snapshot.blocks else queries.shape[-1]
     if queries.ndim != 2 or queries.shape[1] != width:
-        raise UsageError(
-            f"query vectors of shape {tuple(queries.shape)} were given; this gallery compares (T, {width})"
-        )
-    if not torch.isfinite(queries).all():
+        raise UsageError(f"query vectors of shape {queries.shape} were given; this gallery compares (T, {width})")
+    if not np.isfinite(queries).all():
         raise UsageError("a query vector holds values that are not finite numbers; check the model")
     return queries
 
