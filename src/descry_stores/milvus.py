@@ -388,11 +388,6 @@ def id_of(path: str) -> int:
     return int.from_bytes(blake2b(os.fsencode(path), digest_size=8).digest(), "big") >> 1
 
 
-def crc_of(vector: np.ndarray) -> int:
-    """Checksum of a vector's float16 bytes, as the local store keeps it."""
-    return zlib.crc32(np.ascontiguousarray(vector, np.float16).tobytes())
-
-
 def expression(filters: Filters | None, partition_by: str = "none") -> str:
     """Filters in the engine's language. Marks are the asker's: UsageError for a filter by them.
 
@@ -462,7 +457,7 @@ def facts_of(number: int, entry: Entry, vector: np.ndarray) -> dict[str, Any]:
         "checked": entry.checked,
         "time": NEVER if time is None else time,
         "look": look,
-        "crc": crc_of(vector),
+        "crc": zlib.crc32(np.ascontiguousarray(vector, np.float16).tobytes()),
     }
 
 

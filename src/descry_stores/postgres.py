@@ -252,14 +252,17 @@ class PostgresDatabase(Database):
     A role that may not write opens it to be read: it can search, and neither a round nor a line of the account is kept.
     """
 
-    def __init__(self, address: str):
+    def __init__(self, address: str, there: bool = True):
+        """there: whether a gallery must be at the address; UsageError when none is."""
         self.address = address
         self.folder = self.path = address  # type: ignore[assignment]
         self.uri, self.name = parse(address)
         self.schema = f"descry_{self.name}"
         self.here, self._guard, self._writer = Here(), Lock(), RLock()
         self._open: list[Any] = []
-        self.vectors = None
+        self.vectors, self.read_only = None, False
+        if not there:
+            return
         asked = "SELECT has_table_privilege(CAST(to_regclass(?) AS oid), 'UPDATE')"
         with self._translated(), ExitStack() as failing:
             failing.callback(self.close)
@@ -463,7 +466,8 @@ class PostgresVectors(Vectors):
         table = np.zeros(len(rows), np.dtype([*head, ("v", ">f2", (self.dimension,))]))
         table["n"], table["l0"], table["l1"], table["d"] = 2, 8, 4 + 2 * self.dimension, self.dimension
         table["row"], table["v"] = extent.rows + np.arange(len(rows)), rows
-        _copy_in(connection, "embeddings", table.tobytes())
+        with connection.cursor().copy("COPY embeddings FROM STDIN (FORMAT BINARY)") as copy:
+            copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + table.tobytes() + b"\xff\xff")
         self._set(connection, replace(extent, rows=extent.rows + len(rows)))
         self._fold(connection, extent.rows + len(rows))
         return extent.rows
@@ -501,11 +505,6 @@ class PostgresVectors(Vectors):
 def left(count: int) -> Locked:
     """The error for items of a snapshot that somebody deleted since."""
     return Locked(f"{count} of the items searched were deleted by somebody else meanwhile; search again")
-
-
-def _copy_in(connection: Any, table: str, rows: bytes) -> None:
-    with connection.cursor().copy(f"COPY {table} FROM STDIN (FORMAT BINARY)") as copy:
-        copy.write(b"PGCOPY\n\xff\r\n\0" + bytes(8) + rows + b"\xff\xff")
 
 
 @dataclass(frozen=True, eq=False)
@@ -582,10 +581,7 @@ class PostgresStore(LocalStore):
     def create(cls, address: str | Path, binding: Binding) -> PostgresStore:
         """A new, empty store, in one transaction. UsageError when there is one of that name."""
         address = str(address)
-        database = PostgresDatabase.__new__(PostgresDatabase)
-        database.address, (database.uri, database.name) = address, parse(address)
-        database.schema = f"descry_{database.name}"
-        database.path, database.here = address, Here()  # type: ignore[assignment]
+        database = PostgresDatabase(address, there=False)
         with database._translated():
             connection = database.connect()
             try:

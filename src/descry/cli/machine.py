@@ -227,17 +227,12 @@ TAKES = {
 """What some options take that go by the same name everywhere."""
 
 
-def named(function: Callable[..., int]) -> Callable[..., int]:
+def named(function: Any) -> Any:
     """The same function, each argument of which has a name for what it takes: a positional one its own, an option what
-    `TAKES` or its type says. Those that have one keep it.
+    `TAKES` or its type says. Those that have one keep it. Groups of options are named too.
     """
-    _name(function)
-    return function
-
-
-def _name(function: Any) -> None:
     if getattr(function, "_named", False):
-        return
+        return function
     hints = get_type_hints(function, include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         if name not in hints:
@@ -246,7 +241,7 @@ def _name(function: Any) -> None:
         positional = parameter.kind is parameter.POSITIONAL_ONLY
         plain = get_args(hint)[0] if get_origin(hint) is Annotated else hint
         if inspect.isclass(plain) and hasattr(plain, "__dataclass_fields__"):
-            _name(plain)
+            named(plain)
             continue
         takes = TAKES.get(name) or (name.strip("_").upper().replace("_", "-") if positional else _kind(plain))
         has_one = any(getattr(extra, "metavar", None) for extra in getattr(hint, "__metadata__", ()))
@@ -254,6 +249,7 @@ def _name(function: Any) -> None:
             shown = _shown(takes, plain, parameter, positional)
             function.__annotations__[name] = Annotated[hint, tyro.conf.arg(metavar=shown)]
     function._named = True
+    return function
 
 
 def _kind(plain: Any) -> str:

@@ -198,7 +198,8 @@ class Gallery(AbstractContextManager["Gallery"]):
                 self.store.note_search(getattr(self._model, SEARCHES, ""))
             if model is not None:
                 self.store.note_encoder(getattr(model, "inexact", ""))
-            size = batch_size or (256 if _on_gpu(model) else 32)
+            device = getattr(getattr(model, "device", None), "type", "cpu")
+            size = batch_size or (32 if device == "cpu" else 256)
             empty = EmptyScenes(model) if leave_out_empty and model else None
             indexer = Indexer(self.store, model, sources, limits, size, tell, stop, indexed, empty)
             return dataclasses.replace(indexer.run(work), warning=warning)
@@ -431,9 +432,9 @@ class Gallery(AbstractContextManager["Gallery"]):
     def skipped(self) -> list[tuple[str, str]]:
         """(path, reason) of every file that was not read; UsageError on a Milvus store, which does not know."""
         self._needs_local("say what was skipped", LOCALLY)
-        from .upkeep import skipped
-
-        return skipped(self.store)
+        with self.store.database.reading() as connection:
+            rows = connection.execute("SELECT path, reason, detail FROM skipped ORDER BY path").fetchall()
+        return [(os.fsdecode(path), f"{reason}: {detail}") for path, reason, detail in rows]
 
     def groups(self, ids: Sequence[int], distance: int = 3) -> list[int]:
         """For each item the first one of `ids` that it is nearly the same as, or shares a track with."""
@@ -501,10 +502,6 @@ def binding_of(model: Any) -> Binding:
     folder = getattr(model, "folder", None)
     source = str(model.name) if model.name == "demo" or folder is None else str(Path(folder).resolve())
     return Binding(source, model.fingerprint, model.dimension, model.preprocessing)
-
-
-def _on_gpu(model: Any) -> bool:
-    return getattr(getattr(model, "device", None), "type", "cpu") != "cpu"
 
 
 def _store_at(address: str) -> Any:

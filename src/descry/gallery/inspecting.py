@@ -230,16 +230,11 @@ def _tables(database: sqlite3.Connection, facts: dict[str, Any], warnings: list[
         if table not in ours:
             warnings.append(f"{NAME} has no table {table} like descry's")
             continue
-        facts["counts"][title] = _count(database, table)
+        # in steps, between which it can be stopped; of more than `MOST` rows it says None
+        count = database.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {MOST + 1})").fetchone()[0]
+        facts["counts"][title] = int(count) if count <= MOST else None
     if "items" in ours:
         facts["pictures"] = _pictures(database, warnings)
-
-
-def _count(database: sqlite3.Connection, table: str) -> int | None:
-    """Rows of a table; None for more than `MOST`. With its limit it is done in steps, between which it can be
-    stopped."""
-    count = database.execute(f"SELECT count(*) FROM (SELECT 1 FROM {table} LIMIT {MOST + 1})").fetchone()[0]
-    return int(count) if count <= MOST else None
 
 
 def _pictures(database: sqlite3.Connection, warnings: list[str]) -> list[dict[str, Any]]:

@@ -34,7 +34,12 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
     try:
         for store in stores:
             stores[0].binding.check(store.binding, str(stores[0].folder))
-            _same_encoder(stores[0], store)
+            ways = [str(one.config.get(INEXACT, "")) or "an exact one" for one in (stores[0], store)]
+            if ways[0] != ways[1]:
+                raise IndexMismatch(
+                    f"{stores[0].folder} with {ways[0]} and {store.folder} with {ways[1]}: vectors of the two encoders "
+                    "do not compare; index one of them anew"
+                )
             faults = store.verify()
             if faults:
                 raise IndexCorrupt(
@@ -55,16 +60,6 @@ def merge(parts: Sequence[str | Path], out: str | Path, progress: Callable[[int,
     finally:
         for store in stores:
             store.close()
-
-
-def _same_encoder(first: LocalStore, other: LocalStore) -> None:
-    """IndexMismatch where one of two galleries has vectors of an encoder that is not exact."""
-    ways = [str(store.config.get(INEXACT, "")) for store in (first, other)]
-    if ways[0] != ways[1]:
-        named = " and ".join(
-            f"{store.folder} with {way or 'an exact one'}" for store, way in zip((first, other), ways, strict=True)
-        )
-        raise IndexMismatch(f"{named}: vectors of the two encoders do not compare; index one of them anew")
 
 
 def _made(stores: Sequence[LocalStore], place: Path, progress: Callable[[int, int], None] | None) -> int:

@@ -56,13 +56,6 @@ def overview(store: LocalStore) -> dict[str, Any]:
     }
 
 
-def skipped(store: LocalStore) -> list[tuple[str, str]]:
-    """(path, "reason: detail") of every file that was not read, by path."""
-    with store.database.reading() as connection:
-        rows = connection.execute("SELECT path, reason, detail FROM skipped ORDER BY path").fetchall()
-    return [(os.fsdecode(path), f"{reason}: {detail}") for path, reason, detail in rows]
-
-
 def content_digest(store: LocalStore) -> str:
     """SHA-256 (hex) over number, content, camera, track and time of every item: what a search was made among.
 

@@ -156,8 +156,9 @@ class Vectors:
             raise ValueError(f"rows from {wanted[0]} to {wanted[-1]} were given; 0 to {extent.rows - 1} are stored")
         self._unfold(connection, wanted)
         nothing = bytes(2 * self.dimension)
-        for block, places in _by_block(wanted):
-            self._patch(connection, block, [(int(place), nothing) for place in places])
+        for rows_of_one in np.split(wanted, np.flatnonzero(np.diff(wanted // ROWS)) + 1):
+            block = int(rows_of_one[0]) // ROWS
+            self._patch(connection, block, [(int(row) % ROWS, nothing) for row in rows_of_one])
         connection.executemany("INSERT OR IGNORE INTO erased VALUES (?)", [(int(row),) for row in wanted])
         self._set(connection, replace(extent, erased=extent.erased + 1))
 
@@ -506,11 +507,6 @@ class Cache:
 def _header(extent: Extent) -> bytes:
     body = MAGIC + struct.pack("<4q", extent.dimension, extent.rows, extent.version, extent.erased)
     return (body + struct.pack("<I", zlib.crc32(body))).ljust(HEADER, b"\0")
-
-
-def _by_block(rows: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    for part in np.split(rows, np.flatnonzero(np.diff(rows // ROWS)) + 1):
-        yield int(part[0]) // ROWS, part % ROWS
 
 
 def added(moments: Moments, rows: np.ndarray, sign: int) -> Moments:
