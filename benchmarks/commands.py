@@ -34,9 +34,10 @@ COMMANDS = {
 
 
 def environment(checkout: Path) -> dict[str, str]:
-    """That of a command of a checkout: one thread, its own source."""
+    """That of a command of a checkout: one thread, its own source, compiled once as an installed package is."""
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
-    return os.environ | threads | {"PYTHONPATH": str(checkout / "src")}
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return kept | threads | {"PYTHONPATH": str(checkout / "src")}
 
 
 def prepare(checkout: Path, place: Path) -> dict[str, str]:

@@ -75,6 +75,31 @@ def test_a_search_loads_torch_and_neither_transformers_nor_the_compiler(gallery_
     assert loaded(command, status=0)[command] == {"torch", "PIL", "numpy"}
 
 
+LOOKS = """
+import gc, sys
+looks = []
+gc.callbacks.append(lambda phase, about: looks.append(gc.get_count()) if about["generation"] == 2 else None)
+from descry.cli import entry
+sys.argv[0] = "descry"
+try:
+    entry()
+except SystemExit as stop:
+    print(stop.code, gc.isenabled(), len(looks) // 2, gc.get_freeze_count(), len(gc.get_objects()))
+"""
+"""A command as it starts from a shell, and how often the garbage collector looked through all objects meanwhile."""
+
+
+@pytest.mark.parametrize("command", [("search", "red top"), ("inquiry", "refine", "inquiry", "red")])
+def test_no_garbage_is_looked_for_while_torch_is_imported(gallery_folder: str, command: tuple[str, ...]) -> None:
+    *verb, words = command
+    at = ["search", gallery_folder] if verb == ["search"] else [*verb[:2], gallery_folder, verb[2]]
+    done = subprocess.run([sys.executable, "-c", LOOKS, *at, words], capture_output=True, text=True, check=True)
+    status, enabled, looks, frozen, rest = done.stdout.splitlines()[-1].split()
+    assert (status, enabled) == ("0", "True"), done.stderr
+    assert int(looks) <= 1  # three where it does not rest
+    assert int(frozen) > 100 * int(rest)
+
+
 @pytest.fixture(scope="module")
 def gallery_folder(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Twelve crops, indexed by a tiny model."""

@@ -14,7 +14,7 @@ from ..bounds import Bound
 from ..errors import DataError, UsageError
 from ..safe_files import address_of
 from ..tabular import json_lines, misspelt
-from .machine import Count, GalleryFolder, Json, MovedModel, Seed
+from .machine import Count, GalleryFolder, Json, Machine, MovedModel, Seed
 from .progress import progress
 
 
@@ -48,6 +48,7 @@ def calibrate(
 
     if address := address_of(gallery):
         raise UsageError(f"{address} has no folder to keep a calibration in; calibrate the local gallery")
+    Machine().settle()
     with Gallery.open(gallery, model or None) as opened:
         asked = _asked(opened, queries, limit, json_) if queries else _tracks(opened, limit)
         kinds: dict[str, absence.Calibration] = {}

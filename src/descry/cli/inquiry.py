@@ -15,7 +15,7 @@ import tyro
 from ..bounds import COUNT
 from ..errors import UsageError, nearest
 from ..escape import counted
-from .machine import Count, Flag, GalleryStore, Item, Json, MovedModel, OutPicture, emit
+from .machine import Count, Flag, GalleryStore, Item, Json, Machine, MovedModel, OutPicture, emit
 from .report import refuse_address
 
 Name = Annotated[str, tyro.conf.Positional, tyro.conf.arg(help="name of the inquiry.")]
@@ -355,6 +355,7 @@ def _card(gallery: Any) -> Any:
 def _space(gallery: Any, card: Any) -> Any:
     if card:
         return None
+    Machine().settle()
     from ..gallery.scan import Rows
 
     return Rows(gallery.store, gallery.snapshot())

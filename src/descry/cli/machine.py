@@ -3,6 +3,7 @@ not by their type in Python."""
 
 from __future__ import annotations
 
+import gc
 import inspect
 import json
 import os
@@ -188,11 +189,22 @@ class Machine:
                 )
 
     def settle(self) -> Machine:
-        """Tell the numerical libraries how many threads to use. UsageError for a device that is not here."""
-        import torch
+        """Import PyTorch and tell it how many threads to use. UsageError for a device that is not here.
 
-        from ..embed import choose_device
+        The garbage collector rests during the first import, and afterwards leaves alone what the modules made, all of
+        which stays until the process ends. Its looks through them would take a quarter of the time.
+        """
+        rests = "torch" not in sys.modules and gc.isenabled()
+        if rests:
+            gc.disable()
+        try:
+            import torch
 
+            from ..embed import choose_device
+        finally:
+            if rests:
+                gc.freeze()
+                gc.enable()
         choose_device(self.device, self.precision)
         if self.threads:
             torch.set_num_threads(self.threads)
