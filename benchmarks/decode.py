@@ -33,7 +33,7 @@ BATCH = 64
 
 def draw(folder: Path, count: int = 256) -> None:
     """Synthetic photographs at the size of common crops."""
-    from descry.drawing.person import make_person
+    from descry_people.person import make_person
     from descry_people.photo import draw_photo
 
     for i in range(count):

@@ -22,16 +22,17 @@ import numpy as np
 from PIL import Image
 
 from descry import Query, compose_sketch, load
-from descry.drawing.person import Person, to_json
-from descry.drawing.sketch import STYLES, draw_sketch, misremember
+from descry.drawing.person import Person
 from descry.errors import UsageError, nearest
 from descry.evaluate import Embedded, scores_of
 from descry.records import Probe
 from descry.search import Memo
 from descry_people.benchmark import MIXTURES, PARTS, SEED, SIZE, benchmark, records_of
 from descry_people.folder import make_sketch
+from descry_people.person import to_json
 from descry_people.plan import Plan
 from descry_people.sentences import describe
+from descry_people.sketch import STYLES, draw_sketch, misremember
 
 
 def in_corner(drawing: Image.Image) -> Image.Image:

@@ -15,14 +15,14 @@ from PIL import Image, ImageDraw
 import descry
 from descry import images
 from descry.cli import main
-from descry.drawing.person import make_person
-from descry.drawing.sketch import draw_sketch
 from descry.embed import load
 from descry.errors import ImageRejected
 from descry.query import Query
 from descry.ranking import Formula, Ranking
 from descry.search import Memo, Term, fit, fitting_notes, stack, terms_of, unit, unread
 from descry.sketching import STICKS, fit_to_ink
+from descry_people.person import make_person
+from descry_people.sketch import draw_sketch
 
 OUTLINE = (
     [(40, 0), (60, 0), (66, 14), (60, 28), (40, 28), (34, 14), (40, 0)],  # head

@@ -11,11 +11,11 @@ import pytest
 
 from descry import Gallery, Results
 from descry.cli import main
-from descry.drawing.person import make_person
-from descry.drawing.sketch import draw_sketch
 from descry.errors import UsageError
 from descry.query import Filters
 from descry.search import LEVELS, Heights
+from descry_people.person import make_person
+from descry_people.sketch import draw_sketch
 
 
 def heights(scores: np.ndarray) -> Heights:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import Person, held
+from descry.drawing.person import Person
 from descry.evaluate import Embedded, evaluate, scores_of
 from descry.interact.absence import auroc
 from descry.interact.questions import Question
@@ -22,6 +22,7 @@ from descry.ranking import COMPOSITIONS, Composition, Formula, ranking_of
 from descry.records import Benchmark
 from descry.search import Memo, Term, after_phrase, phrase_term, phrase_vectors, weighed_evidence
 from descry.studies.intervals import paired
+from descry_people.person import held
 
 from .simulation import World, nearest_ranks, simulate
 from .witness import FAITHFUL, Habits

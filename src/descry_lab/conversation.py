@@ -22,7 +22,6 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import held
 from descry.embed import load
 from descry.errors import DataError
 from descry.escape import counted
@@ -35,6 +34,7 @@ from descry.records import Benchmark
 from descry.search import terms_of
 from descry.studies.intervals import paired
 from descry_people.benchmark import PARTS, benchmark, held_in, records_of
+from descry_people.person import held
 
 from .choosing import Line, chipped, compare, compositions, negation, tuned
 from .prompts import best_readings

@@ -30,15 +30,16 @@ from torch.nn import functional as F
 
 from descry import compose_sketch, images
 from descry.checkpoint import write_sketches
-from descry.drawing.person import Person, held, to_json, values_of
-from descry.drawing.sketch import STYLES, draw_sketch, misremember
+from descry.drawing.person import Person
 from descry.embed import load
 from descry.errors import UsageError
 from descry.methods.interactreid import InteractReID
 from descry.sketching import fit_to_ink
 from descry_people.benchmark import check_training
 from descry_people.folder import make_photo, make_sentence
+from descry_people.person import held, to_json, values_of
 from descry_people.plan import Mixture, Plan
+from descry_people.sketch import STYLES, draw_sketch, misremember
 
 FIRST, PEOPLE, DRAWINGS, SENTENCES = 300_000, 1800, 3, 2
 SHARES = {"lay": 0.5, "line": 0.13, "pencil": 0.13, "sparse": 0.14, "dressed": 0.1}

@@ -17,13 +17,14 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import Person, held
+from descry.drawing.person import Person
 from descry.evaluate import Embedded, scores_of
 from descry.interact.absence import auroc
 from descry.interact.questions import Question
 from descry.ranking import Curve, Formula, Ranking, ranking_of
 from descry.records import Benchmark
 from descry.search import after_phrase, phrase_vectors, weighed_evidence
+from descry_people.person import held
 
 from .simulation import answer_curve, nearest_ranks
 from .tables import ROOT

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import Person, held, values_of
+from descry.drawing.person import Person
 from descry.drawing.vocabulary import NOUNS
 from descry.evaluate import Embedded
 from descry.interact.absence import auroc
 from descry.interact.questions import Question
 from descry.ranking import ranking_of
 from descry.search import phrase_vectors
+from descry_people.person import held, values_of
 
 Reading = tuple[tuple[str, ...], tuple[str, ...]]
 

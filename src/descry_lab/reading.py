@@ -21,7 +21,6 @@ from typing import Any
 import numpy as np
 
 from descry.data.market_attributes import UPPER, read_attributes
-from descry.drawing.person import held
 from descry.errors import DataError, UsageError
 from descry.evaluate import Embedded, scores_of
 from descry.interact import absence
@@ -29,6 +28,7 @@ from descry.interact.questions import Question, stated, vocabulary
 from descry.language import parse
 from descry.ranking import READABLE, Ranking, phrase_key, ranking_of
 from descry.records import Benchmark, Photo
+from descry_people.person import held
 from descry_people.read import read_records
 
 from .choosing import Line, compare, compositions

@@ -20,14 +20,14 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import make_person
-from descry.drawing.sketch import draw_sketch
 from descry.embed import Model, load
 from descry.errors import DataError
 from descry.evaluate import Embedded, scores_of
 from descry.metrics import rank
 from descry.query import Query
 from descry.records import Benchmark, Photo, Probe
+from descry_people.person import make_person
+from descry_people.sketch import draw_sketch
 
 from .tables import ROOT, put
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from descry.drawing.person import Person, held
+from descry.drawing.person import Person
 from descry.errors import DataError, UsageError, nearest
 from descry.evaluate import Embedded, probes_of, scores_of
 from descry.interact.absence import FEATURES, auroc, logistic, profile_of, regress, wanted_only
@@ -22,6 +22,7 @@ from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior,
 from descry.ranking import Curve, Ranking, ranking_of
 from descry.records import Benchmark
 from descry.search import after_phrase, choice_evidence, phrase_vectors, stack, terms_of, weighed_evidence
+from descry_people.person import held
 
 from .witness import FAITHFUL, Habits, Witness, answerer_card
 

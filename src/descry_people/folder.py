@@ -18,15 +18,16 @@ from typing import Any
 
 from PIL import Image
 
-from descry.drawing.person import Person, to_json
-from descry.drawing.sketch import Sketch, draw_sketch
+from descry.drawing.person import Person
 from descry.errors import DataError, UsageError, nearest
 from descry.safe_files import read_json, refuse_linked_folders, refuse_links
 
+from .person import to_json
 from .photo import draw_photo
 from .plan import GENERATOR_VERSION, KIND, SPLITS, Mixture, Plan
 from .scene import cameras
 from .sentences import Sentence, describe
+from .sketch import Sketch, draw_sketch
 
 FORMAT = 1
 QUALITY = 90  # of JPEG

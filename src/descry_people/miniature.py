@@ -19,12 +19,12 @@ from descry.data.market_attributes import FIELDS, matlab
 from descry.data.market_sketch_1k import STYLES
 from descry.data.pku_sketch import write_splits
 from descry.data.table import Row, write_table
-from descry.drawing.person import make_person
-from descry.drawing.sketch import draw_sketch
 from descry.errors import DataError, UsageError, nearest
 
+from .person import make_person
 from .photo import draw_photo
 from .sentences import describe
+from .sketch import draw_sketch
 
 NOTE = "Synthetic people, drawn to try the format. No evidence of accuracy on real people."
 

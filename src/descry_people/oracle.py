@@ -12,11 +12,12 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from PIL import Image
 
-from descry.drawing.person import ATTRIBUTES, TONED, Person, held, values_of
+from descry.drawing.person import ATTRIBUTES, Person
 from descry.errors import DataError
 from descry.records import Benchmark, Example
 
 from .paint import RGB
+from .person import TONED, held, values_of
 from .plan import Mixture
 
 Scores = np.ndarray

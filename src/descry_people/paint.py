@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from random import Random
 
-from descry.drawing.person import TONES, Person
+from descry.drawing.person import Person
 
+from .person import TONES
 from .places import Colour
 
 RGB: dict[str, Colour] = {

@@ -12,13 +12,14 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from descry.drawing.figure import VIEWS, Layer, Point, make_pose
+from descry.drawing.composing import mask_of
+from descry.drawing.figure import VIEWS, Layer, Point
 from descry.drawing.layers import figure
 from descry.drawing.person import Person
-from descry.drawing.sketch import mask_of
 from descry.errors import UsageError
 
 from .paint import paint, shade
+from .person import make_pose
 from .places import Colour, background
 from .scene import Camera, cameras
 

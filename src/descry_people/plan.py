@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from descry.drawing.person import Person, make_person
-from descry.drawing.sketch import STYLES
+from descry.drawing.person import Person
 from descry.errors import UsageError, nearest
 
+from .person import make_person
 from .scene import cameras
 from .sentences import COMPLETENESS
+from .sketch import STYLES
 
 GENERATOR_VERSION = 1
 """Raised whenever a person, a pixel or a word would come out differently."""

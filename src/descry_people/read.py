@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from descry.drawing.person import Person, from_json
+from descry.drawing.person import Person
 from descry.errors import DataError
 from descry.query import Part, Query
 from descry.records import Benchmark, Dataset, Example, Photo, Probe, validate
@@ -13,6 +13,7 @@ from descry.safe_files import json_of, read_json, read_regular
 from descry.tabular import TABLE_BYTES
 
 from .folder import FORMAT
+from .person import from_json
 from .plan import SPLITS
 
 Row = dict[str, Any]

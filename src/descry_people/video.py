@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageFilter
 
-from descry.drawing.figure import Pose, make_pose
+from descry.drawing.figure import Pose
 from descry.drawing.layers import figure
-from descry.drawing.person import Person, make_person
+from descry.drawing.person import Person
 from descry.errors import UsageError, install_hint
 
 from .paint import paint, shade
+from .person import make_person, make_pose
 from .photo import _OVER, _Canvas, _grain, _pattern
 from .places import background
 from .plan import KIND

@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from descry.drawing.composing import compose_sketch
-from descry.drawing.person import to_json
 from descry.embed import load
 from descry.gallery import Gallery
 from descry.web.api.description import groups
 from descry_people.benchmark import PARTS, SLICE, benchmark, records_of
+from descry_people.person import to_json
 
 from .conftest import Tab
 from .deeds import ids, tapped

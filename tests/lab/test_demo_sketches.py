@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from descry.drawing.person import make_person
 from descry.embed import load
 from descry.errors import UsageError
 from descry.query import Query
@@ -14,6 +13,7 @@ from descry.records import Benchmark, Photo, Probe
 from descry_lab import demo_sketches
 from descry_lab.demo_sketches import SHARES, drawing, likely, taught, varied
 from descry_people.oracle import oracle_scores
+from descry_people.person import make_person
 
 
 @pytest.fixture(scope="module")

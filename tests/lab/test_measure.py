@@ -12,7 +12,6 @@ import pytest
 
 from descry.checkpoint import write_config
 from descry.cli import main
-from descry.drawing.person import held
 from descry.embed import load
 from descry.interact.questions import Asker, vocabulary
 from descry.library import DEMO
@@ -22,6 +21,7 @@ from descry.records import Benchmark, Photo, Probe
 from descry.search import Arrays, unit
 from descry_lab.reading import _said, measure
 from descry_people.benchmark import write_part
+from descry_people.person import held
 from descry_people.read import read_people, read_records
 
 PEOPLE = 40

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from descry.drawing.person import make_person, values_of
 from descry.evaluate import Embedded
 from descry.interact.absence import auroc
 from descry.interact.questions import vocabulary
@@ -11,6 +10,7 @@ from descry.query import Query
 from descry.ranking import ranking_of
 from descry.search import phrase_vectors, terms_of, unit
 from descry_lab.prompts import best_readings, candidates, words_of
+from descry_people.person import make_person, values_of
 
 
 class Speaker:

@@ -13,13 +13,14 @@ import PIL
 import pytest
 from PIL import Image
 
-from descry.drawing.person import Person, make_person
+from descry.drawing.person import Person
 from descry.errors import DataError, UsageError
 from descry.query import Part, Query
 from descry.records import Benchmark, Example, Photo, Probe
 from descry_people import benchmark as B
 from descry_people import oracle as O
 from descry_people.cli import people as people_command
+from descry_people.person import make_person
 from descry_people.plan import GENERATOR_VERSION, Mixture
 
 

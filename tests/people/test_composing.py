@@ -13,10 +13,10 @@ from PIL import Image
 import descry
 from descry.cli import main
 from descry.drawing.composing import PARTS, UNKNOWN
-from descry.drawing.person import make_person, to_json
 from descry.drawing.vocabulary import PHRASES
 from descry.embed import load
 from descry.errors import UsageError
+from descry_people.person import make_person, to_json
 
 DARK = 90
 

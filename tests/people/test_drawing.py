@@ -9,14 +9,15 @@ from random import Random
 import numpy as np
 import pytest
 
-from descry.drawing import person as P
-from descry.drawing.figure import VIEWS, Body, Pose, make_pose, ribbon
+from descry.drawing.figure import VIEWS, Body, Pose, ribbon
 from descry.drawing.layers import figure
-from descry.drawing.sketch import STYLES, draw_sketch
 from descry.errors import DataError, UsageError
+from descry_people import person as P
 from descry_people.paint import RGB
+from descry_people.person import make_pose
 from descry_people.photo import draw_photo
 from descry_people.scene import WORLDS, cameras
+from descry_people.sketch import STYLES, draw_sketch
 
 PLAIN = dict.fromkeys(("headwear", "beard", "eyewear", "outer", "bag", "neckwear", "carried"), "none")
 COLOURLESS = dict.fromkeys(("headwear_colour", "outer_colour", "bag_colour", "neckwear_colour"), "none")

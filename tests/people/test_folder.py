@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from descry.drawing.person import make_person
 from descry.errors import DataError, UsageError
 from descry_people.folder import digest_pixels, digest_records, write_people
+from descry_people.person import make_person
 from descry_people.plan import Mixture
 from descry_people.read import read_people, read_records
 

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from descry.cli import main
-from descry.drawing.person import make_person
 from descry.errors import UsageError
 from descry_people.demo import FIRST
+from descry_people.person import make_person
 from descry_people.scene import cameras
 from descry_people.video import RATE, Pass, draw_frames, write_videos
 

@@ -7,8 +7,9 @@ import re
 import pytest
 
 from descry.drawing import vocabulary as V
-from descry.drawing.person import ATTRIBUTES, make_person
+from descry.drawing.person import ATTRIBUTES
 from descry.errors import UsageError
+from descry_people.person import make_person
 from descry_people.sentences import COMPLETENESS, describe, phrases
 
 NEGATION = re.compile(r"\b(no|not|without|never|none|nor|neither|lacks?|lacking|cannot)\b|n't|n’t")

@@ -11,7 +11,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from random import Random
 
 from .person import Person
 
@@ -50,25 +49,6 @@ class Pose:
 
 
 VIEWS: dict[str, float] = {"front": 0.0, "right": math.pi / 2, "back": math.pi, "left": -math.pi / 2}
-
-
-def make_pose(rng: Random, person: Person, view: str, tilt: float = 0.12) -> Pose:
-    """A pose seen from "front", "right", "back" or "left", give or take 30 degrees; hands that hold something are
-    bent."""
-    yaw = VIEWS[view] + rng.uniform(-0.5, 0.5)
-    stride = rng.choice((-1, 1)) * (rng.uniform(0.35, 1.0) if rng.random() < 0.6 else rng.uniform(0.0, 0.2))
-    arms = []
-    for side in (0, 1):
-        swing = (stride if side else -stride) * rng.uniform(0.3, 0.6)
-        arms.append([swing, rng.uniform(0.1, 0.5), rng.uniform(0.12, 0.3)])
-    if person.carried in ("phone", "book"):
-        arms[1] = [rng.uniform(0.2, 0.4), rng.uniform(1.5, 1.9), 0.2]
-    elif person.carried == "umbrella":
-        arms[1] = [rng.uniform(0.0, 0.2), rng.uniform(0.2, 0.4), 0.3]
-    if person.bag in ("handbag", "suitcase", "shopping bag"):
-        arms[0] = [rng.uniform(-0.2, 0.1), 0.1, rng.uniform(0.22, 0.3)]
-    lean = rng.uniform(-0.012, 0.012) + (0.02 * math.sin(yaw) if person.age == "elderly" else 0.0)
-    return Pose(yaw, stride, (tuple(arms[0]), tuple(arms[1])), lean, tilt)  # type: ignore[arg-type]
 
 
 # y, half width, half depth of the trunk of an average man, neck to seat

@@ -94,46 +94,9 @@ NOUNS: dict[str, dict[str, tuple[str, ...]]] = {
 }
 """Garment or thing → value → its names; "" is what it is called when only its colour is known."""
 
-PLURAL = frozenset(
-    (
-        *(
-            "trousers",
-            "pants",
-            "slacks",
-            "jeans",
-            "denim jeans",
-            "shorts",
-            "short pants",
-            "leggings",
-            "tights",
-            "bare legs",
-            "bottoms",
-        ),
-        *(
-            "trainers",
-            "sneakers",
-            "sports shoes",
-            "boots",
-            "high boots",
-            "sandals",
-            "open sandals",
-            "leather shoes",
-            "dress shoes",
-        ),
-        *(
-            "shoes",
-            "footwear",
-            "headwear",
-            "glasses",
-            "spectacles",
-            "eyeglasses",
-            "sunglasses",
-            "dark glasses",
-            "shades",
-        ),
-        *("headphones", "headphones around the neck", "neckwear", "headwear"),
-    )
-)
+_ALL_NOUNS = (noun for values in NOUNS.values() for names in values.values() for noun in names)
+PLURAL = frozenset(n for n in _ALL_NOUNS if n.endswith(("s", "wear", "around the neck")) and not n.endswith("ss"))
+"""Names that take no article."""
 
 PATTERNS: dict[str, tuple[str, ...]] = {
     "plain": ("plain",),

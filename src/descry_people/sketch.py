@@ -10,12 +10,15 @@ from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
 
-from PIL import Image, ImageDraw, ImageFilter
+from PIL import Image, ImageFilter
 
-from ..errors import UsageError, nearest
-from .figure import Layer, Point, make_pose
-from .layers import figure
-from .person import ATTRIBUTES, TONED, Person, held
+from descry.drawing.composing import Hand
+from descry.drawing.figure import Layer, Point
+from descry.drawing.layers import figure
+from descry.drawing.person import ATTRIBUTES, Person
+from descry.errors import UsageError, nearest
+
+from .person import TONED, held, make_pose
 
 _SHAPES = (
     *("sex", "build", "hair_length", "hair_style", "beard", "headwear", "eyewear", "upper", "upper_pattern", "sleeves"),
@@ -31,10 +34,8 @@ STYLES: dict[str, tuple[str, ...]] = {
 "sparse": few short strokes and no small things; "lay": by somebody who cannot draw: wrong proportions, open and wobbly
 outlines, missing parts, any width of line, any size and place on the paper."""
 
-WIDTHS = {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095, "lay": 0.0085}
+WIDTHS = {"line": 0.0085, "pencil": 0.0058, "sparse": 0.0095}
 """Style → mean width of a line, as a share of the person's height."""
-_OVER = 3
-Grey = int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,44 +111,26 @@ def draw_sketch(
     shown = _sparse(drawn) if style in ("sparse", "lay") else drawn
     pose = make_pose(rng, shown, "front", 0.10)
     pose = dataclasses.replace(pose, yaw=pose.yaw * 0.6, stride=pose.stride * 0.4)
-    hand = (LayHand if style == "lay" else Hand)(rng, style, size)
+    hand = (LayHand if style == "lay" else FreeHand)(rng, style, size, expressed)
     for layer in figure(shown, pose):
-        hand.draw(layer, shown, expressed)
+        hand.draw(layer, shown)
     return Sketch(hand.finish(), expressed)
 
 
-def mask_of(size: tuple[int, int], points: list[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
-    """A filled outline as a mask, and its box in a picture of that size; None where it lies outside."""
-    xs, ys = [p[0] for p in points], [p[1] for p in points]
-    left, top = max(0, int(min(xs))), max(0, int(min(ys)))
-    right, bottom = min(size[0], int(max(xs)) + 2), min(size[1], int(max(ys)) + 2)
-    if right <= left or bottom <= top:
-        return None
-    mask = Image.new("L", (right - left, bottom - top))
-    ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
-    return mask, (left, top, right, bottom)
+class FreeHand(Hand):
+    """A hand of a style, that stands the person somewhere on the paper. expressed: the tones that pencil shades."""
 
-
-class Hand:
-    """Draws layers over one another on white paper, at three times the size."""
-
-    def __init__(self, rng: Random, style: str, size: tuple[int, int]):
-        self.rng, self.style, self.size = rng, style, size
-        self.image = Image.new("L", (size[0] * _OVER, size[1] * _OVER), 255)
-        self.pen = ImageDraw.Draw(self.image)
-        self.scale_of_paper = min(size[1], size[0] * 2.1) * _OVER
-        self.place()
+    def __init__(self, rng: Random, style: str, size: tuple[int, int], expressed: dict[str, str]):
+        self.rng, self.style, self.expressed = rng, style, expressed
+        self.thin = 60 if style == "pencil" else 40
+        super().__init__(size)
 
     def place(self) -> None:
-        """Where the person stands on the paper, how tall (`scale`, in pixels), and the width of a line."""
-        rng, size = self.rng, self.size
+        rng = self.rng
         self.scale = rng.uniform(0.86, 0.95) * self.scale_of_paper
-        self.x = size[0] * _OVER * (0.5 + rng.uniform(-0.03, 0.03))
-        self.y = (size[1] * _OVER - self.scale) * rng.uniform(0.4, 0.7)
+        self.x = self.image.width * (0.5 + rng.uniform(-0.03, 0.03))
+        self.y = (self.image.height - self.scale) * rng.uniform(0.4, 0.7)
         self.width = self.scale * WIDTHS[self.style] * rng.uniform(0.85, 1.15)
-
-    def at(self, points: Iterable[Point]) -> list[Point]:
-        return [(round(self.x + x * self.scale, 2), round(self.y + y * self.scale, 2)) for x, y in points]
 
     def wobble(self, points: list[Point], by: float) -> list[Point]:
         size = by * self.scale
@@ -156,26 +139,14 @@ class Hand:
             for x, y in points
         ]
 
-    def stroke(self, points: list[Point], width: float, ink: Grey) -> None:
-        self.pen.line(points, fill=ink, width=max(1, round(width)), joint="curve")
-
-    def draw(self, layer: Layer, person: Person, expressed: dict[str, str]) -> None:
-        points = self.at(layer.points)
-        if layer.role.endswith("_fold") and self.style == "sparse":
-            return
-        if layer.line:
-            heavy = layer.role in ("frame", "bag_line", "neckwear", "lower_trim")
-            self.stroke(points, self.width * (1.0 if heavy else 0.75), 60 if self.style == "pencil" else 40)
-            return
-        dark = layer.role in ("lens", "item_dark", "eye", "gap", "sole_dark")
-        self.pen.polygon(points, fill=70 if dark else 255)
-        self.fill(layer, points, person, expressed)
-        self.outline(points)
+    def draw(self, layer: Layer, person: Person) -> None:
+        if not (layer.role.endswith("_fold") and self.style == "sparse"):
+            super().draw(layer, person)
 
     def outline(self, points: list[Point]) -> None:
         ring = [*points, points[0]]
         if self.style == "line":
-            self.stroke(ring, self.width, 25)
+            super().outline(points)
         elif self.style == "pencil":
             for ink in (70, 110):
                 self.stroke(self.wobble(ring, 0.0035), self.width, ink)
@@ -187,77 +158,30 @@ class Hand:
                 piece = [ring[(first + i) % count] for i in range(step + 1)]
                 self.stroke(self.wobble(piece, 0.002), self.width, 35)
 
-    def fill(self, layer: Layer, points: list[Point], person: Person, expressed: dict[str, str]) -> None:
-        """Hair strokes, the pattern of a garment, and, in pencil, its tone."""
-        name = layer.role
-        if name in ("hair", "beard") and self.style not in ("sparse", "lay"):
-            self.hatch(points, 0.014, 90.0, 95, self.width * 0.7)
-        tone = expressed.get(f"{name}_tone")
+    def fill(self, layer: Layer, points: list[Point], person: Person) -> None:
+        """The tone of a garment in pencil, and what every hand draws; those who draw little leave the hair out."""
+        tone = self.expressed.get(f"{layer.role}_tone")
         if tone == "dark":
             self.hatch(points, 0.011, 45.0, 120, self.width)
             self.hatch(points, 0.016, -45.0, 130, self.width * 0.8)
         elif tone == "middle":
             self.hatch(points, 0.020, 45.0, 150, self.width * 0.8)
-        if layer.pattern and name == "upper":
-            self.pattern(points, person.upper_pattern)
-        elif layer.pattern and name == "lower" and self.style != "sparse":
-            self.pattern(points, person.lower_pattern)
+        left_out = {"sparse": ("hair", "beard", "lower"), "lay": ("hair", "beard")}.get(self.style, ())
+        if layer.role not in left_out:
+            super().fill(layer, points, person)
 
-    def pattern(self, points: list[Point], kind: str) -> None:
-        if kind == "striped":
-            self.hatch(points, 0.046, 0.0, 70, self.scale * 0.015)
-        elif kind == "checked":
-            self.hatch(points, 0.046, 0.0, 80, self.width)
-            self.hatch(points, 0.046, 90.0, 80, self.width)
-        elif kind == "dotted":
-            self.dots(points)
-
-    def ink(self, points: list[Point], sheet: Image.Image, box: tuple[int, int, int, int], mask: Image.Image) -> None:
-        area = self.image.crop(box)
-        area.paste(sheet, (0, 0), mask)
-        self.image.paste(area, box[:2])
-
-    def hatch(self, points: list[Point], gap: float, degrees: float, ink: Grey, width: float) -> None:
-        """Parallel strokes inside an outline, `gap` of the person's height apart; they keep what lies beneath them."""
-        found = mask_of(self.image.size, points)
-        if found is None:
-            return
-        mask, box = found
-        sheet = self.image.crop(box)
-        pen, step = ImageDraw.Draw(sheet), max(3.0, gap * self.scale)
-        w, h = sheet.size
-        dx, dy = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 45.0: (0.7, -0.7), -45.0: (0.7, 0.7)}[degrees]
-        reach, shake = w + h, 0.0 if self.style == "line" else step * 0.15
-        offset = -((box[0] * -dy + box[1] * dx) % step) if self.style == "line" else self.rng.uniform(0, step)
-        for k in range(-int(reach / step) - 1, int(reach / step) + 2):
-            at = k * step + offset + (self.rng.uniform(-shake, shake) if shake else 0.0)
-            x, y = -dy * at, dx * at
-            pen.line(
-                (x - dx * reach, y - dy * reach, x + dx * reach, y + dy * reach), fill=ink, width=max(1, round(width))
-            )
-        self.ink(points, sheet, box, mask)
-
-    def dots(self, points: list[Point]) -> None:
-        found = mask_of(self.image.size, points)
-        if found is None:
-            return
-        mask, box = found
-        sheet = self.image.crop(box)
-        pen, step, r = ImageDraw.Draw(sheet), self.scale * 0.042, self.scale * 0.011
-        for j in range(int(sheet.height / step) + 2):
-            for i in range(int(sheet.width / step) + 2):
-                x, y = (i + 0.5 * (j % 2)) * step, j * step
-                pen.ellipse((x - r, y - r, x + r, y + r), fill=60)
-        self.ink(points, sheet, box, mask)
+    def spaced(self, reach: float, step: float, origin: float) -> list[float]:
+        if self.style == "line":
+            return super().spaced(reach, step, origin)
+        offset, count, shake = self.rng.uniform(0, step), int(reach / step), step * 0.15
+        return [k * step + offset + self.rng.uniform(-shake, shake) for k in range(-count - 1, count + 2)]
 
     def finish(self) -> Image.Image:
-        image = self.image.reduce(_OVER)
-        if self.style == "pencil":
-            image = image.filter(ImageFilter.GaussianBlur(0.4))
-        return image.convert("RGB")
+        image = super().finish()
+        return image.filter(ImageFilter.GaussianBlur(0.4)) if self.style == "pencil" else image
 
 
-class LayHand(Hand):
+class LayHand(FreeHand):
     """The hand of somebody who cannot draw."""
 
     def place(self) -> None:
@@ -301,11 +225,11 @@ class LayHand(Hand):
             return x * self.wide, head + (y - 0.15) * trunk / 0.37
         return x * self.wide, head + trunk + (y - 0.52) * legs / 0.48
 
-    def draw(self, layer: Layer, person: Person, expressed: dict[str, str]) -> None:
+    def draw(self, layer: Layer, person: Person) -> None:
         small = layer.role == "skin" and len(layer.points) == 12
         if layer.role in self.missing or layer.role.endswith("_fold") or (small and self.handless):
             return
-        super().draw(layer, person, expressed)
+        super().draw(layer, person)
 
     def outline(self, points: list[Point]) -> None:
         count = len(points)
