@@ -33,6 +33,11 @@ class Layer:
     pattern: bool = False
 
 
+def stroke(role: str, points: tuple[Point, ...], line: float) -> Layer:
+    """A line that light does not round."""
+    return Layer(role, points, line, soft=False)
+
+
 @dataclass(frozen=True, slots=True)
 class Pose:
     """How a person stands. yaw: radians, 0 facing the viewer, π/2 facing right, π seen from behind.

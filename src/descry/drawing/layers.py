@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from .figure import Body, Joint, Layer, Point, Pose, disc, ribbon
+from .figure import Body, Joint, Layer, Point, Pose, disc, ribbon, stroke
 from .person import Person
 
 
@@ -35,7 +35,7 @@ def _upper(body: Body) -> list[Layer]:
         layers.append(Layer("upper", body.trunk(0.176, 0.70, 0.006, 0.26, 0.012), pattern=True))
         layers += folds(body, "upper_fold", 0.47, 0.70, 0.26)
         waist = body.half(0.42, 0.007)
-        layers.append(Layer("upper_trim", ((-waist, 0.42), (waist, 0.42)), line=0.016, soft=False))
+        layers.append(stroke("upper_trim", ((-waist, 0.42), (waist, 0.42)), 0.016))
     else:
         hem = {"tank top": 0.49, "sweater": 0.525, "hoodie": 0.535}.get(person.upper, 0.51)
         ease = {"sweater": 0.009, "hoodie": 0.012, "tank top": 0.0}.get(person.upper, 0.005)
@@ -56,11 +56,11 @@ def _upper_details(body: Body) -> list[Layer]:
         )
         pocket = [body.on_trunk(t, y) for t, y in ((-0.55, 0.49), (-0.35, 0.42), (0.35, 0.42), (0.55, 0.49))]
         if all(pocket) and body.cos > 0.5:
-            layers.append(Layer("upper_line", tuple(p for p in pocket if p), line=0.009, soft=False))
+            layers.append(stroke("upper_line", tuple(p for p in pocket if p), 0.009))
         for t in (-0.16, 0.16):
             ends = body.on_trunk(t, 0.20), body.on_trunk(t, 0.27)
             if ends[0] and ends[1]:
-                layers.append(Layer("upper_line", (ends[0], ends[1]), line=0.008, soft=False))
+                layers.append(stroke("upper_line", (ends[0], ends[1]), 0.008))
     elif middle and person.upper in ("t-shirt", "tank top", "dress"):
         deep = 0.05 if person.upper != "t-shirt" else 0.028
         layers.append(Layer("skin", disc((middle[0], 0.168), 0.042 * max(0.5, body.cos), deep), soft=False))
@@ -78,7 +78,7 @@ def _shirt(body: Body) -> list[Layer]:
     buttons = [body.on_trunk(0.0, y) for y in (0.20, 0.28, 0.36, 0.44, 0.505)]
     shown = tuple(p for p in buttons if p)
     if len(shown) == 5:
-        layers.append(Layer("upper_line", shown, line=0.009, soft=False))
+        layers.append(stroke("upper_line", shown, 0.009))
     x = body.shift(0.17)
     half = 0.052
     if not body.front:
@@ -107,9 +107,7 @@ def _outer(body: Body) -> list[Layer]:
     if kind == "vest":
         for y in (0.25, 0.31, 0.37, 0.43):
             half = body.half(y, ease)
-            layers.append(
-                Layer("outer_line", ((body.shift(y) - half, y), (body.shift(y) + half, y)), line=0.007, soft=False)
-            )
+            layers.append(stroke("outer_line", ((body.shift(y) - half, y), (body.shift(y) + half, y)), 0.007))
     if kind in ("jacket", "coat") and not body.front:
         x = body.shift(0.16)
         layers.append(Layer("outer", ribbon([(x - 0.045, 0.160), (x + 0.045, 0.160)], [0.022, 0.022])))
@@ -136,29 +134,16 @@ def _opening(body: Body, kind: str, hem: float, ease: float, flare: float) -> li
     if hem > 0.52:
         below = [[e[-2], (e[-1][0], hem + 0.004)] for e in edges]
         layers.append(Layer("gap", (*below[0], *reversed(below[1])), soft=False))
-    layers += [Layer("outer_line", tuple(edge), line=0.009, soft=False) for edge in edges]
-    if kind == "blazer":
-        for edge, side in ((edges[0], -1), (edges[1], 1)):
-            lapel = (
-                edge[0],
-                (edge[1][0] + side * 0.036, edge[1][1] - 0.015),
-                (edge[2][0] + side * 0.012, edge[2][1]),
-                edge[2],
-            )
-            layers.append(Layer("outer_light", lapel))
-    elif kind == "coat":
-        for edge, side in ((edges[0], -1), (edges[1], 1)):
-            layers.append(
-                Layer(
-                    "outer_light",
-                    (edge[0], (edge[0][0] + side * 0.03, 0.158), (edge[1][0] + side * 0.038, 0.225), edge[1]),
-                )
-            )
-    else:
-        for edge, side in ((edges[0], -1), (edges[1], 1)):
-            layers.append(
-                Layer("outer_light", ribbon([(edge[0][0], 0.156), (edge[0][0] + side * 0.026, 0.172)], [0.016, 0.016]))
-            )
+    layers += [stroke("outer_line", tuple(edge), 0.009) for edge in edges]
+    for edge, side in ((edges[0], -1), (edges[1], 1)):
+        (x0, _), (x1, y1), (x2, y2) = edge[:3]
+        if kind == "blazer":
+            lapel = (edge[0], (x1 + side * 0.036, y1 - 0.015), (x2 + side * 0.012, y2), edge[2])
+        elif kind == "coat":
+            lapel = (edge[0], (x0 + side * 0.03, 0.158), (x1 + side * 0.038, 0.225), edge[1])
+        else:
+            lapel = ribbon([(x0, 0.156), (x0 + side * 0.026, 0.172)], [0.016, 0.016])
+        layers.append(Layer("outer_light", lapel))
     return layers
 
 
@@ -199,7 +184,7 @@ def _neckwear(body: Body) -> list[Layer]:
             return [Layer("neckwear", ribbon([knot, end], [0.022, 0.029])), wrap]
         return [wrap]
     if kind == "headphones":
-        return [Layer("neckwear", disc((x, 0.158), 0.056, 0.030, 0.0, 3.1416), line=0.020, soft=False)] + [
+        return [stroke("neckwear", disc((x, 0.158), 0.056, 0.030, 0.0, 3.1416), 0.020)] + [
             Layer("neckwear", disc((x + side * 0.054, 0.158), 0.020, 0.026)) for side in (-1, 1)
         ]
     top, end = body.on_trunk(0.0, 0.19, 0.004), body.on_trunk(0.0, 0.42, 0.004)
@@ -255,23 +240,15 @@ def _fall(body: Body, centre: Point, wide: float) -> list[Layer]:
     x, y = centre
     x -= 0.022 * body.sin
     w = wide + (0.026 if person.hair_style == "curly" else 0.016)
-    shape = (
-        *(
-            (x - w * 0.6, y - RY * 0.75),
-            (x - w, y - RY * 0.1),
-            (x - w * 1.08, y + 0.06),
-            (x - w * 1.02, down - 0.03),
-            (x - w * 0.85, down),
-        ),
-        *((x - w * 0.3, down + 0.012), (x + w * 0.3, down + 0.012)),
-        *(
-            (x + w * 0.85, down),
-            (x + w * 1.02, down - 0.03),
-            (x + w * 1.08, y + 0.06),
-            (x + w, y - RY * 0.1),
-            (x + w * 0.6, y - RY * 0.75),
-        ),
-    )
+    half = [
+        (w * 0.6, y - RY * 0.75),
+        (w, y - RY * 0.1),
+        (w * 1.08, y + 0.06),
+        (w * 1.02, down - 0.03),
+        (w * 0.85, down),
+    ]
+    half.append((w * 0.3, down + 0.012))
+    shape = (*((x - across, at) for across, at in half), *((x + across, at) for across, at in reversed(half)))
     return [Layer("hair", _wave(shape, (x, (y + down) / 2), 0.018) if person.hair_style == "curly" else shape)]
 
 
@@ -300,24 +277,10 @@ def _cap_of_hair(body: Body, centre: Point, wide: float) -> list[Layer]:
         (x - wide * 0.78, left - 0.004),
         (x - wide * grow * (1.0 if look > -0.35 else 0.92), left),
     )
-    if look > 0.5:
-        edge = (
-            edge[0],
-            (x + wide * 0.55, y - RY * 0.45),
-            (x - wide * 0.05, y - RY * 0.25),
-            (x - wide * 0.12, y + 0.03),
-            (x - wide * 0.6, y + 0.052),
-            edge[6],
-        )
-    elif look < -0.5:
-        edge = (
-            edge[0],
-            (x + wide * 0.6, y + 0.052),
-            (x + wide * 0.12, y + 0.03),
-            (x + wide * 0.05, y - RY * 0.25),
-            (x - wide * 0.55, y - RY * 0.45),
-            edge[6],
-        )
+    if abs(look) > 0.5:
+        side = 1 if look > 0 else -1
+        rows = ((0.55, y - RY * 0.45), (-0.05, y - RY * 0.25), (-0.12, y + 0.03), (-0.6, y + 0.052))
+        edge = (edge[0], *((x + side * wide * across, at) for across, at in rows[::side]), edge[6])
     return [Layer("hair", (*(_wave(top, (x, y), 0.012) if curly else top), *edge))]
 
 
@@ -340,11 +303,9 @@ def _face(body: Body) -> list[Layer]:
         if body.depth(eye) > 0.012:
             at = body.on_head(*eye)
             layers.append(Layer("eye", disc(at, 0.0065, 0.006, steps=8), soft=False))
-            layers.append(
-                Layer("brow", ((at[0] - 0.010, at[1] - 0.016), (at[0] + 0.010, at[1] - 0.016)), line=0.006, soft=False)
-            )
+            layers.append(stroke("brow", ((at[0] - 0.010, at[1] - 0.016), (at[0] + 0.010, at[1] - 0.016)), 0.006))
     mouth = [body.on_head(x, 0.038, math.sqrt(RX**2 - x * x)) for x in (-0.018, 0.0, 0.018)]
-    layers.append(Layer("mouth", tuple(mouth), line=0.007, soft=False))
+    layers.append(stroke("mouth", tuple(mouth), 0.007))
     return layers
 
 
@@ -355,7 +316,7 @@ def _beard(body: Body, centre: Point, wide: float) -> list[Layer]:
     outline = disc((x, y + 0.010), wide * 0.98, RY * 0.98, math.pi * 0.02, math.pi * 0.98, steps=12)
     inner = ((x - wide * 0.55, y + 0.026), (x, y + 0.020), (x + wide * 0.55, y + 0.026))
     mouth = [body.on_head(t, 0.040, math.sqrt(RX**2 - t * t)) for t in (-0.016, 0.016)]
-    return [Layer("beard", (*outline, *inner)), Layer("mouth", tuple(mouth), line=0.008, soft=False)]
+    return [Layer("beard", (*outline, *inner)), stroke("mouth", tuple(mouth), 0.008)]
 
 
 def _eyewear(body: Body) -> list[Layer]:
@@ -368,16 +329,12 @@ def _eyewear(body: Body) -> list[Layer]:
         if body.depth(eye) > 0.0:
             at = body.on_head(*eye)
             rim = disc(at, 0.021 * max(0.55, abs(body.cos)), 0.017, steps=12)
-            layers.append(
-                Layer("lens", rim, soft=False)
-                if role == "lens"
-                else Layer("frame", (*rim, rim[0]), line=0.007, soft=False)
-            )
+            layers.append(Layer("lens", rim, soft=False) if role == "lens" else stroke("frame", (*rim, rim[0]), 0.007))
             lenses.append(at)
     if lenses:
         back = body.on_head(math.copysign(0.05, -body.sin), 0.0, 0.0)
         ends = (lenses[0], lenses[-1]) if len(lenses) == 2 else (lenses[0], back)
-        layers.append(Layer("frame", ends, line=0.007, soft=False))
+        layers.append(stroke("frame", ends, 0.007))
     return layers
 
 
@@ -403,16 +360,14 @@ def _worn(body: Body, centre: Point, wide: float) -> list[Layer]:
         )
         band = ((x - wide * 1.0, low - 0.012), (x + wide * 1.0, low - 0.012))
         brim = disc((x, low), wide * 2.0, 0.019, steps=24)
-        return [Layer("headwear", brim), Layer("headwear", crown), Layer("headwear_line", band, line=0.016, soft=False)]
+        return [Layer("headwear", brim), Layer("headwear", crown), stroke("headwear_line", band, 0.016)]
     brim_at = body.on_head(0.0, -0.020, 0.066)
     layers = [Layer("headwear", dome)]
     if body.cos > -0.3:
         brim = disc((brim_at[0], low + 0.004), wide * (1.0 - 0.25 * abs(body.sin)), 0.015, steps=16)
         layers.append(Layer("headwear_light", brim))
     else:
-        layers.append(
-            Layer("headwear_line", disc((x, low), 0.022, 0.020, math.pi, 2 * math.pi), line=0.006, soft=False)
-        )
+        layers.append(stroke("headwear_line", disc((x, low), 0.022, 0.020, math.pi, 2 * math.pi), 0.006))
     return layers
 
 
@@ -462,7 +417,7 @@ def _stripe(body: Body, leg: tuple[Joint, Joint, Joint], radii: list[float], sho
         rows = [rows[0], (x0 * 0.2 + x1 * 0.8, y0 * 0.2 + y1 * 0.8, z0 * 0.2 + z1 * 0.8)]
     if body.depth((side * 0.1, 0, 0)) < -0.07:
         return []
-    return [Layer("lower_trim", tuple(body.line(rows)), line=0.020, soft=False)]
+    return [stroke("lower_trim", tuple(body.line(rows)), 0.020)]
 
 
 def _shoe(body: Body, ankle: Joint) -> list[Layer]:
@@ -474,7 +429,7 @@ def _shoe(body: Body, ankle: Joint) -> list[Layer]:
         return [
             Layer("shoes", ribbon([(heel[0], heel[1] + 0.012), (toe[0], toe[1] + 0.012)], [0.026, 0.028])),
             Layer("skin", ribbon([heel, toe], [0.020, 0.020])),
-            Layer("shoes", ((strap[0] - 0.024, strap[1]), (strap[0] + 0.024, strap[1])), line=0.012, soft=False),
+            stroke("shoes", ((strap[0] - 0.024, strap[1]), (strap[0] + 0.024, strap[1])), 0.012),
         ]
     radii = {"trainers": [0.027, 0.031], "boots": [0.032, 0.034], "leather shoes": [0.024, 0.019]}[kind]
     layers = [Layer("shoes", ribbon([(heel[0], heel[1] - 0.01), heel, toe], [radii[0] * 0.9, *radii]))]
@@ -499,7 +454,7 @@ def folds(body: Body, role: str, top: float, bottom: float, flare: float) -> lis
     rows = []
     for across in (-0.5, 0.05, 0.55):
         a, b = body.half(top, 0, flare) * across, body.half(bottom, 0, flare) * across * 1.1
-        rows.append(Layer(role, ((a, top), (b, bottom)), line=0.006, soft=False))
+        rows.append(stroke(role, ((a, top), (b, bottom)), 0.006))
     return rows
 
 
@@ -524,9 +479,9 @@ def _handbag(body: Body, hand: Point) -> list[Layer]:
     x, y = hand[0], hand[1] + 0.02
     sides = (x - 0.050, y + 0.035), (x + 0.050, y + 0.035), (x + 0.064, y + 0.125), (x - 0.064, y + 0.125)
     return [
-        Layer("bag_line", disc((x, y + 0.035), 0.030, 0.040, 3.1416, 6.2832), line=0.011, soft=False),
+        stroke("bag_line", disc((x, y + 0.035), 0.030, 0.040, 3.1416, 6.2832), 0.011),
         Layer("bag", sides),
-        Layer("bag_line", ((x - 0.052, y + 0.06), (x + 0.052, y + 0.06)), line=0.009, soft=False),
+        stroke("bag_line", ((x - 0.052, y + 0.06), (x + 0.052, y + 0.06)), 0.009),
     ]
 
 
@@ -534,7 +489,7 @@ def _shopping_bag(body: Body, hand: Point) -> list[Layer]:
     x, y = hand[0], hand[1] + 0.02
     sides = (x - 0.062, y + 0.055), (x + 0.062, y + 0.055), (x + 0.056, y + 0.225), (x - 0.056, y + 0.225)
     return [
-        Layer("bag_line", ((x - 0.03, y + 0.06), (x, y), (x + 0.03, y + 0.06)), line=0.009, soft=False),
+        stroke("bag_line", ((x - 0.03, y + 0.06), (x, y), (x + 0.03, y + 0.06)), 0.009),
         Layer("bag", sides),
         Layer("bag_mark", disc((x, y + 0.13), 0.026, 0.030), soft=False),
     ]
@@ -545,9 +500,9 @@ def _suitcase(body: Body, hand: Point) -> list[Layer]:
     lid = (x - 0.068, top), (x + 0.068, top), (x + 0.074, top + 0.02)
     ribs, wheels = (-0.035, 0.0, 0.035), (-0.055, 0.055)
     return [
-        Layer("bag_line", (hand, (x, top)), line=0.011, soft=False),
+        stroke("bag_line", (hand, (x, top)), 0.011),
         Layer("bag", (*lid, (x + 0.074, bottom), (x - 0.074, bottom), (x - 0.074, top + 0.02))),
-        *(Layer("bag_line", ((x + t, top + 0.03), (x + t, bottom - 0.02)), line=0.008, soft=False) for t in ribs),
+        *(stroke("bag_line", ((x + t, top + 0.03), (x + t, bottom - 0.02)), 0.008) for t in ribs),
         *(Layer("sole_dark", disc((x + t, 0.965), 0.013, 0.013), soft=False) for t in wheels),
     ]
 
@@ -571,7 +526,7 @@ def _backpack(body: Body) -> tuple[list[Layer], list[Layer]]:
             (x - half * 0.7, 0.435),
             (x - half * 0.7, 0.34),
         )
-        pack.append(Layer("bag_line", pocket, line=0.009, soft=False))
+        pack.append(stroke("bag_line", pocket, 0.009))
     straps = []
     for side in (-1, 1):
         rows = [body.on_trunk(side * t, y, 0.02) for t, y in ((0.50, 0.172), (0.60, 0.24), (0.72, 0.36))]
@@ -591,12 +546,7 @@ def _shoulder_bag(body: Body) -> tuple[list[Layer], list[Layer]]:
     )
     sack = [
         Layer("bag", box),
-        Layer(
-            "bag_line",
-            ((hip[0] - 0.06, y + 0.045), (hip[0], y + 0.062), (hip[0] + 0.06, y + 0.045)),
-            line=0.009,
-            soft=False,
-        ),
+        stroke("bag_line", ((hip[0] - 0.06, y + 0.045), (hip[0], y + 0.062), (hip[0] + 0.06, y + 0.045)), 0.009),
     ]
     away = body.line([(0.075, 0.168, 0.0)])[0]
     strap = [Layer("bag", ribbon([away, (hip[0], y + 0.004)], [0.012, 0.012]))]
@@ -621,7 +571,7 @@ def carried_layers(body: Body) -> list[Layer]:
         cover = ((x - 0.058, y - 0.058), (x + 0.052, y - 0.066), (x + 0.062, y + 0.052), (x - 0.050, y + 0.060))
         return [
             Layer("item", cover),
-            Layer("item_line", ((x - 0.045, y - 0.058), (x - 0.036, y + 0.058)), line=0.008, soft=False),
+            stroke("item_line", ((x - 0.045, y - 0.058), (x - 0.036, y + 0.058)), 0.008),
         ]
     canopy = (
         (x - 0.014, y - 0.01),
@@ -632,4 +582,4 @@ def carried_layers(body: Body) -> list[Layer]:
         (x - 0.026, y + 0.07),
     )
     handle = disc((x + 0.016, y - 0.035), 0.016, 0.016, 3.1416, 6.2832)
-    return [Layer("item", canopy), Layer("item_dark", ((x, y + 0.01), (x, y - 0.035), *handle), line=0.012, soft=False)]
+    return [Layer("item", canopy), stroke("item_dark", ((x, y + 0.01), (x, y - 0.035), *handle), 0.012)]
