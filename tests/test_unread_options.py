@@ -116,7 +116,7 @@ def test_finishing_a_purge_is_never_a_rehearsal(tmp_path, monkeypatch, capsys) -
     def kept(gallery):
         yield SimpleNamespace(path=tmp_path), None
 
-    monkeypatch.setattr("descry.cli.purge.kept", kept)
+    monkeypatch.setattr("descry.cli.report.kept", kept)
     monkeypatch.setattr(removing, "pending", lambda path: True)
     monkeypatch.setattr(removing, "finish", lambda *a: pytest.fail("finished"))
     for option in ("--dry-run", "--keep-crops"):

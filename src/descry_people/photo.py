@@ -12,8 +12,7 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
-from descry.drawing.composing import mask_of
-from descry.drawing.figure import VIEWS, Layer, Point
+from descry.drawing.figure import VIEWS, Layer, Point, mask_of
 from descry.drawing.layers import figure
 from descry.drawing.person import Person
 from descry.errors import UsageError

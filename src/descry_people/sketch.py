@@ -12,8 +12,7 @@ from random import Random
 
 from PIL import Image, ImageFilter
 
-from descry.drawing.composing import Hand
-from descry.drawing.figure import Layer, Point
+from descry.drawing.figure import Hand, Layer, Point
 from descry.drawing.layers import figure
 from descry.drawing.person import ATTRIBUTES, Person
 from descry.errors import UsageError, nearest

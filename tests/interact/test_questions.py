@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from descry.errors import DataError
-from descry.interact.questions import Asker, Question, answered, beliefs, posterior, stated, told, vocabulary
+from descry.interact.questions import Asker, Question, answered, beliefs, posterior, stated, vocabulary
 from descry.query import Query
 from descry.ranking import Ranking
 
@@ -60,7 +60,6 @@ def test_what_was_asked_said_or_settled_is_not_asked_again() -> None:
     assert keys(Query(), {"a": "no"}) == {"b", "c"}
     assert keys(Query(), {"a": "yes"}) == {"c"}, "one bag settles the group"
     assert keys(Query(unwanted="a hat"), {"a": "unknown"}) == {"b"}
-    assert told(questions, {"c": "no"}) == [(questions[2], "no")]
 
 
 @pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.8])

@@ -215,7 +215,9 @@ def _report(
     if output.per_query:
         write_results(output.per_query, about, kept)
     if output.csv:
-        _csv(output.csv, [flat(row) for row in rows + parts])
+        lines = [flat(row) for row in rows + parts]
+        names = list(dict.fromkeys(name for line in lines for name in line))
+        write_rows(output.csv, [names, *([line.get(name, "") for name in names] for line in lines)])
     if output.json:
         emit(True, {"kind": KIND, "format": FORMAT} | about | {"results": rows, "slices": parts})
         return 0
@@ -244,11 +246,6 @@ def _shown(row: dict[str, Any]) -> dict[str, str]:
             text += f" [{low:.1f}, {high:.1f}]"
         out[name] = text
     return out
-
-
-def _csv(path: Path, rows: list[dict[str, Any]]) -> None:
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    write_rows(path, [names, *([row.get(name, "") for name in names] for row in rows)])
 
 
 def table(rows: list[dict[str, str]]) -> list[str]:

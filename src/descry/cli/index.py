@@ -1,4 +1,4 @@
-"""descry index."""
+"""descry index, verify, compact, merge: how galleries are made and kept whole."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
@@ -19,10 +19,10 @@ import tyro
 
 from ..bounds import Bound
 from ..decoding import interrupt
-from ..errors import DescryError, UsageError
+from ..errors import DescryError, IndexCorrupt, UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
-from .machine import Flag, Json, Machine, OnMachine, emit, refuse_unread
+from .machine import Flag, GalleryStore, Json, Machine, OnMachine, OutFolder, emit, refuse_unread
 from .progress import progress
 
 
@@ -214,8 +214,10 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 @contextmanager
-def stopping() -> Iterator[Callable[[], bool]]:
-    """Ctrl-C once: finish the batch, commit and stop. Twice: stop now."""
+def stopping(
+    said: str = "stopping after this batch; press Ctrl-C again to stop at once",
+) -> Iterator[Callable[[], bool]]:
+    """Ctrl-C once: finish the batch, commit and stop; it is said. Twice: stop now."""
     asked = False
 
     def handle(number: int, frame: Any) -> None:
@@ -223,7 +225,7 @@ def stopping() -> Iterator[Callable[[], bool]]:
         if asked:
             interrupt()
         asked = True
-        print("stopping after this batch; press Ctrl-C again to stop at once", file=sys.stderr)
+        print(said, file=sys.stderr)
 
     try:
         before = signal.signal(signal.SIGINT, handle)
@@ -259,3 +261,40 @@ def _tell_index(report: Any, count: int, out: Path, as_json: bool) -> None:
     )
     if report.dry:
         print("a dry run opens no picture: files that cannot be read are counted as added", file=sys.stderr)
+
+
+def verify(gallery: GalleryStore, /, json_: Json = False) -> int:
+    """Read every byte that an answer depends on and compare it with what was written. Exit status 5 if one differs."""
+    from ..gallery import Gallery
+
+    with Gallery.open(gallery) as opened:
+        faults = opened.verify()
+        count = 0 if faults else len(opened)
+    value = {"ok": not faults, "items": None if faults else count, "faults": [asdict(fault) for fault in faults]}
+    lines = [f"{fault.where}: {fault.what}" for fault in faults]
+    emit(json_, value, *lines or [f"{gallery}: {counted(count, 'item')}, every byte as it was written"])
+    return IndexCorrupt.exit_status if faults else 0
+
+
+def compact(gallery: GalleryStore, /, json_: Json = False) -> int:
+    """Free the space of removed items, so that none of their bytes is left."""
+    from ..gallery import Gallery
+
+    with Gallery.open(gallery) as opened:
+        given = opened.compact()
+    return emit(json_, {"bytes": given}, f"{given:,} bytes given back")
+
+
+def merge(parts: tyro.conf.Positional[tuple[Path, ...]], /, out: OutFolder, json_: Json = False) -> int:
+    """Join galleries that were indexed in shards into a new one, and compare every vector with its part.
+
+    Args:
+        parts: galleries of one model.
+        out: the new gallery.
+    """
+    from ..gallery.merge import merge as join
+
+    with progress("merging", quiet=json_) as tick:
+        count = join(parts, out, tick)
+    said = f"{out} holds {counted(count, 'item')} of {len(parts)} galleries; every vector was compared"
+    return emit(json_, {"out": str(out), "items": count, "galleries": len(parts)}, said)

@@ -1,13 +1,15 @@
-"""descry model get, convert, model info, model card, model pack."""
+"""descry model get, convert, model info, model card, model pack, export."""
 
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
-from ..errors import UsageError
+from ..errors import UsageError, nearest
 from ..escape import counted
 from .machine import Flag, Json, Machine, Natural, OnMachine, OutFile, OutFolder, Size, emit
 
@@ -29,8 +31,6 @@ def get(
         image_size: height and width of the pictures it reads; the checkpoint's own unless given.
         offline: take a hub name from the local cache only.
     """
-    from dataclasses import asdict
-
     from ..convert import get_model
 
     done = get_model(source, name, image_size, offline)
@@ -63,8 +63,6 @@ def convert(
             what the checkpoint's own files say.
         half: store the weights in 16 bits.
     """
-    from dataclasses import asdict
-
     from ..convert import convert as run
 
     done = run(file, out, tokenizer, image_size, activation, pixels, half)
@@ -151,3 +149,33 @@ def pack(
     size = sum(p.stat().st_size for p in out.iterdir())
     said = f"{out}: {size / 1e6:.1f} MB, fingerprint {fingerprint[:16]} (from {folder})"
     return emit(json_, {"out": str(out), "fingerprint": fingerprint, "bytes": size}, said)
+
+
+def export(
+    run: tyro.conf.Positional[str],
+    /,
+    out: OutFolder,
+    format_: Annotated[str, tyro.conf.arg(name="format")] = "onnx",
+    precision: str = "fp32",
+    json_: Json = False,
+) -> int:
+    """Write a model's encoders as files that others can run, with their preprocessing and a parity check.
+
+    Args:
+        run: a run folder, a CLIP folder or demo.
+        out: a new folder.
+        format_: onnx or openvino.
+        precision: fp32, fp16 (openvino), or int8.
+    """
+    from ..embed import load
+    from ..export import export as write
+
+    if format_ not in ("onnx", "openvino"):
+        raise UsageError(f"there is no format {format_!r}; {nearest(format_, ['onnx', 'openvino'])}")
+    report = write(load(run, "cpu"), out, format_, precision)
+    agreement = ", ".join(f"{part} {cosine:.4f}" for part, cosine in report["least_cosine_to_fp32"].items())
+    said = f"{out}: {', '.join(report['files'])} in {report['precision']}; least cosine to fp32: {agreement}"
+    emit(json_, report, said)
+    if report["note"] and not json_:
+        print(f"note: {report['note']}", file=sys.stderr)
+    return 0

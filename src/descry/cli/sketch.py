@@ -57,10 +57,8 @@ def compose(
     found = {"sketch": str(out) if out else None, "phrases": made.phrases, "known": made.known, "blank": made.blank}
     emit(json_, found, *made.phrases)
     if out and not json_:
-        print(
-            f"drawn in {out}; search with it: descry search GALLERY --sketch {out} {_quoted(made.phrases)}",
-            file=sys.stderr,
-        )
+        words = " ".join(f'"{phrase}"' for phrase in made.phrases)
+        print(f"drawn in {out}; search with it: descry search GALLERY --sketch {out} {words}", file=sys.stderr)
     return 0
 
 
@@ -80,7 +78,3 @@ def _read(name: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UsageError(f'{name} holds a {type(found).__name__}; write parts and values, such as {{"top": "jacket"}}')
     return found
-
-
-def _quoted(phrases: tuple[str, ...]) -> str:
-    return " ".join(f'"{phrase}"' for phrase in phrases)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import sys
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, get_type_hints
@@ -12,8 +11,8 @@ from typing import Annotated, Any, get_type_hints
 import tyro
 
 from ..bounds import POSITIVE, Bound
-from ..decoding import interrupt
 from ..errors import UsageError, nearest
+from .index import stopping
 from .machine import Count, Flag, Json, Machine, Natural, OnMachine, OutFolder, Size
 from .progress import progress
 
@@ -106,8 +105,6 @@ def train(
         machine.seed, machine.device, machine.precision, accumulate, save_every, select_on_test,
         machine.threads, half, resume, checkpoint_gradients, cache_gradients, tensorboard,
     )  # fmt: skip
-    stopped: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: _interrupt(stopped))
     recipe = made.config.recipe
     if not recipe.warmup_share and recipe.warmup_epochs >= recipe.epochs:
         print(
@@ -115,22 +112,23 @@ def train(
             f"{recipe.lr:g} is never reached; add --set warmup_share=0.1",
             file=sys.stderr,
         )
-    try:
-        with progress(f"training {method}, {recipe.epochs} epochs", quiet=os.environ.get("RANK", "0") != "0") as tick:
+    other = os.environ.get("RANK", "0") != "0"
+    with (
+        stopping("stopping after this step; once more stops at once") as stop,
+        progress(f"training {method}, {recipe.epochs} epochs", quiet=other) as tick,
+    ):
 
-            def show(step: Step) -> None:
-                shown = " ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
-                tick(step.step, step.steps, f"epoch {step.epoch + 1} {shown}")
+        def show(step: Step) -> None:
+            shown = " ".join(f"{k} {v:.3f}" for k, v in step.losses.items())
+            tick(step.step, step.steps, f"epoch {step.epoch + 1} {shown}")
 
-            metrics = run(made, method, preset, dataset, out, settings, about, show, lambda: bool(stopped))
-    finally:
-        signal.signal(signal.SIGINT, before)
+        metrics = run(made, method, preset, dataset, out, settings, about, show, stop)
     if "interrupted" in metrics:
         print(
             f"stopped after step {metrics['interrupted']} of {metrics['steps']}; go on with --resume", file=sys.stderr
         )
         return 130
-    if os.environ.get("RANK", "0") != "0":
+    if other:
         return 0
     remember_training(out, metrics, " ".join(["descry", *sys.argv[1:]]))
     if json_:
@@ -146,13 +144,6 @@ def train(
             print(f"sketch and words are joined by {metrics['composition']}, chosen on validation (R@1: {scores})")
         print(f"then: descry model measure {out} --data {given}  (which words it reads, how it ranks and asks)")
     return 0
-
-
-def _interrupt(stopped: list[int]) -> None:
-    if stopped:
-        interrupt()
-    stopped.append(1)
-    print("stopping after this step; once more stops at once", file=sys.stderr)
 
 
 def change(changes: Changes, machine: Machine) -> Any:

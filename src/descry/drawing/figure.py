@@ -2,15 +2,17 @@
 
 Units: the person's height is 1; x to the viewer's right, y down from the crown of the head (0) to the soles (1), z
 towards the viewer. A figure is a list of layers, the first drawn first; each is an outline with the name of what it
-is made of.
+is made of. `Hand` draws them as clean lines.
 """
 
 from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+
+from PIL import Image, ImageDraw
 
 from .person import Person
 
@@ -215,3 +217,111 @@ def disc(
     """An ellipse, or the part of it between two angles (0 to the right, π/2 down)."""
     angles = [start + (stop - start) * i / steps for i in range(steps + (stop - start < 6.28))]
     return tuple((at[0] + rx * math.cos(t), at[1] + ry * math.sin(t)) for t in angles)
+
+
+_LIGHT = 165
+_OVER = 3
+
+
+def mask_of(size: tuple[int, int], points: list[Point]) -> tuple[Image.Image, tuple[int, int, int, int]] | None:
+    """A filled outline as a mask, and its box in a picture of that size; None where it lies outside."""
+    xs, ys = [p[0] for p in points], [p[1] for p in points]
+    left, top = max(0, int(min(xs))), max(0, int(min(ys)))
+    right, bottom = min(size[0], int(max(xs)) + 2), min(size[1], int(max(ys)) + 2)
+    if right <= left or bottom <= top:
+        return None
+    mask = Image.new("L", (right - left, bottom - top))
+    ImageDraw.Draw(mask).polygon([(x - left, y - top) for x, y in points], fill=255)
+    return mask, (left, top, right, bottom)
+
+
+class Hand:
+    """Draws layers over one another on white paper, at three times the size: clean lines in the middle of the paper.
+
+    light: draw thin and light. thin: the ink of single strokes.
+    """
+
+    light, thin = False, 40
+
+    def __init__(self, size: tuple[int, int]):
+        self.image = Image.new("L", (size[0] * _OVER, size[1] * _OVER), 255)
+        self.pen = ImageDraw.Draw(self.image)
+        self.scale_of_paper = min(size[1], size[0] * 2.1) * _OVER
+        self.place()
+
+    def place(self) -> None:
+        """Where the person stands on the paper, how tall (`scale`, in pixels), and the width of a line."""
+        self.scale = 0.905 * self.scale_of_paper
+        self.x, self.y = self.image.width / 2, (self.image.height - self.scale) * 0.5
+        self.width = self.scale * 0.0085
+
+    def at(self, points: Iterable[Point]) -> list[Point]:
+        return [(round(self.x + x * self.scale, 2), round(self.y + y * self.scale, 2)) for x, y in points]
+
+    def stroke(self, points: list[Point], width: float, ink: int) -> None:
+        if self.light:
+            width, ink = width * 0.6, _LIGHT
+        self.pen.line(points, fill=ink, width=max(1, round(width)), joint="curve")
+
+    def draw(self, layer: Layer, person: Person) -> None:
+        points = self.at(layer.points)
+        if layer.line:
+            heavy = layer.role in ("frame", "bag_line", "neckwear", "lower_trim")
+            self.stroke(points, self.width * (1.0 if heavy else 0.75), self.thin)
+            return
+        dark = layer.role in ("lens", "item_dark", "eye", "gap", "sole_dark")
+        self.pen.polygon(points, fill=70 if dark else 255)
+        self.fill(layer, points, person)
+        self.outline(points)
+
+    def outline(self, points: list[Point]) -> None:
+        self.stroke([*points, points[0]], self.width, 25)
+
+    def fill(self, layer: Layer, points: list[Point], person: Person) -> None:
+        """Hair strokes, and the pattern of a garment."""
+        if layer.role in ("hair", "beard"):
+            self.hatch(points, 0.014, 90.0, 95, self.width * 0.7)
+        kind = {"upper": person.upper_pattern, "lower": person.lower_pattern}.get(layer.role) if layer.pattern else ""
+        if kind == "striped":
+            self.hatch(points, 0.046, 0.0, 70, self.scale * 0.015)
+        elif kind == "checked":
+            self.hatch(points, 0.046, 0.0, 80, self.width)
+            self.hatch(points, 0.046, 90.0, 80, self.width)
+        elif kind == "dotted":
+            self.dots(points)
+
+    def spaced(self, reach: float, step: float, origin: float) -> list[float]:
+        """Where the strokes of a hatching lie, `step` apart, to both sides of a corner at `origin`."""
+        count = int(reach / step)
+        return [k * step - origin % step for k in range(-count - 1, count + 2)]
+
+    def hatch(self, points: list[Point], gap: float, degrees: float, ink: int, width: float) -> None:
+        """Parallel strokes inside an outline, `gap` of the person's height apart; they keep what lies beneath them."""
+        found = mask_of(self.image.size, points)
+        if found is None:
+            return
+        mask, box = found
+        sheet = self.image.crop(box)
+        pen, step, reach = ImageDraw.Draw(sheet), max(3.0, gap * self.scale), sum(sheet.size)
+        dx, dy = {0.0: (1.0, 0.0), 90.0: (0.0, 1.0), 45.0: (0.7, -0.7), -45.0: (0.7, 0.7)}[degrees]
+        for at in self.spaced(reach, step, box[0] * -dy + box[1] * dx):
+            x, y = -dy * at, dx * at
+            ends = (x - dx * reach, y - dy * reach, x + dx * reach, y + dy * reach)
+            pen.line(ends, fill=ink, width=max(1, round(width)))
+        self.image.paste(sheet, box[:2], mask)
+
+    def dots(self, points: list[Point]) -> None:
+        found = mask_of(self.image.size, points)
+        if found is None:
+            return
+        mask, box = found
+        sheet = self.image.crop(box)
+        pen, step, r = ImageDraw.Draw(sheet), self.scale * 0.042, self.scale * 0.011
+        for j in range(int(sheet.height / step) + 2):
+            for i in range(int(sheet.width / step) + 2):
+                x, y = (i + 0.5 * (j % 2)) * step, j * step
+                pen.ellipse((x - r, y - r, x + r, y + r), fill=60)
+        self.image.paste(sheet, box[:2], mask)
+
+    def finish(self) -> Image.Image:
+        return self.image.reduce(_OVER).convert("RGB")

@@ -214,11 +214,11 @@ def head_layers(body: Body) -> list[Layer]:
     fall = _fall(body, centre, wide)
     head = Layer("skin", disc(centre, wide, RY))
     if body.cos < -0.3:
-        return [neck, head, *_cap_of_hair(body, centre, wide), *fall, *_knot(body, centre), *_worn(body, centre, wide)]
+        return [neck, head, *_cap_of_hair(body, centre, wide), *fall, *_knot(body), *_worn(body, centre, wide)]
     nose = body.on_head(0, 0.012, RX + 0.014)
     profile = [Layer("skin", disc(nose, 0.013, 0.014, steps=10), soft=False)] if abs(body.sin) > 0.5 else []
     over = [*_cap_of_hair(body, centre, wide), *_face(body), *_beard(body, centre, wide), *_eyewear(body)]
-    return [*fall, *_knot(body, centre), neck, head, *profile, *over, *_worn(body, centre, wide)]
+    return [*fall, *_knot(body), neck, head, *profile, *over, *_worn(body, centre, wide)]
 
 
 def _wave(points: tuple[Point, ...], centre: Point, size: float) -> tuple[Point, ...]:
@@ -284,7 +284,7 @@ def _cap_of_hair(body: Body, centre: Point, wide: float) -> list[Layer]:
     return [Layer("hair", (*(_wave(top, (x, y), 0.012) if curly else top), *edge))]
 
 
-def _knot(body: Body, centre: Point) -> list[Layer]:
+def _knot(body: Body) -> list[Layer]:
     style = body.person.hair_style
     if style == "bun":
         at = body.on_head(0, -0.066, -0.030)
@@ -471,11 +471,15 @@ def bag_layers(body: Body) -> tuple[list[Layer], list[Layer]]:
     if kind == "none":
         return [], []
     hand = body.line([body.arms[0][2]])[0]
-    layers = {"handbag": _handbag, "shopping bag": _shopping_bag, "suitcase": _suitcase}[kind](body, hand)
+    layers = (
+        {"handbag": _handbag, "shopping bag": _shopping_bag}[kind](hand)
+        if kind != "suitcase"
+        else _suitcase(body, hand)
+    )
     return (layers, []) if body.depth(body.arms[0][1]) < -0.05 else ([], layers)
 
 
-def _handbag(body: Body, hand: Point) -> list[Layer]:
+def _handbag(hand: Point) -> list[Layer]:
     x, y = hand[0], hand[1] + 0.02
     sides = (x - 0.050, y + 0.035), (x + 0.050, y + 0.035), (x + 0.064, y + 0.125), (x - 0.064, y + 0.125)
     return [
@@ -485,7 +489,7 @@ def _handbag(body: Body, hand: Point) -> list[Layer]:
     ]
 
 
-def _shopping_bag(body: Body, hand: Point) -> list[Layer]:
+def _shopping_bag(hand: Point) -> list[Layer]:
     x, y = hand[0], hand[1] + 0.02
     sides = (x - 0.062, y + 0.055), (x + 0.062, y + 0.055), (x + 0.056, y + 0.225), (x - 0.056, y + 0.225)
     return [

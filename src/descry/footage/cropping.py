@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -207,8 +207,7 @@ def crop(
                 continue
             work.append(_Work(place, found, name, settings, make, made_by, progress, halt))
             reports.append(work[-1].report)
-    lock = _locked(place.states)
-    with closing(lock), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
+    with _locked(place.states), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
         done = [pool.submit(w.run) for w in work]
         try:
             finished = [future.result() for future in done]
@@ -228,17 +227,17 @@ def _refuse_links(out: Path) -> None:
     safe_files.refuse_links(out / STATE, ("*",), "folder of crops")
 
 
-class _locked:
+@contextmanager
+def _locked(states: Path) -> Iterator[None]:
     """One run at a time in a folder of crops; Locked, naming the process that is at it."""
-
-    def __init__(self, states: Path):
-        try:
-            self.lock = WriterLock(states)
-        except Locked as error:
-            raise Locked(str(error).replace(str(states), str(states.parent)).partition(";")[0]) from None
-
-    def close(self) -> None:
-        self.lock.release()
+    try:
+        lock = WriterLock(states)
+    except Locked as error:
+        raise Locked(str(error).replace(str(states), str(states.parent)).partition(";")[0]) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 class _Place:
@@ -267,10 +266,8 @@ class _Place:
 
     def names(self, paths: Sequence[str]) -> dict[str, str]:
         """A name for each source, the one it had before where it was here before."""
-        taken = {}
-        for state in sorted(self.states.glob("*.json")):
-            if state.name != "settings.json":
-                taken[state.stem] = _read(state)["path"]
+        states = (state for state in sorted(self.states.glob("*.json")) if state.name != "settings.json")
+        taken = {state.stem: _read(state)["path"] for state in states}
         out = {}
         for path in paths:
             full = os.path.abspath(path)
@@ -293,7 +290,7 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
     """
     place, gone, count = Path(out), set(crops), 0
     _refuse_links(place)
-    with closing(_locked(place / STATE)):
+    with _locked(place / STATE):
         for part in (*place.glob(f"{TABLE}.*.part"), *(place / STATE).glob("*.csv.*.part")):
             part.unlink()  # of a run that was killed; it may name them
         for name in gone:
@@ -406,16 +403,12 @@ class _Work:
             if not self._resume():
                 self.detector = self.make(self.source)
                 self._begin()
-                ended = self._through()
-            else:
-                ended = True
+                return self._through()
         except FootageError as error:
             self.report.skipped = str(error).partition(": ")[2]
-            ended = True
         except DescryError as error:
             self.report.skipped = str(error)
-            ended = True
-        return ended
+        return True
 
     def _resume(self) -> bool:
         """Take up what an earlier run left; True when it was done."""
@@ -479,11 +472,13 @@ class _Work:
         ):
             for frame, boxes in detected:
                 self._step(frame)
-                self._add(frame, boxes)
+                self._keep_all(self.passes.add(frame, boxes))
+                self.report.frames += 1
+                self.report.seconds = frame.time
+                self._tell()
                 if self.stop():
                     return False
-        for track in self.passes.close():
-            self._keep(track)
+        self._keep_all(self.passes.close())
         self.report.notes += [n for n in self.detector.notes() if n not in self.report.notes]
         self._commit(self.report.seconds, 0, done=True)
         self._sweep()
@@ -516,20 +511,12 @@ class _Work:
         if batch:
             yield batch
 
-    def _add(self, frame: Frame, boxes: Boxes) -> None:
-        for track in self.passes.add(frame, boxes):
-            self._keep(track)
-        self.report.frames += 1
-        self.report.seconds = frame.time
-        self._tell()
-
     def _step(self, frame: Frame) -> None:
         """Write down how far it is, where that is possible before this frame."""
         since = frame.time - self.committed
         if since < OFTEN or not (self.passes.quiet or since >= LONGEST):
             return
-        for track in self.passes.close():
-            self._keep(track)
+        self._keep_all(self.passes.close())
         self.passes.reset()
         self._commit(frame.time, frame.number)
 
@@ -551,15 +538,16 @@ class _Work:
         }
         _write(self.state, json.dumps(known, indent=1))
 
-    def _keep(self, track: Track) -> None:
-        """A track that is over: its best crops become files and rows."""
-        if self.settings.keep:
-            rows = [self._save(track, crop) for crop in track.best(self.settings.keep)]
-        else:
-            rows = self.written.pop(track.number, [])
-        self.pending += rows
-        self.report.tracks += 1
-        self.report.crops += len(rows)
+    def _keep_all(self, tracks: Iterable[Track]) -> None:
+        """Tracks that are over: their best crops become files and rows."""
+        for track in tracks:
+            if self.settings.keep:
+                rows = [self._save(track, crop) for crop in track.best(self.settings.keep)]
+            else:
+                rows = self.written.pop(track.number, [])
+            self.pending += rows
+            self.report.tracks += 1
+            self.report.crops += len(rows)
 
     def _write_at_once(self, track: Track, crop: Crop) -> None:
         self.written.setdefault(track.number, []).append(self._save(track, crop))

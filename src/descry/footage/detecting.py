@@ -51,12 +51,12 @@ class Detector(Protocol):
         height: that these frames are reduced to, in pixels.
     """
 
-    batch: int
-    sure: float
-    moves: bool
-    stretch: float
-    samples: int
-    height: int
+    batch: int = 1
+    sure: float = 0.5
+    moves: bool = False
+    stretch: float = 0.0
+    samples: int = 0
+    height: int = 0
 
     def learn(self, samples: Sequence[np.ndarray]) -> None:
         """Look at frames spread over the stretch that comes: (H, W, 3) uint8, H at most `height`."""
@@ -66,6 +66,7 @@ class Detector(Protocol):
 
     def notes(self) -> list[str]:
         """What must be said about this source, one line each."""
+        return []
 
 
 FEW = 5  # samples below which there is no telling what is scene and what is person
@@ -280,7 +281,7 @@ def _cut_by_post(a: Sequence[int], b: Sequence[int]) -> bool:
     return thin and max(a[0], b[0]) - min(a[2], b[2]) < 0.15 * high
 
 
-class TransformersDetector:
+class TransformersDetector(Detector):
     """Any object detection model of the transformers library (RT-DETR, D-FINE, DETR, YOLOS …), its person class only.
 
     folder: a local folder with config.json, model.safetensors and preprocessor_config.json, or a name on the hub with
@@ -288,7 +289,6 @@ class TransformersDetector:
     batch: frames at a time. Raises ModelMissing, ModelRefused, or UsageError for a model without a class for people.
     """
 
-    moves, stretch, samples, height = False, 0.0, 0, 0
     PERSON = ("person", "people", "pedestrian", "human")
     LOW = 0.1  # least score of a box that may continue a track
 
@@ -333,9 +333,6 @@ class TransformersDetector:
         if not self.people:
             raise UsageError(f"{folder} has no class for people; its classes: {', '.join(list(names.values())[:20])}")
 
-    def learn(self, samples: Sequence[np.ndarray]) -> None:
-        """Nothing: the model is trained."""
-
     def detect(self, frames: Sequence[Frame]) -> list[Boxes]:
         """See `Detector.detect`."""
         import torch
@@ -356,26 +353,17 @@ class TransformersDetector:
             out.append(Boxes(corners[real], boxes["scores"][keep].numpy().astype(np.float32)[real]))
         return out
 
-    def notes(self) -> list[str]:
-        """Nothing."""
-        return []
-
 
 def _line(error: Exception) -> str:
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 
 @dataclass
-class BoxTable:
+class BoxTable(Detector):
     """Boxes that were found elsewhere. frames: number of a frame → its boxes."""
 
     frames: dict[int, Boxes]
     sure: float = 0.5
-    batch: int = 1
-    moves: bool = False
-    stretch: float = 0.0
-    samples: int = 0
-    height: int = 0
     used: set[int] = field(default_factory=set)
 
     @classmethod
@@ -400,9 +388,6 @@ class BoxTable:
                 corners, table[:, 4].astype(np.float32), table[:, 5].astype(np.int64) if known else None
             )
         return cls(frames, sure)
-
-    def learn(self, samples: Sequence[np.ndarray]) -> None:
-        """Nothing."""
 
     def detect(self, frames: Sequence[Frame]) -> list[Boxes]:
         """See `Detector.detect`."""

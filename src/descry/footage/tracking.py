@@ -71,14 +71,11 @@ class Track:
         """The best few crops in the order of time: the best one, then those that are good and unlike the chosen."""
         left, chosen = sorted(self.crops, key=lambda c: -c.quality), list[Crop]()
         while left and len(chosen) < count:
-            worth = [c.quality * (0.1 + min((_unlike(c, d) for d in chosen), default=0.9)) for c in left]
+            unlike = [min((1 - float(c.pose @ d.pose) for d in chosen), default=0.9) for c in left]
+            worth = [c.quality * (0.1 + min(1.0, max(0.0, u))) for c, u in zip(left, unlike, strict=True)]
             chosen.append(left.pop(int(np.argmax(worth))))
             left = [c for c in left if c.quality > WORSE * chosen[0].quality]
         return sorted(chosen, key=lambda c: c.frame)
-
-
-def _unlike(a: Crop, b: Crop) -> float:
-    return float(min(1.0, max(0.0, 1 - a.pose @ b.pose)))
 
 
 class Passes:

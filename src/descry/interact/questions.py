@@ -11,7 +11,7 @@ says already.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
@@ -306,11 +306,6 @@ def read(questions: Sequence[Question], similarity: np.ndarray, ranking: Ranking
             (a, b), s = curve, similarity[row]
             yes[row] = logistic(a * (s - s.mean()) / max(float(s.std()), 1e-6) + b)
     return yes
-
-
-def told(questions: Iterable[Question], asked: Mapping[str, str]) -> list[tuple[Question, str]]:
-    """The questions that were asked, with their answers."""
-    return [(q, asked[q.key]) for q in questions if q.key in asked]
 
 
 def _entropy(p: np.ndarray) -> np.ndarray:
