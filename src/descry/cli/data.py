@@ -35,26 +35,22 @@ def check(name: Name, root: Folder, /, pixels: bool = True, threads: Threads = 4
     which, options = parse(name, "table")
     with progress("decoding", quiet=json_) as tick:
         report = run(which, root, pixels=pixels, threads=threads, progress=tick, **options)
-    if json_:
-        emit(True, as_json(report))
-        return 0 if report.ok else 1
     kind = " (miniature of synthetic people)" if report.miniature else ""
-    print(f"{report.name}{kind}  {report.root}  {report.variant}")
+    lines = [f"{report.name}{kind}  {report.root}  {report.variant}"]
     width = max((len(c.what) for c in report.counts), default=0)
     for c in report.counts:
         differs = "DIFFERS  " if c.differs else ""
         expected = "" if c.expected is None else f"  expected {c.expected:>9,}  {differs}{c.source}"
-        print(f"  {c.what:<{width}}  {c.found:>9,}{expected}")
-    for note in report.notes:
-        print(f"  note: {plain(note)}")
-    for fault in report.faults:
-        print(f"  fault: {plain(fault)}")
+        lines.append(f"  {c.what:<{width}}  {c.found:>9,}{expected}")
+    lines += [f"  note: {plain(note)}" for note in report.notes]
+    lines += [f"  fault: {plain(fault)}" for fault in report.faults]
     if report.ok:
-        print("  whole" if pixels else "  whole; pictures were not decoded")
-        return 0
-    print("", "expected tree:", *report.tree.split("\n"), "", f"how to obtain: {report.obtain}", sep="\n")
-    print(f"terms: {report.terms}")
-    return 1
+        lines.append("  whole" if pixels else "  whole; pictures were not decoded")
+    else:
+        lines += ["", "expected tree:", *report.tree.split("\n"), "", f"how to obtain: {report.obtain}"]
+        lines.append(f"terms: {report.terms}")
+    emit(json_, as_json(report), *lines)
+    return 0 if report.ok else 1
 
 
 def list_(json_: Json = False, markdown: Flag = False) -> int:
@@ -72,14 +68,17 @@ def list_(json_: Json = False, markdown: Flag = False) -> int:
     if markdown:
         print(*"\n".join(map(as_markdown, cards)).split("\n"), sep="\n", end="")
         return 0
-    if json_:
-        return emit(json_, [asdict(c) for c in cards])
+    lines = []
     for card in cards:
-        print(f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + ".")
-        print(f"  queries by {', '.join(card.asks)}; variants: {', '.join(card.variants)}")
-        print(*(f"  {part}" for part in card.tree.split("\n")), sep="\n")
-        print(f"  obtain: {card.obtain}", f"  terms: {card.terms}", "", sep="\n")
-    return 0
+        lines += [f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + "."]
+        lines += [f"  queries by {', '.join(card.asks)}; variants: {', '.join(card.variants)}"]
+        lines += [
+            *(f"  {part}" for part in card.tree.split("\n")),
+            f"  obtain: {card.obtain}",
+            f"  terms: {card.terms}",
+            "",
+        ]
+    return emit(json_, [asdict(c) for c in cards], *lines)
 
 
 def import_(
@@ -159,18 +158,14 @@ def leaks(
         )
     if out:
         found.save(out)
-    if json_:
-        emit(True, {"pairs": [asdict(p) for p in found.pairs], "identities": found.identities()})
-        return 0
+    lines = []
     for pair in found.pairs[:20]:
         cosine = f", cosine {pair.cosine:.3f}" if pair.cosine is not None else ""
-        print(f"{pair.a}  {pair.b}  ({pair.bits} bits{cosine}; {pair.b_split} identity {pair.b_pid})")
-    people = sum(len(p) for p in found.identities().values())
-    print(
-        f"{counted(len(found.pairs), 'near-duplicate pair')}, "
-        f"{counted(people, 'identity', 'identities')} of {found.b} to leave out"
-    )
-    if found.unreadable:
+        lines.append(f"{pair.a}  {pair.b}  ({pair.bits} bits{cosine}; {pair.b_split} identity {pair.b_pid})")
+    people = counted(sum(len(p) for p in found.identities().values()), "identity", "identities")
+    lines.append(f"{counted(len(found.pairs), 'near-duplicate pair')}, {people} of {found.b} to leave out")
+    emit(json_, {"pairs": [asdict(p) for p in found.pairs], "identities": found.identities()}, *lines)
+    if found.unreadable and not json_:
         print(f"{counted(found.unreadable, 'picture')} could not be read", file=sys.stderr)
     return 0
 
@@ -210,14 +205,11 @@ def sketch(
 
     with progress("drawing", quiet=json_) as tick:
         drawn = draw_sketches(root, Drawing(style, dropout, distortion, seed), photos, sketches, threads, tick)
-    if json_:
-        skipped = [{"path": path, "reason": reason} for path, reason in drawn.skipped]
-        emit(True, asdict(drawn) | {"skipped": skipped})
-        return 3 if skipped else 0
-    print(
-        f"{counted(drawn.made, 'sketch', 'sketches')} drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}"
-    )
-    for path, reason in drawn.skipped[:20]:
+    skipped = [{"path": path, "reason": reason} for path, reason in drawn.skipped]
+    made = counted(drawn.made, "sketch", "sketches")
+    said = f"{made} drawn, {drawn.kept:,} were there, in {', '.join(drawn.folders)}"
+    emit(json_, asdict(drawn) | {"skipped": skipped}, said)
+    for path, reason in () if json_ else drawn.skipped[:20]:
         print(f"skipped {path}: {reason}", file=sys.stderr)
     return 3 if drawn.skipped else 0
 
@@ -258,25 +250,17 @@ def stats(name: Name, root: Folder, /, model: str = "", json_: Json = False) -> 
     lines = caption_statistics(table, count, limit)
     if words is not None:
         tell_unknown(words, (text for row in table.rows for text in (*row.captions, *row.back_translations)))
-    if json_:
-        emit(True, [asdict(line) for line in lines])
-        return 0
+    said = []
     for c in lines:
-        print(
-            f"{c.split}: {counted(c.count, 'caption')}, {c.different:,} different, "
-            f"{c.mean_words:.1f} words on average, {c.most_words} at most"
-        )
+        words_in = f"{c.mean_words:.1f} words on average, {c.most_words} at most"
+        said.append(f"{c.split}: {counted(c.count, 'caption')}, {c.different:,} different, {words_in}")
         if c.cut is not None:
-            print(
-                f"  {c.mean_tokens:.1f} tokens on average, {c.most_tokens} at most; "
-                f"{c.cut:,} exceed {c.limit} and are cut"
-            )
+            tokens = f"{c.mean_tokens:.1f} tokens on average, {c.most_tokens} at most"
+            said.append(f"  {tokens}; {c.cut:,} exceed {c.limit} and are cut")
         if c.back_translated:
-            print(f"  {c.back_translated:,} back-translations")
-    shared = [(text, n) for text, n in commonest(table, 3) if n > 1]
-    for text, n in shared:
-        print(f"  {counted(n, 'picture')} with the caption: {text}")
-    return 0
+            said.append(f"  {c.back_translated:,} back-translations")
+    said += [f"  {counted(n, 'picture')} with the caption: {text}" for text, n in commonest(table, 3) if n > 1]
+    return emit(json_, [asdict(line) for line in lines], *said)
 
 
 def _counter(model: str) -> tuple[Any, int, Any]:

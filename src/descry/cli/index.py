@@ -156,7 +156,11 @@ def _opened_or_new(
     elif not name:
         with gallery.open(out) as there:
             name = there.binding.source
-    loaded = _load(name, machine, encoder, files if fresh else max(0, files - opened_count(out)))
+    loaded = machine.load(name)
+    if encoder != "torch":
+        from ..encoders import choose_encoder
+
+        choose_encoder(loaded, encoder, pictures=files if fresh else max(0, files - opened_count(out)))
     opened = gallery.create(out, loaded) if fresh else gallery.open(out, loaded)
     try:
         yield opened
@@ -195,15 +199,6 @@ def opened_count(out: Path) -> int:
             return len(gallery)
     except DescryError:
         return 0
-
-
-def _load(name: str, machine: Machine, encoder: str = "torch", pictures: int = 0) -> Any:
-    model = machine.load(name)
-    if encoder != "torch":
-        from ..encoders import choose_encoder
-
-        choose_encoder(model, encoder, pictures=pictures)
-    return model
 
 
 def _shard(text: str) -> tuple[int, int]:
