@@ -72,12 +72,8 @@ def list_(json_: Json = False, markdown: Flag = False) -> int:
     for card in cards:
         lines += [f"{card.name}: {card.title}. {card.paper}".rstrip(". ") + "."]
         lines += [f"  queries by {', '.join(card.asks)}; variants: {', '.join(card.variants)}"]
-        lines += [
-            *(f"  {part}" for part in card.tree.split("\n")),
-            f"  obtain: {card.obtain}",
-            f"  terms: {card.terms}",
-            "",
-        ]
+        lines += [f"  {part}" for part in card.tree.split("\n")]
+        lines += [f"  obtain: {card.obtain}", f"  terms: {card.terms}", ""]
     return emit(json_, [asdict(c) for c in cards], *lines)
 
 
