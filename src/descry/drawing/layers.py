@@ -137,6 +137,7 @@ def _opening(body: Body, kind: str, hem: float, ease: float, flare: float) -> li
     layers += [stroke("outer_line", tuple(edge), 0.009) for edge in edges]
     for edge, side in ((edges[0], -1), (edges[1], 1)):
         (x0, _), (x1, y1), (x2, y2) = edge[:3]
+        lapel: tuple[Point, ...]
         if kind == "blazer":
             lapel = (edge[0], (x1 + side * 0.036, y1 - 0.015), (x2 + side * 0.012, y2), edge[2])
         elif kind == "coat":

@@ -60,6 +60,7 @@ class Detector(Protocol):
 
     def learn(self, samples: Sequence[np.ndarray]) -> None:
         """Look at frames spread over the stretch that comes: (H, W, 3) uint8, H at most `height`."""
+        return
 
     def detect(self, frames: Sequence[Frame]) -> list[Boxes]:
         """The boxes of each frame."""
