@@ -41,7 +41,16 @@ def preview(
 ) -> dict[str, Any]:
     """The report as plain values, to be shown on the spot; the account does not mention it. Raises UsageError for an
     unknown inquiry."""
-    return gather(gallery, store, name, blur_others, redact_paths) | {"written": _written(gallery)}
+    made = gather(gallery, store, name, blur_others, redact_paths)
+    moment, head = datetime.now(UTC), Audit(gallery.store.database).head()
+    written = {  # the one block in which two reports of the same inquiry differ
+        "utc": moment.isoformat(timespec="seconds"),
+        "local": moment.astimezone().isoformat(timespec="seconds"),
+        "descry": __version__,
+        "audit_lines": int(head.partition(":")[0]),
+        "audit_head": head,
+    }
+    return made | {"written": written}
 
 
 def export(
@@ -73,15 +82,3 @@ def export(
     facts = {"of": "inquiry", "inquiry": ref_of(key), "format": format, **options, "file": file}
     line = add_line(gallery.store.database, "export", **facts)
     return Exported(data, MEDIA[format], line.head)
-
-
-def _written(gallery: Gallery) -> dict[str, Any]:
-    """The one block in which two reports of the same inquiry differ."""
-    moment, head = datetime.now(UTC), Audit(gallery.store.database).head()
-    return {
-        "utc": moment.isoformat(timespec="seconds"),
-        "local": moment.astimezone().isoformat(timespec="seconds"),
-        "descry": __version__,
-        "audit_lines": int(head.partition(":")[0]),
-        "audit_head": head,
-    }

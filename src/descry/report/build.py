@@ -15,7 +15,7 @@ from ..gallery.account import canonical
 from ..gallery.contract import Item
 from ..gallery.reading import as_indexed
 from ..gallery.upkeep import content_digest
-from ..interact.rounds import Inquiry, Round, difference, to_json
+from ..interact.rounds import Round, difference, to_json
 from ..interact.store import Finding, InquiryStore
 from .error_rates import about_model
 from .redaction import Redactor
@@ -36,39 +36,26 @@ LIMITS = (
 class Crops:
     """The pictures of items as they lie on the disk now, told apart from those that were indexed."""
 
-    def __init__(self, gallery: Gallery):
+    def __init__(self, gallery: Gallery, ids: Iterable[int] = ()):
         self.gallery = gallery
-        self._items: dict[int, Item] = {}
+        self.items = {item.id: item for item in gallery.items(list(dict.fromkeys(ids)))}
         self._states: dict[int, str] = {}
-
-    def fetch(self, ids: Iterable[int]) -> None:
-        """Look these up at once."""
-        wanted = [i for i in dict.fromkeys(ids) if i not in self._items]
-        self._items |= {item.id: item for item in self.gallery.items(wanted)}
 
     def item(self, number: int) -> Item | None:
         """An item, or None for one that is not in the gallery any more."""
-        if number not in self._items:
-            self.fetch([number])
-        return self._items.get(number)
-
-    def paths(self) -> list[str]:
-        """Of all items looked up so far."""
-        return [item.path for item in self._items.values()]
+        if number not in self.items:
+            self.items |= {item.id: item for item in self.gallery.items([number])}
+        return self.items.get(number)
 
     def read(self, number: int) -> bytes | None:
         """The file as it was indexed; None when it is gone, is another one now or lies outside the folders named."""
         item = self.item(number)
-        if item is None:
-            self._states[number] = "removed"
-            return None
+        self._states[number] = "" if item else "removed"
         try:
-            data = as_indexed(item)
+            return as_indexed(item) if item else None
         except ImageRejected as error:
             self._states[number] = error.reason
             return None
-        self._states[number] = ""
-        return data
 
     def state(self, number: int) -> str:
         """ "" as indexed, "removed" from the gallery, or the reason why `as_indexed` gives no bytes."""
@@ -83,49 +70,38 @@ def gather(
     """The report without its time block. redact_paths: also out of notes, names and phrases, as far as they are known
     or look like paths. Raises UsageError for an unknown inquiry."""
     inquiry, about, findings = store.load(name), store.about(name), store.findings(name)
-    crops = Crops(gallery)
     rounds = [inquiry.rounds[n] for n in sorted(inquiry.rounds)]
-    crops.fetch([*(i for r in rounds for i in r.ids[:TOP]), *(f.item for f in findings)])
+    crops = Crops(gallery, [*(i for r in rounds for i in r.ids[:TOP]), *(f.item for f in findings)])
     whole = [to_json(r) for r in rounds]
     told = [f.to_json() for f in findings]
     digest = hashlib.sha256(canonical({"name": name, "rounds": whole, "findings": told}).encode()).hexdigest()
     kept = {"begun": about.begun, "keep_until": about.keep_until, "digest": digest}
     teller = _Teller(crops, findings, redact_paths)
+    info, current = gallery.info(), inquiry.current
+    others: list[dict[str, Any]] = []  # those of the round on show who stand highest and are in no finding
+    if current is not None:
+        ranks = [rank for rank, item in enumerate(current.ids, 1) if item not in teller.verdicts][:TOP]
+        others = [teller.lead(current, rank, inquiry.rounds.get(current.parent)) for rank in ranks]
     made = {
         "format": FORMAT,
         "notice": NOTICE,
         "options": {"blur_others": blur_others, "redact_paths": redact_paths},
         "inquiry": {"name": name, **kept, "rounds": len(rounds), "on_show": inquiry.head},
         "model": about_model(gallery.binding, redact_paths),
-        "gallery": _gallery(gallery),
+        "gallery": {
+            "name": gallery.name,
+            "items": info["items"],
+            "generation": info["commits"],
+            "digest": content_digest(gallery.store),
+            "skipped": sum(info["skipped"].values()),
+            "skipped_by_reason": info["skipped"],
+        },
         "findings": [teller.finding(f, rounds) for f in findings],
-        "runner_ups": _runner_ups(inquiry, findings, teller),
+        "runner_ups": others,
         "rounds": [teller.round(r, row, inquiry.rounds.get(r.parent)) for r, row in zip(rounds, whole, strict=True)],
         "limits": list(LIMITS),
     }
-    return Redactor(crops.paths()).within(made) if redact_paths else made
-
-
-def _gallery(gallery: Gallery) -> dict[str, Any]:
-    info = gallery.info()
-    reasons = info["skipped"]
-    return {
-        "name": gallery.name,
-        "items": info["items"],
-        "generation": info["commits"],
-        "digest": content_digest(gallery.store),
-        "skipped": sum(reasons.values()),
-        "skipped_by_reason": reasons,
-    }
-
-
-def _runner_ups(inquiry: Inquiry, findings: list[Finding], teller: _Teller) -> list[dict[str, Any]]:
-    """Those of the round on show who stand highest and are in no finding."""
-    current, found = inquiry.current, {f.item for f in findings}
-    if current is None:
-        return []
-    others = [rank for rank, item in enumerate(current.ids, 1) if item not in found][:TOP]
-    return [teller.lead(current, rank, inquiry.rounds.get(current.parent)) for rank in others]
+    return Redactor(item.path for item in crops.items.values()).within(made) if redact_paths else made
 
 
 class _Teller:

@@ -97,15 +97,17 @@ class _Page:
         dates = [f"begun {inquiry['begun']}" * bool(inquiry["begun"]), f"{counted(inquiry['rounds'], 'round')}"]
         dates += [f"kept until {inquiry['keep_until']}" * bool(inquiry["keep_until"])]
         _add(header, "p", "; ".join(filter(None, dates)))
-        said = [text for name, text in _OPTIONS.items() if self.made["options"][name]]
-        for text in said:
-            _add(header, "p", text)
+        for name, text in _OPTIONS.items():
+            if self.made["options"][name]:
+                _add(header, "p", text)
         main = SubElement(self.body, "main")
         limits = SubElement(_section(main, "limits", "What this cannot tell"), "ul")
         for text in self.made["limits"]:
             _add(limits, "li", text)
         self._findings(_section(main, "findings", "Findings"))
-        self._runner_ups(_section(main, "runner-ups", "Runner-ups"))
+        others = _section(main, "runner-ups", "Runner-ups")
+        _add(others, "p", "The highest leads of the current round that have no finding.")
+        self._leads(others, self.made["runner_ups"])
         rounds = _section(main, "rounds", "Rounds")
         for one in self.made["rounds"]:
             self._round(SubElement(rounds, "article"), one)
@@ -136,17 +138,13 @@ class _Page:
             clock = f"; clock time: {origin.clock}" if origin.clock else ""
             _add(figure, "figcaption", f"{origin.told}, a box around the person{clock}")
 
-    def _runner_ups(self, section: Element) -> None:
-        _add(section, "p", "The highest leads of the current round that have no finding.")
-        self._leads(section, self.made["runner_ups"])
-
     def _round(self, article: Element, one: dict[str, Any]) -> None:
         after = f", made from round {one['parent']}" if one["parent"] else ""
         _add(article, "h3", f"Round {one['number']}{after}: {one['change']}")
         shown = SubElement(article, "div", {"class": "asked"})
-        for kind, blur in (("sketches", False), ("photos", self.blur)):
-            for picture in one[kind]:
-                self._asked(shown, picture, "sketch" if kind == "sketches" else "photograph", blur)
+        for kind, rows, blur in (("sketch", one["sketches"], False), ("photograph", one["photos"], self.blur)):
+            for row in rows:
+                self._asked(shown, row, kind, blur)
         chips = SubElement(article, "ul", {"class": "chips"})
         for chip in one["chips"]:
             text = ("" if chip["wanted"] else "NOT ") + chip["text"]
@@ -161,17 +159,17 @@ class _Page:
         _facts(article, {**asked, "what changed": moved if one["parent"] else "", "rows searched": one["snapshot"]})
         self._leads(article, one["leads"])
 
-    def _asked(self, parent: Element, picture: dict[str, Any], kind: str, blur: bool) -> None:
+    def _asked(self, parent: Element, row: dict[str, Any], kind: str, blur: bool) -> None:
         figure = SubElement(parent, "figure")
         try:
-            address = drawing(self.store.picture(picture["sha256"]), 240, blur)
+            address = picture(self.store.picture(row["sha256"]), 240, blur, images.UPLOAD, "PNG")
         except DescryError:
             address = ""
         if address:
             SubElement(figure, "img", src=address, alt=f"{kind} searched with")
         caption = SubElement(figure, "figcaption")
-        _add(caption, "span", kind + _weight(picture))
-        _add(caption, "code", f"sha256 {picture['sha256'][:16]}…")
+        _add(caption, "span", kind + _weight(row))
+        _add(caption, "code", f"sha256 {row['sha256'][:16]}…")
 
     def _leads(self, parent: Element, leads: list[dict[str, Any]]) -> None:
         rows = SubElement(parent, "ol", {"class": "leads"})
@@ -188,7 +186,7 @@ class _Page:
         if (item, height) not in self._drawn:
             data = self.crops.read(item)
             blur = self.blur and item not in self.found
-            self._drawn[item, height] = crop(data, height, blur) if data is not None else ""
+            self._drawn[item, height] = picture(data, height, blur) if data is not None else ""
         address = self._drawn[item, height]
         if address:
             SubElement(parent, "img", src=address, alt=text)
@@ -282,13 +280,14 @@ def _add(parent: Element, name: str, text: Any, attributes: dict[str, str] | Non
 # ------------------------------------------------------------------------------------- pictures: small and written anew
 
 
-def crop(data: bytes, height: int, blur: bool) -> str:
-    """A picture of the gallery as a data address; "" when it cannot be read."""
+def picture(source: Any, height: int, blur: bool, limits: images.Limits = images.LARGEST, kind: str = "JPEG") -> str:
+    """A picture, at most `height` pixels high, as a data address; "" when it cannot be read. kind: its format, unless
+    it is blurred."""
     try:
-        image = images.read(data)
+        image = _fitted(images.read(source, limits), height)
     except DescryError:
         return ""
-    return _address(_blurred(_fitted(image, height)) if blur else _fitted(image, height), "JPEG")
+    return _address(_blurred(image), "JPEG") if blur else _address(image, kind)
 
 
 def frame(origin: Origin, height: int, blur: bool) -> str:
@@ -304,15 +303,6 @@ def frame(origin: Origin, height: int, blur: bool) -> str:
         image = _blurred(image)
         image.paste(inside, (left, top))
     return _address(_fitted(image, height), "JPEG")
-
-
-def drawing(picture: Any, height: int, blur: bool = False) -> str:
-    """A picture that was searched with, as a data address; "" when it cannot be read."""
-    try:
-        image = _fitted(images.read(picture, images.UPLOAD), height)
-    except DescryError:
-        return ""
-    return _address(_blurred(image), "JPEG") if blur else _address(image, "PNG")
 
 
 def _fitted(image: Image.Image, height: int) -> Image.Image:
