@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from descry import encoders, export, routes
+from descry import encoders, export
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.errors import DescryError, UsageError
@@ -52,7 +52,7 @@ def written_once(tmp_path_factory):
         return path
 
     with pytest.MonkeyPatch.context() as patch:
-        for place in (export, routes):
+        for place in (export, encoders):
             if hasattr(place, "write_onnx"):
                 patch.setattr(place, "write_onnx", write)
         yield
@@ -66,20 +66,20 @@ def pixels(model, count=5):
 def test_a_route_gives_the_vectors_of_float32(model, route):
     need(*NEEDS.get(route, ()))
     given = pixels(model)
-    rows, expected = routes.build(model, route)(given), model.embed_pixels(given)
+    rows, expected = encoders.build(model, route)(given), model.embed_pixels(given)
     assert rows.shape == expected.shape
     assert rows.dtype == np.float32
     np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-4)
     least = {"torch": 0.999999, "onnx": 0.99999, "int8": 0.95}.get(route, export.PARITY)
     assert (rows * expected).sum(axis=1).min() >= least
-    assert routes.build(model, route)(given[:2]).shape == (2, model.dimension)
+    assert encoders.build(model, route)(given[:2]).shape == (2, model.dimension)
 
 
 @pytest.mark.long
 def test_the_compiled_route(model):
     given = pixels(model, 40)
     try:
-        encoder = routes.build(model, "compiled")
+        encoder = encoders.build(model, "compiled")
     except DescryError:
         pytest.skip("no C++ compiler on this machine")
     assert (encoder(given) * model.embed_pixels(given)).sum(axis=1).min() >= export.PARITY
@@ -88,32 +88,32 @@ def test_the_compiled_route(model):
 
 def test_batches_for_a_compiled_encoder_are_filled_up(model):
     seen = []
-    fast = routes.plain(model)
-    encoder = routes._filled(lambda x: seen.append(len(x)) or fast(x), 4)
+    fast = encoders.plain(model)
+    encoder = encoders._filled(lambda x: seen.append(len(x)) or fast(x), 4)
     given = pixels(model, 9)
     np.testing.assert_allclose(encoder(given), fast(given), atol=1e-5)
     assert seen == [4, 4, 4]
 
 
 def test_without_a_compiler_the_compiled_route_says_what_to_do(model, monkeypatch):
-    monkeypatch.setattr(routes.shutil, "which", lambda name: None)
+    monkeypatch.setattr(encoders.shutil, "which", lambda name: None)
     with pytest.raises(DescryError, match="--encoder bf16"):
-        routes.build(model, "compiled")
+        encoders.build(model, "compiled")
 
 
 def test_a_compiler_that_does_not_work_is_no_end(model, monkeypatch):
     def broken(module, dynamic):
         raise RuntimeError("Python.h is missing\nand more")
 
-    monkeypatch.setattr(routes, "compiler", lambda: "g++")
-    monkeypatch.setattr(routes.torch, "compile", lambda module, dynamic: lambda x: broken(module, dynamic))
+    monkeypatch.setattr(encoders, "compiler", lambda: "g++")
+    monkeypatch.setattr(encoders.torch, "compile", lambda module, dynamic: lambda x: broken(module, dynamic))
     with pytest.raises(DescryError, match=r"\(Python.h is missing\); use --encoder bf16"):
-        routes.build(model, "compiled")
+        encoders.build(model, "compiled")
 
 
 def test_the_original_model_is_not_touched(model):
     before = {k: v.clone() for k, v in model.method.state_dict().items()}
-    routes.build(model, "bf16")(pixels(model))
+    encoders.build(model, "bf16")(pixels(model))
     for name, value in model.method.state_dict().items():
         assert value.dtype == before[name].dtype
         assert (value == before[name]).all()

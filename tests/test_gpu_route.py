@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from descry import encoders, routes
+from descry import encoders
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.errors import UsageError
@@ -30,7 +30,7 @@ def pixels(model, count):
     return np.random.default_rng(1).integers(0, 256, (count, 3, *model.image_size), dtype=np.uint8)
 
 
-class Recorder(routes.Lane):
+class Recorder(encoders.Lane):
     """A lane on a processor that notes what happens when."""
 
     def __init__(self):
@@ -48,18 +48,20 @@ class Recorder(routes.Lane):
 
 def test_a_part_travels_while_the_one_before_is_computed(model):
     lane, given = Recorder(), pixels(model, 10)
-    rows = routes.overlapped(ImageEncoder(model.method), lane, size=4)(given)
+    rows = encoders.overlapped(ImageEncoder(model.method), lane, size=4)(given)
     assert lane.seen == ["send 4", "send 4", "take 4", "send 2", "take 4", "take 2"]
     np.testing.assert_allclose(rows, model.embed_pixels(given), atol=1e-5)
     lane.seen.clear()
-    routes.overlapped(ImageEncoder(model.method), lane, size=4)(given[:3])
+    encoders.overlapped(ImageEncoder(model.method), lane, size=4)(given[:3])
     assert lane.seen == ["send 3", "take 3"]
 
 
 @pytest.mark.parametrize("kind", [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_the_order(model, kind):
     given = pixels(model, 6)
-    encoder = routes.overlapped(ImageEncoder(routes.in_half(model.method, kind)), routes.Lane(torch.device("cpu")), 4)
+    encoder = encoders.overlapped(
+        ImageEncoder(encoders.in_half(model.method, kind)), encoders.Lane(torch.device("cpu")), 4
+    )
     assert (encoder(given) * model.embed_pixels(given)).sum(axis=1).min() >= PARITY
 
 
@@ -92,7 +94,7 @@ def test_pinned_copies_are_waited_for_and_kept(monkeypatch):
     monkeypatch.setattr(torch.cuda, "stream", lambda stream: stream)
     monkeypatch.setattr(torch.cuda, "current_stream", lambda device: Stream())
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda self: notes.append("pinned") or Pinned())
-    lane = routes.Lane(torch.device("cuda"))
+    lane = encoders.Lane(torch.device("cuda"))
     assert lane.take(lane.send(np.zeros((2, 3, 4, 4), np.uint8))) == "images"
     assert notes == ["copying stream", "pinned", "to cuda True", "event", "wait arrived", "kept", "float"]
 
@@ -102,10 +104,11 @@ def test_a_gpu_gets_half_precision_if_it_agrees(model, monkeypatch):
         device=SimpleNamespace(type="cuda"), method=model.method, embed_pixels=model.embed_pixels, encoder=None,
         image_size=model.image_size,
     )  # fmt: skip
-    monkeypatch.setattr(encoders, "Lane", lambda device: routes.Lane(torch.device("cpu")))
+    lane, in_half = encoders.Lane, encoders.in_half
+    monkeypatch.setattr(encoders, "Lane", lambda device: lane(torch.device("cpu")))
     assert encoders.choose_encoder(pretended) == "cuda float16"
     assert pretended.encoder is not None
-    overflowing = lambda method, kind: routes.in_half(method, kind) if kind == torch.bfloat16 else broken(method)  # noqa: E731
+    overflowing = lambda method, kind: in_half(method, kind) if kind == torch.bfloat16 else broken(method)  # noqa: E731
     monkeypatch.setattr(encoders, "in_half", overflowing)
     assert encoders.choose_encoder(pretended) == "cuda bfloat16"
     pretended.encoder = None

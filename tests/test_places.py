@@ -159,8 +159,8 @@ FILES = {
         descry.cli.absence:calibrate descry.cli.data:leaks descry.client:Client.upload descry.gallery.results:sheet_html
         descry.images:_opened descry.images:write descry.interact.session:Session._saving descry.report.page:_address
         descry.text:_unpacked descry.checkpoint:save_model
-        descry.web.api.description:_compose descry.web.api.items:_still descry.web.desk:Desk.begin
-        descry.web.pictures:small descry.web.pictures:_as_png""",
+        descry.web.api.description:compose descry.web.api.items:_jpeg descry.web.api.items:kept
+        descry.web.desk:Desk.begin""",
     "a database in memory": """
         descry.gallery.database:foreign_schema descry.gallery.database:MemoryDatabase.__init__
         descry.gallery.inspecting:_tables""",
@@ -183,7 +183,7 @@ FILES = {
         descry_people.miniature:_pku descry_people.video:write_videos descry_people.video:_writing.__init__""",
     "a temporary or partial folder of ours": """
         descry.cli.chat:_sheet descry.cli.chat:_picture descry.convert:_folder descry.convert:get_model
-        descry.gallery.merge:merge descry.routes:_onnx""",
+        descry.gallery.merge:merge descry.encoders:_onnx""",
     "an unfinished collection in a Milvus file that this user named to be written; only if nothing else is in it": """
         descry_stores.milvus:MilvusStore._clear_half_made""",
     "of a gallery of format 1, whose links were refused; SQLite opens a private copy": """

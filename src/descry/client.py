@@ -14,6 +14,7 @@ from __future__ import annotations
 import http.client
 import io
 import json
+import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -35,15 +36,6 @@ class ServerRefused(DescryError):
 
 
 STRANGE = "the answer is none of descry serve; is another program at that port?"
-
-
-def _form(data: bytes) -> tuple[bytes, str]:
-    """A multipart body with one file."""
-    import secrets
-
-    mark = secrets.token_hex(16)
-    head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n'
-    return head.encode() + data + f"\r\n--{mark}--\r\n".encode(), f"multipart/form-data; boundary={mark}"
 
 
 def _said(status: int, kind: str, attached: str, data: bytes) -> Any:
@@ -114,10 +106,6 @@ class Http:
         told = answer.headers
         return _said(answer.status, told.get("Content-Type", ""), told.get("Content-Disposition", ""), body)
 
-    def upload(self, data: bytes) -> Any:
-        """Send a picture; its asset."""
-        return self.send("POST", "/assets", *_form(data))
-
     def close(self) -> None:
         """Nothing is held."""
 
@@ -170,10 +158,6 @@ class Here:
         told = {k.lower(): v.decode() for k, v in said[0]["headers"]}
         kinds = told.get(b"content-type", ""), told.get(b"content-disposition", "")
         return said[0]["status"], kinds, b"".join(m.get("body", b"") for m in said[1:])
-
-    def upload(self, data: bytes) -> Any:
-        """Send a picture; its asset."""
-        return self.send("POST", "/assets", *_form(data))
 
     def close(self) -> None:
         """Release the gallery."""
@@ -237,8 +221,8 @@ class Client:
 
     def question(self) -> dict[str, Any] | None:
         """The question most worth asking now, or None."""
-        found: dict[str, Any] | None = self._call("GET", f"/inquiries/{self._begun()}/question")["question"]
-        return found
+        found = self._call("GET", f"/inquiries/{self._begun()}/question")["question"]
+        return dict(found) if found else None
 
     def answer(self, key: str, said: str) -> dict[str, Any]:
         """A round after a question was answered "yes", "no" or "unknown"."""
@@ -309,8 +293,7 @@ class Client:
 
     def gallery(self) -> dict[str, Any]:
         """The gallery: how large, what its model can be asked, what must be said beside results."""
-        found: dict[str, Any] = self._call("GET", "/galleries")["galleries"][0]
-        return found
+        return dict(self._call("GET", "/galleries")["galleries"][0])
 
     def facets(self) -> dict[str, Any]:
         """Cameras and days, with the number of items of each."""
@@ -369,7 +352,10 @@ class Client:
             buffer = io.BytesIO()
             read(picture, UPLOAD).save(buffer, "PNG")
             data = buffer.getvalue()
-        return str(self._link.upload(data)["id"])
+        mark = secrets.token_hex(16)
+        head = f'--{mark}\r\nContent-Disposition: form-data; name="file"; filename="picture"\r\n\r\n'
+        body = head.encode() + data + f"\r\n--{mark}--\r\n".encode()
+        return str(self._link.send("POST", "/assets", body, f"multipart/form-data; boundary={mark}")["id"])
 
     # ------------------------------------------------------------------ the account
 
@@ -393,8 +379,7 @@ class Client:
 
     def contents(self) -> dict[str, Any]:
         """What a report of the inquiry would hold; no line is written."""
-        value: dict[str, Any] = self._call("GET", f"/inquiries/{self._begun()}/report")["report"]
-        return value
+        return dict(self._call("GET", f"/inquiries/{self._begun()}/report")["report"])
 
     def keep_until(self, day: str | None) -> dict[str, Any]:
         """Set the last day the inquiry is kept, as 2027-01-31; None for no day."""
@@ -410,7 +395,7 @@ class Client:
 
     def purge(self) -> dict[str, Any]:
         """Remove the inquiry for good; what went, and the head of the account."""
-        gone: dict[str, Any] = self._call("DELETE", f"/inquiries/{self._begun()}")
+        gone = self._call("DELETE", f"/inquiries/{self._begun()}")
         self.inquiry = ""
         return gone
 
@@ -443,10 +428,7 @@ class Client:
         path = f"/index-jobs/{number}"
         if state == "stopped":
             return self._call("DELETE", path)
-        value: dict[str, Any] = (
-            self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
-        )
-        return value
+        return self._call("PUT", f"{path}/state", {"state": state}) if state else self._call("GET", path)
 
     def skipped(self, count: int = 200) -> dict[str, Any]:
         """Files that could not be read, with reasons."""
@@ -488,13 +470,10 @@ class Client:
         if not head:
             return {"phrases": []}
         query = self._call("GET", f"/inquiries/{inquiry}/rounds/{head}")["query"]
-        f = query["filters"]
-        return {
-            "sketches": [{"asset": p["sha256"], "weight": p["weight"], "on": p["on"]} for p in query["sketches"]],
-            "photos": [{"asset": p["sha256"], "weight": p["weight"], "on": p["on"]} for p in query["photos"]],
-            "phrases": [
-                {**p, "wanted": wanted} for wanted in (True, False) for p in query["wanted" if wanted else "unwanted"]
-            ],
-            "filters": {k: f[k] for k in ("cameras", "since", "until", "marked")},
-            "as_drawn": query.get("as_drawn", False),
+        pictures = {
+            kind: [{"asset": p["sha256"], "weight": p["weight"], "on": p["on"]} for p in query[kind]]
+            for kind in ("sketches", "photos")
         }
+        phrases = [{**p, "wanted": True} for p in query["wanted"]] + [{**p, "wanted": False} for p in query["unwanted"]]
+        filters = {name: query["filters"][name] for name in ("cameras", "since", "until", "marked")}
+        return pictures | {"phrases": phrases, "filters": filters, "as_drawn": query.get("as_drawn", False)}

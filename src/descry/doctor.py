@@ -15,10 +15,9 @@ import torch
 
 from . import __version__
 from .embed import load
-from .encoders import choose_encoder, has_bfloat16, measure, preferred, processor, rate
+from .encoders import BATCH, choose_encoder, has_bfloat16, measure, preferred, processor, rate
 from .errors import DescryError, install_hint
 from .export import noise
-from .routes import BATCH
 
 LITTLE_DISK, SLOW_MEMORY, SLOW_ENCODER = 5e9, 8e9, 5.0
 DEMO = Path(__file__).parent / "models" / "demo" / "model.safetensors"
