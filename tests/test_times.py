@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from descry.errors import UsageError
 from descry.query import Query
 from descry.times import day, is_day, moment, parse_time
-from descry.web.mapping import TIME
+from descry.web.api.jobs import TIME
 from descry.web.shapes import FilterSet
 
 AT = datetime(2026, 1, 31, 14, 5)

@@ -28,7 +28,7 @@ from descry.images import SUFFIXES
 from descry.metrics import summarise
 from descry.query import Filters, Part, Query
 from descry.studies.matrices import read_order
-from descry.web.api.items import _near
+from descry.web.api.items import near as near_items
 from gallery.plain_model import PlainModel, draw
 
 MARKS = ("liked", "unliked", "closest")
@@ -206,9 +206,9 @@ JUDGED = {
     "gallery/upkeep.py overview": "a missing track is none; the unknown camera is counted as such",
     "purge.py _items_before": "no time lies before any day; `untimed` says how many those are",
     "purge.py _untimed": "counts what is unknown, to say it",
-    "web/api/galleries.py counted": "the unknown camera is counted as such; no time is left out",
-    "web/api/items.py _near": "only for an item of a known camera",
-    "web/mapping.py expression": "a regular expression with a group of that name",
+    "web/api/items.py facets": "the unknown camera is counted as such; no time is left out",
+    "web/api/items.py near": "only for an item of a known camera",
+    "web/api/jobs.py expression": "a regular expression with a group of that name",
     "training/loop.py mended_texts": "a caption with itself, as it is read",
     "data/assemble.py Split.words_of_drawings": "captions that are there, and people, who are never unknown there",
     "data/check.py commonest": "captions that are there, counted",
@@ -220,8 +220,8 @@ JUDGED = {
     "gallery/reading.py as_indexed": "every item has one",
     "interact/store.py pictures_of": "every picture of an inquiry has one",
     "report/build.py _Teller.finding": "every item has one; that of a file that is gone is told",
-    "web/api/account.py _plan": "every item has one",
-    "web/api/findings.py _changed": "every item has one; a file that is gone is told",
+    "web/api/account.py planned": "every item has one",
+    "web/api/inquiries.py _told": "every item has one; a file that is gone is told",
     "web/api/items.py _picture": "every item has one",
 }
 
@@ -316,7 +316,10 @@ def test_an_item_of_unknown_camera_has_no_neighbours(tmp_path) -> None:
     with Gallery.create(tmp_path / "g", PlainModel()) as gallery:
         gallery.index(tmp_path / "crops", sources=Sources(table=str(tmp_path / "t.csv")))
         desk = SimpleNamespace(gallery=gallery, name="g")
-        near = [_near(desk, "g", item.id, 4) for item in sorted(gallery.listed(), key=lambda item: item.path)]
+        near = [
+            near_items.__wrapped__(desk, "g", item.id, 4)
+            for item in sorted(gallery.listed(), key=lambda item: item.path)
+        ]
     assert [[i.name for i in n.after] for n in near] == [[], [], ["3.png"], []]
     assert [[i.name for i in n.before] for n in near] == [[], [], [], ["2.png"]]
 

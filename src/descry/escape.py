@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from types import SimpleNamespace
 from typing import Any
@@ -67,3 +68,9 @@ def path_text(path: str) -> str:
 def counted(n: int, noun: str, plural: str = "") -> str:
     """A number with its noun, in the plural where it must be: `counted(2, "inquiry", "inquiries")`."""
     return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def numbered(name: str, taken: Collection[str]) -> str:
+    """The name, or where it is taken the name with the first number from 2 on that is free."""
+    names = itertools.chain([name], (f"{name} {n}" for n in itertools.count(2)))
+    return next(free for free in names if free not in taken)

@@ -13,10 +13,11 @@ from typing import Any
 import uvicorn
 
 from descry.gallery import Gallery
+from descry.images import UPLOAD, read
+from descry.web.api.items import kept
 from descry.web.app import create_app
 from descry.web.desk import Desk
 from descry.web.limits import LIMITS
-from descry.web.pictures import rewritten
 from descry.web.safety import Tokens
 from served import toy_model
 
@@ -35,9 +36,8 @@ class Live:
         self.tokens = Tokens.beside(self.folder)
         self.desk = Desk(self.gallery, replace(LIMITS, searches_per_minute=6000, burst=500), self.folders)
         if self.example:
-            name, data, _ = rewritten(self.example.read_bytes())
-            self.desk.assets.put(name, data)
-            self.desk.example = {"asset": name, "words": "a red jacket"}
+            asset = kept(self.desk, read(self.example, UPLOAD))
+            self.desk.example = {"asset": asset.id, "words": "a red jacket"}
         self.socket = socket.socket()
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         self.socket.bind(("127.0.0.1", self.port))

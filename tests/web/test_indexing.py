@@ -17,8 +17,8 @@ from PIL import Image
 from descry.errors import DataError, UsageError
 from descry.gallery.account import Audit
 from descry.gallery.sources import Sources
+from descry.web.api.jobs import expression
 from descry.web.folders import Folders
-from descry.web.mapping import expression
 
 from .in_process import Server
 

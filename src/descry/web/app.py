@@ -16,14 +16,14 @@ from starlette.formparsers import MultiPartParser
 
 from .. import __version__
 from . import problems
-from .api import account, description, findings, galleries, health, inquiries, items, jobs, rounds
+from .api import account, description, health, inquiries, items, jobs, operation_id, rounds
 from .desk import Desk
 from .safety import Safety, Tokens
 
 STATIC = Path(str(files(__package__).joinpath("static")))
 ROUTERS = (
-    *(galleries.router, jobs.router, items.router, items.footage_router, items.assets_router, inquiries.router),
-    *(rounds.router, rounds.marks_router, rounds.questions_router, findings.router, account.router),
+    *(items.galleries_router, jobs.router, items.router, items.footage_router, items.assets_router, inquiries.router),
+    *(rounds.router, rounds.marks_router, rounds.questions_router, inquiries.findings_router, account.router),
     *(description.chips_router, description.router, health.router),
 )
 ABOUT = "Search a gallery of crops by sketch, words and pictures. Results are leads, never identifications."
@@ -49,29 +49,19 @@ def create_app(desk: Desk, tokens: Tokens, hosts: Callable[[], frozenset[str]], 
         redoc_url=None,
         openapi_url="/api/openapi.json",
         redirect_slashes=False,
-        generate_unique_id_function=lambda route: "_".join([*map(str, route.tags[:1]), route.name]),
+        generate_unique_id_function=operation_id,
     )
     app.state.desk = desk
     MultiPartParser.spool_max_size = desk.limits.upload_bytes + 65_536  # an upload is never written to a file
     problems.install(app)
-    safety = Safety(app, tokens, hosts, desk.limits, desk.counted)
+    app.state.safety = safety = Safety(app, tokens, hosts, desk.limits, desk.statuses)
     for router in ROUTERS:
         app.include_router(router)
-    app.include_router(health.login_router(safety))
     problems.described(app)
 
     @app.get("/", include_in_schema=False)
     async def page(request: Request) -> Response:
-        return FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+        return FileResponse(STATIC / "index.html")
 
-    app.mount("/static", Fresh(directory=STATIC), name="static")
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
     return safety
-
-
-class Fresh(StaticFiles):
-    """The page's files, asked for anew each time, so that an update is seen at once; unchanged ones cost a 304."""
-
-    async def get_response(self, path: str, scope: Any) -> Response:
-        found = await super().get_response(path, scope)
-        found.headers["Cache-Control"] = "no-cache"
-        return found

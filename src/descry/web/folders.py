@@ -8,17 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import threading
-from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import DataError
+from ..escape import numbered
 from ..gallery.walk import inside
 from ..images import SUFFIXES
 from ..listing import OWN_FILES, Missed, entries_of, files_under
+from .limits import Least
 from .problems import Refusal
+from .shapes import FoldersOut, PlaceOut
 
 SHOWN = 1000
 HELD = 50_000
@@ -41,104 +42,68 @@ class Place:
         return hashlib.sha256(os.fsencode(self.path)).hexdigest()[:24]
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """What lies in a folder. above: the way to it from its root. pictures: files that are pictures by their name.
-    left_out: folders and tables beyond the most that are shown.
-    """
-
-    here: Place | None
-    above: list[Place]
-    folders: list[Place]
-    tables: list[Place]
-    pictures: int
-    left_out: int
-
-
 class Folders:
     """roots: folders that may be indexed from the page, with all below them. Raises DataError for one that is not
     there."""
 
     def __init__(self, roots: Iterable[str | Path] = ()):
         self.roots: list[Place] = []
-        self._known: OrderedDict[str, Place] = OrderedDict()
-        self._guard = threading.Lock()
+        self._known = Least(HELD)  # id → place
         for root in roots:
             if not os.path.isdir(root):
                 raise DataError(f"there is no folder {root}; name folders that may be indexed from the page")
             path = os.path.realpath(root)
             if all(path != known.path for known in self.roots):
-                self.roots.append(Place(path, path, self._named(path)))
+                name = shown(os.path.basename(path) or path.strip("\\/:") or "root")
+                self.roots.append(Place(path, path, numbered(name, {known.name for known in self.roots})))
 
-    def _named(self, path: str) -> str:
-        name, taken, n = shown(os.path.basename(path) or path.strip("\\/:") or "root"), {r.name for r in self.roots}, 1
-        while (name if n == 1 else f"{name} {n}") in taken:
-            n += 1
-        return name if n == 1 else f"{name} {n}"
-
-    def listed(self, number: str = "") -> Listing:
-        """The roots, or what lies in a folder that was listed before. Raises Refusal 404, and 422 for one
-        that cannot be listed."""
+    def listed(self, number: str = "") -> FoldersOut:
+        """The roots, or what lies in a folder that was listed before, without hidden entries and galleries. Raises
+        Refusal 404, and 422 for one that cannot be listed."""
         if not number:
-            return Listing(None, [], self._remember(self.roots), [], 0, 0)
-        here = self.folder(number)
-        folders, tables, pictures = [], [], 0
-        for entry in self._entries(here):
+            return FoldersOut(here=None, above=[], folders=self._told(self.roots), tables=[], pictures=0, left_out=0)
+        here, missed = self.place(number), list[Missed]()
+        entries = entries_of(here.path, missed)
+        if missed:
+            raise Refusal(422, "unreadable", f"{here.name}: {missed[0].detail}; check its permissions")
+        folders, tables, pictures = list[Place](), list[Place](), 0
+        for entry in entries:
+            if all(os.path.exists(os.path.join(entry.path, own)) for own in OWN_FILES):
+                continue
             lower = entry.name.lower()
+            below = Place(os.path.join(here.path, entry.name), here.root, f"{here.name}/{shown(entry.name)}")
             if entry.is_dir(follow_symlinks=False):
-                folders.append(self._below(here, entry))
+                folders.append(below)
             elif lower.endswith(SUFFIXES):
                 pictures += 1
             elif lower.endswith(".csv") and entry.is_file(follow_symlinks=False):
-                tables.append(self._below(here, entry))
-        left_out = max(0, len(folders) - SHOWN) + max(0, len(tables) - SHOWN)
-        first = [self._remember(sorted(found, key=lambda p: p.name)[:SHOWN]) for found in (folders, tables)]
-        return Listing(here, self._remember(self._above(here)), first[0], first[1], pictures, left_out)
+                tables.append(below)
+        way = [here]
+        while way[0].path != here.root:
+            way.insert(0, Place(os.path.dirname(way[0].path), here.root, way[0].name.rpartition("/")[0]))
+        *above, last = self._told(way)
+        first = [sorted(found, key=lambda place: place.name)[:SHOWN] for found in (folders, tables)]
+        return FoldersOut(
+            here=last,
+            above=above,
+            folders=self._told(first[0]),
+            tables=self._told(first[1]),
+            pictures=pictures,
+            left_out=len(folders) - len(first[0]) + len(tables) - len(first[1]),
+        )
 
-    def folder(self, number: str) -> Place:
-        """The folder of an id. Raises Refusal 404 when it was not listed, is gone, or leads out of its root now."""
-        return self._checked(number, os.path.isdir)
-
-    def table(self, number: str) -> Place:
-        """The CSV file of an id. Raises Refusal 404."""
-        return self._checked(number, os.path.isfile)
-
-    def _checked(self, number: str, there: Callable[[str], bool]) -> Place:
-        with self._guard:
-            place = self._known.get(number)
+    def place(self, number: str, there: Callable[[str], bool] = os.path.isdir) -> Place:
+        """The folder of an id; the table, if `there` is os.path.isfile. Raises Refusal 404 when it was not listed, is
+        gone, or leads out of its root now."""
+        place: Place | None = self._known.get(number)
         real = os.path.realpath(place.path) if place else ""
         if place is None or real != place.path or not inside(real, place.root) or not there(real):
             raise Refusal(404, "not_found", "that folder or table is not there; choose it again from the list")
         return place
 
-    def _remember(self, places: list[Place]) -> list[Place]:
-        with self._guard:
-            for place in places:
-                self._known[place.id] = place
-                self._known.move_to_end(place.id)
-            while len(self._known) > HELD:
-                self._known.popitem(last=False)
-        return places
-
-    def _entries(self, here: Place) -> Iterator[os.DirEntry[str]]:
-        """Neither hidden entries nor galleries. Raises Refusal 422 for a folder that cannot be listed."""
-        missed: list[Missed] = []
-        listed = entries_of(here.path, missed)
-        if missed:
-            raise Refusal(422, "unreadable", f"{here.name}: {missed[0].detail}; check its permissions")
-        for entry in listed:
-            if not all(os.path.exists(os.path.join(entry.path, own)) for own in OWN_FILES):
-                yield entry
-
-    def _below(self, here: Place, entry: os.DirEntry[str]) -> Place:
-        return Place(os.path.join(here.path, entry.name), here.root, f"{here.name}/{shown(entry.name)}")
-
-    def _above(self, here: Place) -> list[Place]:
-        way, name, path = [], here.name, here.path
-        while path != here.root:
-            path, name = os.path.dirname(path), name.rpartition("/")[0]
-            way.append(Place(path, here.root, name))
-        return way[::-1]
+    def _told(self, places: list[Place]) -> list[PlaceOut]:
+        """Places as the browser sees them; it may give them back from now on."""
+        return [PlaceOut(id=place.id, name=self._known.put(place.id, place).name) for place in places]
 
     def within(self, path: str) -> str:
         """A path as it may be shown: from its root on, or its last part alone."""

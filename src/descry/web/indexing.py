@@ -18,7 +18,7 @@ from typing import Any
 
 from ..errors import DescryError
 from ..gallery import Gallery
-from ..gallery.indexing import IndexReport, Step
+from ..gallery.indexing import Step
 from ..gallery.sources import Sources
 from .folders import Place, leading_out
 from .problems import PLAIN, Refusal
@@ -57,21 +57,15 @@ class Job:
     def out(self, now: float) -> JobOut:
         """The job as the API tells of it."""
         running = self.state in ("running", "pausing", "stopping") and self.begun
-        rate = self._rate(now) if running else 0.0
-        left = (self.total or 0) - self.done
-        return JobOut(
-            id=self.id, folder=self.place.name, dry=self.dry, state=self.state, done=self.done, total=self.total,
-            rate=round(rate, 1), eta=round(left / rate) if rate > 0 and self.total and left > 0 else None,
-            seconds=round(self.seconds + (now - self.begun if running else 0.0), 1), links=self.links,
-            counts=self.counts, trouble=self.trouble, warning=self.warning, version=self.version,
-        )  # fmt: skip
-
-    def _rate(self, now: float) -> float:
+        rate, left = 0.0, (self.total or 0) - self.done
         while len(self.lately) > 2 and self.lately[0][0] < now - LATELY:
             self.lately.popleft()
-        if not self.lately or now - self.lately[0][0] < 0.2:
-            return 0.0
-        return (self.done - self.lately[0][1]) / (now - self.lately[0][0])
+        if running and self.lately and now - self.lately[0][0] >= 0.2:
+            rate = (self.done - self.lately[0][1]) / (now - self.lately[0][0])
+        eta = round(left / rate) if rate > 0 and self.total and left > 0 else None
+        seconds = round(self.seconds + (now - self.begun if running else 0.0), 1)
+        reckoned = {"folder": self.place.name, "rate": round(rate, 1), "eta": eta, "seconds": seconds}
+        return JobOut.model_validate(vars(self) | reckoned)
 
 
 class Indexing:
@@ -135,24 +129,29 @@ class Indexing:
     # ------------------------------------------------------------------ in the job's thread
 
     def _work(self, job: Job, model: Any) -> None:
+        end: State = "failed"
         try:
-            while True:
-                if not self._run(job, model).interrupted:
-                    self._end(job, "done")
-                    break
-                if not self._goes_on(job):
-                    self._end(job, "stopped")
-                    break
+            while (interrupted := self._run(job, model)) and self._goes_on(job):
+                pass
+            end = "stopped" if interrupted else "done"
         except Refusal as refusal:
-            self._end(job, "failed", str(refusal))
+            job.trouble = str(refusal)
         except DescryError as error:
             log.error("index job: %s: %s", error.code, error)
-            self._end(job, "failed", self._plain(job, error))
+            job.trouble = self._plain(job, error)
         except Exception:
             log.exception("index job")
-            self._end(job, "failed", PLAIN["failed"])
+            job.trouble = PLAIN["failed"]
+        with self._changed:
+            if job.begun:
+                job.seconds += time.monotonic() - job.begun
+                job.begun = 0.0
+            if end == "done" and job.total is None:
+                job.total = job.done
+            self._to(job, end)
 
-    def _run(self, job: Job, model: Any) -> IndexReport:
+    def _run(self, job: Job, model: Any) -> bool:
+        """Index until the end, or until something else is wanted; whether it was interrupted."""
         with self._changed:
             job.begun, job.before = time.monotonic(), None
             job.lately.clear()
@@ -171,8 +170,14 @@ class Indexing:
             job.begun = 0.0
             warning = report.warning.replace(str(gallery.path), "the gallery")
             job.warning = warning.replace(job.place.path, job.place.name).removesuffix(".")
-            self._count(job, report)
-        return report
+            # the plan of this run took the items of those before it for unchanged
+            before, names = job.taken, ("added", "changed", "moved", "removed")
+            sums = {name: getattr(before, name) + getattr(report, name) for name in names}
+            known = before.added + before.changed + before.moved
+            job.taken = Counts(**sums)
+            job.counts = Counts(**sums, unchanged=max(0, report.unchanged - known), skipped=len(report.skipped))
+            job.version += 1
+        return report.interrupted
 
     def _step(self, job: Job, step: Step) -> None:
         with self._changed:
@@ -183,15 +188,6 @@ class Indexing:
             job.lately.append((time.monotonic(), job.done))
             job.version += 1
 
-    def _count(self, job: Job, report: IndexReport) -> None:
-        """Add a run to those before it, whose items the plan of this run took for unchanged."""
-        before, names = job.taken, ("added", "changed", "moved", "removed")
-        sums = {name: getattr(before, name) + getattr(report, name) for name in names}
-        known = before.added + before.changed + before.moved
-        job.taken = Counts(**sums)
-        job.counts = Counts(**sums, unchanged=max(0, report.unchanged - known), skipped=len(report.skipped))
-        job.version += 1
-
     def _goes_on(self, job: Job) -> bool:
         """Whether to run again; waits while the job is to be paused."""
         with self._changed:
@@ -200,16 +196,6 @@ class Indexing:
             while job.want == "paused":
                 self._changed.wait()
             return job.want == "running"
-
-    def _end(self, job: Job, state: State, trouble: str = "") -> None:
-        with self._changed:
-            if job.begun:
-                job.seconds += time.monotonic() - job.begun
-                job.begun = 0.0
-            if state == "done" and job.total is None:
-                job.total = job.done
-            job.trouble = trouble
-            self._to(job, state)
 
     def _to(self, job: Job, state: State) -> None:
         job.state = state

@@ -1,12 +1,19 @@
-"""What is allowed, in one place: shown by the API and the page's help, enforced before work is done."""
+"""What is allowed, in one place: shown by the API and the page's help, enforced before work is done. And what is held
+in memory, within limits."""
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from ..images import UPLOAD
 from ..interact.rounds import MAX_MARKS, MAX_ROUNDS
 from ..language import MAX_CHARACTERS, MAX_PARTS
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
@@ -45,3 +52,37 @@ class Limits:
 
 
 LIMITS = Limits()
+
+
+class Least:
+    """A dictionary that forgets what was used least lately, but never the last value put into it. most: of all values
+    together. size: what one counts."""
+
+    def __init__(self, most: int, size: Callable[[Any], int] = lambda value: 1):
+        self.most, self.size, self.held = most, size, 0
+        self._rows: OrderedDict[Any, Any] = OrderedDict()
+        self._guard = threading.Lock()
+
+    def get(self, key: Any) -> Any:
+        """What is kept under the key, or None."""
+        with self._guard:
+            if key in self._rows:
+                self._rows.move_to_end(key)
+            return self._rows.get(key)
+
+    def put(self, key: Any, value: Value) -> Value:
+        """Keep it; → it."""
+        with self._guard:
+            if key in self._rows:
+                self.held -= self.size(self._rows.pop(key))
+            self._rows[key] = value
+            self.held += self.size(value)
+            while self.held > self.most and len(self._rows) > 1:
+                self.held -= self.size(self._rows.popitem(last=False)[1])
+        return value
+
+    def clear(self) -> None:
+        """Forget everything."""
+        with self._guard:
+            self._rows.clear()
+            self.held = 0

@@ -65,6 +65,8 @@ TITLES = {
 }
 
 
+OPEN = ("/healthz", "/readyz", "/api/v1/login")
+"""What needs no token."""
 REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 """Of the request that is answered, as its header X-Request-Id says."""
 
@@ -72,70 +74,46 @@ REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
 class Refusal(DescryError):
     """A refusal of the server itself: status, stable code, what to do next."""
 
-    def __init__(self, status: int, code: str, message: str, hint: str = "", retry_after: int = 0):
+    def __init__(self, status: int, code: str, message: str, retry_after: int = 0):
         super().__init__(message)
-        self.status, self.code, self.hint, self.retry_after = status, code, hint, retry_after
+        self.status, self.code, self.retry_after = status, code, retry_after
 
 
-def problem(status: int, code: str, detail: str, hint: str = "", errors: list[Any] | None = None) -> dict[str, Any]:
-    """The body of a refusal."""
-    out = {
+def answer(
+    status: int, code: str, detail: str, hint: str = "", errors: list[Any] | None = None, retry: int = 0
+) -> JSONResponse:
+    """A refusal as a response."""
+    body: dict[str, Any] = {
         "type": "about:blank",
         "title": TITLES.get(status, "Failed"),
         "status": status,
         "code": code,
         "detail": detail,
     }
-    out |= {"request_id": number} if (number := REQUEST_ID.get()) else {}
-    return out | ({"hint": hint} if hint else {}) | ({"errors": errors} if errors else {})
-
-
-def answer(
-    status: int, code: str, detail: str, hint: str = "", errors: list[Any] | None = None, retry: int = 0
-) -> JSONResponse:
-    """The refusal as a response."""
+    more = {"request_id": REQUEST_ID.get(), "hint": hint, "errors": errors}
+    body |= {name: value for name, value in more.items() if value}
     headers = {"Cache-Control": "no-store"} | ({"Retry-After": str(retry)} if retry else {})
-    body = problem(status, code, detail, hint, errors)
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-def of_error(error: DescryError) -> JSONResponse:
-    """Any error of descry as a response."""
-    if isinstance(error, Refusal):
-        return answer(error.status, error.code, str(error), error.hint, retry=error.retry_after)
-    if isinstance(error, ImageRejected):
-        status = PICTURE.get(error.reason, 422)
-        hint = "" if status in (403, 409, 410, 503) else "allowed are PNG, JPEG and WebP"
-        return answer(status, error.reason, str(error), hint)
-    status = STATUS.get(error.code, 500)
-    if error.code in PLAIN or status >= 500:
-        log.error("%s: %s", error.code, error)
-    return answer(status, error.code, PLAIN.get(error.code, str(error)), retry=1 if status in (423, 503) else 0)
-
-
 def described(app: FastAPI) -> None:
-    """Let the OpenAPI description say what refusals look like: problems, not FastAPI's own validation errors. It is
-    made when it is first asked for."""
+    """Let the OpenAPI description say what refusals look like, and what needs a token. It is made when it is first
+    asked for."""
     plain = app.openapi
 
     @functools.cache
     def openapi() -> dict[str, Any]:
         whole = plain()
-        for path in whole["paths"].values():
-            for operation in path.values():
-                answers = operation["responses"]
-                answers.pop("422", None)
+        for path, operations in whole["paths"].items():
+            for operation in operations.values():
                 for key in ("4XX", "5XX"):
-                    problem_schema = {"schema": {"$ref": "#/components/schemas/Problem"}}
-                    answers[key]["content"] = {"application/problem+json": problem_schema}
+                    content = {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+                    operation["responses"][key]["content"] = content
+                if path in OPEN:
+                    operation["security"] = []
         whole["servers"] = [{"url": "/"}]
         whole["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
         whole["security"] = [{"token": []}]
-        for path in ("/healthz", "/readyz", "/api/v1/login"):
-            for operation in whole["paths"].get(path, {}).values():
-                operation["security"] = []
-        for name in ("HTTPValidationError", "ValidationError"):
-            whole["components"]["schemas"].pop(name, None)
         return whole
 
     app.openapi = openapi  # type: ignore[method-assign]
@@ -144,18 +122,24 @@ def described(app: FastAPI) -> None:
 def install(app: FastAPI) -> None:
     """Let every error of the app leave as a problem."""
 
-    async def descry(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, DescryError)
-        return of_error(error)
+    async def descry(request: Request, error: Any) -> JSONResponse:
+        if isinstance(error, Refusal):
+            return answer(error.status, error.code, str(error), retry=error.retry_after)
+        if isinstance(error, ImageRejected):
+            status = PICTURE.get(error.reason, 422)
+            hint = "" if status in (403, 409, 410, 503) else "allowed are PNG, JPEG and WebP"
+            return answer(status, error.reason, str(error), hint)
+        status = STATUS.get(error.code, 500)
+        if error.code in PLAIN or status >= 500:
+            log.error("%s: %s", error.code, error)
+        return answer(status, error.code, PLAIN.get(error.code, str(error)), retry=1 if status in (423, 503) else 0)
 
-    async def invalid(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, RequestValidationError)
+    async def invalid(request: Request, error: Any) -> JSONResponse:
         rows = [{"where": ".".join(map(str, e["loc"])), "what": e["msg"]} for e in error.errors()[:20]]
         said = "; ".join(f"{r['where']}: {r['what']}" for r in rows[:3])
         return answer(422, "invalid", said[:500] or "the request is not valid", errors=rows)
 
-    async def http(request: Request, error: Exception) -> JSONResponse:
-        assert isinstance(error, HTTPException)
+    async def http(request: Request, error: Any) -> JSONResponse:
         codes = {404: "not_found", 405: "method_not_allowed", 400: "bad_request"}
         said = {404: "there is nothing here", 405: f"{request.method} is not done here"}.get(
             error.status_code, error.detail

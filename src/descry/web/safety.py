@@ -5,7 +5,8 @@
    cookie alone is not enough to change anything; a script without a browser shows its token as a Bearer instead.
 3. Everything under /api but the login needs a token that holds (401): a script's as a Bearer, a page's as the cookie of
    this port. The value of a cookie is no Bearer: browsers send it to every port of this machine.
-4. Headers may only be so long (431), and nothing that is personal is kept by a browser (no-store).
+4. Headers may only be so long (431), and nothing that is personal is kept by a browser (no-store). The page's files
+   are asked for anew each time (no-cache), so that an update is seen at once; unchanged ones cost a 304.
 5. A body may only be so large (413) and take only so long (408); nothing beyond the limit is kept.
 """
 
@@ -13,28 +14,29 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-import json
 import os
 import secrets
 import stat
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import cookie_parser
+
 from ..safe_files import open_own
 from .limits import LIMITS, Limits
-from .problems import REQUEST_ID, problem
+from .problems import OPEN, REQUEST_ID, Refusal, answer
 
-OPEN = ("/healthz", "/readyz", "/api/v1/login")
 SAFE = ("GET", "HEAD")
 HEADER_BYTES = 16_384
 DRAINED = 64_000_000
 """Most bytes of a body that is too large and is still taken, and dropped, before it is refused."""
-STORED = "no-store"
 HEADERS = {
     "Content-Security-Policy": (
         "default-src 'self'; img-src 'self' data: blob:; object-src 'none'; base-uri 'none'; form-action 'none'; "
@@ -49,16 +51,9 @@ HEADERS = {
 }
 
 
-class Refused(Exception):
-    """A request that goes no further."""
-
-    def __init__(self, status: int, code: str, detail: str):
-        super().__init__(detail)
-        self.status, self.code, self.detail = status, code, detail
-
-
 class Safety:
-    """The outermost layer of the app (ASGI). hosts: names with port by which this server may be called."""
+    """The outermost layer of the app (ASGI). hosts: names with port by which this server may be called. statuses:
+    counts its answers."""
 
     def __init__(
         self,
@@ -66,9 +61,10 @@ class Safety:
         tokens: Tokens,
         hosts: Callable[[], frozenset[str]],
         limits: Limits = LIMITS,
-        counted: Callable[[int], None] = lambda status: None,
+        statuses: Counter[int] | None = None,
     ):
-        self.app, self.tokens, self.hosts, self.limits, self.counted = app, tokens, hosts, limits, counted
+        self.app, self.tokens, self.hosts, self.limits = app, tokens, hosts, limits
+        self.statuses = Counter() if statuses is None else statuses
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan":
@@ -77,11 +73,10 @@ class Safety:
         if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
             return
-        number, started = secrets.token_hex(8), False
+        number, started, renew = secrets.token_hex(8), False, False
         REQUEST_ID.set(number)
-        late: list[Refused] = []
-        headers = {k.decode("latin-1").lower(): v.decode("latin-1") for k, v in scope["headers"]}
-        renew = False
+        late: list[Refusal] = []
+        headers = Headers(scope=scope)
 
         async def out(message: Any) -> None:
             nonlocal started
@@ -89,31 +84,36 @@ class Safety:
                 return  # what the app makes of a body that was cut off is not sent
             if message["type"] == "http.response.start":
                 started = True
-                self.counted(message["status"])
-                extra = HEADERS | {"X-Request-Id": number} | ({"Set-Cookie": self.cookie()} if renew else {})
-                given = message["headers"]
+                self.statuses[message["status"]] += 1
+                told = MutableHeaders(scope=message)
+                told.update(HEADERS | {"X-Request-Id": number})
+                if renew:
+                    told.append("Set-Cookie", self.cookie())
                 if scope["path"].startswith("/api"):
-                    given = [(k, v) for k, v in given if k.lower() != b"cache-control"]
-                    kinds = [value for name, value in given if name.lower() == b"content-type"]
-                    private = any(kind.startswith((b"image/", b"video/")) for kind in kinds)
-                    extra = extra | {"Cache-Control": f"private, {STORED}" if private else STORED}
-                message = message | {"headers": [*given, *_raw(extra)]}
+                    private = told.get("content-type", "").startswith(("image/", "video/"))
+                    told["Cache-Control"] = "private, no-store" if private else "no-store"
+                elif scope["path"] not in OPEN:
+                    told.setdefault("Cache-Control", "no-cache")
             await send(message)
 
         try:
             if sum(len(k) + len(v) for k, v in scope["headers"]) > HEADER_BYTES:
                 said = f"the headers are too long; at most {HEADER_BYTES:,} bytes are read"
-                raise Refused(431, "headers_too_long", said)
-            self.check_origin(scope, headers)
-            renew = self.check_token(scope, headers)
+                raise Refusal(431, "headers_too_long", said)
+            renew = self.admitted(scope, headers)
             await self.app(scope, self.bounded(scope, headers, receive, late), out)
-        except Refused as refused:
+        except Refusal as refused:
             late[:] = [refused]
         if late and not started:
-            answer = late.pop()
-            if answer.status == 413 and "expect" not in headers:
+            refusal = late.pop()
+            if refusal.status == 413 and "expect" not in headers:
                 await self.drained(receive, headers.get("content-length", ""))
-            await _refuse(out, answer, number)
+            response = answer(refusal.status, refusal.code, str(refusal))
+            if refusal.status == 401:
+                response.headers["WWW-Authenticate"] = "Bearer"
+            if refusal.status in (408, 413):
+                response.headers["Connection"] = "close"
+            await response(scope, receive, out)
 
     async def drained(self, receive: Any, length: str) -> None:
         """Take a body of a stated length that is too large, keeping nothing: who is still sending reads no answer."""
@@ -140,30 +140,26 @@ class Safety:
         value = self.tokens.make(self.cookie_name)
         return f"{self.cookie_name}={value}; Max-Age={age}; Path=/; HttpOnly; SameSite=Strict"
 
-    def check_origin(self, scope: Any, headers: dict[str, str]) -> None:
-        """Refuse other hosts and other origins."""
-        if [k for k, _ in scope["headers"]].count(b"host") != 1 or headers["host"].lower() not in self.hosts():
-            raise Refused(421, "wrong_host", "this server answers only to its own address; open the link it printed")
+    def admitted(self, scope: Any, headers: Headers) -> bool:
+        """Refuse other hosts and other origins, and who has no token that holds; → whether its cookie should be
+        renewed."""
+        if len(headers.getlist("host")) != 1 or headers["host"].lower() not in self.hosts():
+            raise Refusal(421, "wrong_host", "this server answers only to its own address; open the link it printed")
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        api = scope["path"].startswith("/api")
-        ours = f"http://{headers['host']}".lower()
-        if origin is not None and origin.lower() != ours:
-            raise Refused(403, "cross_origin", "only the page of this server may ask")
-        if site not in (None, "same-origin", "none") and (api or scope["method"] not in SAFE):
-            raise Refused(403, "cross_origin", "only the page of this server may ask")
-        if scope["method"] in SAFE or _bearer(headers) is not None:
-            return
-        if site != "same-origin" and origin is None:
-            raise Refused(
+        api, safe = scope["path"].startswith("/api"), scope["method"] in SAFE
+        elsewhere = site not in (None, "same-origin", "none") and (api or not safe)
+        if elsewhere or (origin is not None and origin.lower() != f"http://{headers['host']}".lower()):
+            raise Refusal(403, "cross_origin", "only the page of this server may ask")
+        kind, _, token = headers.get("authorization", "").partition(" ")
+        shown = token.strip() if kind.lower() == "bearer" else None  # by a script; a browser may send other kinds
+        if not safe and shown is None and site != "same-origin" and origin is None:
+            raise Refusal(
                 403, "cross_origin", "where the request comes from is not known; scripts send the token as a Bearer"
             )
-
-    def check_token(self, scope: Any, headers: dict[str, str]) -> bool:
-        """Refuse who has no token that holds; → whether its cookie should be renewed."""
-        if not scope["path"].startswith("/api") or scope["path"] in OPEN:
+        if not api or scope["path"] in OPEN:
             return False
-        shown, name = _bearer(headers), self.cookie_name
-        given = _cookie(headers.get("cookie", ""), name) if shown is None else shown
+        name = self.cookie_name
+        given = cookie_parser(headers.get("cookie", "")).get(name, "") if shown is None else shown
         state = self.tokens.check(given, name if shown is None else "") if given else "missing"
         if state in ("ok", "old"):
             return state == "old" and shown is None
@@ -172,16 +168,17 @@ class Safety:
             "wrong": "the token is not one of this server",
             "expired": "the token has expired",
         }
-        raise Refused(401, f"token_{state}", f"{said[state]}; open the link that descry serve printed")
+        raise Refusal(401, f"token_{state}", f"{said[state]}; open the link that descry serve printed")
 
-    def bounded(self, scope: Any, headers: dict[str, str], receive: Any, late: list[Refused]) -> Any:
+    def bounded(self, scope: Any, headers: Headers, receive: Any, late: list[Refusal]) -> Any:
         """`receive` that counts bytes and time; what it refuses is also put into `late`, as the app may turn it into
         its own."""
         upload = scope["path"] == "/api/v1/assets"
         most = self.limits.upload_bytes + 65536 if upload else self.limits.json_bytes
         length = headers.get("content-length", "0")
+        too_large = f"the request is too large; at most {most:,} bytes are read"
         if not length.isdecimal() or len(length) > 18 or int(length) > most:
-            raise Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
+            raise Refusal(413, "too_many_bytes", too_large)
         seen, whole = 0, False
         end = asyncio.get_running_loop().time() + self.limits.request_seconds
 
@@ -193,50 +190,16 @@ class Safety:
                 async with asyncio.timeout_at(end):
                     message = await receive()
             except TimeoutError:
-                late.append(Refused(408, "too_slow", "the request did not arrive in time; send it again"))
+                late.append(Refusal(408, "too_slow", "the request did not arrive in time; send it again"))
                 raise late[0] from None
             seen += len(message.get("body", b""))
             if seen > most:
-                late.append(
-                    Refused(413, "too_many_bytes", f"the request is too large; at most {most:,} bytes are read")
-                )
+                late.append(Refusal(413, "too_many_bytes", too_large))
                 raise late[0]
             whole = not message.get("more_body", False)
             return message
 
         return bounded_receive
-
-
-async def _refuse(send: Any, refused: Refused, number: str) -> None:
-    body = json.dumps(problem(refused.status, refused.code, refused.detail)).encode()
-    headers = {
-        "Content-Type": "application/problem+json",
-        "Cache-Control": "no-store",
-        "Content-Length": str(len(body)),
-    }
-    headers |= {"WWW-Authenticate": "Bearer"} if refused.status == 401 else {}
-    headers |= {"Connection": "close"} if refused.status in (408, 413) else {}
-    await send({"type": "http.response.start", "status": refused.status, "headers": _raw(headers)})
-    await send({"type": "http.response.body", "body": body})
-
-
-def _bearer(headers: dict[str, str]) -> str | None:
-    """The token that a script shows; None where none is shown, whatever else stands in Authorization."""
-    kind, _, shown = headers.get("authorization", "").partition(" ")
-    return shown.strip() if kind.lower() == "bearer" else None
-
-
-def _cookie(header: str, name: str) -> str:
-    """The value of a cookie; "" when it is not there."""
-    for pair in header.split(";"):
-        key, _, value = pair.strip().partition("=")
-        if key == name:
-            return value
-    return ""
-
-
-def _raw(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
-    return [(k.lower().encode(), v.encode()) for k, v in headers.items()]
 
 
 # ------------------------------------------------------------------------------------------- tokens

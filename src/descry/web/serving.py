@@ -18,6 +18,7 @@ from typing import Any
 
 from ..errors import UsageError, install_hint
 from ..escape import counted
+from ..images import UPLOAD, read
 from ..safe_files import address_of, write_private
 from .limits import LIMITS, Limits
 
@@ -46,9 +47,9 @@ def serve(
     try:
         import uvicorn
 
+        from .api.items import kept
         from .app import create_app
         from .desk import Desk
-        from .pictures import rewritten
         from .safety import Tokens
     except ModuleNotFoundError as error:
         raise UsageError(f"the page needs {error.name}: {install_hint('web')}") from None
@@ -67,9 +68,8 @@ def serve(
     tokens = Tokens.beside(opened.path, limits.token_hours)
     names = frozenset({address, address.replace(HOST, "localhost")})
     if example is not None:
-        name, data, _ = rewritten(Path(example[0]).read_bytes())
-        desk.assets.put(name, data)
-        desk.example = {"asset": name, "words": example[1]}
+        asset = kept(desk, read(Path(example[0]).read_bytes(), UPLOAD))
+        desk.example = {"asset": asset.id, "words": example[1]}
     app = create_app(desk, tokens, lambda: names)
     link = f"http://{address}/#token={tokens.code()}{'&tour=1' if tour else ''}"
     logging.basicConfig(level=logging.WARNING, format="descry: %(message)s", stream=sys.stderr)

@@ -9,9 +9,8 @@ from fastapi import APIRouter, Query, Response
 
 from ... import purge, report
 from ...gallery.account import Audit, Verdict
-from ..desk import Desk
 from ..shapes import AccountOut, InquiryOut, Keep, NewReport, Pending, Purged, PurgePlan, ReportPreview
-from . import REFUSALS, InquiryId, TheDesk
+from . import REFUSALS, InquiryId, TheDesk, queued
 from .inquiries import tree
 
 router = APIRouter(prefix="/api/v1", tags=["account"], responses=REFUSALS)
@@ -29,41 +28,31 @@ STAYS = [
 ]
 
 
-def _keep(desk: Desk, number: str, body: Keep) -> InquiryOut:
-    desk.store.keep_until(desk.named(number), body.keep_until)
-    return tree(desk, number)
-
-
 @router.patch("/inquiries/{inquiry}")
-async def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
+@queued()
+def keep(desk: TheDesk, inquiry: InquiryId, body: Keep) -> InquiryOut:
     """Set the last day an inquiry is kept. Nothing is removed by itself: `descry purge --expired` does it."""
-    return await desk.do(_keep, desk, inquiry, body)
+    desk.store.keep_until(desk.named(inquiry), body.keep_until)
+    return tree(desk, desk.session(inquiry))
 
 
 # ---------------------------------------------------------------------- the report
 
 
 @router.get("/inquiries/{inquiry}/report")
-async def preview(
-    desk: TheDesk, inquiry: InquiryId, blur_others: bool = False, redact_paths: bool = False
-) -> ReportPreview:
+@queued(patience=PATIENCE)
+def preview(desk: TheDesk, inquiry: InquiryId, blur_others: bool = False, redact_paths: bool = False) -> ReportPreview:
     """What a report would hold. It is not written into the account."""
-
-    def work() -> dict[str, Any]:
-        return report.preview(desk.gallery, desk.store, desk.named(inquiry), blur_others, redact_paths)
-
-    return ReportPreview(report=await desk.do(work, patience=PATIENCE))
+    name = desk.named(inquiry)
+    return ReportPreview(report=report.preview(desk.gallery, desk.store, name, blur_others, redact_paths))
 
 
 @router.post("/inquiries/{inquiry}/reports", response_class=Response, responses=FILES)
-async def export(desk: TheDesk, inquiry: InquiryId, body: NewReport) -> Response:
+@queued(patience=PATIENCE)
+def export(desk: TheDesk, inquiry: InquiryId, body: NewReport) -> Response:
     """The report as a file, and a line in the account that it was made."""
-
-    def work() -> report.Exported:
-        name = desk.named(inquiry)
-        return report.export(desk.gallery, desk.store, name, body.format, body.blur_others, body.redact_paths)
-
-    made = await desk.do(work, patience=PATIENCE)
+    name = desk.named(inquiry)
+    made = report.export(desk.gallery, desk.store, name, body.format, body.blur_others, body.redact_paths)
     headers = {
         "Content-Disposition": f'attachment; filename="report.{body.format}"',
         "X-Account-Head": made.head,
@@ -75,8 +64,11 @@ async def export(desk: TheDesk, inquiry: InquiryId, body: NewReport) -> Response
 # ---------------------------------------------------------------------- purge
 
 
-def _plan(desk: Desk, number: str) -> PurgePlan:
-    name = desk.named(number)
+@router.get("/inquiries/{inquiry}/purge")
+@queued()
+def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
+    """What would go for good, and what would stay. Changes nothing."""
+    name = desk.named(inquiry)
     chosen = purge.plan(desk.gallery, desk.store, inquiries=[name])
     assets = sorted(
         {
@@ -92,37 +84,40 @@ def _plan(desk: Desk, number: str) -> PurgePlan:
     )
 
 
-@router.get("/inquiries/{inquiry}/purge")
-async def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
-    """What would go for good, and what would stay. Changes nothing."""
-    return await desk.do(_plan, desk, inquiry)
-
-
 @router.delete("/inquiries/{inquiry}", response_model=Purged)
-async def purged(desk: TheDesk, inquiry: InquiryId) -> purge.Done:
+@queued(patience=PATIENCE)
+def purged(desk: TheDesk, inquiry: InquiryId) -> purge.Done:
     """Remove an inquiry for good: sketches, words, marks, rounds, findings, its key; no byte of them is left."""
-    return await desk.do(desk.purge, inquiry, patience=PATIENCE)
+    chosen = purge.plan(desk.gallery, desk.store, inquiries=[desk.named(inquiry)])
+    try:
+        return purge.run(desk.gallery, desk.store, chosen)
+    finally:
+        desk.emptied()
 
 
 @router.get("/purge")
-async def pending(desk: TheDesk) -> Pending:
+@queued("lookups")
+def pending(desk: TheDesk) -> Pending:
     """Whether a purge was interrupted."""
-    return Pending(pending=await desk.lookups.do(purge.pending, desk.gallery.path))
+    return Pending(pending=purge.pending(desk.gallery.path))
 
 
 @router.post("/purge", response_model=Purged | None)
-async def finish(desk: TheDesk) -> purge.Done | None:
+@queued(patience=PATIENCE)
+def finish(desk: TheDesk) -> purge.Done | None:
     """Go on with an interrupted purge; null when there is none."""
-    return await desk.do(desk.finish_purge, patience=PATIENCE)
+    try:
+        return purge.finish(desk.gallery, desk.store)
+    finally:
+        desk.emptied()
 
 
 # ---------------------------------------------------------------------- the account
 
 
 @router.get("/audit", response_model=AccountOut)
-async def account(
-    desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = ""
-) -> Verdict:
+@queued("lookups")
+def account(desk: TheDesk, head: Annotated[str, Query(pattern=r"^([0-9]{1,12}:[0-9a-f]{0,64})?$")] = "") -> Verdict:
     """Whether every line of the account is as it was written, also up to a head that was kept elsewhere."""
-    found = await desk.lookups.do(Audit(desk.gallery.store.database).verify, head)
+    found = Audit(desk.gallery.store.database).verify(head)
     return replace(found, faults=found.faults[:100])

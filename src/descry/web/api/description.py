@@ -9,7 +9,6 @@ from fastapi import APIRouter
 
 from ... import language
 from ...drawing.composing import PARTS, compose_sketch
-from ..desk import Desk
 from ..shapes import (
     Chip,
     Chips,
@@ -22,7 +21,7 @@ from ..shapes import (
     Remembered,
     Words,
 )
-from . import REFUSALS, TheDesk
+from . import REFUSALS, TheDesk, queued
 
 router = APIRouter(prefix="/api/v1/figure", tags=["figure"], responses=REFUSALS)
 chips_router = APIRouter(prefix="/api/v1/chips", tags=["chips"], responses=REFUSALS)
@@ -40,7 +39,23 @@ def groups() -> dict[str, list[str]]:
     return found
 
 
-def _compose(body: Remembered) -> Figure:
+@router.get("")
+async def parts() -> FigureParts:
+    """The parts of a figure, and what may be known of each."""
+    values = {**PARTS, "top": [v for v in PARTS["top"] if v not in PARTS["over"]]}
+    return FigureParts(
+        views=list(PARTS["view"]),
+        parts=[
+            FigurePart(name=part, attributes=[FigureAttribute(name=name, values=list(values[name])) for name in names])
+            for part, names in groups().items()
+        ],
+    )
+
+
+@router.post("")
+@queued("pictures")
+def compose(desk: TheDesk, body: Remembered) -> Figure:
+    """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
     made = compose_sketch(body.known, SIZE)
     buffer = io.BytesIO()
     made.sketch.convert("L").save(buffer, "PNG")
@@ -56,26 +71,10 @@ def _compose(body: Remembered) -> Figure:
     )
 
 
-@router.get("")
-async def parts() -> FigureParts:
-    """The parts of a figure, and what may be known of each."""
-    values = {**PARTS, "top": [v for v in PARTS["top"] if v not in PARTS["over"]]}
-    return FigureParts(
-        views=list(PARTS["view"]),
-        parts=[
-            FigurePart(name=part, attributes=[FigureAttribute(name=name, values=list(values[name])) for name in names])
-            for part, names in groups().items()
-        ],
-    )
-
-
-@router.post("")
-async def compose(desk: TheDesk, body: Remembered) -> Figure:
-    """Draw what is remembered, and say it. Nothing is kept; searches nothing."""
-    return await desk.pictures.do(_compose, body)
-
-
-def _read(desk: Desk, said: Words) -> Chips:
+@chips_router.post("")
+@queued()
+def read(desk: TheDesk, said: Words) -> Chips:
+    """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
     words = getattr(desk.gallery.model, "words", None) if desk.loaded else None
 
     def out(chip: language.Chip) -> Chip:
@@ -86,9 +85,3 @@ def _read(desk: Desk, said: Words) -> Chips:
     held = [language.Chip(p.text, p.wanted, p.weight, p.on) for p in said.held]
     clashes = [Conflict(old=out(c.old), new=out(c.new), why=c.why) for c in language.conflicts(held, new)]
     return Chips(chips=[out(c) for c in new], conflicts=clashes, unclear=list(language.read(said.text).unclear))
-
-
-@chips_router.post("")
-async def read(desk: TheDesk, said: Words) -> Chips:
-    """Chips of a text, what the model does not read of them, and what contradicts the chips held. Searches nothing."""
-    return await desk.do(_read, desk, said)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import asdict
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Request, Response
 from fastapi.responses import PlainTextResponse
 
 from ... import __version__
@@ -60,24 +60,20 @@ async def metrics(desk: TheDesk) -> str:
     return "\n".join(lines) + "\n"
 
 
-def login_router(safety: Safety) -> APIRouter:
-    """The one way to the cookie."""
-    made = APIRouter(tags=["health"], responses=REFUSALS)
+@router.post("/api/v1/login", status_code=204)
+async def login(request: Request, body: Login) -> Response:
+    """Exchange the code of the opening link, which holds once, for a cookie that scripts of a page cannot read. A
+    script's token is taken as well."""
+    safety: Safety = request.app.state.safety
+    state = safety.tokens.redeem(body.token)
+    if state == "ok":
+        return Response(status_code=204, headers={"Set-Cookie": safety.cookie()})
+    said = {"wrong": "the link was used, or is not one of this server", "expired": "the token has expired"}[state]
+    return answer(401, f"token_{state}", f"{said}; open the link that descry serve printed")
 
-    @made.post("/api/v1/login", status_code=204)
-    async def login(body: Login) -> Response:
-        """Exchange the code of the opening link, which holds once, for a cookie that scripts of a page cannot read. A
-        script's token is taken as well."""
-        state = safety.tokens.redeem(body.token)
-        if state == "ok":
-            return Response(status_code=204, headers={"Set-Cookie": safety.cookie()})
-        said = {"wrong": "the link was used, or is not one of this server", "expired": "the token has expired"}[state]
-        return answer(401, f"token_{state}", f"{said}; open the link that descry serve printed")
 
-    @made.post("/api/v1/logout", status_code=204)
-    async def logout() -> Response:
-        """Forget the cookie."""
-        gone = f"{safety.cookie_name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict"
-        return Response(status_code=204, headers={"Set-Cookie": gone})
-
-    return made
+@router.post("/api/v1/logout", status_code=204)
+async def logout(request: Request) -> Response:
+    """Forget the cookie."""
+    gone = f"{request.app.state.safety.cookie_name}=; Max-Age=0; Path=/; HttpOnly; SameSite=Strict"
+    return Response(status_code=204, headers={"Set-Cookie": gone})

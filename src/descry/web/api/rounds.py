@@ -14,7 +14,7 @@ from ... import query as asking
 from ...errors import UsageError, nearest
 from ...gallery.filters import removed_by
 from ...gallery.groups import group
-from ...gallery.scan import Rows
+from ...interact.absence import readable
 from ...interact.questions import Question, read, vocabulary
 from ...interact.rounds import Round, difference, marked
 from ...interact.session import Session
@@ -43,7 +43,7 @@ from ..shapes import (
     Share,
     Why,
 )  # fmt: skip
-from . import MANY, REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk
+from . import MANY, REFUSALS, Cursor, InquiryId, ItemId, RoundNumber, TheDesk, queued
 
 STORED = "nothing that this round was ranked by is left in the gallery; it is shown as it was stored"
 TOLD = 0.75
@@ -81,10 +81,8 @@ def query_of(desk: Desk, body: NewRound, before: asking.Query) -> asking.Query:
     )
 
 
-def change_of(before: asking.Query | None, after: asking.Query) -> str:
+def change_of(before: asking.Query, after: asking.Query) -> str:
     """What was done, in a few words, for the history."""
-    if before is None:
-        before = asking.Query()
     old, new = before.to_json(), after.to_json()
     said = []
     for name, word in (("sketches", "sketch"), ("photos", "photograph"), ("filters", "filters")):
@@ -101,55 +99,6 @@ def change_of(before: asking.Query | None, after: asking.Query) -> str:
     return ", ".join(said)[:200] or "again"
 
 
-def _make(desk: Desk, number: str, body: NewRound, key: str) -> tuple[RoundOut, bool]:
-    asked = body.model_dump_json()
-    if key and (number, key) in desk.done:
-        which, before_asked = desk.done[number, key]
-        if asked != before_asked:
-            raise Refusal(
-                422,
-                "key_reused",
-                f"round {which} was asked for with this Idempotency-Key and another body; use a new key",
-            )
-        session = desk.session(number)
-        return view(desk, session, desk.round(session, which)), False
-    started = time.perf_counter()
-    session = desk.refreshed(number)
-    parent = desk.round(session, body.parent) if body.parent else session.inquiry.current
-    if body.parent == 0:
-        raise UsageError("a parent of 0 was given; leave it out for a first round")
-    before = parent.query if parent else None
-    query = query_of(desk, body, before or asking.Query())
-    made = _asked(desk, session, query, body.change.strip() or change_of(before, query), parent, body.replace)
-    desk.counts["rounds"] += 1
-    desk.counts["round_seconds"] += time.perf_counter() - started
-    if key:
-        desk.done[number, key] = made.number, asked
-        while len(desk.done) > 256:
-            desk.done.popitem(last=False)
-    return view(desk, session, made), True
-
-
-def _asked(
-    desk: Desk, session: Session, query: asking.Query, change: str, parent: Round | None, replace: int | None
-) -> Round:
-    """A round below `parent`, or in its place when it is `replace` and nothing was made from it."""
-    below = parent.number if parent else 0
-    instead = parent is not None and below == replace and not session.inquiry.children(below)
-    if parent and instead:
-        below = parent.parent
-    try:
-        made = session.ask(query, change, below)
-    except UsageError as error:
-        if "empty" in str(error) or "nothing to rank" in str(error):
-            raise Refusal(422, "empty_query", "draw something, say something, or give a picture first") from None
-        raise
-    if parent and instead:
-        session.delete(parent.number)
-        desk.dropped(identity(session.inquiry.name))
-    return made
-
-
 def view(desk: Desk, session: Session, made: Round) -> RoundOut:
     """A round as the API tells of it, with its first page."""
     space = desk.space()
@@ -161,6 +110,7 @@ def view(desk: Desk, session: Session, made: Round) -> RoundOut:
     if not made.results:
         with desk.gallery.store.database.reading() as connection:
             removed = removed_by(connection, made.query.filters, made.query.marks)
+    allowed = space.allowed(made.query.filters, made.query.marks)
     then = int(made.snapshot.rsplit(" ", 1)[-1] or 0) if made.snapshot else 0
     newer = 0 if made.snapshot == space.snapshot else max(1, space.rows.generation - then)
     return RoundOut(
@@ -169,14 +119,14 @@ def view(desk: Desk, session: Session, made: Round) -> RoundOut:
         parent=made.parent,
         change=made.change,
         query=made.query.to_json(),
-        considered=_considered(space, made.query),
+        considered=len(space.ids) if allowed is None else int(allowed.sum()),
         total=len(space.ids),
         levels=[Level(score=score, above=int((scores > score).sum())) for score in lines],
         level=LEVELS.index(heights.usual) if heights else 0,
         difference=Difference(**difference(session.inquiry.rounds.get(made.parent), made)),
         answers=dict(made.asked),
         newer=newer,
-        replayable=desk.fresh(made),
+        replayable=desk.spaces.get(made.snapshot) is not None,
         removed=removed,
         note=found.note if found else STORED * bool(made.results),
         notes=fitting_notes(desk.gallery.model, made.query, memo=session.memo),
@@ -196,7 +146,10 @@ def page(desk: Desk, session: Session, made: Round, start: int, limit: int) -> R
     kept = dict(made.results)
     ids = [*made.ids, *(i for i in again if i not in kept)]
     whole = {i.id: i for i in desk.gallery.items(ids)}
-    groups = _groups(ids, whole)
+    here = [i for i in ids if i in whole]
+    tracks = np.array([f"{whole[i].camera}\0{whole[i].track}" if whole[i].track else "" for i in here])
+    best = group(np.array([whole[i].look for i in here], np.uint64), tracks)
+    groups = {i: here[j] for i, j in zip(here, best, strict=True)}
     rows = []
     for rank, item in list(enumerate(ids, 1))[start : start + limit]:
         shares = [round(float(s), 4) for s in parts[:, where[item]]] if item in where else []
@@ -207,11 +160,9 @@ def page(desk: Desk, session: Session, made: Round, start: int, limit: int) -> R
         if item in whole:
             told = ItemOut.of(whole[item])
             rows.append(Lead(rank=rank, item=told, score=round(score, 4), shares=shares, group=groups[item], mark=mark))
-    reach = (
-        len(ids)
-        if found is None or found.whole
-        else max(len(made.ids), min(desk.limits.depth, _considered(desk.space(), made.query)))
-    )
+    reach = len(ids)
+    if found is not None and not found.whole:
+        reach = max(len(made.ids), min(desk.limits.depth, found.considered))
     return Results(
         round=made.number,
         leads=rows,
@@ -230,51 +181,91 @@ def merged(found: Any) -> tuple[list[tuple[str, str]], np.ndarray]:
     return names, shares
 
 
-def _considered(space: Rows, query: asking.Query) -> int:
-    """How many items the filters of a query let through."""
-    allowed = space.allowed(query.filters, query.marks)
-    return len(space.ids) if allowed is None else int(allowed.sum())
-
-
-def _groups(ids: list[int], whole: dict[int, Any]) -> dict[int, int]:
-    here = [i for i in ids if i in whole]
-    looks = np.array([whole[i].look for i in here], np.uint64)
-    tracks = np.array([f"{whole[i].camera}\0{whole[i].track}" if whole[i].track else "" for i in here])
-    return {i: here[j] for i, j in zip(here, group(looks, tracks), strict=True)} if here else {}
-
-
-def _why(desk: Desk, number: str, which: int, item: int, against: int | None) -> Why:
-    session = desk.session(number)
-    made = desk.round(session, which)
-    found = desk.deep(session, made) if made.results else None
-    ids = found.ids.tolist() if found is not None else []
-    for wanted in (item, *([against] if against is not None else [])):
-        if found is None or wanted not in ids:
-            raise Refusal(404, "not_found", f"item {wanted} is not among the leads of round {which}")
-    assert found is not None
-    at = ids.index(item)
-    names, shares = merged(found)
-    other = shares[:, ids.index(against)] if against is not None else None
-    order = np.argsort(-np.abs(shares[:, at]), kind="stable")
-    parts = [
-        Share(
-            kind=names[p][0],
-            label=names[p][1],
-            share=round(float(shares[p, at]), 4),
-            against=None if other is None else round(float(other[p]), 4),
+@router.post("", status_code=201)
+@queued(paced=True)
+def make(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    body: NewRound,
+    response: Response,
+    idempotency_key: Annotated[str, Header(max_length=100)] = "",
+) -> RoundOut:
+    """Search. The whole query is given each time; the answer is a new round with its first page of leads."""
+    asked, key = body.model_dump_json(), (inquiry, idempotency_key)
+    if idempotency_key and (done := desk.done.get(key)):
+        which, before_asked = done
+        if asked != before_asked:
+            said = f"round {which} was asked for with this Idempotency-Key and another body; use a new key"
+            raise Refusal(422, "key_reused", said)
+        session = desk.session(inquiry)
+        response.headers["Idempotency-Replayed"] = "true"
+        return view(desk, session, desk.round(session, which))
+    started = time.perf_counter()
+    session = desk.session(inquiry)
+    session.space = desk.space()
+    parent = desk.round(session, body.parent) if body.parent else session.inquiry.current
+    if body.parent == 0:
+        raise UsageError("a parent of 0 was given; leave it out for a first round")
+    before = parent.query if parent else asking.Query()
+    query = query_of(desk, body, before)
+    below = parent.number if parent else 0
+    # replaced: the round that this one takes the place of; nothing was made from it
+    replaced = parent if below == body.replace and not session.inquiry.children(below) else None
+    try:
+        made = session.ask(
+            query, body.change.strip() or change_of(before, query), replaced.parent if replaced else below
         )
-        for p in order
-    ]
-    return Why(item=item, score=round(float(found.scores[at]), 4), rank=at + 1, parts=parts)
+    except UsageError as error:
+        if "empty" in str(error) or "nothing to rank" in str(error):
+            raise Refusal(422, "empty_query", "draw something, say something, or give a picture first") from None
+        raise
+    if replaced:
+        session.delete(replaced.number)
+    desk.counts["rounds"] += 1
+    desk.counts["round_seconds"] += time.perf_counter() - started
+    if idempotency_key:
+        desk.done.put(key, (made.number, asked))
+    return view(desk, session, made)
 
 
-def _fits(desk: Desk, number: str, which: int, start: int, limit: int) -> Fits:
-    session = desk.session(number)
-    made = desk.round(session, which)
+@router.get("/{number}")
+@queued()
+def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
+    """A round as it was made."""
+    session = desk.session(inquiry)
+    return view(desk, session, desk.round(session, number))
+
+
+@router.get("/{number}/results")
+@queued()
+def results(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    number: RoundNumber,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Results:
+    """A page of leads, best first."""
+    session = desk.session(inquiry)
+    return page(desk, session, desk.round(session, number), int(cursor or 0), limit)
+
+
+@router.get("/{number}/fits")
+@queued()
+def fits(
+    desk: TheDesk,
+    inquiry: InquiryId,
+    number: RoundNumber,
+    cursor: Cursor = "",
+    limit: Annotated[int, Query(ge=1, le=200)] = 50,
+) -> Fits:
+    """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
+    session = desk.session(inquiry)
+    made = desk.round(session, number)
     said = [(p.value, True) for p in made.query.wanted if p.on] + [
         (p.value, False) for p in made.query.unwanted if p.on
     ]
-    found = page(desk, session, made, start, limit)
+    found = page(desk, session, made, int(cursor or 0), limit)
     model = desk.gallery.model
     if not said or not found.leads or "text" not in model.answers:
         return Fits(phrases=[], leads={})
@@ -294,65 +285,9 @@ def _fits(desk: Desk, number: str, which: int, start: int, limit: int) -> Fits:
     )
 
 
-@router.post("", status_code=201)
-async def make(
-    desk: TheDesk,
-    inquiry: InquiryId,
-    body: NewRound,
-    response: Response,
-    idempotency_key: Annotated[str, Header(max_length=100)] = "",
-) -> RoundOut:
-    """Search. The whole query is given each time; the answer is a new round with its first page of leads."""
-    desk.paced()
-    made, new = await desk.do(_make, desk, inquiry, body, idempotency_key)
-    if not new:
-        response.headers["Idempotency-Replayed"] = "true"
-    found: RoundOut = made
-    return found
-
-
-@router.get("/{number}")
-async def one(desk: TheDesk, inquiry: InquiryId, number: RoundNumber) -> RoundOut:
-    """A round as it was made."""
-
-    def work() -> RoundOut:
-        session = desk.session(inquiry)
-        return view(desk, session, desk.round(session, number))
-
-    return await desk.do(work)
-
-
-@router.get("/{number}/results")
-async def results(
-    desk: TheDesk,
-    inquiry: InquiryId,
-    number: RoundNumber,
-    cursor: Cursor = "",
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> Results:
-    """A page of leads, best first."""
-
-    def work() -> Results:
-        session = desk.session(inquiry)
-        return page(desk, session, desk.round(session, number), int(cursor or 0), limit)
-
-    return await desk.do(work)
-
-
-@router.get("/{number}/fits")
-async def fits(
-    desk: TheDesk,
-    inquiry: InquiryId,
-    number: RoundNumber,
-    cursor: Cursor = "",
-    limit: Annotated[int, Query(ge=1, le=200)] = 50,
-) -> Fits:
-    """For each lead of a page, which phrases it seems to fulfil. No part of the ranking, and no probability."""
-    return await desk.do(_fits, desk, inquiry, number, int(cursor or 0), limit)
-
-
 @router.get("/{number}/contributions/{item}")
-async def contributions(
+@queued()
+def contributions(
     desk: TheDesk,
     inquiry: InquiryId,
     number: RoundNumber,
@@ -360,7 +295,28 @@ async def contributions(
     against: Annotated[int | None, Query(ge=0, le=2**53, description="another item, to compare with")] = None,
 ) -> Why:
     """What each part of the query gave to one lead's score, and to another's."""
-    return await desk.do(_why, desk, inquiry, number, item, against)
+    session = desk.session(inquiry)
+    made = desk.round(session, number)
+    found = desk.ranking(session, made, desk.limits.depth) if made.results else None
+    ids = found.ids.tolist() if found is not None else []
+    for wanted in (item, *([against] if against is not None else [])):
+        if found is None or wanted not in ids:
+            raise Refusal(404, "not_found", f"item {wanted} is not among the leads of round {number}")
+    assert found is not None
+    at = ids.index(item)
+    names, shares = merged(found)
+    other = shares[:, ids.index(against)] if against is not None else None
+    order = np.argsort(-np.abs(shares[:, at]), kind="stable")
+    parts = [
+        Share(
+            kind=names[p][0],
+            label=names[p][1],
+            share=round(float(shares[p, at]), 4),
+            against=None if other is None else round(float(other[p]), 4),
+        )
+        for p in order
+    ]
+    return Why(item=item, score=round(float(found.scores[at]), 4), rank=at + 1, parts=parts)
 
 
 # ---------------------------------------------------------------------- marks
@@ -370,7 +326,8 @@ def _after(desk: Desk, inquiry: str, parent: int | None, act: Callable[[Session]
     """The round that an act makes over the rows of now, from the round that was looked at: what is marked or answered
     belongs to what was seen, whatever another tab shows meanwhile. Raises Refusal 409 before the first round, 404 for
     one that is gone."""
-    session = desk.refreshed(inquiry)
+    session = desk.session(inquiry)
+    session.space = desk.space()
     if parent is not None and session.inquiry.head != desk.round(session, parent).number:
         session.go(parent)
     if session.inquiry.current is None:
@@ -378,47 +335,46 @@ def _after(desk: Desk, inquiry: str, parent: int | None, act: Callable[[Session]
     return view(desk, session, act(session))
 
 
-async def _marked(
-    desk: Desk, inquiry: str, parent: int | None, like: Any = (), unlike: Any = (), clear: Any = ()
-) -> RoundOut:
-    desk.paced()
-    return await desk.do(_after, desk, inquiry, parent, lambda session: session.mark(like, unlike, clear))
-
-
 @marks_router.put("/marks/{item}")
-async def mark(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: Mark) -> RoundOut:
+@queued(paced=True)
+def mark(desk: TheDesk, inquiry: InquiryId, item: ItemId, body: Mark) -> RoundOut:
     """Like or unlike an item."""
-    return await _marked(desk, inquiry, body.parent, **{body.mark: [item]})
+    return _after(desk, inquiry, body.parent, lambda session: session.mark(**{body.mark: [item]}))
 
 
 @marks_router.delete("/marks/{item}")
-async def unmark(
+@queued(paced=True)
+def unmark(
     desk: TheDesk,
     inquiry: InquiryId,
     item: ItemId,
     parent: Annotated[int | None, Query(ge=1, le=MANY, description="the round that was looked at")] = None,
 ) -> RoundOut:
     """Neither any more."""
-    return await _marked(desk, inquiry, parent, clear=[item])
+    return _after(desk, inquiry, parent, lambda session: session.mark(clear=[item]))
 
 
 @marks_router.post("/marks", status_code=201)
-async def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
+@queued(paced=True)
+def batch(desk: TheDesk, inquiry: InquiryId, body: Marks) -> RoundOut:
     """Many marks in one round."""
-    return await _marked(desk, inquiry, body.parent, body.like, body.unlike, body.clear)
+    return _after(desk, inquiry, body.parent, lambda session: session.mark(body.like, body.unlike, body.clear))
 
 
 @marks_router.post("/closest", status_code=201)
-async def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
+@queued(paced=True)
+def closest(desk: TheDesk, inquiry: InquiryId, body: Closest) -> RoundOut:
     """Of those shown, this one is the closest."""
-    desk.paced()
-    return await desk.do(_after, desk, inquiry, body.parent, lambda session: session.closest(body.item))
+    return _after(desk, inquiry, body.parent, lambda session: session.closest(body.item))
 
 
 # ---------------------------------------------------------------------- questions and absence
 
 
-def _next(desk: Desk, inquiry: str) -> Questions:
+@questions_router.get("/question")
+@queued()
+def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
+    """The question whose answer is expected to narrow the gallery most."""
     session = desk.session(inquiry)
     current = session.inquiry.current
     if current is None or not current.results or "text" not in session.model.answers:
@@ -432,32 +388,22 @@ def _next(desk: Desk, inquiry: str) -> Questions:
     return Questions(question=made, asked=dict(current.asked), why=asker.why_none)
 
 
-def _answer(desk: Desk, inquiry: str, body: Answer) -> RoundOut:
+@questions_router.post("/answers", status_code=201)
+@queued(paced=True)
+def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
+    """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
     questions = {q.key: q for q in vocabulary()}
     if body.key not in questions:
         raise UsageError(f"there is no question {body.key!r}; {nearest(body.key, list(questions))}")
     return _after(desk, inquiry, body.parent, lambda session: session.answer(questions[body.key], body.answer))
 
 
-def _absence(desk: Desk, inquiry: str) -> Absence:
-    text, calibrated = desk.notice(inquiry)
-    return Absence(text=text, calibrated=calibrated)
-
-
-@questions_router.get("/question")
-async def question(desk: TheDesk, inquiry: InquiryId) -> Questions:
-    """The question whose answer is expected to narrow the gallery most."""
-    return await desk.do(_next, desk, inquiry)
-
-
-@questions_router.post("/answers", status_code=201)
-async def answer(desk: TheDesk, inquiry: InquiryId, body: Answer) -> RoundOut:
-    """Answer a question: yes and no become chips, "unknown" (don't know) only a note that it was asked."""
-    desk.paced()
-    return await desk.do(_answer, desk, inquiry, body)
-
-
 @questions_router.get("/absence")
-async def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
+@queued()
+def absence(desk: TheDesk, inquiry: InquiryId) -> Absence:
     """What may be said about whether the person is in this gallery at all."""
-    return await desk.do(_absence, desk, inquiry)
+    session = desk.session(inquiry)
+    found, fault = readable(desk.gallery.path)
+    kind = session.query.kind
+    calibrated = kind in found and found[kind].fits(desk.gallery.model)
+    return Absence(text=f"uncalibrated: {fault}" if fault else session.notice(found), calibrated=calibrated)
