@@ -129,7 +129,8 @@ def processor() -> str:
 
 
 def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, float]:
-    """Route → images per second, of those that work here and hold parity. For a report: no choice depends on it.
+    """Route → images per second, of those that work here and hold parity. For a report: no choice depends on it. Unless
+    routes are named, of the exact ones that are quick to get ready.
 
     A small model that float32 already runs faster than pictures can be decoded is measured no further.
     """
@@ -139,7 +140,8 @@ def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, floa
     rates = {"torch": rate(single, sample)}
     if routes is None and rates["torch"] > ENOUGH:
         return rates
-    for route in routes or available():
+    quick = ("autocast", "bf16", *(["openvino"] if importlib.util.find_spec("openvino") else []))
+    for route in routes or quick:
         try:
             encoder = build(model, route)
             if _agreement(encoder(sample[:8]), reference) >= PARITY:
@@ -147,14 +149,6 @@ def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, floa
         except (DescryError, RuntimeError):
             continue
     return rates
-
-
-def available() -> tuple[str, ...]:
-    """Exact routes that are quick to get ready here."""
-    routes = ["autocast", "bf16"]
-    if importlib.util.find_spec("openvino"):
-        routes.append("openvino")
-    return tuple(routes)
 
 
 def rate(encoder: Encoder, sample: np.ndarray, seconds: float = 1.0) -> float:

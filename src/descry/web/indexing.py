@@ -77,14 +77,14 @@ class Indexing:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def start(self, place: Place, sources: Sources, dry: bool, key: str, model: Any) -> Job:
+    def start(self, place: Place, sources: Sources, dry: bool, key: str, model: Any) -> JobOut:
         """A job for a folder; the same key again gives the job it was given before. Raises Refusal 409."""
         with self._changed:
             known = next((j for j in self.jobs.values() if key and j.key == key), None)
             if known:
                 if (known.place, known.sources, known.dry) != (place, sources, dry):
                     raise Refusal(422, "key_reused", "this Idempotency-Key was used for another folder or mapping")
-                return known
+                return self.told(known.id)
             if any(j.state not in ENDED for j in self.jobs.values()):
                 raise Refusal(409, "indexing", "a folder is being indexed; wait until it is done, or stop it first")
             job = Job(place, sources, dry, key)
@@ -93,22 +93,20 @@ class Indexing:
                 del self.jobs[old]
         self._thread = threading.Thread(target=self._work, args=(job, model), name="index")
         self._thread.start()
-        return job
+        return self.told(job.id)
 
-    def job(self, number: str) -> Job:
-        """A job. Raises Refusal 404."""
-        if number not in self.jobs:
-            raise Refusal(404, "not_found", "there is no such index job; the server may have been started anew")
-        return self.jobs[number]
-
-    def told(self, job: Job) -> JobOut:
-        """How a job stands."""
+    def told(self, number: str) -> JobOut:
+        """How a job stands. Raises Refusal 404."""
         with self._changed:
-            return job.out(time.monotonic())
+            if number not in self.jobs:
+                raise Refusal(404, "not_found", "there is no such index job; the server may have been started anew")
+            return self.jobs[number].out(time.monotonic())
 
-    def wish(self, job: Job, want: str) -> None:
-        """Let it pause, go on ("running") or stop. Raises Refusal 409 for a job at its end."""
+    def wish(self, number: str, want: str) -> JobOut:
+        """Let it pause, go on ("running") or stop. Raises Refusal 404, and 409 for a job at its end."""
         with self._changed:
+            self.told(number)
+            job = self.jobs[number]
             if job.state in ENDED:
                 raise Refusal(409, "ended", "the job is at its end; index the folder again to bring it up to date")
             job.want = want
@@ -116,6 +114,7 @@ class Indexing:
             if not (paused and want == "paused"):
                 self._to(job, "running" if want == "running" else "pausing" if want == "paused" else "stopping")
             self._changed.notify_all()
+            return self.told(number)
 
     def close(self) -> None:
         """Stop after the batch at hand, and wait for that."""

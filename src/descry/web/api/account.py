@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Response
 
 from ... import purge, report
 from ...gallery.account import Audit, Verdict
+from ...query import digest
 from ..shapes import AccountOut, InquiryOut, Keep, NewReport, Pending, Purged, PurgePlan, ReportPreview
 from . import REFUSALS, InquiryId, TheDesk, queued
 from .inquiries import tree
@@ -70,14 +71,8 @@ def planned(desk: TheDesk, inquiry: InquiryId) -> PurgePlan:
     """What would go for good, and what would stay. Changes nothing."""
     name = desk.named(inquiry)
     chosen = purge.plan(desk.gallery, desk.store, inquiries=[name])
-    assets = sorted(
-        {
-            part["sha256"]
-            for made in desk.store.load(name).rounds.values()
-            for kind in ("sketches", "photos")
-            for part in made.query.to_json()[kind]
-        }
-    )
+    queries = [made.query for made in desk.store.load(name).rounds.values()]
+    assets = sorted({digest(part.value) for query in queries for part in (*query.sketches, *query.photos)})
     about = desk.store.about(name)
     return PurgePlan(
         name=name, rounds=about.rounds, pictures=len(assets), findings=chosen.findings, assets=assets, what_stays=STAYS

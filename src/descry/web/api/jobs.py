@@ -28,7 +28,7 @@ from ...images import SUFFIXES, header
 from ...listing import files_under
 from ..desk import Desk
 from ..folders import Folders, Place, shown
-from ..indexing import ENDED, Job
+from ..indexing import ENDED
 from ..problems import Refusal
 from ..shapes import (
     FoldersOut,
@@ -170,35 +170,31 @@ async def start(
     model = None if body.dry else await desk.do(lambda: desk.gallery.model, patience=LOADING)
     job = desk.indexing.start(place, sources, body.dry, idempotency_key, model)
     response.headers["Location"] = f"/api/v1/index-jobs/{job.id}"
-    return desk.indexing.told(job)
+    return job
 
 
 @router.get("/index-jobs")
 async def jobs(desk: TheDesk) -> Jobs:
     """The jobs of this server, newest first."""
-    return Jobs(jobs=[desk.indexing.told(job) for job in reversed(list(desk.indexing.jobs.values()))])
+    return Jobs(jobs=[desk.indexing.told(job) for job in reversed(list(desk.indexing.jobs))])
 
 
 @router.get("/index-jobs/{job}")
 async def one(desk: TheDesk, job: JobId) -> JobOut:
     """How a job stands."""
-    return desk.indexing.told(desk.indexing.job(job))
+    return desk.indexing.told(job)
 
 
 @router.put("/index-jobs/{job}/state")
 async def wish(desk: TheDesk, job: JobId, body: JobState) -> JobOut:
     """Pause, or go on. What was indexed stays, and can be searched meanwhile."""
-    found = desk.indexing.job(job)
-    desk.indexing.wish(found, body.state)
-    return desk.indexing.told(found)
+    return desk.indexing.wish(job, body.state)
 
 
 @router.delete("/index-jobs/{job}")
 async def stop(desk: TheDesk, job: JobId) -> JobOut:
     """Stop after the batch at hand. What was indexed stays."""
-    found = desk.indexing.job(job)
-    desk.indexing.wish(found, "stopped")
-    return desk.indexing.told(found)
+    return desk.indexing.wish(job, "stopped")
 
 
 @router.get(
@@ -208,12 +204,11 @@ async def stop(desk: TheDesk, job: JobId) -> JobOut:
 )
 async def events(desk: TheDesk, job: JobId) -> StreamingResponse:
     """How a job stands, at once and whenever that changes, until its end."""
-    found = desk.indexing.job(job)
-    headers = {"Cache-Control": "no-store"}
-    return StreamingResponse(_stream(desk, found), media_type="text/event-stream", headers=headers)
+    desk.indexing.told(job)
+    return StreamingResponse(_stream(desk, job), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 
 
-async def _stream(desk: Desk, job: Job) -> AsyncIterator[str]:
+async def _stream(desk: Desk, job: str) -> AsyncIterator[str]:
     said, spoke = -1, time.monotonic()
     while not desk.ending():
         now = desk.indexing.told(job)
