@@ -220,7 +220,6 @@ JUDGED = {
     "gallery/reading.py as_indexed": "every item has one",
     "interact/store.py pictures_of": "every picture of an inquiry has one",
     "report/build.py _Teller.finding": "every item has one; that of a file that is gone is told",
-    "web/api/account.py planned": "every item has one",
     "web/api/inquiries.py _told": "every item has one; a file that is gone is told",
     "web/api/items.py _picture": "every item has one",
 }

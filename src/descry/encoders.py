@@ -128,9 +128,8 @@ def processor() -> str:
     return platform.processor()
 
 
-def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, float]:
-    """Route → images per second, of those that work here and hold parity. For a report: no choice depends on it. Unless
-    routes are named, of the exact ones that are quick to get ready.
+def measure(model: Any) -> dict[str, float]:
+    """Route → images per second, of those that work here and hold parity. For a report: no choice depends on it.
 
     A small model that float32 already runs faster than pictures can be decoded is measured no further.
     """
@@ -138,10 +137,9 @@ def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, floa
     single = plain(model)
     reference = single(sample[:8])
     rates = {"torch": rate(single, sample)}
-    if routes is None and rates["torch"] > ENOUGH:
+    if rates["torch"] > ENOUGH:
         return rates
-    quick = ("autocast", "bf16", *(["openvino"] if importlib.util.find_spec("openvino") else []))
-    for route in routes or quick:
+    for route in available():
         try:
             encoder = build(model, route)
             if _agreement(encoder(sample[:8]), reference) >= PARITY:
@@ -149,6 +147,14 @@ def measure(model: Any, routes: tuple[str, ...] | None = None) -> dict[str, floa
         except (DescryError, RuntimeError):
             continue
     return rates
+
+
+def available() -> tuple[str, ...]:
+    """Exact routes that are quick to get ready here."""
+    routes = ["autocast", "bf16"]
+    if importlib.util.find_spec("openvino"):
+        routes.append("openvino")
+    return tuple(routes)
 
 
 def rate(encoder: Encoder, sample: np.ndarray, seconds: float = 1.0) -> float:
