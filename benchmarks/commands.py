@@ -56,11 +56,12 @@ def prepare(checkout: Path, place: Path) -> dict[str, str]:
     return names
 
 
-def seconds(checkout: Path, command: list[str]) -> float:
-    """User and system time of one command, in seconds."""
+def seconds(checkout: Path, command: list[str], place: dict[str, str] | None = None) -> float:
+    """User and system time of one command, in seconds. place: its environment, with no process ready unless given."""
+    place = place or environment(checkout) | {"DESCRY_READY": "no"}
     with open(os.devnull, "w", encoding="utf-8") as nothing:
         process = subprocess.Popen(
-            [sys.executable, "-m", "descry", *command], env=environment(checkout), stdout=nothing, stderr=nothing
+            [sys.executable, "-m", "descry", *command], env=place, stdout=nothing, stderr=nothing
         )
         _, status, used = os.wait4(process.pid, 0)
         process.returncode = os.waitstatus_to_exitcode(status)
@@ -95,11 +96,36 @@ def measure(
     return found
 
 
+def behind_ready(source: Path, repeat: int, commands: dict[str, str]) -> dict[str, float]:
+    """Command → the median of its CPU seconds and those of its copy of the process that `descry ready` starts."""
+    with tempfile.TemporaryDirectory() as folder:
+        names = prepare(source, Path(folder) / "files")
+        place = environment(source) | {"XDG_RUNTIME_DIR": folder}
+
+        def told(*options: str) -> dict[str, float]:
+            said = subprocess.check_output([sys.executable, "-m", "descry", "ready", "--json", *options], env=place)
+            answer: dict[str, float] = json.loads(said)
+            return answer
+
+        found: dict[str, float] = {}
+        told()
+        for title, text in commands.items():
+            turns = []
+            for _ in range(repeat + 1):
+                before = told("--status")["seconds"]
+                own = seconds(source, [names.get(word, word) for word in text.split()], place)
+                turns.append(own + told("--status")["seconds"] - before)
+            found[title] = median(turns[1:])
+        told("--stop")
+    return found
+
+
 def markdown(results: dict[str, dict[str, float]]) -> str:
     """A table, a row a command and a column a version."""
     lines = [f"| CPU seconds | {' | '.join(results)} |", f"|---|{'---|' * len(results)}"]
     for title in next(iter(results.values())):
-        lines.append(f"| `descry {COMMANDS[title]}` | {' | '.join(f'{r[title]:.2f}' for r in results.values())} |")
+        figures = [f"{result[title]:.2f}" if title in result else "" for result in results.values()]
+        lines.append(f"| `descry {COMMANDS[title]}` | {' | '.join(figures)} |")
     return "\n".join(lines)
 
 
@@ -115,6 +141,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         others = {commit: checkout(commit, Path(folder) / commit) for commit in args.beside}
         results = measure(others | {"now": HERE}, args.repeat)
+        if sys.platform == "linux":
+            title = "search by words"
+            results["behind `descry ready`"] = behind_ready(HERE, args.repeat, {title: COMMANDS[title]})
     print(markdown(results) if args.markdown else json.dumps(results, indent=1))
 
 

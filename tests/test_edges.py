@@ -362,7 +362,7 @@ def test_a_pattern_that_fits_no_path_is_named(tmp_path, capsys):
     assert "--track-from" not in err
 
 
-NOT_TRIED = ("serve", "demo", "doctor", "people", "data miniature", "data list", "sketch compose", "model get")
+NOT_TRIED = ("serve", "demo", "doctor", "people", "data miniature", "data list", "sketch compose", "model get", "ready")
 """Commands that need no file, or write where they are told to."""
 
 

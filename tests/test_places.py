@@ -199,6 +199,9 @@ FILES = {
         descry.cli.index:_opened_or_new descry.gallery.local:LocalStore.create descry.gallery.local:LocalStore._sweep
         descry.gallery.local:LocalStore.erase descry.gallery.vectors:Cache.drop descry.purge:everything
         descry.web.serving:_opening""",
+    "a socket of ours in a private folder, the null device, the folder that the caller is in": """
+        descry.cli.resident:Waiting.__init__ descry.cli.resident:Waiting.serve descry.cli.resident:_followed
+        descry.cli.resident:run""",
     "created anew (O_EXCL), so never through a link": "descry.web.safety:Tokens.beside",
     "a folder of crops, whose links were refused before": """
         descry.footage.cropping:remove descry.footage.cropping:_write_table descry.footage.cropping:_write
@@ -223,6 +226,9 @@ PROCESSES = {
     "a fixed command and the absolute path of the file that this user named": "descry.convert:_index",
     "meets the processes that torchrun started": "descry_lab.processes:join",
     "workers of this program; no command": "descry_lab.small:run descry_people.folder:_all",
+    "a copy of this process for a command of the same user, over a socket that no other can reach": """
+        descry.cli.resident:Waiting._forked""",
+    "a fixed command, with the environment of this user": "descry.cli.ready:_started",
 }
 
 
@@ -251,7 +257,7 @@ def test_commands_are_lists_that_begin_with_this_python_and_use_no_shell() -> No
                 assert ast.unparse(command.elts[0]) == "sys.executable", f"{place}: another program"
                 assert any(word.arg == "env" for word in call.keywords), f"{place}: give env=child_environment()"
                 seen += 1
-    assert seen == 2
+    assert seen == 3
 
 
 CODE = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve", "yaml", "code", "runpy"}

@@ -32,6 +32,7 @@ GROUPS: dict[str, dict[str, tuple[str, str]]] = {
         "search": ("search:search", "search a gallery by words, sketch, photograph, or several of them"),
         "sketch compose": ("sketch:compose", "draw a person from remembered parts, and describe it in phrases"),
         "serve": ("serve:serve", "open a gallery as a web page: draw, describe, refine"),
+        "ready": ("ready:ready", "keep a process ready, so that searches start faster"),
         "doctor": ("doctor:doctor", "what this machine can do, and one line of advice for each problem"),
     },
     "Search in rounds": {
@@ -339,6 +340,9 @@ def _beside(rows: dict[str, str], columns: int, width: int) -> list[str]:
 
 def entry() -> None:
     """The console script."""
-    status = main()
+    from .resident import elsewhere
+
+    status = elsewhere(sys.argv[1:])
+    status = main() if status is None else status
     gc.freeze()  # a last look for garbage among all that was imported would take longer than it frees
     sys.exit(status)
