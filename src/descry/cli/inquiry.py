@@ -478,6 +478,3 @@ class Leads:
         self.leads = [(found[i], score) for i, score in results if i in found]
         self.paths = [found[i].path if i in found else "(removed from the gallery)" for i in self.ids]
         self.scores = [score for _, score in results]
-
-    def __len__(self) -> int:
-        return len(self.leads)

@@ -29,7 +29,7 @@ from .. import safe_files
 from ..errors import DataError, DescryError, Locked, UsageError
 from ..listing import TABLE
 from ..lock import WriterLock
-from ..safe_files import read_json
+from ..safe_files import read_json, write_whole
 from ..times import parse_time
 from .detecting import Boxes, Detector, content_of, detector_of
 from .reading import FootageError, Frame, Source, sources_of
@@ -208,6 +208,7 @@ def crop(
             work.append(_Work(place, found, name, settings, make, made_by, progress, halt))
             reports.append(work[-1].report)
     with _locked(place.states), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
+        write_whole(place.states / "settings.json", json.dumps(asdict(settings), indent=1))
         done = [pool.submit(w.run) for w in work]
         try:
             finished = [future.result() for future in done]
@@ -262,7 +263,6 @@ class _Place:
                 said = ", ".join(f"{k} {theirs.get(k)!r}, now {mine[k]!r}" for k in differ)
                 raise UsageError(f"the crops in {out} were made with {said}; name another folder, or add --again")
         self.states.mkdir(parents=True, exist_ok=True)
-        _write(known, json.dumps(mine, indent=1))
 
     def names(self, paths: Sequence[str]) -> dict[str, str]:
         """A name for each source, the one it had before where it was here before."""
@@ -291,7 +291,7 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
     place, gone, count = Path(out), set(crops), 0
     _refuse_links(place)
     with _locked(place / STATE):
-        for part in (*place.glob(f"{TABLE}.*.part"), *(place / STATE).glob("*.csv.*.part")):
+        for part in (*place.glob(f"{TABLE}.*.part"), *(place / STATE).glob("*.csv.*part*")):
             part.unlink()  # of a run that was killed; it may name them
         for name in gone:
             if Path(os.path.realpath((place / name).parent)).is_relative_to(os.path.realpath(place)):
@@ -305,23 +305,17 @@ def remove(out: str | Path, crops: Iterable[str]) -> int:
             kept = [row for row in written if row[0] not in gone]
             count += len(written) - len(kept)
             if (text := _lines(kept)).encode() != data:
-                _write(rows, text)
+                write_whole(rows, text)
             if known and (known["bytes"], known["report"]["crops"]) != (rows.stat().st_size, len(kept)):
                 known["bytes"], known["report"]["crops"] = rows.stat().st_size, len(kept)
-                _write(state, json.dumps(known, indent=1))
+                write_whole(state, json.dumps(known, indent=1))
         _write_table(place / TABLE, place / STATE)
     return count
 
 
 _NOTED: dict[str, Any] = {"path": str, "stamp": (str, dict), "at": list, "bytes": int, "report": dict}
-_COUNTED: dict[str, Any] = {
-    "tracks": int,
-    "crops": int,
-    "frames": int,
-    "seconds": (int, float),
-    "left_out": dict,
-    "notes": list,
-}
+_COUNTED: dict[str, Any] = {"seconds": (int, float), "left_out": dict, "notes": list}
+_COUNTED |= dict.fromkeys(("tracks", "crops", "frames"), int)
 
 
 def _instead(path: Path) -> str:
@@ -361,14 +355,7 @@ def _lines(rows: Iterable[Sequence[Any]]) -> str:
 def _write_table(table: Path, states: Path) -> None:
     """All rows of all sources, in the order of names."""
     rows = [path.read_text("utf-8") for path in sorted(states.glob("*.csv"))]
-    _write(table, _lines([COLUMNS]) + "".join(rows))
-
-
-def _write(path: Path, text: str) -> None:
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    part.unlink(missing_ok=True)
-    safe_files.write_private(part, text)
-    os.replace(part, path)
+    write_whole(table, _lines([COLUMNS]) + "".join(rows))
 
 
 class _Work:
@@ -536,7 +523,7 @@ class _Work:
             "bytes": self.rows_file.stat().st_size,
             "report": asdict(self.report),
         }
-        _write(self.state, json.dumps(known, indent=1))
+        write_whole(self.state, json.dumps(known, indent=1))
 
     def _keep_all(self, tracks: Iterable[Track]) -> None:
         """Tracks that are over: their best crops become files and rows."""
