@@ -1,4 +1,4 @@
-"""The command line: `descry VERB …`. One file per noun; each verb is a typed function whose docstring is its help.
+"""The command line: `descry VERB …`. One file per subject; each verb is a typed function whose docstring is its help.
 
 The table below is all that `descry --help` reads: no verb's module is imported before it is called, so help is instant.
 """

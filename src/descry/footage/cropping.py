@@ -205,7 +205,7 @@ def crop(
             except DescryError as error:
                 reports.append(SourceReport(found.path, name, skipped=str(error)))
                 continue
-            work.append(_Work(place, found, name, settings, make, made_by, progress, halt))
+            work.append(_Work(place, found, name, make, made_by, progress, halt))
             reports.append(work[-1].report)
     with _locked(place.states), ThreadPoolExecutor(jobs or min(4, os.cpu_count() or 1, max(1, len(work)))) as pool:
         write_whole(place.states / "settings.json", json.dumps(asdict(settings), indent=1))
@@ -366,13 +366,13 @@ class _Work:
         place: _Place,
         source: Source,
         name: str,
-        settings: Settings,
         make: Callable[[Source], Detector],
         made_by: str,
         progress: Callable[[Progress], None] | None,
         stop: Callable[[], bool],
     ):
-        self.place, self.source, self.name, self.settings, self.make = place, source, name, settings, make
+        self.place, self.source, self.name, self.make = place, source, name, make
+        self.settings = settings = place.settings
         self.progress, self.stop, self.told = progress, stop, 0.0
         self.report = SourceReport(source.path, name)
         self.full = os.path.abspath(source.path)
