@@ -204,7 +204,7 @@ FILES = {
         descry.cli.resident:run""",
     "created anew (O_EXCL), so never through a link": "descry.web.safety:Tokens.beside",
     "a folder of crops, whose links were refused before": """
-        descry.footage.cropping:remove descry.footage.cropping:_write_table descry.footage.cropping:_write
+        descry.footage.cropping:remove descry.footage.cropping:_write_table
         descry.footage.cropping:_Work._resume descry.footage.cropping:_Work._commit descry.footage.cropping:_Work._save
         descry.footage.cropping:_Work._sweep""",
     "read a second time, after read_regular took it, to name a line": "descry.tabular:read_text",
