@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
-TABS := $(shell echo $$(($(JOBS) + 1)))  # browser tests wait as much as they work
+WORKERS := $(shell echo $$(($(JOBS) + 1)))  # tests also wait: for servers, for the disk, for a browser
 
 .PHONY: help demo test test-long lint docs small tables clean
 
@@ -23,16 +23,14 @@ demo:
 
 test:
 	@$(PYTHON) tools/environment.py dev
-	@echo "== running the tests with $(JOBS) processes"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
-	@echo "== running the browser tests (skipped where there is no Chromium)"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TABS) --dist worksteal -m "browser and not long" tests/browser
+	@echo "== running the tests with $(WORKERS) processes (those in a browser are skipped where there is no Chromium)"
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not long"
 
 test-long:
 	@$(PYTHON) tools/environment.py dev
 	@echo "== running the long tests with $(JOBS) processes"
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "long and not browser"
-	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(TABS) --dist worksteal -m "long and browser" tests/browser
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "long and browser" tests/browser
 
 lint: node_modules/.bin/biome
 	@node_modules/.bin/biome ci --log-level=warn

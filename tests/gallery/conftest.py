@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,6 +14,14 @@ from descry.gallery.local import LocalStore
 
 from .plain_model import PlainModel, binding, draw
 from .postgres_server import Server
+
+
+@pytest.fixture(autouse=True)
+def _milvus_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its client waits half a second before it first asks whether an index stands; a small one stands at once."""
+    if handler := sys.modules.get("pymilvus.client.grpc_handler"):
+        clock = SimpleNamespace(**vars(time) | {"sleep": lambda seconds: time.sleep(min(seconds, 0.01))})
+        monkeypatch.setattr(handler, "time", clock)
 
 
 @pytest.fixture
