@@ -38,7 +38,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def chromium() -> Iterator[Any]:
-    """It ends with these tests: while Playwright is there, an event loop runs in this thread, and others need their own."""
+    """It ends with these tests: while Playwright is there, an event loop runs in this thread; others need their own."""
     if not CHROMIUM:
         line = "no Chromium found; install Debian's package chromium, or name one in the variable CHROMIUM"
         pytest.fail(line) if os.environ.get("CI") == "true" else pytest.skip(line)
