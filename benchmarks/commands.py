@@ -13,6 +13,7 @@ import argparse
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
 import tarfile
@@ -112,9 +113,12 @@ def behind_ready(source: Path, repeat: int, commands: dict[str, str]) -> dict[st
         for title, text in commands.items():
             turns = []
             for _ in range(repeat + 1):
-                before = told("--status")["seconds"]
+                before = told("--status")
                 own = seconds(source, [names.get(word, word) for word in text.split()], place)
-                turns.append(own + told("--status")["seconds"] - before)
+                after = told("--status")
+                if after["served"] == before["served"]:
+                    raise RuntimeError(f"{text} ran in its own process: is anything different from its environment?")
+                turns.append(own + after["seconds"] - before["seconds"])
             found[title] = median(turns[1:])
         told("--stop")
     return found
@@ -131,6 +135,7 @@ def markdown(results: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     """Measure and print."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a command that ignores Ctrl-C runs in its own process
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--beside", action="append", default=[], metavar="COMMIT", help="another commit; may be repeated"
