@@ -160,7 +160,7 @@ class Model:
         """(B, 3, H, W) uint8, as `images.load` gives → (B, D) float32 unit rows."""
         if self.encoder is not None:
             return self.encoder(pixels)
-        return self._computed(self.method.encode_image, self._images(pixels))
+        return self._computed(self.method.encode_image, pixels)
 
     def embed_sketches(self, sketches: Sequence[Any], batch_size: int = 64) -> np.ndarray:
         """Sketches, as `fit_sketch` gives them → (N, D) float32 unit rows. Where the model does not read sketches apart
@@ -169,7 +169,7 @@ class Model:
         if self.sketch_method is self.method:
             return self.embed_images(sketches, batch_size)
         rows, read = [np.zeros((0, self.dimension), np.float32)], self.sketch_method.encode_image
-        rows += [self._computed(read, self._images(pixels)) for pixels in self._decoded(sketches, batch_size)]
+        rows += [self._computed(read, pixels) for pixels in self._decoded(sketches, batch_size)]
         return np.concatenate(rows)
 
     def embed_texts(self, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
@@ -181,7 +181,7 @@ class Model:
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
             ids = self.words.ids(self._read(texts[i : i + batch_size]))
-            rows.append(self._computed(self.method.encode_text, ids.to(self.device)))
+            rows.append(self._computed(self.method.encode_text, ids))
         vectors = np.concatenate(rows)
         return _means(vectors, whose, weights) if self.words.reads_whole else vectors
 
@@ -210,8 +210,7 @@ class Model:
         next round need not embed the pictures again. sketches: whether the pictures are sketches, not photographs.
         """
         method = self.sketch_method if sketches else self.method
-        batches = self._decoded(pictures, batch_size)
-        rows = [self._computed(method.pseudo_words, self._images(pixels)) for pixels in batches]
+        rows = [self._computed(method.pseudo_words, pixels) for pixels in self._decoded(pictures, batch_size)]
         return np.concatenate(rows) if rows else np.zeros((0, self.clip.text_width), np.float32)
 
     def compose_words(self, words: np.ndarray, texts: Sequence[str], batch_size: int = 256) -> np.ndarray:
@@ -221,8 +220,8 @@ class Model:
             words = words[whose]
         rows = [np.zeros((0, self.dimension), np.float32)]
         for i in range(0, len(texts), batch_size):
-            part = torch.from_numpy(np.ascontiguousarray(words[i : i + batch_size])).to(self.device)
-            rows.append(self._computed(self.method.compose_words, part, self._read(texts[i : i + batch_size])))
+            part = slice(i, i + batch_size)
+            rows.append(self._computed(self.method.compose_words, words[part], self._read(texts[part])))
         vectors = np.concatenate(rows)
         return _means(vectors, whose, weights) if self.words.reads_whole else vectors
 
@@ -250,14 +249,16 @@ class Model:
                 part = pictures[i : i + batch_size]
                 yield np.stack(list(pool.map(images.load, part, repeat(self.image_size))))
 
-    def _images(self, pixels: np.ndarray) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device, non_blocking=True).float().div_(255)
-
-    def _computed(self, function: Callable[..., Tensor], *values: Any) -> np.ndarray:
+    def _computed(self, function: Callable[..., Tensor], given: np.ndarray | Tensor, *more: Any) -> np.ndarray:
+        """What a function of the method makes of a batch on the device, (B, …) float32. Pixels (uint8) become 0 to 1."""
+        batch = torch.from_numpy(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given
+        batch = batch.to(self.device, non_blocking=True)
+        if batch.dtype == torch.uint8:
+            batch = batch.float().div_(255)
         self.method.eval()
         half = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "fp32")
         with torch.inference_mode(), half:
-            return function(*values).float().cpu().numpy()
+            return function(batch, *more).float().cpu().numpy()
 
 
 def _means(vectors: np.ndarray, whose: np.ndarray, weights: np.ndarray) -> np.ndarray:

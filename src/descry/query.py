@@ -89,12 +89,6 @@ class Filters:
             raise UsageError(f"the time range ends ({self.until}) before it begins ({self.since}); swap them")
 
 
-def _parts(values: Any) -> tuple[Part, ...]:
-    if isinstance(values, (str, bytes, Path, Part)) or not isinstance(values, Iterable) or hasattr(values, "size"):
-        values = (values,)
-    return tuple(v if isinstance(v, Part) else Part(v) for v in values)
-
-
 _PARTS = ("sketches", "photos", "wanted", "unwanted")
 
 
@@ -140,17 +134,20 @@ class Query:
     said: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("sketches", "photos", "wanted", "unwanted"):
-            object.__setattr__(self, name, _parts(getattr(self, name)))
+        for name in _PARTS:
+            given = getattr(self, name)
+            if isinstance(given, (str, bytes, Path, Part)) or not isinstance(given, Iterable) or hasattr(given, "size"):
+                given = (given,)
+            parts = tuple(v if isinstance(v, Part) else Part(v) for v in given)
+            if len(parts) > MOST:
+                raise UsageError(f"{len(parts):,} {name} were given; at most {MOST:,} is allowed")
+            object.__setattr__(self, name, parts)
         for name in ("liked", "unliked", "closest"):
             marks = getattr(self, name)
             if not isinstance(marks, tuple) or marks:
                 object.__setattr__(self, name, ids_of(marks, name))
         if not isinstance(self.filters, Filters):
             raise UsageError(f"filters must be Filters(cameras=…, since=…); got {type(self.filters).__name__}")
-        for name in _PARTS:
-            if len(getattr(self, name)) > MOST:
-                raise UsageError(f"{len(getattr(self, name)):,} {name} were given; at most {MOST:,} is allowed")
         for part in (*self.wanted, *self.unwanted):
             if isinstance(part.value, str) and len(part.value) > LONGEST:
                 raise UsageError(

@@ -336,6 +336,7 @@ _BEFORE = frozenset(
      "he", "she", "they")
 )  # fmt: skip
 _SPELLINGS = {"gray": "grey", "blonde": "blond", "tshirt": "t shirt", "tee": "t shirt", "checkered": "checked"}
+_PLURALS = {"ves": "f", "ies": "y", "sses": "ss", "xes": "x", "ches": "ch", "shes": "sh"}
 _COLOUR_LAST = re.compile(r"(?P<thing>.+?) (?:in|that is|which is|that are|which are) (?P<colour>[a-z]+(?: [a-z]+)?)")
 
 
@@ -356,16 +357,16 @@ def phrase_key(phrase: str) -> str:
     turned = _COLOUR_LAST.fullmatch(text)
     if turned and set(turned["colour"].split()) <= words_of("colours", "shades"):
         text = f"{turned['colour']} {turned['thing']}"
-    return " ".join(map(_singular, text.split()))
-
-
-def _singular(word: str) -> str:
-    if word == "shorts":  # which are not short
-        return word
-    for ending, instead in (("ves", "f"), ("ies", "y"), ("sses", "ss"), ("xes", "x"), ("ches", "ch"), ("shes", "sh")):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            return word[: -len(ending)] + instead
-    return word[:-1] if len(word) > 3 and word.endswith("s") and word[-2] not in "sui" else word
+    words = text.split()
+    for n, word in enumerate(words):
+        plural = next((end for end in _PLURALS if word.endswith(end) and len(word) > len(end) + 2), "")
+        if word == "shorts":  # which are not short
+            continue
+        if plural:
+            words[n] = word.removesuffix(plural) + _PLURALS[plural]
+        elif len(word) > 3 and word.endswith("s") and word[-2] not in "sui":
+            words[n] = word[:-1]
+    return " ".join(words)
 
 
 def is_synthetic(source: str) -> bool:

@@ -227,7 +227,7 @@ def _tokenizer(path: Path) -> Tokenizer:
     """A tokenizer.json of others. Raises ValueError, or the bare Exception of the tokenizers library."""
     text = read_regular(path, MERGES_BYTES).decode("utf-8")
     held = json_of(text)
-    growth, stages, expressions = 1.0, 0, 0
+    growth, stages, expressions = 1.0, 0, 0  # growth: how many times as long all steps may make a text
     todo: list[Any] = (
         [v for k, v in held.items() if k not in ("model", "added_tokens")] if isinstance(held, dict) else []
     )
@@ -239,7 +239,12 @@ def _tokenizer(path: Path) -> Tokenizer:
             if expressions > MOST_EXPRESSIONS or _endless(expression):
                 raise ValueError(f"its expression {expression[:40]!r} may take very long to read a text")
             stages += "type" in value
-            growth *= _growth(value)
+            if value.get("type") == "ByteLevel":
+                growth *= 2.0
+            elif value.get("type") == "Replace":
+                content, pattern = str(value.get("content", "")), value.get("pattern")
+                replaced = str(pattern["String"]) if isinstance(pattern, dict) and "String" in pattern else ""
+                growth *= max(1.0, len(content) / len(replaced) if replaced else len(content) + 1.0)
             if growth > GROWTH or stages > STAGES:
                 raise ValueError(f"it has more than {STAGES} steps, or makes texts more than {GROWTH} times as long")
         if isinstance(value, (dict, list)):
@@ -249,17 +254,6 @@ def _tokenizer(path: Path) -> Tokenizer:
         return _unbroken(Tokenizer.from_str, text)
     except ModelRefused as error:
         raise ValueError(error) from None
-
-
-def _growth(step: dict[str, Any]) -> float:
-    """How many times as long one step of a tokenizer may make a text."""
-    if step.get("type") == "ByteLevel":
-        return 2.0
-    if step.get("type") != "Replace":
-        return 1.0
-    content, pattern = str(step.get("content", "")), step.get("pattern")
-    replaced = str(pattern["String"]) if isinstance(pattern, dict) and "String" in pattern else ""
-    return max(1.0, len(content) / len(replaced) if replaced else len(content) + 1.0)
 
 
 def _unbroken(call: Callable[..., _T], *args: Any, **options: Any) -> _T:
