@@ -9,16 +9,25 @@ import sqlite3
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from descry.errors import DescryError, Locked, UsageError
 from descry.gallery import account as audit
-from descry.gallery.account import FIRST, Audit, commitment
-from descry.gallery.database import NAME, Database
+from descry.gallery.account import FIRST, Audit, Line, add_line, commitment
+from descry.gallery.database import HEAD, NAME, Database
 
 LINES = 10_000
+
+
+def add(place: Path | Database, what: str, **facts: object) -> Line:
+    """A line in an open database, or in that of a folder, which is made where there is none."""
+    if isinstance(place, Database):
+        return add_line(place, what, **facts)
+    with closing(Database(place, create=not (place / HEAD).exists())) as database:
+        return add_line(database, what, **facts)
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +37,7 @@ def written(tmp_path_factory) -> list[bytes]:
     account = Audit(database)
     with database.writing():
         for i in range(LINES):
-            account.append("search", inquiry=f"{i % 7:032x}", round=i, shown=50)
+            add(account.place, "search", inquiry=f"{i % 7:032x}", round=i, shown=50)
     assert account.verify().to_json() == {
         "lines": LINES, "head": account.head(), "ok": True, "torn": False, "faults": []
     }  # fmt: skip
@@ -57,7 +66,7 @@ def flipped(raw: bytes, position: int, bit: int) -> bytes:
 def test_any_changed_bit_of_a_line_is_found_at_that_line(tmp_path) -> None:
     account = Audit(tmp_path)
     for i in range(4):
-        account.append("search", inquiry=f"{i:032x}", round=i, shown=50)
+        add(account.place, "search", inquiry=f"{i:032x}", round=i, shown=50)
     lines = account.read().splitlines(keepends=True)
     for at in (0, 1, 3):
         for position in range(len(lines[at])):
@@ -81,11 +90,11 @@ def test_any_changed_byte_among_ten_thousand_lines_is_found_at_its_line(written,
 def test_a_line_whose_end_was_changed_is_not_dropped_by_the_next_writer(tmp_path) -> None:
     account = Audit(tmp_path)
     for _ in range(3):
-        account.append("search")
+        add(account.place, "search")
     whole = account.read()
     stored(tmp_path, 3, account.read().splitlines()[2] + b" ")
     assert [f.line for f in account.verify().faults] == [3]
-    account.append("search")
+    add(account.place, "search")
     assert account.read().startswith(whole[:-1])
     assert [f.line for f in account.verify().faults] == [3]
     assert account.verify().lines == 4
@@ -105,20 +114,20 @@ def stored(folder: Path, number: int, line: bytes | None) -> None:
 def test_lines_cut_from_the_end_or_all_of_them_are_noticed_without_a_head(tmp_path, cut: int) -> None:
     account = Audit(tmp_path)
     for _ in range(5):
-        account.append("search")
+        add(account.place, "search")
     for number in range(6 - cut, 6):
         stored(tmp_path, number, None)
     faults = account.verify().faults
     assert [f.line for f in faults] == [6 - cut]
     assert "counts 5 lines" in faults[0].what
-    account.append("search")
+    add(account.place, "search")
     assert account.verify().faults, "a later line hides nothing"
 
 
 def test_a_last_line_sealed_anew_is_noticed_without_a_head(tmp_path) -> None:
     account = Audit(tmp_path)
     for _ in range(3):
-        account.append("search")
+        add(account.place, "search")
     stored(tmp_path, 3, sealed(account.read().splitlines()[2], shown=7))
     assert [f.line for f in account.verify().faults] == [3]
 
@@ -192,17 +201,17 @@ def test_the_cut_line_at_the_end_of_an_exported_file_is_no_change_of_a_line(writ
 def test_a_line_is_taken_back_with_the_act_it_is_about(tmp_path) -> None:
     database = Database(tmp_path, create=True)
     account = Audit(database)
-    head = account.append("index", items=3).head
+    head = add(account.place, "index", items=3).head
 
     def act() -> None:
         with database.writing():
-            account.append("search")
+            add(account.place, "search")
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         act()
     assert account.head() == head
-    assert account.append("search").number == 2
+    assert add(account.place, "search").number == 2
     assert account.verify().ok
     database.close()
 
@@ -210,32 +219,32 @@ def test_a_line_is_taken_back_with_the_act_it_is_about(tmp_path) -> None:
 def test_lines_go_on_behind_a_damaged_one(tmp_path) -> None:
     account = Audit(tmp_path)
     for _ in range(3):
-        account.append("search")
+        add(account.place, "search")
     stored(tmp_path, 3, b"rubbish\n")
-    account.append("search")
-    account.append("search")
+    add(account.place, "search")
+    add(account.place, "search")
     assert [f.line for f in account.verify().faults] == [3]
 
 
 def test_a_full_disk_is_said_and_leaves_the_account_whole(tmp_path) -> None:
     database = Database(tmp_path, create=True)
     account = Audit(database)
-    head, connection = account.append("index").head, database.connection()
+    head, connection = add(account.place, "index").head, database.connection()
     pages = connection.execute("PRAGMA page_count").fetchone()[0]
     connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(DescryError, match=r"is full.* Free space"):
-        account.append("search", inquiry="x" * 9000)
+        add(account.place, "search", inquiry="x" * 9000)
     connection.execute("PRAGMA max_page_count = 1000000")
     assert account.verify().ok
     assert account.head() == head
-    account.append("search")
+    add(account.place, "search")
     assert account.verify().lines == 2
     database.close()
 
 
 def test_writers_wait_for_each_other(tmp_path) -> None:
     with ThreadPoolExecutor(8) as pool:
-        heads = {line.head for line in pool.map(lambda i: Audit(tmp_path).append("search", round=i), range(120))}
+        heads = {line.head for line in pool.map(lambda i: add(tmp_path, "search", round=i), range(120))}
     verdict = Audit(tmp_path).verify()
     assert verdict.ok
     assert verdict.lines == len(heads) == 120
@@ -243,15 +252,18 @@ def test_writers_wait_for_each_other(tmp_path) -> None:
 
 ADDS = """
 import sys
-from descry.gallery.account import Audit
+from pathlib import Path
+from test_audit import add
 while True:
-    print(Audit(sys.argv[1]).append("search", shown=50).head, flush=True)
+    print(add(Path(sys.argv[1]), "search", shown=50).head, flush=True)
 """
 
 
 def test_what_was_acknowledged_is_there_after_writers_were_killed(tmp_path) -> None:
     writers = [
-        subprocess.Popen([sys.executable, "-c", ADDS, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", ADDS, str(tmp_path)], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parent
+        )
         for _ in range(2)
     ]
     said = [writer.stdout.readline() for writer in writers for _ in range(20)]
@@ -259,7 +271,7 @@ def test_what_was_acknowledged_is_there_after_writers_were_killed(tmp_path) -> N
         writer.kill()
         said += writer.communicate()[0].splitlines(keepends=True)
     account = Audit(tmp_path)
-    account.append("search")
+    add(account.place, "search")
     verdict = account.verify()
     assert verdict.ok
     assert not verdict.torn
@@ -274,7 +286,7 @@ def test_a_writer_that_never_ends_is_named(tmp_path) -> None:
     holder = sqlite3.connect(tmp_path / NAME, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(Locked, match="busy in another process"):
-        Audit(database).append("search")
+        add_line(database, "search")
     holder.close()
     database.close()
 
@@ -284,7 +296,7 @@ def test_what_is_given_wrongly_is_refused(tmp_path) -> None:
     assert account.head() == f"0:{FIRST}"
     assert account.verify(account.head()).ok
     with pytest.raises(UsageError, match="did you mean 'search'"):
-        account.append("serch")
+        add(account.place, "serch")
     for head in ("abc", "x:" + "0" * 64, "12:" + "g" * 64):
         with pytest.raises(UsageError, match="64 hex digits"):
             account.verify(head)
@@ -292,12 +304,12 @@ def test_what_is_given_wrongly_is_refused(tmp_path) -> None:
 
 def test_the_export_ends_with_the_line_that_says_so(tmp_path) -> None:
     account = Audit(tmp_path)
-    account.append("index")
+    add(account.place, "index")
     data, head = account.export()
     assert json.loads(data.splitlines()[-1])["what"] == "export"
     out = tmp_path / "exported.jsonl"
     out.write_bytes(data)
-    account.append("search")
+    add(account.place, "search")
     assert Audit(out).verify(head).ok, "an exported account can be verified by itself"
     assert Audit(tmp_path).verify(head).ok
 
@@ -327,11 +339,11 @@ def test_commitments_tell_nothing_without_the_key() -> None:
 )
 def test_a_line_that_was_sealed_with_an_odd_content_is_a_fault_and_blocks_nothing(tmp_path, body: bytes) -> None:
     account = Audit(tmp_path)
-    account.append("index", items=1)
-    account.append("search")
+    add(account.place, "index", items=1)
+    add(account.place, "search")
     stored(tmp_path, 2, body[:-1] + b',"hash":"' + hashlib.sha256(body).hexdigest().encode() + b'"}\n')
     assert [fault.line for fault in account.verify().faults][:1] == [2]
-    assert account.append("search", inquiry="").number == 3
-    assert account.append("search", inquiry="").number == 4
+    assert add(account.place, "search", inquiry="").number == 3
+    assert add(account.place, "search", inquiry="").number == 4
     assert account.export()[1] == account.head()
     assert {fault.line for fault in account.verify().faults} <= {2, 3}, "lines after it are judged afresh"

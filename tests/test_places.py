@@ -196,7 +196,7 @@ FILES = {
         descry.web.safety:_kept""",
     "immutable or a private copy, and its work is bounded": "descry.gallery.inspecting:_opened",
     "removes names of ours, never what a link points to": """
-        descry.cli.index:_opened_or_new descry.gallery.local:LocalStore.create descry.gallery.local:LocalStore._sweep
+        descry.cli.index:_opened_or_new descry.gallery.local:LocalStore.create descry.gallery.local:LocalStore.hold
         descry.gallery.local:LocalStore.erase descry.gallery.vectors:Cache.drop descry.purge:everything
         descry.web.serving:_opening""",
     "a socket of ours in a private folder, the null device, the folder that the caller is in": """

@@ -191,12 +191,12 @@ def _no_number(text: str) -> float:
     raise ValueError(f"{text[:20]} is not a number that is read here")
 
 
-def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT, mode: int = PRIVATE) -> int:
+def open_own(path: str | Path, flags: int = os.O_RDWR | os.O_CREAT) -> int:
     """A file descriptor of a regular file that is ours; UsageError for a link and whatever else it may be."""
     with suppress(FileNotFoundError):
         if kind := foreign(os.lstat(path)):
             raise _not_ours(Path(path), kind, "folder like this one")
-    fd = os.open(path, flags | _NO_LINK, mode)
+    fd = os.open(path, flags | _NO_LINK, PRIVATE)
     if kind := foreign(os.fstat(fd)):  # somebody put it there meanwhile
         os.close(fd)
         raise _not_ours(Path(path), kind, "folder like this one")
@@ -254,6 +254,11 @@ def write_sealed(path: Path, value: dict[str, Any]) -> None:
     write_whole(path, f"{body}\ncrc32 {zlib.crc32(body.encode()):08x}\n".encode())
 
 
+def damaged(path: Path, what: object) -> IndexCorrupt:
+    """The error for a file of a gallery that is not as it was written."""
+    return IndexCorrupt(f"{path} is damaged ({what}); restore it from a copy, or index again into a new folder")
+
+
 def read_sealed(path: Path) -> dict[str, Any]:
     """What `write_sealed` wrote; IndexCorrupt when a byte differs, FileNotFoundError when it is not there."""
     raw = read_own(path, CONFIG_BYTES)
@@ -266,9 +271,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
             raise ValueError("it holds no object")
         return value
     except ValueError as error:
-        raise IndexCorrupt(
-            f"{path} is damaged ({error}); restore it from a copy, or index again into a new folder"
-        ) from None
+        raise damaged(path, error) from None
 
 
 def child_environment() -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from descry import images
-from descry.gallery.contract import Binding, Entry, changed
+from descry.gallery.contract import Binding, Entry
 from descry.gallery.local import LocalStore
 from descry.query import Filters, Query
 from descry.search import Term
@@ -93,7 +94,7 @@ def filled(place, count: int, dimension: int = 32) -> LocalStore:
     """A local store of that many items, of nine cameras and ninety days; some of unknown camera or time."""
     store = LocalStore.create(place, binding(dimension))
     made = [
-        changed(
+        replace(
             e,
             camera=f"cam{i % 9}" if i % 11 else "",
             time=DAY + timedelta(days=i % 90, minutes=i) if i % 7 else None,

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import numpy as np
 import pytest
 
 from descry.errors import IndexCorrupt, IndexMismatch, Locked, UsageError
-from descry.gallery.contract import Binding, changed
+from descry.gallery.contract import Binding
 from descry.gallery.local import LocalStore
 from descry.query import Filters
 
@@ -125,7 +126,7 @@ def test_what_was_added_is_found(opened):
 def test_filters_restrict_who_is_ranked(opened):
     store, rows = opened(), unit_rows(30)
     made = [
-        changed(
+        replace(
             e,
             camera="ab"[i % 2],
             time=datetime(2026, 1, 1 + i % 10) if i % 3 else None,
@@ -203,7 +204,7 @@ def test_vectors_that_do_not_fit_change_nothing(opened, vectors):
 
 def test_what_filters_let_through_is_listed_and_summed_up(opened):
     store, rows = opened(), unit_rows(30)
-    made = [changed(e, camera="ab"[i % 2], time=datetime(2026, 1, 1 + i)) for i, e in enumerate(entries(30))]
+    made = [replace(e, camera="ab"[i % 2], time=datetime(2026, 1, 1 + i)) for i, e in enumerate(entries(30))]
     ids = store.add(made, rows)
     cases = {None: ids, Filters(cameras=("b",)): ids[1::2], Filters(until=datetime(2026, 1, 3)): ids[:3]}
     for filters, expected in cases.items():
@@ -216,7 +217,7 @@ def test_what_filters_let_through_is_listed_and_summed_up(opened):
 
 def test_an_unknown_camera_is_one_like_others(opened):
     store, rows = opened(), unit_rows(6)
-    made = [changed(e, camera="" if i < 2 else "a") for i, e in enumerate(entries(6))]
+    made = [replace(e, camera="" if i < 2 else "a") for i, e in enumerate(entries(6))]
     ids = store.add(made, rows)
     assert [i.camera for i in store.items(ids)] == ["", "", "a", "a", "a", "a"]
     assert sorted(store.nearest(rows[:1], 6, Filters(cameras=("",)))[0][0].tolist()) == sorted(ids[:2])
@@ -224,7 +225,7 @@ def test_an_unknown_camera_is_one_like_others(opened):
 
 
 def test_a_track_is_counted_with_its_camera_and_a_missing_one_is_none(opened):
-    made = [changed(e, camera="ab"[i % 2], track="17"[i // 2] if i < 4 else "") for i, e in enumerate(entries(6))]
+    made = [replace(e, camera="ab"[i % 2], track="17"[i // 2] if i < 4 else "") for i, e in enumerate(entries(6))]
     store = opened()
     store.add(made, unit_rows(6))
     assert store.overview()["tracks"] == 4
@@ -333,7 +334,7 @@ def test_a_view_from_before_another_threads_snapshot_stays_as_it_was(store):
 def test_compact_removes_every_byte(store):
     rows, others = unit_rows(60), unit_rows(60, seed=1)
     hidden = {"camera": "secretcam", "track": "secrettrack"}
-    secret = [changed(e, path=f"/crops/secret-{i}.jpg", **hidden) for i, e in enumerate(entries(60))]
+    secret = [replace(e, path=f"/crops/secret-{i}.jpg", **hidden) for i, e in enumerate(entries(60))]
     mixed = [x for pair in zip(secret, entries(60, start=100), strict=True) for x in pair]
     ids = store.add(mixed, np.stack([rows, others], axis=1).reshape(120, -1))
     kept = store.vectors(ids[1::2])

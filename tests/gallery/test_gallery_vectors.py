@@ -34,6 +34,15 @@ def written(vectors: Vectors, connection: sqlite3.Connection, act) -> None:
     vectors.cache.finish()
 
 
+def mapped(vectors: Vectors, connection: sqlite3.Connection) -> np.ndarray:
+    """The rows of one moment, as a search asks for them."""
+    connection.execute("BEGIN")
+    try:
+        return vectors.mapped(connection, lambda: connected(vectors.folder))
+    finally:
+        connection.execute("ROLLBACK")
+
+
 def some(n: int, seed: int = 0) -> np.ndarray:
     rows = np.random.default_rng(seed).standard_normal((n, D))
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float16)
@@ -56,13 +65,13 @@ def bytes_of(folder: Path) -> bytes:
 def test_rows_come_back_as_they_were_given_by_both_ways(opened, sizes) -> None:
     vectors, connection = opened
     rows = some(sum(sizes))
-    vectors.mapped(connection)  # an empty cache, which every append then keeps up
+    mapped(vectors, connection)  # an empty cache, which every append then keeps up
     at = 0
     for n in sizes:
         written(vectors, connection, lambda at=at, n=n: vectors.append(connection, rows[at : at + n]))
         at += n
         assert vectors.cache.view(vectors.extent(connection)) is not None, "the writer keeps the cache up"
-        assert np.array_equal(vectors.mapped(connection), rows[:at])
+        assert np.array_equal(mapped(vectors, connection), rows[:at])
     wanted = np.random.default_rng(1).permutation(at)
     assert np.array_equal(vectors.read(connection, wanted), rows[wanted])
     assert vectors.verify(connection) == []
@@ -72,10 +81,10 @@ def test_erased_rows_leave_no_byte_and_the_others_stay(opened, tmp_path) -> None
     vectors, connection = opened
     rows = some(500)
     written(vectors, connection, lambda: vectors.append(connection, rows))
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     gone = np.array([0, 63, 64, 200, 499])
     assert all(rows[i].tobytes() in bytes_of(tmp_path) for i in gone)
-    before = vectors.mapped(connection)
+    before = mapped(vectors, connection)
     written(vectors, connection, lambda: vectors.erase(connection, gone))
     assert np.array_equal(before, rows), "whoever has mapped the rows keeps them"
     written(vectors, connection, lambda: vectors.clean(connection))
@@ -84,7 +93,7 @@ def test_erased_rows_leave_no_byte_and_the_others_stay(opened, tmp_path) -> None
     left = bytes_of(tmp_path)
     assert not any(rows[i].tobytes() in left for i in gone)
     rows[gone] = 0
-    assert np.array_equal(vectors.mapped(connection), rows)
+    assert np.array_equal(mapped(vectors, connection), rows)
     assert vectors.verify(connection) == []
 
 
@@ -93,7 +102,7 @@ def test_a_cache_that_is_gone_or_unfit_is_made_again(opened, tmp_path, harm) -> 
     vectors, connection = opened
     rows, path = some(300), tmp_path / CACHE
     written(vectors, connection, lambda: vectors.append(connection, rows[:200]))
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     old = path.read_bytes()
     written(vectors, connection, lambda: vectors.append(connection, rows[200:]))
     if harm == "delete":
@@ -109,14 +118,14 @@ def test_a_cache_that_is_gone_or_unfit_is_made_again(opened, tmp_path, harm) -> 
         other = replace(vectors.extent(connection), dimension=2 * D)
         Vectors(tmp_path, 2 * D).cache.make(other, lambda _: iter([(0, np.zeros((300, 2 * D), np.float16))]))
     assert vectors.cache.view(vectors.extent(connection)) is None
-    assert np.array_equal(vectors.mapped(connection), rows)
+    assert np.array_equal(mapped(vectors, connection), rows)
     assert vectors.cache.view(vectors.extent(connection)) is not None
 
 
 def test_a_flipped_byte_of_a_present_cache_is_found_by_verify(opened, tmp_path) -> None:
     vectors, connection = opened
     written(vectors, connection, lambda: vectors.append(connection, some(130)))
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     with open(tmp_path / CACHE, "r+b") as file:
         file.seek(HEADER + 70 * 2 * D)
         file.write(b"\xff")
@@ -155,7 +164,7 @@ def test_a_cache_that_is_a_link_is_not_followed(opened, tmp_path) -> None:
     (tmp_path / CACHE).unlink()
     (tmp_path / CACHE).symlink_to(victim)
     with pytest.raises(UsageError, match="symbolic link"):
-        vectors.mapped(connection)
+        mapped(vectors, connection)
     assert victim.read_bytes() == b"not ours"
 
 
@@ -163,7 +172,7 @@ def test_a_transaction_taken_back_leaves_every_row(opened) -> None:
     vectors, connection = opened
     rows = some(200)
     written(vectors, connection, lambda: vectors.append(connection, rows))
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     connection.execute("BEGIN IMMEDIATE")
 
     vectors.append(connection, some(70, 4))
@@ -171,9 +180,9 @@ def test_a_transaction_taken_back_leaves_every_row(opened) -> None:
     connection.execute("ROLLBACK")
     vectors.cache.leave()
     again = Vectors(vectors.folder, D)
-    assert np.array_equal(again.mapped(connection), rows)
+    assert np.array_equal(mapped(again, connection), rows)
     written(vectors, connection, lambda: vectors.append(connection, some(3, 9)))
-    assert np.array_equal(vectors.mapped(connection), np.concatenate([rows, some(3, 9)]))
+    assert np.array_equal(mapped(vectors, connection), np.concatenate([rows, some(3, 9)]))
 
 
 def test_moments_stay_those_of_the_rows(opened) -> None:
@@ -222,7 +231,7 @@ while True:
 
 def test_kills_lose_nothing_acknowledged_and_leave_no_wrong_row(opened, tmp_path) -> None:
     vectors, connection = opened
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     code = WRITER.format(tests=str(Path(__file__).parent), folder=str(tmp_path))
     rng, acknowledged, said = np.random.default_rng(7), -50, set[int]()
     for _ in range(8):
@@ -233,7 +242,7 @@ def test_kills_lose_nothing_acknowledged_and_leave_no_wrong_row(opened, tmp_path
         rest = process.communicate()[0].split()
         said |= {int(line) for line in rest if line.isdigit()}
         acknowledged = max(said)
-        found = vectors.mapped(connection)
+        found = mapped(vectors, connection)
         rows = len(found)
         assert rows >= acknowledged + 50
         for n in range(0, rows, 50):
@@ -251,7 +260,7 @@ def test_a_reader_beside_a_writer_sees_only_whole_rows(opened, tmp_path) -> None
     try:
         rows = 0
         while rows < 1500 and process.poll() is None:
-            found = vectors.mapped(connection)
+            found = mapped(vectors, connection)
             rows = len(found)
             for n in range(0, rows, 50):
                 block, expected = np.array(found[n : n + 50]), some(50, n)
@@ -268,16 +277,16 @@ def test_repacking_keeps_the_chosen_rows_and_their_moments(opened, tmp_path) -> 
     vectors, connection = opened
     rows, rng = some(FOLD + 300), np.random.default_rng(2)
     written(vectors, connection, lambda: vectors.append(connection, rows))
-    before = vectors.mapped(connection)
+    before = mapped(vectors, connection)
     kept = np.sort(rng.choice(len(rows), 900, replace=False))
     gone = np.setdiff1d(np.arange(len(rows)), kept)
     written(vectors, connection, lambda: vectors.erase(connection, gone))
     written(vectors, connection, lambda: vectors.repack(connection, kept))
-    assert np.array_equal(vectors.mapped(connection), rows[kept])
+    assert np.array_equal(mapped(vectors, connection), rows[kept])
     assert np.array_equal(before, rows), "whoever has mapped the rows keeps them"
     assert vectors.verify(connection) == []
     written(vectors, connection, lambda: vectors.append(connection, rows[:70]))
-    assert np.array_equal(vectors.mapped(connection), np.concatenate([rows[kept], rows[:70]]))
+    assert np.array_equal(mapped(vectors, connection), np.concatenate([rows[kept], rows[:70]]))
     assert vectors.verify(connection) == []
 
 
@@ -286,7 +295,7 @@ def test_a_view_from_before_an_erasure_never_sees_its_zeros(opened, tmp_path) ->
     vectors, connection = opened
     rows, reader = some(300), connected(tmp_path)
     written(vectors, connection, lambda: vectors.append(connection, rows))
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     reader.execute("BEGIN")
     assert Vectors(tmp_path, D).extent(reader).rows == 300
     written(vectors, connection, lambda: vectors.erase(connection, [7, 70]))
@@ -296,7 +305,7 @@ def test_a_view_from_before_an_erasure_never_sees_its_zeros(opened, tmp_path) ->
     assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "cleaned"
     (tmp_path / CACHE).unlink()
     assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "gone"
-    vectors.mapped(connection)
+    mapped(vectors, connection)
     written(vectors, connection, lambda: vectors.append(connection, rows[:9]))
     assert np.array_equal(other.mapped(reader, lambda: connected(tmp_path)), rows), "made again"
     reader.execute("ROLLBACK")

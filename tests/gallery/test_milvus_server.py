@@ -19,7 +19,6 @@ import pytest
 from descry.cli import main
 from descry.errors import IndexMismatch, StoreUnavailable, UsageError
 from descry.gallery import Gallery
-from descry.gallery.contract import changed
 from descry.gallery.local import LocalStore
 from descry.gallery.scan import answer
 from descry.query import Filters, Query
@@ -249,9 +248,9 @@ def test_what_changed_is_sent_again_and_filters_find_it(small, divided):
     address = f"{small[1]}_{divided}"
     migrate(small[0], address, layout=Layout(divided))
     local = LocalStore(small[0])
-    local.add([changed(e, camera="moved", path=e.path) for e in entries(20, start=900)], unit_rows(20, seed=4))
+    local.add([replace(e, camera="moved", path=e.path) for e in entries(20, start=900)], unit_rows(20, seed=4))
     migrate(small[0], address)
-    local.add([changed(e, camera="cam1") for e in entries(20, start=900)], unit_rows(20, seed=4))
+    local.add([replace(e, camera="cam1") for e in entries(20, start=900)], unit_rows(20, seed=4))
     local.delete(local.snapshot().ids[:3].tolist())
     local.close()
     assert migrate(small[0], address).copied == 20

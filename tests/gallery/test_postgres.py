@@ -12,6 +12,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
@@ -22,8 +23,7 @@ from hypothesis import strategies as st
 from descry.cli import main
 from descry.errors import DescryError, IndexMismatch, Locked, ReadOnly, StoreUnavailable, UsageError
 from descry.gallery import Gallery
-from descry.gallery.account import Audit
-from descry.gallery.contract import changed
+from descry.gallery.account import Audit, add_line
 from descry.gallery.local import LocalStore
 from descry.gallery.scan import answer
 from descry.interact.rounds import Inquiry
@@ -142,7 +142,7 @@ def test_migrating_again_sends_what_changed_and_removes_what_went(tmp_path, post
     assert (first.total, first.copied, first.present, first.removed, first.index) == (45, 45, 0, 0, "exact")
     ids = here.snapshot().ids.tolist()
     here.delete(ids[:2])
-    here.add([changed(entries(60)[40], path="/crops/b/0000040.jpg", camera="moved")], unit_rows(1, seed=9))
+    here.add([replace(entries(60)[40], path="/crops/b/0000040.jpg", camera="moved")], unit_rows(1, seed=9))
     here.add(entries(3, start=900), unit_rows(3, seed=4))
     here.release()
     again = migrate(tmp_path / "local", postgres)
@@ -264,7 +264,7 @@ def test_an_act_and_its_line_are_kept_together_or_not_at_all(gallery, monkeypatc
 def test_many_write_at_once_and_nothing_is_lost(gallery):
     def work(number: int) -> None:
         for _ in range(5):
-            Audit(gallery.store.database).append("export", of="audit", who=number)
+            add_line(gallery.store.database, "export", of="audit", who=number)
 
     before = gallery.store.database.state().lines
     threads = [threading.Thread(target=work, args=(n,)) for n in range(4)]
@@ -353,7 +353,7 @@ def test_a_server_that_is_killed(gallery, postgres, postgres_server, model):
 
     def killed() -> None:
         with gallery.store.database.writing():
-            Audit(gallery.store.database).append("export", of="audit")
+            add_line(gallery.store.database, "export", of="audit")
             postgres_server.signal(signal.SIGKILL)
             gallery.search("a hat")
 
@@ -585,7 +585,7 @@ def test_others_search_and_write_while_somebody_migrates(tmp_path, postgres, mod
 
         def meanwhile(done: int, total: int) -> None:
             assert (len(other), other.store.snapshot().ids[0]) == (45, 1)
-            account.append("export", of="audit")
+            add_line(other.store.database, "export", of="audit")
             notes.save(Inquiry(f"after {done}"))
             with pytest.raises(Locked, match="is being written by another process"):
                 other.delete([2])
@@ -756,7 +756,7 @@ def test_a_writer_that_is_killed_leaves_whole_acts(tmp_path, postgres, kills):
                 with store.database.writing():
                     store.add(entries(4, start=number), unit_rows(4, seed=number))
                     store.delete(store.snapshot().ids[:1].tolist())
-                    Audit(store.database).append("index", of="test")
+                    add_line(store.database, "index", of="test")
                 os.write(write, bytes(8))
 
         pid = child(work)

@@ -28,7 +28,7 @@ from typing import Any
 from ..errors import UsageError, nearest
 from ..query import Query
 from ..safe_files import address_of, read_regular, refuse_links
-from .database import HEAD, NAME, Database, database_at
+from .database import NAME, Database, database_at
 from .local import OWN, LocalStore
 from .upkeep import content_digest
 
@@ -175,16 +175,11 @@ class Audit:
         if isinstance(self.place, Database):
             yield self.place
             return
-        database = database_at(self.place, create=not (self.place / HEAD).exists())
+        database = database_at(self.place)
         try:
             yield database
         finally:
             database.close()
-
-    def append(self, what: str, **facts: Any) -> Line:
-        """Add a line; see `add_line`."""
-        with self._opened() as database:
-            return add_line(database, what, **facts)
 
     def head(self) -> str:
         """Number and hash of the last line; "0:" and zeros before the first."""

@@ -6,7 +6,6 @@ Letters: D dimension, N items.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import unicodedata
 from collections.abc import Sequence
@@ -162,8 +161,3 @@ def microseconds(time: datetime | None) -> int | None:
 def from_microseconds(value: int | None) -> datetime | None:
     """The inverse of `microseconds`."""
     return None if value is None else EPOCH + timedelta(microseconds=value)
-
-
-def changed(entry: Entry, **fields: Any) -> Entry:
-    """A copy with some fields changed."""
-    return dataclasses.replace(entry, **fields)

@@ -25,7 +25,7 @@ import numpy as np
 
 from .. import safe_files
 from ..errors import IndexCorrupt, UsageError
-from ..safe_files import FOLDER, open_own, read_own, refuse_links
+from ..safe_files import FOLDER, damaged, open_own, read_own, refuse_links
 from .account import KEY, Audit, add_line, content
 from .database import SKIP, entry_of, foreign_schema, seal_of, translated
 from .local import CONFIG, OWN, LocalStore, checked_binding
@@ -170,21 +170,17 @@ def _refuse_journal(journal: Path, old: Path) -> None:
             raise IndexCorrupt(f"{old / journal.name} names another file, to be deleted; do not trust this gallery")
 
 
-def _corrupt(path: Path, what: str) -> IndexCorrupt:
-    return IndexCorrupt(f"{path} is damaged ({what}); restore it from a copy, or index again into a new folder")
-
-
 @contextmanager
 def _opened(path: Path, of: Path, *schemas: str) -> Iterator[sqlite3.Connection]:
     """A copy of an old database that holds only the tables of one of the schemas. of: what it is a copy of, for
     messages."""
-    with translated(of, lambda what: _corrupt(of, what)), closing(sqlite3.connect(path)) as connection:
+    with translated(of, lambda what: damaged(of, what)), closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA trusted_schema=OFF")
         foreign = [next(foreign_schema(connection, schema), "") for schema in schemas]
         if all(foreign):
             raise IndexCorrupt(f"{of} holds what descry did not make: {foreign[0]}; do not trust this gallery")
         if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _corrupt(of, "SQLite finds faults in it")
+            raise damaged(of, "SQLite finds faults in it")
         yield connection
 
 
@@ -222,18 +218,18 @@ def _items(
     path = old / ITEMS
     row = database.execute(f"SELECT {STATE}, seal FROM state").fetchone()
     if row is None or seal_of(*row[:-1]) != row[-1]:
-        raise _corrupt(path, "its state does not fit its checksum")
+        raise damaged(path, "its state does not fit its checksum")
     generation, _, next_id, total, digest = row[:-1]
     try:
         head = safe_files.read_sealed(old / "head")
     except FileNotFoundError:
-        raise _corrupt(path, "the file 'head' beside it is missing") from None
+        raise damaged(path, "the file 'head' beside it is missing") from None
     if type(head.get("generation")) is not int or generation < head["generation"]:
-        raise _corrupt(path, f"it stands at commit {generation}, though {head.get('generation')} were made")
+        raise damaged(path, f"it stands at commit {generation}, though {head.get('generation')} were made")
     segments = {}
     for number, rows, seal in database.execute("SELECT id, rows, seal FROM segments").fetchall():
         if seal_of("segment", number, rows) != seal:
-            raise _corrupt(path, f"segment {number} does not fit its checksum")
+            raise damaged(path, f"segment {number} does not fit its checksum")
         segments[number] = _segment(old, number, rows, made.binding.dimension)
         digest ^= seal
     last = 0
@@ -244,9 +240,9 @@ def _items(
             segment, place, crc = values[10:]
             rows = segments.get(segment, ())
             if seal_of(*values) != seal or not 0 <= place < len(rows):
-                raise _corrupt(path, f"item {values[0]} does not fit its checksum, or points outside the vectors")
+                raise damaged(path, f"item {values[0]} does not fit its checksum, or points outside the vectors")
             if zlib.crc32(rows[place]) != crc:
-                raise _corrupt(old / _name(segment), f"the vector of item {values[0]} has changed")
+                raise damaged(old / _name(segment), f"the vector of item {values[0]} has changed")
             vectors.append(rows[place])
             digest ^= seal
         with made.database.writing() as change:
@@ -262,12 +258,12 @@ def _items(
     with made.database.writing() as change:
         for *values, seal in skips:
             if seal_of(*values) != seal:
-                raise _corrupt(path, "the record of a skipped file does not fit its checksum")
+                raise damaged(path, "the record of a skipped file does not fit its checksum")
             digest ^= seal
             change.skip(os.fsdecode(values[0]), *values[1:])
         change.state.next_id = max(next_id, change.state.next_id)
     if digest or made.count() != total:
-        raise _corrupt(path, f"holds {made.count()} items where {total} were written, or others")
+        raise damaged(path, f"holds {made.count()} items where {total} were written, or others")
     return len(skips)
 
 
@@ -281,14 +277,14 @@ def _segment(old: Path, number: int, rows: int, dimension: int) -> np.ndarray:
     body = struct.pack("<16sQQ", MAGIC, dimension, number)
     try:
         if read_own(path, HEADER) != (body + struct.pack("<I", zlib.crc32(body))).ljust(HEADER, b"\0"):
-            raise _corrupt(path, f"it does not begin like segment {number} of dimension {dimension}")
+            raise damaged(path, f"it does not begin like segment {number} of dimension {dimension}")
         if path.stat().st_size < HEADER + rows * 2 * dimension:
-            raise _corrupt(path, f"it has been cut: {rows:,} rows were written")
+            raise damaged(path, f"it has been cut: {rows:,} rows were written")
         if not rows:
             return np.empty((0, dimension), np.float16)
         return np.memmap(path, np.float16, "r", HEADER, (rows, dimension))
     except FileNotFoundError:
-        raise _corrupt(path, "it is missing") from None
+        raise damaged(path, "it is missing") from None
 
 
 def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> int:
@@ -307,7 +303,7 @@ def _inquiries(database: sqlite3.Connection, path: Path, made: LocalStore) -> in
                 try:
                     change.connection.execute(insert, [*row, *((secrets.token_bytes(KEY), "", "") if added else ())])
                 except sqlite3.IntegrityError as error:
-                    raise _corrupt(path, f"a row of {table}: {error}") from None
+                    raise damaged(path, f"a row of {table}: {error}") from None
         if change.connection.execute("SELECT name FROM inquiries WHERE typeof(key) <> 'blob'").fetchone():
-            raise _corrupt(path, "an inquiry has no key")
+            raise damaged(path, "an inquiry has no key")
         return int(change.connection.execute("SELECT count(*) FROM inquiries").fetchone()[0])

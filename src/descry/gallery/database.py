@@ -482,9 +482,7 @@ class Database:
 
     def corrupt(self, what: str) -> IndexCorrupt:
         """The error for a file that is not as it was written."""
-        return IndexCorrupt(
-            f"{self.path} is damaged ({what}); restore it from a copy, or index again into a new folder"
-        )
+        return safe_files.damaged(self.path, what)
 
     # ------------------------------------------------------------------ transactions
 

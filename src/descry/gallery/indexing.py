@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 
 from .. import images
-from .contract import Entry, changed
+from .contract import Entry
 from .local import Batch, LocalStore, as_half
 from .reading import Loaded, Reader
 from .sources import Sources
@@ -169,7 +169,7 @@ class Indexer:
                 if fields != held:
                     sha = bytes.fromhex(item.sha256)
                     entry = Entry(item.path, sha, item.size, item.mtime, look=item.look, checked=time.time_ns())
-                    self.batch.updated.append((item.id, changed(entry, **fields)))
+                    self.batch.updated.append((item.id, replace(entry, **fields)))
                     self.report.relabelled += 1
             if len(self.batch) >= COMMIT_ITEMS:
                 self._commit()
@@ -202,7 +202,7 @@ class Indexer:
 
     def _update(self, number: int, entry: Entry) -> None:
         items = self.store.items([number])
-        self.batch.updated.append((number, changed(entry, look=items[0].look)))
+        self.batch.updated.append((number, replace(entry, look=items[0].look)))
 
     def _full(self) -> bool:
         if len(self.pending) >= MOST_PENDING or len(self.batch) >= MOST_PENDING:
@@ -250,7 +250,7 @@ class Indexer:
         else:
             number = self.known[entry.sha]
             vector = self.store.vectors([number])[0]
-            entry = changed(entry, look=self.store.items([number])[0].look)
+            entry = replace(entry, look=self.store.items([number])[0].look)
         self.batch.added.append(entry)
         self.batch.vectors.append(vector)
         if loaded.found.number:

@@ -341,7 +341,8 @@ class LocalStore:
             self._lock = WriterLock(self.folder)
             try:
                 self.database.check_head()
-                self._sweep()
+                for path in self.folder.glob("*.partial"):
+                    path.unlink(missing_ok=True)
             except BaseException:
                 self.release()
                 raise
@@ -351,10 +352,6 @@ class LocalStore:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
-
-    def _sweep(self) -> None:
-        for path in self.folder.glob("*.partial"):
-            path.unlink(missing_ok=True)
 
     def add(self, entries: Sequence[Entry], vectors: np.ndarray) -> list[int]:
         """Store crops with their (n, D) vectors; an entry whose path is known replaces that item and keeps its id."""

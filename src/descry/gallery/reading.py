@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +19,7 @@ import numpy as np
 from .. import images, safe_files
 from ..errors import ImageRejected
 from ..escape import path_text
-from .contract import Entry, Item, changed, mtime_of
+from .contract import Entry, Item, mtime_of
 from .groups import look_of
 from .sources import Sources
 from .walk import Found
@@ -36,7 +36,7 @@ class Loaded:
     detail: str = ""
 
 
-def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
+def as_indexed(item: Item) -> bytes:
     """The file of an item, byte for byte as it was indexed: what is shown is what was ranked.
 
     Raises ImageRejected: "outside" for a path out of the folders that this user named, "missing", "unreadable" (rights,
@@ -50,7 +50,7 @@ def as_indexed(item: Item, limits: images.Limits = images.GALLERY) -> bytes:
         )
     try:
         with safe_files.open_regular(item.path) as file:
-            data = file.read(min(item.size, limits.bytes) + 1)
+            data = file.read(min(item.size, images.GALLERY.bytes) + 1)
     except (OSError, ValueError) as error:
         reason, why = safe_files.unread(item.path, error)
         said = "is not there any more" if reason == "missing" else f"cannot be read: {why}"
@@ -94,11 +94,11 @@ class Reader:
                 data = file.read(self.limits.bytes + 1)
             sha = hashlib.sha256(data).digest()
             entry = Entry(found.path, sha, stat.st_size, mtime_of(stat), checked=checked)
-            entry = changed(entry, **self.sources.fields(found.path, entry.mtime, self._header(data)))
+            entry = replace(entry, **self.sources.fields(found.path, entry.mtime, self._header(data)))
             if sha in self.known:
                 return Loaded(found, entry)
             pixels = images.load(data, self.size, self.limits)
-            return Loaded(found, changed(entry, look=look_of(pixels)), pixels)
+            return Loaded(found, replace(entry, look=look_of(pixels)), pixels)
         except ImageRejected as error:
             return Loaded(found, reason=error.reason, detail=str(error))
         except OSError as error:

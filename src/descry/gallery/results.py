@@ -237,10 +237,10 @@ class Results(Sequence[Lead]):
         return contact_sheet([(lead.item, lead.score) for lead in self], path)
 
 
-TILE = (128, 256)
+TILE, COLUMNS = (128, 256), 5
 
 
-def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None = None, columns: int = 5) -> Any:
+def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None = None) -> Any:
     """A picture of (item, score) in rows, each with rank, score and id, under the line that says what they are."""
     from PIL import Image, ImageDraw, ImageFont, ImageOps
 
@@ -248,13 +248,13 @@ def contact_sheet(leads: Sequence[tuple[Item, float]], path: str | Path | None =
     from ..errors import ImageRejected
 
     width, height, label = *TILE, 38
-    rows = max(1, -(-len(leads) // columns))
-    sheet = Image.new("RGB", (columns * (width + 8) + 8, rows * (height + label + 8) + 28), "white")
+    rows = max(1, -(-len(leads) // COLUMNS))
+    sheet = Image.new("RGB", (COLUMNS * (width + 8) + 8, rows * (height + label + 8) + 28), "white")
     draw = ImageDraw.Draw(sheet)
     draw.font = ImageFont.load_default(14)
     draw.text((8, 5), "Search leads - not an identification", fill="black")
     for j, (item, score) in enumerate(leads):
-        x, y = 8 + j % columns * (width + 8), 28 + j // columns * (height + label + 8)
+        x, y = 8 + j % COLUMNS * (width + 8), 28 + j // COLUMNS * (height + label + 8)
         try:
             picture = ImageOps.contain(images.read(as_indexed(item)), TILE)
             sheet.paste(picture, (x + (width - picture.width) // 2, y))

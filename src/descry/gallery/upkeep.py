@@ -7,14 +7,14 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import DescryError, UsageError
-from .contract import Entry, Fault, changed, from_microseconds
+from .contract import Entry, Fault, from_microseconds
 from .database import ENTRY, ITEM, NAME, SKIP, below, entry_of, seal_of
 from .vectors import ROWS
 
@@ -167,7 +167,7 @@ def relocate(store: LocalStore, old: str | Path, new: str | Path) -> RelocationR
                     f"remove one of them: descry gallery delete {store.folder} --item {twin[0]}"
                 )
             joined += [twin[0]] if twin else []
-            there.append((number, changed(entry, path=path)))
+            there.append((number, replace(entry, path=path)))
     there = [(number, entry) for number, entry in there if number not in joined]
     if not there:
         raise UsageError(

@@ -228,17 +228,9 @@ class Vectors:
         self, connection: sqlite3.Connection, other: Callable[[], sqlite3.Connection] | None = None
     ) -> np.ndarray:
         """(N, D) float16 of the moment of the connection's transaction, mapped from the cache, which is made or gone on
-        with first where that is needed: through a second connection that `other` opens, or this one outside a
-        transaction. Where neither can write, and where the cache has moved on, the rows are read into memory.
+        with first where that is needed, through a second connection that `other` opens. Where that cannot write, and
+        where the cache has moved on, the rows are read into memory.
         """
-        if not connection.in_transaction and other is None:
-            with suppress(OSError, sqlite3.OperationalError):
-                self._mend(connection)
-            connection.execute("BEGIN")
-            try:
-                return self.mapped(connection)
-            finally:
-                connection.execute("ROLLBACK")
         extent = self.extent(connection)
         view = self.cache.view(extent)
         if view is None and other:
