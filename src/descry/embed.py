@@ -250,7 +250,7 @@ class Model:
                 yield np.stack(list(pool.map(images.load, part, repeat(self.image_size))))
 
     def _computed(self, function: Callable[..., Tensor], given: np.ndarray | Tensor, *more: Any) -> np.ndarray:
-        """What a function of the method makes of a batch on the device, (B, …) float32. Pixels (uint8) become 0 to 1."""
+        """What a function of the method makes of a batch on the device; float32. Pixels, uint8, become 0 to 1."""
         batch = torch.from_numpy(np.ascontiguousarray(given)) if isinstance(given, np.ndarray) else given
         batch = batch.to(self.device, non_blocking=True)
         if batch.dtype == torch.uint8:

@@ -172,13 +172,6 @@ class Composition:
         data = asdict(self)
         return {"default": data.pop("how")} | data
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Composition:
-        """The composition of `to_json`; other keys are left."""
-        known = {f.name for f in fields(cls)} & set(data)
-        how = {"how": data["default"]} if "default" in data else {}
-        return cls(**({name: data[name] for name in known} | how))
-
 
 Curve = tuple[float, float]
 Prompts = tuple[tuple[str, ...], tuple[str, ...]]
@@ -236,8 +229,9 @@ class Ranking:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Ranking:
         """The ranking of `to_json`; keys that say something else (figures, where it was chosen) are left."""
+        keys = {f.name: f.name for f in fields(Composition)} | {"how": "default" if "default" in data else "how"}
         return cls(
-            composition=Composition.from_json(data),
+            composition=Composition(**{name: data[key] for name, key in keys.items() if key in data}),
             formula=Formula.from_json(data["formula"]) if data.get("formula") else Formula(),
             curves=data.get("curves") or {},
             prompts=data.get("prompts") or data.get("readings") or {},

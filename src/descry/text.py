@@ -167,7 +167,16 @@ class Words:
             return openai_words(path)
         if (path / "words.json").is_file():
             try:
-                return _checked(_tokenizer(path / "tokenizer.json"), read_json(path / "words.json"))
+                tokenizer, ids = _tokenizer(path / "tokenizer.json"), Specials(**read_json(path / "words.json"))
+                size, numbers = tokenizer.get_vocab_size(), asdict(ids)
+                length, free = numbers.pop("length"), ("start", "unknown")
+                for name, number in numbers.items():
+                    if type(number) is not int or not (-1 if name in free else 0) <= number < size:
+                        given = str(number)[:40]
+                        raise ValueError(f"words.json says {name} = {given!r}, and the vocabulary has {size} tokens")
+                if type(length) is not int or not 2 <= length <= 1 << 16:
+                    raise ValueError(f"words.json says length = {str(length)[:40]!r}; 2 to {1 << 16} is read")
+                return Words(tokenizer, ids)
             except Exception as error:  # noqa: BLE001 - the tokenizers library raises bare Exception
                 raise ModelRefused(f"the vocabulary in {path} cannot be read: {error}") from None
         if (path / "vocab.json").is_file() and (path / "merges.txt").is_file():
@@ -264,19 +273,6 @@ def _unbroken(call: Callable[..., _T], *args: Any, **options: Any) -> _T:
         if type(error).__name__ != "PanicException":
             raise
         raise ModelRefused(f"the tokenizers library broke off: {str(error)[:100]}; use another model") from None
-
-
-def _checked(tokenizer: Tokenizer, ids: Any) -> Words:
-    """A vocabulary whose tokens with a meaning of their own are among its tokens. ValueError or TypeError else."""
-    specials = Specials(**ids)
-    size, numbers = tokenizer.get_vocab_size(), asdict(specials)
-    length, free = numbers.pop("length"), ("start", "unknown")
-    for name, number in numbers.items():
-        if type(number) is not int or not (-1 if name in free else 0) <= number < size:
-            raise ValueError(f"words.json says {name} = {str(number)[:40]!r}, and the vocabulary has {size} tokens")
-    if type(length) is not int or not 2 <= length <= 1 << 16:
-        raise ValueError(f"words.json says length = {str(length)[:40]!r}; 2 to {1 << 16} is read")
-    return Words(tokenizer, specials)
 
 
 def _early_words(folder: Path) -> Words:
