@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
 from descry.gallery.account import Audit
-from descry.gallery.contract import changed
 
 from .in_process import Server, ask, png, upload
 
@@ -53,7 +53,7 @@ def test_a_finding_says_when_its_picture_is_gone_or_another(client, inquiry, ser
         row = connection.execute("SELECT path, size, mtime FROM items WHERE id = 2").fetchone()
     from descry.gallery.contract import Entry
 
-    entry = changed(Entry(row[0].decode(), b"x" * 32, row[1], row[2]))
+    entry = replace(Entry(row[0].decode(), b"x" * 32, row[1], row[2]))
     store.add([entry], store.vectors([2]))
     server.gallery.delete([1])
     store.release()
