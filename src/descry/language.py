@@ -522,7 +522,7 @@ def plain(sentence: str) -> str:
     text = re.sub(r"(?<!\w)(cannot|can not)(?!\w)", "can not", text)
     text = re.sub(r"(?<=\w)'(?:s|re|m)(?= )", " is", text).replace("'ve ", " have ").replace("'", "")
     text = re.sub(r"([a-z][\w -]{0,100})\?\s*(no|none|nope|yes|yeah)(?!\w)", _answered, text)
-    text = "".join(mended(w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
+    text = "".join(_slips().get(w, w) if w.isalpha() else w for w in re.split(r"([\w-]+)", text))
     text = re.sub(r"(?<![\w-])((?:an?|the) )?([a-z]{3,}?)-?less(?: ([a-z]+))?(?![\w-])", _bare, text)
     for pattern, replacement in _CONTRASTS:
         text = re.sub(pattern, replacement, text)
@@ -698,8 +698,8 @@ def _answered(found: re.Match[str]) -> str:
 
 
 @cache
-def _known() -> dict[str, tuple[str, ...]]:
-    """Common slip of the fingers → the known words that it may stand for."""
+def _slips() -> dict[str, str]:
+    """Common slip of the fingers → the known word that it stands for, where that is one and no other."""
     cues = ("without", "wearing", "carrying", "never", "neither", "nothing", "instead", "maybe", "perhaps", "probably")
     words = {w for w in (*nouns(), *adjectives(), *words_of("details"), *cues) if len(w) > 2}
     spared = words | words_of("ordinary", "verbs", "starters", "enders", "degrees", "anyone")
@@ -713,13 +713,7 @@ def _known() -> dict[str, tuple[str, ...]]:
             slips |= {word[:i] + v + word[i + 1 :] for i in cuts if word[i] in "aeiou" for v in "aeiou"}
         for slip in slips - spared - {word}:
             table[slip] = (*table.get(slip, ()), word)
-    return table
-
-
-def mended(word: str) -> str:
-    """The known word that a typing slip stands for; the word itself where there is none or more than one."""
-    found = _known().get(word, ())
-    return found[0] if len(found) == 1 else word
+    return {slip: known[0] for slip, known in table.items() if len(known) == 1}
 
 
 def _clauses(text: str) -> list[str]:
