@@ -78,6 +78,14 @@ def torch_source(requirement: str, python: str = str(PYTHON)) -> list[str]:
     return ["--index-url", CPU_WHEELS] if any(n.startswith(("nvidia", "cuda", "triton")) for n in names) else []
 
 
+def compile_installed() -> None:
+    """Compile what was installed on every core: pip would do it on one, for most of its time. Files that cannot be
+    compiled are left as they are, as pip leaves them.
+    """
+    code = "import compileall, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2, workers=0)"
+    subprocess.run([str(PYTHON), "-c", code])
+
+
 def install(extras: list[str]) -> None:
     wanted = [Path("pyproject.toml"), Path("constraints.txt"), Path("tools/environment.py")]
     state = hashlib.sha256(b"".join((ROOT / p).read_bytes() for p in wanted)).hexdigest()
@@ -90,12 +98,13 @@ def install(extras: list[str]) -> None:
     if subprocess.run([str(PYTHON), "-c", "import torch"], stderr=subprocess.DEVNULL).returncode:
         source = torch_source(requirement)
         say(f"installing PyTorch{' from ' + source[1] if source else ''} (the largest part: some minutes)")
-        if pip("install", "-q", *source, "-c", "constraints.txt", requirement).returncode:
+        if pip("install", "-q", "--no-compile", *source, "-c", "constraints.txt", requirement).returncode:
             stop("pip could not install PyTorch; is the network up? Another source: make TORCH_INDEX=URL …")
     target = f".[{','.join(sorted(have | set(extras)))}]" if have | set(extras) else "."
     say(f"installing descry {target} with the versions of constraints.txt")
-    if pip("install", "-q", "-c", "constraints.txt", "-e", target).returncode:
+    if pip("install", "-q", "--no-compile", "-c", "constraints.txt", "-e", target).returncode:
         stop("pip failed; see the lines above")
+    compile_installed()
     STAMP.write_text(json.dumps({"state": state, "extras": sorted(have | set(extras))}))
 
 
