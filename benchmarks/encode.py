@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from descry import routes
+from descry import encoders
 from descry.clip import random_clip
 from descry.embed import Model
 from descry.errors import DescryError
@@ -83,7 +83,7 @@ def by_onnx(a: np.ndarray, b: np.ndarray) -> Callable[[], object]:
     return lambda: session.run(None, {"a": a})
 
 
-def rate(encoder: routes.Encoder, pixels: np.ndarray, repeat: int) -> dict[str, float]:
+def rate(encoder: encoders.Encoder, pixels: np.ndarray, repeat: int) -> dict[str, float]:
     """Pictures per second: median, best and worst of repeated batches."""
     encoder(pixels)
     found = []
@@ -101,7 +101,7 @@ def ranking_agreement(rows: np.ndarray, reference: np.ndarray, k: int = 10) -> f
     return float(np.mean([len(set(a) & set(b)) / k for a, b in zip(mine, theirs, strict=True)]))
 
 
-def eager(model: Model) -> routes.Encoder:
+def eager(model: Model) -> encoders.Encoder:
     """What a script with the transformers library does: float32, no more."""
     from transformers import CLIPConfig, CLIPModel
 
@@ -143,7 +143,7 @@ def measure(size: tuple[int, int], names: list[str], repeat: int, batch: int) ->
     for name in names:
         try:
             begin = time.perf_counter()
-            encoder = routes.build(model, name)
+            encoder = encoders.build(model, name)
             rows = encoder(pixels)
             ready = time.perf_counter() - begin
         except DescryError as error:
@@ -210,7 +210,7 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", type=int, nargs=2, action="append")
-    parser.add_argument("--routes", nargs="+", default=list(routes.ROUTES))
+    parser.add_argument("--routes", nargs="+", default=list(encoders.ROUTES))
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--markdown", action="store_true", help="print tables for the documentation")

@@ -20,7 +20,12 @@ OWN = {
     *("cli/index.py _place", "cli/model.py pack", "export.py export", "gallery/conversion.py _stamp"),
     *("gallery/conversion.py convert", "gallery/inspecting.py inspect", "gallery/local.py _unfinished"),
     *("gallery/local.py create", "gallery/local.py erase", "gallery/local.py size", "gallery/merge.py merge"),
-    *("safe_files.py refuse_links", "footage/cropping.py __init__", "footage/cropping.py _sweep"),
+    *(
+        "safe_files.py refuse_links",
+        "cli/resident.py stamp",
+        "footage/cropping.py __init__",
+        "footage/cropping.py _sweep",
+    ),
     *("footage/detecting.py _holds_boxes", "footage/detecting.py content_of"),
     *("data/files.py missing_files", "data/files.py pictures_in"),
 }

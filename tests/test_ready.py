@@ -38,11 +38,13 @@ def env(tmp_path_factory) -> Iterator[dict[str, str]]:
     folder.chmod(0o700)
     environment = {k: v for k, v in os.environ.items() if k != "DESCRY_READY"}
     environment |= {"XDG_RUNTIME_DIR": str(folder), "PYTHONUNBUFFERED": "1"}
-    handler = signal.signal(signal.SIGINT, signal.default_int_handler)  # what runs in the background ignores Ctrl-C
+    usual = [signal.default_int_handler, *[signal.SIG_DFL] * 3]  # what runs in the background ignores some of them
+    handlers = [signal.signal(*both) for both in zip(resident.FORWARDED, usual, strict=True)]
     assert run(environment, "ready").returncode == 0
     yield environment
     run(environment, "ready", "--stop")
-    signal.signal(signal.SIGINT, handler)
+    for both in zip(resident.FORWARDED, handlers, strict=True):
+        signal.signal(*both)
 
 
 @pytest.fixture(scope="module")

@@ -274,11 +274,14 @@ def read_sealed(path: Path) -> dict[str, Any]:
         raise damaged(path, error) from None
 
 
-def child_environment() -> dict[str, str]:
+def child_environment(alike: bool = False) -> dict[str, str]:
     """The environment of processes that we start: without proxies and without what changes how Python starts, but for
-    the way to this package. They use one thread each.
+    the way to this package. They use one thread each. alike: they start as this process did, without proxies.
     """
-    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy") and not k.startswith("PYTHON")}
+    kept = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+    if alike:
+        return kept
+    kept = {k: v for k, v in kept.items() if not k.startswith("PYTHON")}
     package = str(Path(__file__).resolve().parent.parent)
     threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
     return kept | threads | {"PYTHONPATH": package}

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 from ..bounds import Bound
 from ..errors import UsageError
 from ..escape import counted
+from ..safe_files import child_environment
 from .machine import Flag, Json, emit, refuse_unread
 from .resident import ask, place, private, stamp
 
@@ -69,7 +70,8 @@ def _started(minutes: int, another: bool) -> dict[str, Any]:
     while time.monotonic() < begun + 60:
         process = subprocess.Popen(
             [sys.executable, "-P", "-m", "descry.cli.resident", str(minutes)],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, env=dict(os.environ), cwd="/", start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd="/",
+            env=child_environment(alike=True), start_new_session=True,
         )  # fmt: skip
         assert process.stdout is not None
         with process.stdout as told:

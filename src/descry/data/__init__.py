@@ -1,7 +1,7 @@
 """Every data set behind one schema: `read("cuhk-pedes", root)` gives rows for training and benchmarks for evaluation.
 
 To add a data set: one file with CARD, `table(root, …)` and `read(root, …)`, one line in DATASETS, one writer in
-`miniature`.
+`descry_people.miniature`.
 """
 
 from __future__ import annotations

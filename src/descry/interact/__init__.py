@@ -1,1 +1,1 @@
-"""The conversation: chips, rounds, marks, questions, absence and the simulated witness, on plain vectors and scores."""
+"""The conversation: chips, rounds, marks, questions and absence, on plain vectors and scores."""
