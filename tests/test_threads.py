@@ -16,13 +16,13 @@ STARTS = {
 }
 
 
-WHEN_TORCH_COMES = """
+WHEN_IT_COMES = """
 import os, sys
 
 class Seen:
     def find_spec(self, name, path=None, target=None):
-        if name == "torch":
-            print(os.environ.get("OMP_WAIT_POLICY", "nothing"), flush=True)
+        if name == os.environ["WATCHED"]:
+            print(os.environ.get(os.environ["ASKED"], "nothing"), flush=True)
             os._exit(0)
 
 sys.meta_path.insert(0, Seen())
@@ -30,20 +30,28 @@ sys.meta_path.insert(0, Seen())
 
 
 def run(code: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    env = {k: v for k, v in os.environ.items() if not k.startswith("OMP_")} | environment
+    env = {k: v for k, v in os.environ.items() if not k.startswith(("OMP_", "OPENBLAS_"))} | environment
     return subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
 
 
+READ = {"torch": ("OMP_WAIT_POLICY", "passive"), "numpy": ("OPENBLAS_THREAD_TIMEOUT", "4")}
+
+
+@pytest.mark.parametrize("library", READ)
 @pytest.mark.parametrize("start", STARTS)
-def test_waiting_threads_sleep(start: str) -> None:
-    """OpenMP reads the variable when PyTorch is first imported, so that is when it has to be set."""
-    said = run(f"{WHEN_TORCH_COMES}\n{STARTS[start]}\nimport torch").stdout
-    assert said.splitlines()[-1] == "passive"
+def test_waiting_threads_sleep(start: str, library: str) -> None:
+    """OpenMP and OpenBLAS read their variables when the library is first imported, so that is when they have to be
+    set."""
+    name, value = READ[library]
+    said = run(f"{WHEN_IT_COMES}\n{STARTS[start]}\nimport {library}", WATCHED=library, ASKED=name).stdout
+    assert said.splitlines()[-1] == value
 
 
-def test_the_user_may_say_otherwise() -> None:
-    said = run(f"{WHEN_TORCH_COMES}\nimport descry\nimport torch", OMP_WAIT_POLICY="active").stdout
-    assert said.splitlines()[-1] == "active"
+@pytest.mark.parametrize(("library", "value"), [("torch", "active"), ("numpy", "30")])
+def test_the_user_may_say_otherwise(library: str, value: str) -> None:
+    name = READ[library][0]
+    said = run(f"{WHEN_IT_COMES}\nimport descry\nimport {library}", WATCHED=library, ASKED=name, **{name: value})
+    assert said.stdout.splitlines()[-1] == value
 
 
 def test_openmp_itself_says_so() -> None:

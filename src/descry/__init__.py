@@ -12,9 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-# Threads of PyTorch that wait for work sleep. OpenMP lets them spin by default, which beside any other load makes a
-# search many times slower. It is read once, when PyTorch is first imported; whoever has set it keeps his value.
+# Threads of PyTorch and NumPy that wait for work sleep. OpenMP and OpenBLAS let them spin by default, which takes the
+# processor from our own threads and from other programs, and makes a search many times slower. Both are read once, when
+# PyTorch and NumPy are first imported; whoever has set them keeps his values.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")  # the least: 2^4 ticks of the processor's clock
 
 _WHERE = {
     "DescryError": "errors",

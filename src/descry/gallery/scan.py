@@ -13,6 +13,7 @@ processor has one (`batch_kind`). Rows that filters let through are gathered whe
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
@@ -66,6 +67,16 @@ def batch_kind() -> torch.dtype | None:
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
 
 
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that are kept from one search to the next, for they take long to start."""
+    return ThreadPoolExecutor(threads, "descry-scan")
+
+
+if hasattr(os, "register_at_fork"):  # a copy of this process has none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
 def half_bound(norm: float, dimension: int) -> float:
     """ε of a float16 product with a query of that norm and rows of length about 1: query rounded, sums in float32."""
     return norm * (1.1 * HALF_EPS + dimension * 2.0**-24)
@@ -100,7 +111,7 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     def compare(piece: tuple[int, int, int]) -> None:
         block, start, place = piece
         rows = (
-            np.asarray(snapshot.blocks[block][start : start + BLOCK])
+            np.asarray(snapshot.blocks[block][start : start + step])
             if columns is None
             else snapshot.vectors(columns[place : place + GATHERED])
         )
@@ -120,17 +131,15 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
             numkong.dots_packed(rows, pack, out=products, start_row=i, end_row=end)
         np.multiply(np.asarray(products).T, norms[lone:], out=to[lone:], casting="same_kind")
 
+    threads = torch.get_num_threads()
+    turns = max(1, -(-count // (threads * BLOCK)))
+    step = max(1, -(-count // (threads * turns * STEP))) * STEP  # each thread gets as many, and none waits for another
     pieces = [(0, 0, place) for place in range(0, count, GATHERED)]
     if columns is None:
         edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
-        pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), BLOCK)]
-    threads = min(torch.get_num_threads(), len(pieces)) if len(half) and count else 0
-    if threads > 1:  # one that other programs hold up holds up no piece but its own
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(compare, pieces))
-    else:
-        for piece in pieces[: threads * len(pieces)]:
-            compare(piece)
+        pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), step)]
+    if len(half) and count:  # a thread that other programs hold up holds up no piece but its own
+        list((_pool(threads).map if min(threads, len(pieces)) > 1 else map)(compare, pieces))
     return out if snapshot.rows is None or not stored else out.take(snapshot.rows, axis=1)
 
 
