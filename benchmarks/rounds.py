@@ -22,6 +22,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import descry  # noqa: F401 - before NumPy and PyTorch, so that their waiting threads sleep as in every command
+
+# isort: split
 import numpy as np
 
 from descry.gallery.contract import Binding, Entry

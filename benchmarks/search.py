@@ -31,6 +31,9 @@ from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import descry  # noqa: F401 - before NumPy and PyTorch, so that their waiting threads sleep as in every command
+
+# isort: split
 import numpy as np
 import torch
 
