@@ -43,7 +43,8 @@ SHAPES = {"linear": 1, "stick": 1, "evidence": 1, "not": -1, "like": 1, "unlike"
 """How a term counts, and its sign. "linear" terms make the base; "stick" adds `Formula.stick` of a sketch to it."""
 PHRASE_SHAPES = ("evidence", "not")
 LINEAR_SHAPES = ("linear", "stick", "like")
-"""Shapes of terms that give so much for each spread: `Formula` holds it by the name of the shape, the base's is 1."""
+"""Terms whose score is in proportion to z: the factor is the constant of that name in `Formula`. "linear" ones make the
+base, and are divided by its spread."""
 CANDIDATES = 20_000
 MARGIN = 64
 DUPLICATE = 0.97

@@ -139,7 +139,8 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
         edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
         pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), step)]
     if len(half) and count:  # a thread that other programs hold up holds up no piece but its own
-        list((_pool(threads).map if min(threads, len(pieces)) > 1 else map)(compare, pieces))
+        run = _pool(threads).map if min(threads, len(pieces)) > 1 else map
+        list(run(compare, pieces))
     return out if snapshot.rows is None or not stored else out.take(snapshot.rows, axis=1)
 
 
