@@ -227,7 +227,7 @@ PROCESSES = {
     "meets the processes that torchrun started": "descry_lab.processes:join",
     "workers of this program; no command": "descry_lab.small:run descry_people.folder:_all",
     "a copy of this process for a command of the same user, over a socket that no other can reach": """
-        descry.cli.resident:Waiting._forked""",
+        descry.cli.resident:Waiting._forked descry.cli.resident:run""",
     "a fixed command, with the environment of this user": "descry.cli.ready:_started",
 }
 

@@ -287,11 +287,31 @@ def test_two_that_start_at_once_are_one(tmp_path) -> None:
     assert not (tmp_path / "descry" / "ready.sock").exists()
 
 
+def test_a_program_that_starts_it_has_no_process_left_to_wait_for(tmp_path) -> None:
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
+    code = """if True:
+        import os, warnings
+        from descry.cli import main
+        warnings.simplefilter("error")
+        assert main(["ready"]) == 0
+        try:
+            os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            print("none")
+        assert main(["ready", "--stop"]) == 0
+    """
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True)
+    assert (done.stdout.splitlines()[1:2], done.stderr) == ([b"none"], b""), done
+
+
 def test_it_ends_when_nobody_asks(tmp_path) -> None:
     environment = os.environ | {"XDG_RUNTIME_DIR": str(tmp_path)}
     (tmp_path / "descry").mkdir(mode=0o700)
     command = [sys.executable, "-P", "-m", "descry.cli.resident", "0.01"]
     assert subprocess.run(command, env=environment, stdout=subprocess.PIPE, timeout=60, check=True).stdout == b"ready\n"
+    until = time.monotonic() + 60
+    while (tmp_path / "descry" / "ready.sock").exists() and time.monotonic() < until:
+        time.sleep(0.05)
     assert sorted(path.name for path in (tmp_path / "descry").iterdir()) == ["ready.lock"]
 
 

@@ -68,14 +68,11 @@ def _started(minutes: int, another: bool) -> dict[str, Any]:
         _asked("stop")
     begun = time.monotonic()
     while time.monotonic() < begun + 60:
-        process = subprocess.Popen(
+        said = subprocess.run(
             [sys.executable, "-P", "-m", "descry.cli.resident", str(minutes)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd="/",
-            env=child_environment(alike=True), start_new_session=True,
-        )  # fmt: skip
-        assert process.stdout is not None
-        with process.stdout as told:
-            said = told.readline()
+            env=child_environment(alike=True), start_new_session=True, check=False,
+        ).stdout  # fmt: skip
         found = _asked("status")
         if found and found["same"]:
             return found

@@ -356,7 +356,11 @@ def _take_over(command: dict[str, Any], parent: int) -> None:
 
 
 def run(minutes: float) -> None:
-    """Wait, tell on stdout once commands are taken, and run in each copy its command."""
+    """Wait, tell on stdout once commands are taken, and run in each copy its command. The process that was started ends
+    at once and leaves this to its child: nobody has to wait for it.
+    """
+    if os.fork():
+        os._exit(0)
     os.umask(0o077)
     try:
         waiting = Waiting(minutes)
