@@ -8,7 +8,7 @@ import pytest
 from descry.errors import UsageError
 from descry.query import Filters, Query
 from descry.ranking import Formula
-from descry.search import Arrays, Fall, Term, _standing, kth_largest, unit
+from descry.search import Arrays, Fall, Term, _rising, _standing, in_threads, kth_largest, unit
 from descry.search import rank as search
 
 
@@ -135,9 +135,14 @@ def test_values_at_places_are_those_of_a_sort(kind: str, count: int) -> None:
     values = np.random.default_rng(4).normal(size=count).astype(np.float64 if kind == "double" else np.float32)
     values = {"equal": values * 0 + 0.3, "tied": np.round(values), "far": values**9}.get(kind, values)
     rising, at = np.sort(values), np.append(count - np.geomspace(1, count, 90).astype(int), 0)
-    found, less = _standing(values, at)
+    found, less = _standing(_rising(values.copy(), None), at)
     np.testing.assert_array_equal(found, rising[at])
     np.testing.assert_array_equal(less, np.searchsorted(rising, found))
+    often = np.arange(count) % 3 + 1
+    weighed, fewer = _standing(_rising(values, often), np.arange(int(often.sum())))
+    every = np.sort(np.repeat(values, often))
+    np.testing.assert_array_equal(weighed, every)
+    np.testing.assert_array_equal(fewer, np.searchsorted(every, every))
     for k in {1, min(20, count), count}:
         assert kth_largest(values, k) == rising[-k]
 
@@ -153,3 +158,14 @@ def test_a_bound_on_falls_looks_few_of_a_gallery_up() -> None:
     np.testing.assert_array_equal((before, part), given)
     assert ((part < -fall.drop) & (before > fall.high) | (before < fall.low)).mean() < 0.1
     assert (fall.held(before, part.copy()) >= part).all()
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_threads_work_on_every_piece_once_and_an_error_is_raised(monkeypatch: pytest.MonkeyPatch, threads: int) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    seen: list[int] = []
+    assert in_threads(lambda i: seen.append(i) or i * i, range(100)) == [i * i for i in range(100)]
+    assert sorted(seen) == list(range(100))
+    assert in_threads(str, []) == []
+    with pytest.raises(ZeroDivisionError):
+        in_threads(lambda i: 1 // (i - 40), range(100))

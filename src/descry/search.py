@@ -26,10 +26,12 @@ Scores are not probabilities.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any, Protocol
 
 import numpy as np
@@ -51,6 +53,8 @@ DUPLICATE = 0.97
 GATHER = 0.3
 """Share of a gallery up to which only the items that the filters let through are scored."""
 CELLS = 4_000_000
+MANY = 1 << 15
+"""Scores that take longer to sort than a thread takes to wake."""
 Choice = tuple[int, tuple[int, ...]]
 """An answer to "closest of these": the item chosen, and all items it was chosen from."""
 
@@ -460,6 +464,39 @@ def unit(vectors: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- scores
 
 
+@cache
+def _pool(threads: int) -> ThreadPoolExecutor:
+    """Threads that are kept from one search to the next, for they take long to start."""
+    return ThreadPoolExecutor(threads, "descry-search")
+
+
+if hasattr(os, "register_at_fork"):  # a copy of this process has none of its threads
+    os.register_at_fork(after_in_child=_pool.cache_clear)
+
+
+def in_threads(work: Callable[[Any], Any], pieces: Sequence[Any]) -> list[Any]:
+    """[work(piece) for piece in pieces], by as many threads as PyTorch uses, this one among them. Each takes the next
+    piece when it is free; one that other programs hold up holds up no piece but its own."""
+    import torch  # here, for commands that read a query and rank nothing
+
+    done: list[Any] = [None] * len(pieces)
+    left = iter(range(len(pieces)))
+
+    def some() -> None:
+        for i in left:
+            done[i] = work(pieces[i])
+
+    threads = torch.get_num_threads()
+    others = [_pool(threads).submit(some) for _ in range(min(threads, len(pieces)) - 1)]
+    try:
+        some()
+    finally:
+        for other in others:
+            if not other.cancel():
+                other.result()
+    return done
+
+
 @dataclass(frozen=True, eq=False, slots=True)
 class Fall:
     """How low one phrase may put an item, by the score that the item had before it. The bound holds for any data.
@@ -488,14 +525,15 @@ class Fall:
         """The bound over a gallery with (N,) scores before the phrase, of what the phrase gives, (N,). Items of equal
         score share their last place. weights: `Space.weights`."""
         n = len(before) if weights is None else round(float(weights.sum()))
-        room = before.copy()
-        found, less = _standing(room, n - _looked_up(n), weights)
+        run = in_threads if n > MANY else map
+        was, will = run(partial(_rising, weights=weights), (before.copy(), before + part))
+        found, less = _standing(was, n - _looked_up(n))
         knots, first = np.unique(found, return_index=True)
         place = n - less[first]
         place = np.append(place[1:], place[-1] - 0.5)  # what stands between two knots stands behind the upper one
         worst = formula.fall_factor * place + formula.fall_places
         own = np.where(worst < n, np.clip(worst - place, 1, n), n).astype(np.int64)
-        after = _standing(np.add(before, part, out=room), n - own, weights)[0]
+        after = _standing(will, n - own)[0]
         drop = np.minimum.accumulate((knots - after)[::-1])[::-1]
         most = drop[np.argmax(place <= n / 2)]  # of the item in the middle
         same = np.flatnonzero(drop == most)
@@ -521,19 +559,24 @@ def _looked_up(count: int) -> np.ndarray:
     return np.append(np.geomspace(1, count, 12 + 10 * count.bit_length()).astype(np.int64), count)
 
 
-def _standing(values: np.ndarray, at: np.ndarray, weights: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """np.sort(values)[at], and how many of the (N,) values are less than each. May put the values in order. weights:
-    (N,) how often each is there."""
+def _rising(values: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
+    """(N,) values in order, perhaps in place, and how many there are up to each. weights: (N,) how often each is there;
+    None: once, and nothing is counted."""
     if weights is None:
         values.sort()  # by vector instructions in NumPy, and faster than anything that spares a part of it
-        value = values[at]
-        return value, values.searchsorted(value)
+        return values, None
     order = np.argsort(values)
-    rising, often = values[order], weights[order]
-    up_to = np.cumsum(often)
+    return values[order], np.cumsum(weights[order])
+
+
+def _standing(ordered: tuple[np.ndarray, np.ndarray | None], at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values at some places, counted from 0, and how many values are less than each. ordered: of `_rising`."""
+    rising, up_to = ordered
+    if up_to is None:
+        value = rising[at]
+        return value, rising.searchsorted(value)
     value = rising[np.minimum(up_to.searchsorted(at + 1e-6, "right"), len(rising) - 1)]
-    first = rising.searchsorted(value)
-    return value, up_to[first] - often[first]
+    return value, np.append(0, up_to)[rising.searchsorted(value)]
 
 
 def after_phrase(before: np.ndarray, part: np.ndarray, formula: Formula) -> np.ndarray:
@@ -1070,7 +1113,7 @@ def rank(
     how many. Liked items that the filters let through come first. Raises UsageError for an empty query, an empty
     gallery, k < 1 or, unless kept, an id it does not hold.
     """
-    formula = formula or Formula()
+    formula = formula or FORMULA
     note = ""
     if k < 1:
         raise UsageError(f"k={k} results were asked for; ask for at least 1")

@@ -13,9 +13,7 @@ processor has one (`batch_kind`). Rows that filters let through are gathered whe
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -27,7 +25,7 @@ from torch import Tensor
 from ..errors import UsageError
 from ..query import Filters, Query
 from ..ranking import Formula
-from ..search import GATHER, Term, kth_largest, positions, rank
+from ..search import GATHER, Term, in_threads, kth_largest, positions, rank
 from .contract import Snapshot
 from .filters import removed_by, untold
 from .results import Results
@@ -38,19 +36,23 @@ if TYPE_CHECKING:
 
 BLOCK = 16384
 STEP = 512
-"""Rows that stay in a core's cache while several queries are compared with them."""
-GATHERED = 1024
-"""Rows that are gathered at once, where few are wanted."""
+"""Rows that stay in a core's cache while several queries are compared with them, or while they are gathered."""
+PART = 0.6
+"""Share of the rows up to which a few queries have those gathered that filters let through; more are all read."""
 LINE = 32
 """Numbers of float16 in a line of the processor's cache: what is read of memory at once."""
 TILE = 4
 """Queries that NumKong compares at once."""
+ALONE = 1 << 15
+"""Numbers that PyTorch converts in one thread: others would take longer to wake."""
 SMALL = 512
 """Up to so many rows, all are computed in float64 at once."""
 FEW = 16
 """Most queries of one pass whose sums are all kept; more are compared block by block, where bfloat16 is at hand."""
 SUMS = 32
 """Items for each dimension of a vector from which on reading D² sums is little beside reading the vectors."""
+RAISED = 0.6
+"""The floor is raised where a block of rows has so many values above it for each of the best; few change little."""
 HALF_EPS, BRAIN_EPS = 2.0**-11, 2.0**-8
 Scratch = tuple[Tensor, Tensor]
 
@@ -65,16 +67,6 @@ def batch_kind() -> torch.dtype | None:
     if torch.ops.mkldnn._is_mkldnn_fp16_supported():
         return torch.float16
     return torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else None
-
-
-@cache
-def _pool(threads: int) -> ThreadPoolExecutor:
-    """Threads that are kept from one search to the next, for they take long to start."""
-    return ThreadPoolExecutor(threads, "descry-scan")
-
-
-if hasattr(os, "register_at_fork"):  # a copy of this process has none of its threads
-    os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
 def half_bound(norm: float, dimension: int) -> float:
@@ -113,7 +105,7 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
         rows = (
             np.asarray(snapshot.blocks[block][start : start + step])
             if columns is None
-            else snapshot.vectors(columns[place : place + GATHERED])
+            else snapshot.vectors(columns[place : place + gathered])
         )
         to = out[:, place : place + len(rows)]
         if pack is None:
@@ -134,13 +126,13 @@ def similarities(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray | 
     threads = torch.get_num_threads()
     turns = max(1, -(-count // (threads * BLOCK)))
     step = max(1, -(-count // (threads * turns * STEP))) * STEP  # each thread gets as many, and none waits for another
-    pieces = [(0, 0, place) for place in range(0, count, GATHERED)]
+    gathered = STEP if count > 2 * STEP else 2 * STEP  # a thread would take longer to wake than so few rows do
+    pieces = [(0, 0, place) for place in range(0, count, gathered)]
     if columns is None:
         edges = np.cumsum([0, *map(len, snapshot.blocks)]).tolist()
         pieces = [(b, i, edges[b] + i) for b, rows in enumerate(snapshot.blocks) for i in range(0, len(rows), step)]
-    if len(half) and count:  # a thread that other programs hold up holds up no piece but its own
-        run = _pool(threads).map if min(threads, len(pieces)) > 1 else map
-        list(run(compare, pieces))
+    if len(half) and count:
+        list((in_threads if len(pieces) > 1 else map)(compare, pieces))
     return out if snapshot.rows is None or not stored else out.take(snapshot.rows, axis=1)
 
 
@@ -150,10 +142,11 @@ def rescore(snapshot: Snapshot, vectors: np.ndarray, columns: np.ndarray) -> np.
     """
     queries = np.asarray(vectors, np.float64)
     out = np.empty((len(queries), len(columns)), np.float64)
-    for i in range(0, len(columns), BLOCK):
-        rows = torch.from_numpy(snapshot.vectors(columns[i : i + BLOCK])).float().double().numpy()
+    few = max(1, ALONE // max(1, queries.shape[1]))
+    for i in range(0, len(columns), few):
+        rows = torch.from_numpy(snapshot.vectors(columns[i : i + few])).float().double().numpy()
         for t, query in enumerate(queries):
-            out[t, i : i + BLOCK] = np.einsum("nd,d->n", rows, query)
+            out[t, i : i + few] = np.einsum("nd,d->n", rows, query)
     return out
 
 
@@ -198,7 +191,7 @@ def nearest(
 
 def _half_fronts(snapshot: Snapshot, queries: np.ndarray, k: int, open_to: np.ndarray | None) -> list[np.ndarray]:
     """For each of a few queries the columns that surely hold its best k. open_to: the only columns wanted."""
-    gather = open_to is not None and len(open_to) <= GATHER * len(snapshot)
+    gather = open_to is not None and len(open_to) <= PART * len(snapshot)
     values = similarities(snapshot, queries, open_to if gather else None)
     if open_to is not None and not gather:
         values = values.take(open_to, axis=1)
@@ -225,9 +218,9 @@ def _fronts(
                 part[closed[start : start + len(part)]] = -torch.inf
             if not kept and len(part) >= k:
                 best = np.partition(part.float().t().contiguous().numpy(), len(part) - k, axis=1)[:, -k:].copy()
-            rows, owner = _set(part > _lower(torch.from_numpy(best.min(axis=1)) - margins, part.dtype))
+            rows, owner = _above(part, _lower(torch.from_numpy(best.min(axis=1)) - margins, part.dtype))
             values = part[torch.from_numpy(rows), torch.from_numpy(owner)].float().numpy()
-            if kept and len(values) > len(queries):
+            if kept and len(values) > RAISED * best.size:
                 best = _raised(best, owner, values)
             kept.append((rows + start, owner, values))
             start += len(part)
@@ -236,14 +229,20 @@ def _fronts(
     return out if column is None else [column[rows] for rows in out]
 
 
-def _set(mask: Tensor) -> tuple[np.ndarray, np.ndarray]:
-    """Rows and columns where a (n, T) mask that holds few is set, by rising row: eight places are looked at as one."""
-    count = mask.shape[1]
-    flat = np.zeros(-(-mask.numel() // 8) * 8, bool)
-    flat[: mask.numel()] = mask.numpy().reshape(-1)
+def _above(part: Tensor, floor: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """Rows and columns where an (n, T) part is above the floor (T,), by rising row; both of 16 bits, and few are.
+
+    Floating-point numbers above 0 are in the order of their bits: those NumPy compares much faster. Of the answer eight
+    places are looked at as one.
+    """
+    if floor.min() > 0:
+        mask = part.view(torch.int16).numpy() > floor.view(torch.int16).numpy()
+    else:
+        mask = (part > floor).numpy()
+    flat = np.append(mask, np.zeros(-mask.size % 8, bool)) if mask.size % 8 else mask.reshape(-1)
     words = np.flatnonzero(flat.view(np.uint64))
     word, place = np.nonzero(flat.reshape(-1, 8)[words])
-    rows, columns = np.divmod(words[word] * 8 + place, count)
+    rows, columns = np.divmod(words[word] * 8 + place, mask.shape[1])
     return rows, columns
 
 
