@@ -28,7 +28,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
@@ -474,20 +474,20 @@ if hasattr(os, "register_at_fork"):  # a copy of this process has none of its th
     os.register_at_fork(after_in_child=_pool.cache_clear)
 
 
-def in_threads(work: Callable[[Any], Any], pieces: Sequence[Any]) -> list[Any]:
-    """[work(piece) for piece in pieces], by as many threads as PyTorch uses, this one among them. Each takes the next
-    piece when it is free; one that other programs hold up holds up no piece but its own."""
+def in_threads(work: Callable[..., Any], *pieces: Sequence[Any] | np.ndarray) -> list[Any]:
+    """list(map(work, *pieces)) by as many threads as PyTorch uses, this one among them. Each takes the next piece when
+    it is free; one that other programs hold up holds up no piece but its own."""
     import torch  # here, for commands that read a query and rank nothing
 
-    done: list[Any] = [None] * len(pieces)
-    left = iter(range(len(pieces)))
+    done: list[Any] = [None] * len(pieces[0])
+    left = iter(range(len(done)))
 
     def some() -> None:
         for i in left:
-            done[i] = work(pieces[i])
+            done[i] = work(*(piece[i] for piece in pieces))
 
     threads = torch.get_num_threads()
-    others = [_pool(threads).submit(some) for _ in range(min(threads, len(pieces)) - 1)]
+    others = [_pool(threads).submit(some) for _ in range(min(threads, len(done)) - 1)]
     try:
         some()
     finally:
@@ -620,23 +620,22 @@ class Fit:
         self,
         total: np.ndarray,
         order: Sequence[int],
-        similarity: Iterable[np.ndarray],
+        similarity: np.ndarray,
         weights: np.ndarray | None = None,
     ) -> tuple[Fit, np.ndarray]:
         """The fit with the bounds on falls, and `total` with the terms of some rows added, phrases last.
 
-        total: (N,) float32 of the other terms over a whole gallery, changed in place. similarity: (N,) cosines of each
-        of those rows. weights: `Space.weights`. Raises UsageError for a term of an unknown shape and for numbers that
-        are not finite.
+        total: (N,) float32 of the other terms over a whole gallery. similarity: (T, N) cosines of those rows. Both are
+        changed. weights: `Space.weights`. Raises UsageError for a term of an unknown shape and for numbers that are not
+        finite.
         """
         for term in self.terms:
             if term.shape not in SHAPES:
                 raise UsageError(f"a term of shape {term.shape!r} was given; {nearest(term.shape, list(SHAPES))}")
         if not (np.isfinite(self.spread).all() and np.isfinite(self.mean).all()):
             raise UsageError("a similarity is not a finite number; check the embeddings of the query and the gallery")
-        falls, room = dict[int, Fall](), np.empty_like(total)
-        for row, cosines in zip(order, similarity, strict=True):
-            part = self._term(row, cosines, room)
+        falls, run = dict[int, Fall](), in_threads if len(total) > MANY else map
+        for row, part in zip(order, run(self._term, order, similarity, similarity), strict=True):
             if self.formula.version > 3 and self.terms[row].shape in PHRASE_SHAPES:
                 falls[row] = Fall.of(total, part, self.formula, weights)
                 part = falls[row].held(total, part)
@@ -808,7 +807,7 @@ def fit_scores(
             )
         fitted = replace(fitted, base_spread=base if base > NO_SPREAD else 1.0)
     order = _phrases_last(fitted.terms)
-    return fitted._summed(np.zeros(similarity.shape[1], np.float32), order, (similarity[row] for row in order), weights)
+    return fitted._summed(np.zeros(similarity.shape[1], np.float32), order, similarity[order], weights)
 
 
 def _mean_and_spread(values: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
