@@ -212,8 +212,8 @@ def test_too_many_bytes_are_refused_by_both(tmp_path):
 
 
 def test_what_indexing_takes_when_asked_all_others_show():
-    from descry.bounds import Bound
     from descry.cli.index import index
+    from descry.errors import Bound
 
     hint = get_type_hints(index, include_extras=True)["max_mp"]
     assert Bound(0, LARGEST.pixels / 1e6, above=True) in hint.__metadata__

@@ -12,11 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from descry.bounds import ITEM, PART, POSITIVE, Bound
 from descry.cli import VERBS, function_of, main
 from descry.cli.machine import checked
 from descry.cli.train import Changes, change
-from descry.errors import UsageError
+from descry.errors import ITEM, PART, POSITIVE, Bound, UsageError
 from descry.methods import METHODS, presets
 
 

@@ -71,8 +71,6 @@ class ClipSpec:
         except TypeError as error:
             raise ModelRefused(f"the configuration of a CLIP does not fit this version: {error}") from None
         refuse_absurd(made.config)
-        if made.config.get("model_type", "clip") == "clip":
-            clip_config(made.config)
         bounds = [("image_size", 2, 8, 4096), ("mean", 3, -1e3, 1e3), ("std", 3, 1e-3, 1e3)]
         bounds += [("end", 1, 0, 1 << 24), ("placeholder", 1, 0, 1 << 24)]
         faults = []
@@ -231,30 +229,16 @@ class Encoder(nn.Module):
         return states
 
 
-class VisionEmbeddings(nn.Module):
-    """Patches of an image and the class token, with their positions: one for each place of this image size."""
-
-    def __init__(self, side: Mapping[str, Any]):
-        super().__init__()
-        width, patch = side["hidden_size"], side["patch_size"]
-        self.class_embedding = nn.Parameter(torch.randn(width))
-        self.patch_embedding = nn.Conv2d(3, width, patch, patch, bias=False)
-        self.position_embedding = nn.Embedding(1 + (side["image_size"] // patch) ** 2, width)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) normalised → (B, 1 + P, W)."""
-        patches = self.patch_embedding(images.to(self.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
-        first = self.class_embedding.expand(patches.shape[0], 1, -1)
-        return torch.cat([first, patches], dim=1) + self.position_embedding.weight
-
-
 class VisionModel(nn.Module):
-    """The image encoder without its projection."""
+    """The image encoder without its projection: patches behind a class token, with a position for each place."""
 
     def __init__(self, side: Mapping[str, Any], fused: bool):
         super().__init__()
-        width, eps = side["hidden_size"], side["layer_norm_eps"]
-        self.embeddings = VisionEmbeddings(side)
+        width, eps, patch = side["hidden_size"], side["layer_norm_eps"], side["patch_size"]
+        self.embeddings: Any = nn.Module()
+        self.embeddings.class_embedding = nn.Parameter(torch.randn(width))
+        self.embeddings.patch_embedding = nn.Conv2d(3, width, patch, patch, bias=False)
+        self.embeddings.position_embedding = nn.Embedding(1 + (side["image_size"] // patch) ** 2, width)
         self.pre_layrnorm = nn.LayerNorm(width, eps=eps)  # the library's spelling
         self.encoder = Encoder(side, False, fused)
         self.post_layernorm = nn.LayerNorm(width, eps=eps)
@@ -263,7 +247,10 @@ class VisionModel(nn.Module):
 
     def forward(self, images: Tensor, first: bool = False) -> Tensor:
         """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`. first: the class token alone, (B, 1, W)."""
-        states = self.pre_layrnorm(self.embeddings(images))
+        made = self.embeddings
+        patches = made.patch_embedding(images.to(made.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        tokens = torch.cat([made.class_embedding.expand(patches.shape[0], 1, -1), patches], dim=1)
+        states = self.pre_layrnorm(tokens + made.position_embedding.weight)
         value: Tensor = self.encoder(states, 0 if first else None)
         return value
 
@@ -303,7 +290,7 @@ def _draw(side: Any) -> None:
         elif "token_embedding" in module._modules:
             module.token_embedding.weight.normal_(std=0.02)
             module.position_embedding.weight.normal_(std=0.02)
-        elif isinstance(module, VisionEmbeddings):
+        elif "class_embedding" in module._parameters:
             module.class_embedding.normal_(std=len(module.class_embedding) ** -0.5)
             module.patch_embedding.weight.normal_(std=0.02)
             module.position_embedding.weight.normal_(std=0.02)
@@ -516,18 +503,12 @@ class Clip(nn.Module):
             )
         return images if normalised else self.normalise(images)
 
-    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Tensor:
+    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
+        """What the text model makes of ids and a pseudo-word. at_end: of a CLIP, at the end of each text alone."""
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
             raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
-        one = self.text_end(ids) if at_end else None
-        if word is None:
-            return self._text(ids, one)
-        with self._pseudo_word(ids, word):
-            return self._text(ids, one)
-
-    def _text(self, ids: Tensor, one: Tensor | int | None = None) -> Tensor:
-        value: Tensor = self.model.text_model(ids, one)
-        return value
+        with nullcontext() if word is None else self._pseudo_word(ids, word):
+            return self.model.text_model(ids, self.text_end(ids) if at_end else None)
 
     @contextmanager
     def _masked_patches(self, mask: Tensor, token: Tensor | None) -> Iterator[None]:
@@ -837,9 +818,8 @@ class Siglip(Clip):
         """Trade time for memory: keep the activations of one layer at a time."""
         self.model.activation_checkpointing_enable()
 
-    def _text(self, ids: Tensor, one: Tensor | int | None = None) -> Tensor:
-        value: Tensor = self.model.text_model(input_ids=ids).last_hidden_state
-        return value
+    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
+        return super()._text_states(ids, word).last_hidden_state
 
     def _full(self, ids: Any) -> Tensor:
         ids = torch.as_tensor(ids, device=self.logit_scale.device)

@@ -100,10 +100,12 @@ class Model:
         sketch_method: Any = None,
     ):
         self.device = choose_device(device, precision)
-        self.method = method.to(self.device)
+        self.method = method.to(self.device).eval()
         self.sketch_method = self.method if sketch_method in (None, method) else sketch_method.to(self.device)
         self.clip, self.words = method.clip, method.words
-        if getattr(method.config.recipe, "long_queries", "cut") == "windows":
+        recipe = method.config.recipe
+        self.cleans: bool = recipe.clean_queries  # whether texts are cleaned before they are read (`clean_caption`)
+        if getattr(recipe, "long_queries", "cut") == "windows":
             self.words = self.words.in_windows()
         self.config = MappingProxyType(dict(config))
         self.ranking = Ranking.from_config(config)
@@ -124,7 +126,7 @@ class Model:
         self.prompt_tokens = self.words.count(method.config.prompt + method.config.join) if composes else 0
         self.encoder: Callable[[np.ndarray], np.ndarray] | None = None
         self.inexact = ""  # the route that it takes, where that is not exact (`encoders.INEXACT`)
-        self.fits_sketches = bool(getattr(getattr(method.config, "recipe", None), "fit_sketches", True))
+        self.fits_sketches = bool(getattr(recipe, "fit_sketches", True))
 
     def with_ranking(self, ranking: Ranking) -> Model:
         """The same model, weights shared, that ranks in another way."""
@@ -236,8 +238,7 @@ class Model:
 
     def _read(self, texts: Sequence[str]) -> list[str]:
         """The texts as the method reads them: cleaned where its recipe says so."""
-        clean = self.method.config.recipe.clean_queries
-        return [clean_caption(t, self.words.length) for t in texts] if clean else list(texts)
+        return [clean_caption(t, self.words.length) for t in texts] if self.cleans else list(texts)
 
     def _decoded(self, pictures: Sequence[Any], batch_size: int) -> Iterator[np.ndarray]:
         if isinstance(pictures, (str, bytes, Path, Image.Image)):
@@ -255,7 +256,6 @@ class Model:
         batch = batch.to(self.device, non_blocking=True)
         if batch.dtype == torch.uint8:
             batch = batch.float().div_(255)
-        self.method.eval()
         half = torch.autocast(self.device.type, PRECISIONS[self.precision], enabled=self.precision != "fp32")
         with torch.inference_mode(), half:
             return function(batch, *more).float().cpu().numpy()

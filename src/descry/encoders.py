@@ -206,7 +206,6 @@ def in_half(method: Any, kind: torch.dtype) -> Any:
     short = copy.deepcopy(method)
     vision = short.clip.model.vision_model
     vision.to(kind)
-    vision.embeddings.register_forward_pre_hook(lambda module, args: (args[0].to(kind), *args[1:]))
     vision.post_layernorm.float()
     vision.post_layernorm.register_forward_pre_hook(lambda module, args: (args[0].float(), *args[1:]))
     return short

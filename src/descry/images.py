@@ -258,9 +258,7 @@ def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = N
         return _rgb(source)
     if isinstance(source, np.ndarray):
         return _from_array(source)
-    name = str(source) if isinstance(source, (str, Path)) else "the picture"
-    data = _bytes(source, name, limits)
-    found = _structure(data, name)
+    data, name, found = _examined(source, limits)
     if not found.ordinary:
         reply, pixels = _elsewhere(data, name, limits, size)
         return Image.frombytes("RGB", tuple(reply["size"]), pixels)
@@ -269,15 +267,12 @@ def read(source: Any, limits: Limits = LARGEST, size: tuple[int, int] | None = N
 
 def _decoded(data: bytes, name: str, limits: Limits) -> Image.Image:
     with _opened(data, name, limits) as image:
-        _check_header(image, name, limits)
         return _rgb(image)
 
 
 def header(source: Any, limits: Limits = LARGEST) -> Header:
     """What a picture says of itself, without its pixels. Raises ImageRejected, also for metadata that would be work."""
-    name = str(source) if isinstance(source, (str, Path)) else "the picture"
-    data = _bytes(source, name, limits)
-    found = _structure(data, name)
+    data, name, found = _examined(source, limits)
     if found.exif > ORDINARY_EXIF:
         raise ImageRejected(f"{name} has more EXIF than a picture needs; it is not read", "too_complex")
     if found.ordinary:
@@ -287,7 +282,7 @@ def header(source: Any, limits: Limits = LARGEST) -> Header:
 
 
 def _headed(data: bytes, name: str, limits: Limits) -> Header:
-    with _opened(data, name, limits) as image:
+    with _opened(data, name, limits, sized=False) as image:
         size, camera, time, turn = image.size, "", "", 1
         with suppress(Exception):  # damaged EXIF raises nearly anything, and a crop without it is still a crop
             exif = image.getexif()
@@ -299,17 +294,18 @@ def _headed(data: bytes, name: str, limits: Limits) -> Header:
 
 def kept(data: bytes) -> Image.Image:
     """A PNG that `Image.save` wrote, in its own mode. Raises ImageRejected."""
-    limits, found = replace(GALLERY, formats=("PNG",)), _structure(data, "a kept picture")
+    limits = replace(GALLERY, formats=("PNG",), bytes=len(data), least=1)
+    data, name, found = _examined(data, limits, "a kept picture")
     if found.metadata > ORDINARY_METADATA or found.slow:
-        raise ImageRejected("a kept picture holds more than pixels", "too_complex")
-    with _opened(data, "a kept picture", limits) as image:
-        _check_header(image, "a kept picture", replace(limits, least=1))
+        raise ImageRejected(f"{name} holds more than pixels", "too_complex")
+    with _opened(data, name, limits) as image:
         image.load()
     return image
 
 
 @contextmanager
-def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
+def _opened(data: bytes, name: str, limits: Limits, sized: bool = True) -> Iterator[Image.Image]:
+    """A picture whose pixels were not decoded yet. sized: its width and height are held to the limits."""
     formats = limits.formats
     if data[4:8] == b"ftyp" and "HEIF" in formats:
         import pillow_heif
@@ -321,6 +317,18 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(io.BytesIO(data), formats=formats) as image:
+                width, height = image.size
+                if sized and (width * height > limits.pixels or max(width, height) > limits.side):
+                    raise ImageRejected(
+                        f"{name} is {width}×{height} pixels; at most {limits.pixels:,}, and {limits.side} along an "
+                        "edge, are read",
+                        "too_many_pixels",
+                    )
+                if sized and min(width, height) < limits.least:
+                    raise ImageRejected(
+                        f"{name} is {width}×{height} pixels; at least {limits.least} along each edge are needed",
+                        "too_small",
+                    )
                 yield image
     except ImageRejected:
         raise
@@ -338,13 +346,6 @@ def _opened(data: bytes, name: str, limits: Limits) -> Iterator[Image.Image]:
                 "too_many_bytes",
             ) from None
         raise ImageRejected(f"{name} is damaged and cannot be decoded ({type(error).__name__})", "corrupt") from None
-
-
-def _structure(data: bytes, name: str) -> Structure:
-    found = structure(data)
-    if found.refused:
-        raise ImageRejected(f"{name} {found.refused}; save it again as an ordinary picture", "too_complex")
-    return found
 
 
 def _elsewhere(
@@ -408,11 +409,9 @@ def decodes(path: str | Path, limits: Limits = LARGEST) -> str:
     A JPEG is decoded at an eighth of its size: every byte is still read, and it takes a third of the time.
     """
     try:
-        data = _bytes(path, str(path), limits)
-        found = _structure(data, str(path))
+        data, name, found = _examined(path, limits)
         if found.kind == "JPEG" and found.ordinary:
-            with _opened(data, str(path), limits) as image:
-                _check_header(image, str(path), limits)
+            with _opened(data, name, limits) as image:
                 image.draft("L", (image.size[0] // 8, image.size[1] // 8))
                 image.load()
         else:
@@ -422,8 +421,9 @@ def decodes(path: str | Path, limits: Limits = LARGEST) -> str:
     return ""
 
 
-def _bytes(source: Any, name: str, limits: Limits) -> bytes:
-    """The bytes of a file, none of it read when it is too large."""
+def _examined(source: Any, limits: Limits, name: str = "") -> tuple[bytes, str, Structure]:
+    """The bytes of a file, none of it read when it is too large; what it is called in errors; and its structure."""
+    name = name or (str(source) if isinstance(source, (str, Path)) else "the picture")
     try:
         if isinstance(source, bytes):
             size, data = len(source), source
@@ -444,20 +444,10 @@ def _bytes(source: Any, name: str, limits: Limits) -> bytes:
         raise ImageRejected(f"the picture {name!r} cannot be read: {why}; check the path", reason) from None
     if size > limits.bytes:
         raise ImageRejected(f"{name} has {size:,} bytes; at most {limits.bytes:,} are read", "too_many_bytes")
-    return data
-
-
-def _check_header(image: Image.Image, name: str, limits: Limits) -> None:
-    width, height = image.size
-    if width * height > limits.pixels or max(width, height) > limits.side:
-        raise ImageRejected(
-            f"{name} is {width}×{height} pixels; at most {limits.pixels:,}, and {limits.side} along an edge, are read",
-            "too_many_pixels",
-        )
-    if min(width, height) < limits.least:
-        raise ImageRejected(
-            f"{name} is {width}×{height} pixels; at least {limits.least} along each edge are needed", "too_small"
-        )
+    found = structure(data)
+    if refused := found.refused:
+        raise ImageRejected(f"{name} {refused}; save it again as an ordinary picture", "too_complex")
+    return data, name, found
 
 
 def _rgb(image: Image.Image) -> Image.Image:

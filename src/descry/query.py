@@ -14,8 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from .bounds import MOST_ID
-from .errors import ImageRejected, UsageError
+from .errors import MOST_ID, ImageRejected, UsageError
 from .safe_files import open_regular, unread
 from .times import moment
 

@@ -5,7 +5,6 @@ Made from a model's configuration, checked when it is loaded, saved by merging. 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
@@ -13,7 +12,7 @@ from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any
 
-from .errors import ModelRefused, UsageError, nearest
+from .errors import SHARE, Bound, ModelRefused, UsageError, nearest
 from .language import words_of
 
 SYNTHETIC = "trained on synthetic people only: no evidence of accuracy on real people"
@@ -29,8 +28,7 @@ STEEPEST = 1e4
 """The largest constant and the steepest curve: with larger ones scores would lose their last digits."""
 
 
-def _number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+_CONSTANT, _SHARPNESS = Bound(0, STEEPEST), Bound(0, STEEPEST, above=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +84,7 @@ class Formula:
         if self.fusion not in ("z", "ranks"):
             raise UsageError(f"fusion={self.fusion!r} was given; {nearest(self.fusion, ['z', 'ranks'])}")
         for name, value in asdict(self).items():
-            if name != "fusion" and not (_number(value) and 0 <= value <= STEEPEST):
+            if name != "fusion" and not _CONSTANT.holds(value):
                 raise UsageError(
                     f"{name}={value!r} was given in the formula; it must be a number from 0 to {STEEPEST:g}"
                 )
@@ -157,8 +155,7 @@ class Composition:
         if self.phrases not in PHRASES:
             raise UsageError(f"phrases={self.phrases!r} was given; {nearest(str(self.phrases), PHRASES)}")
         for name in ("text", "early"):
-            value = getattr(self, name)
-            if not (_number(value) and 0.0 <= value <= 1.0):
+            if not SHARE.holds(value := getattr(self, name)):
                 raise UsageError(f"{name}={value!r} was given; a share lies between 0 and 1")
         for name in ("neutral", "joiner"):
             value = getattr(self, name)
@@ -206,7 +203,7 @@ class Ranking:
         prompts = {str(phrase): _prompts(phrase, texts) for phrase, texts in self.prompts.items()}
         object.__setattr__(self, "curves", MappingProxyType(curves))
         object.__setattr__(self, "prompts", MappingProxyType(prompts))
-        if not (_number(self.sharpness) and 0 < self.sharpness <= STEEPEST):
+        if not _SHARPNESS.holds(self.sharpness):
             raise UsageError(
                 f"a sharpness of {self.sharpness!r} was given; above 0 and at most {STEEPEST:g} is allowed"
             )
@@ -385,8 +382,8 @@ def ranking_of(model: Any) -> Ranking:
 
 
 def _curve(phrase: str, curve: Any) -> Curve:
-    whole = isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(_number, curve))
-    if not whole or max(map(abs, curve)) > STEEPEST:
+    steep = Bound(-STEEPEST, STEEPEST)
+    if not (isinstance(curve, (list, tuple)) and len(curve) == 2 and all(map(steep.holds, curve))):
         raise UsageError(
             f"the answer curve of {phrase!r} is {str(curve)[:60]}; it must be two numbers up to {STEEPEST:g}, slope "
             f"and offset"

@@ -73,7 +73,7 @@ class Words:
         import torch
 
         first = [self.start] if self.start >= 0 else []
-        rows = [[*first, *e.ids[: self.room], self.end] for e in self._encoded(texts)]
+        rows = [[*first, *e.ids[: self.room], self.end] for _, e in self._read(*texts)]
         out = torch.full((len(rows), max((len(r) for r in rows), default=0)), self.pad, dtype=torch.long)
         for i, row in enumerate(rows):
             out[i, : len(row)] = torch.tensor(row)
@@ -100,26 +100,23 @@ class Words:
 
     def counts(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each text, without start and end."""
-        return [len(e.ids) for e in self._encoded(texts)]
+        return [len(e.ids) for _, e in self._read(*texts)]
 
     def count(self, text: str) -> int:
         """Tokens of a text, without start and end."""
         return self.counts([text])[0]
 
-    def _encoded(self, texts: Sequence[str]) -> list[Encoding]:
+    def _read(self, *texts: str) -> list[tuple[str, Encoding]]:
+        """Each text as it is read, and its tokens with their places in it."""
         read = [repaired(text) for text in texts] if self.repairs else list(texts)
-        return _unbroken(self.tokenizer.encode_batch, read, add_special_tokens=False)
-
-    def _read(self, text: str) -> tuple[str, Encoding]:
-        """A text as it is read, and its tokens with their places in it."""
-        text = repaired(text) if self.repairs else text
-        return text, _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
+        encoded = _unbroken(self.tokenizer.encode_batch, read, add_special_tokens=False)
+        return list(zip(read, encoded, strict=True))
 
     def cut(self, text: str, taken: int = 0) -> str:
         """What of a text lies beyond the limit and is not read; "" when all of it is. taken: tokens of a prompt around
         it.
         """
-        text, encoded = self._read(text)
+        ((text, encoded),) = self._read(text)
         room = max(1, self.room - taken)
         if self.reads_whole or len(encoded.ids) <= room:
             return ""
@@ -131,7 +128,7 @@ class Words:
 
         A part ends behind the last sign (. , ; : ! ?) in its second half, else behind a word.
         """
-        text, encoded = self._read(text)
+        ((text, encoded),) = self._read(text)
         room, parts, first = max(1, self.room - taken), list[str](), 0
         starts = [a for a, _ in encoded.offsets]
         while len(starts) - first > room:
@@ -147,7 +144,7 @@ class Words:
         """The words of a text that this vocabulary has never seen, in order, each once."""
         if self.specials.unknown < 0:
             return []
-        encoded = _unbroken(self.tokenizer.encode, text, add_special_tokens=False)
+        ((text, encoded),) = self._read(text)
         pairs = zip(encoded.ids, encoded.offsets, strict=True)
         return list(dict.fromkeys(text[a:b] for i, (a, b) in pairs if i == self.specials.unknown))
 

@@ -8,9 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
-from descry.bounds import MOST_THREADS, Bound
 from descry.cli.machine import Count, Flag, Json, Natural, OutFolder, Seed, emit, refuse_unread
 from descry.cli.progress import progress
+from descry.errors import MOST_THREADS, Bound
 from descry.escape import counted
 
 Folder = tyro.conf.Positional[OutFolder]

@@ -10,8 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from ..bounds import Bound
-from ..errors import DataError, UsageError
+from ..errors import Bound, DataError, UsageError
 from ..safe_files import address_of
 from ..tabular import json_lines, misspelt
 from .machine import Count, GalleryFolder, Json, Machine, MovedModel, Seed

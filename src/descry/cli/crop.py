@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from ..bounds import SIDE, Bound
+from ..errors import SIDE, Bound
 from ..escape import counted, path_text
 from .index import stopping
 from .machine import Flag, Json, Machine, Natural, OnMachine, OutFolder, Share, Threads, emit, refuse_unread

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ..bounds import Bound
+from ..errors import Bound
 from ..escape import counted, plain
 from .machine import Flag, Json, OutFile, OutFolder, Part, Seed, Share, Threads, emit, refuse_unread
 from .progress import progress

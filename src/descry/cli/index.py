@@ -17,9 +17,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from ..bounds import Bound
 from ..decoding import interrupt
-from ..errors import DescryError, IndexCorrupt, UsageError
+from ..errors import Bound, DescryError, IndexCorrupt, UsageError
 from ..escape import counted, path_text
 from ..safe_files import address_of
 from .machine import Flag, GalleryStore, Json, Machine, OnMachine, OutFolder, emit, refuse_unread

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ..bounds import COUNT
-from ..errors import UsageError, nearest
+from ..errors import COUNT, UsageError, nearest
 from ..escape import counted
 from .machine import Count, Flag, GalleryStore, Item, Json, Machine, MovedModel, OutPicture, emit
 from .report import refuse_address

@@ -19,8 +19,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Union, get_args, get_ori
 
 import tyro
 
-from ..bounds import COUNT, ITEM, NOT_NEGATIVE, PART, SEED, SHARE, SIDE, THREADS, Bound
-from ..errors import UsageError, nearest
+from ..errors import COUNT, ITEM, NOT_NEGATIVE, PART, SEED, SHARE, SIDE, THREADS, Bound, UsageError, nearest
 from ..escape import Shown
 from ..library import DEVICES, PRECISIONS
 from ..listing import OWN_FILES

@@ -9,8 +9,7 @@ import time
 from contextlib import suppress
 from typing import Annotated, Any
 
-from ..bounds import Bound
-from ..errors import UsageError
+from ..errors import Bound, UsageError
 from ..escape import counted
 from ..safe_files import child_environment
 from .machine import Flag, Json, emit, refuse_unread

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from ..bounds import Bound
+from ..errors import Bound
 
 
 def serve(

@@ -8,8 +8,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from ..bounds import Bound
-from ..errors import UsageError
+from ..errors import Bound, UsageError
 from ..safe_files import json_of
 from ..tabular import read_text
 from .machine import Flag, Json, OutFile, emit, refuse_unread

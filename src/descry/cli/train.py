@@ -10,8 +10,7 @@ from typing import Annotated, Any, get_type_hints
 
 import tyro
 
-from ..bounds import POSITIVE, Bound
-from ..errors import UsageError, nearest
+from ..errors import POSITIVE, Bound, UsageError, nearest
 from .index import stopping
 from .machine import Count, Flag, Json, Machine, Natural, OnMachine, OutFolder, Size
 from .progress import progress

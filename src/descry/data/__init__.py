@@ -15,8 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ..bounds import NOT_NEGATIVE, SHARE
-from ..errors import DataError, DataMissing, UsageError, nearest
+from ..errors import NOT_NEGATIVE, SHARE, DataError, DataMissing, UsageError, nearest
 from ..records import Dataset
 
 DATASETS: dict[str, str] = {

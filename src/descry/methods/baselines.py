@@ -14,9 +14,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import IdentityHead, MaskedWordHead
-from ..bounds import COUNT, POSITIVE
 from ..clip import Clip
-from ..errors import UsageError
+from ..errors import COUNT, POSITIVE, UsageError
 from ..losses import info_nce, projections, sdm, sigmoid_pairs
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process

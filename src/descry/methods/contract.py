@@ -23,9 +23,8 @@ from torch import Tensor, nn
 
 from ..adapters import ADAPTERS, TARGETS
 from ..augment import AUGMENTATIONS
-from ..bounds import COUNT, MOST_FIELD, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound
 from ..clip import Clip
-from ..errors import UsageError, nearest
+from ..errors import COUNT, MOST_FIELD, NOT_NEGATIVE, PART, POSITIVE, SHARE, Bound, UsageError, nearest
 from ..text import PLACEHOLDER, Words
 
 Batch = dict[str, Tensor]

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import Block
-from ..bounds import COUNT, POSITIVE, SHARE
 from ..clip import Clip
+from ..errors import COUNT, POSITIVE, SHARE
 from ..losses import matching, projections
 from ..text import PLACEHOLDER, Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, decay_groups, gather

@@ -18,9 +18,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..blocks import Mapping
-from ..bounds import POSITIVE, SHARE, Bound
 from ..clip import Clip
-from ..errors import UsageError
+from ..errors import POSITIVE, SHARE, Bound, UsageError
 from ..losses import info_nce, reverse_kl, soft_contrastive
 from ..text import Words
 from . import Batch, MethodConfig, Progress, PseudoWords, Recipe, decay_groups, gather

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ..blocks import Mapping
-from ..bounds import Bound
 from ..clip import Clip
+from ..errors import Bound
 from ..losses import info_nce, sdm
 from ..text import Words
 from . import Batch, MethodConfig, Progress, PseudoWords, Recipe, decay_groups, gather

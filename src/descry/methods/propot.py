@@ -22,9 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import Block, IdentityHead, MaskedWordHead
-from ..bounds import COUNT, POSITIVE
 from ..clip import Clip
-from ..errors import DataError, UsageError
+from ..errors import COUNT, POSITIVE, DataError, UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, per_process, summed

@@ -24,8 +24,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ..bounds import COUNT, POSITIVE, SHARE, Bound
 from ..clip import Clip
+from ..errors import COUNT, POSITIVE, SHARE, Bound
 from ..losses import cosine_logits
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups

@@ -115,10 +115,10 @@ def _positions(chosen: Tensor, count: int) -> Tensor:
 def _only(clip: Clip, kept: Tensor) -> Iterator[None]:
     """Let the image encoder go on with these tokens only: kept (B, 1 + visible) token numbers."""
 
-    def choose(module: nn.Module, args: Any, embedded: Tensor) -> Tensor:
-        return embedded.gather(1, kept[..., None].expand(-1, -1, embedded.shape[-1]))
+    def choose(module: nn.Module, args: tuple[Tensor]) -> Tensor:
+        return args[0].gather(1, kept[..., None].expand(-1, -1, args[0].shape[-1]))
 
-    handle = clip.model.vision_model.embeddings.register_forward_hook(choose)
+    handle = clip.model.vision_model.pre_layrnorm.register_forward_pre_hook(choose)
     try:
         yield
     finally:

@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..blocks import CrossFormer, IdentityHead
-from ..bounds import POSITIVE, Bound
 from ..clip import Clip
-from ..errors import UsageError
+from ..errors import POSITIVE, Bound, UsageError
 from ..losses import cosine_logits, sdm
 from ..text import Words
 from . import Batch, Method, MethodConfig, Progress, Recipe, gather, optimiser_groups, same_everywhere

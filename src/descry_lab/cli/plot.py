@@ -9,9 +9,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from descry.bounds import Bound
 from descry.cli.machine import Count, Machine, Natural, OnMachine, OutPicture, refuse_unread
-from descry.errors import DataError, UsageError, nearest
+from descry.errors import Bound, DataError, UsageError, nearest
 from descry.tabular import json_lines
 
 _PEOPLE = ("map", "map-pca", "silhouette", "masks", "prototypes")
