@@ -62,7 +62,14 @@ def run(env: dict[str, str], *args: object, **more: object) -> subprocess.Comple
 
 
 def status(env: dict[str, str]) -> dict[str, object]:
-    return json.loads(run(env, "ready", "--status", "--json").stdout)
+    """What `descry ready --status --json` says, asked from here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_RUNTIME_DIR", env["XDG_RUNTIME_DIR"])
+        found = resident.ask({"ask": "status", "stamp": resident.stamp()})
+    if not found:
+        return {"ready": False}
+    found[1].close()
+    return {"ready": True} | {name: value for name, value in found[0].items() if name != "same"}
 
 
 def served(env: dict[str, str]) -> int:
@@ -80,11 +87,17 @@ def both(env: dict[str, str], *args: object, **more: object) -> subprocess.Compl
     return copied
 
 
+def test_the_command_says_what_this_file_asks(env) -> None:
+    said, found = json.loads(run(env, "ready", "--status", "--json").stdout), status(env)
+    assert said.pop("seconds") <= found.pop("seconds")
+    assert said == found
+
+
 @pytest.mark.parametrize(
     ("args", "ends"),
     [
         (["search", "GALLERY", "red top", "-k", "3"], 0),
-        (["search", "GALLERY", "red top", "no hat", "--json"], 0),
+        (["search", "GALLERY", "red top", "no hat", "--json", "--threads", "2"], 0),
         (["-q", "search", "GALLERY", "red top"], 0),
         (["search", "GALLERY", "--sketsh", "a.png"], 2),
         (["search", "GALLERY", "red", "-k", "0"], 2),
@@ -122,6 +135,7 @@ def test_rounds_and_the_account_are_the_same(env, gallery, tmp_path) -> None:
 
 def test_it_takes_folder_umask_and_streams_of_the_caller(env, gallery, tmp_path) -> None:
     done = both(env, "search", "../gallery", "red", "--csv", "t.csv", cwd=gallery.parent / "run")
+    assert done.returncode == 0
     assert b"table: t.csv" in done.stderr
     made = gallery.parent / "run" / "t.csv"
     assert made.stat().st_mode & 0o777 == 0o600
@@ -133,7 +147,7 @@ def test_it_takes_folder_umask_and_streams_of_the_caller(env, gallery, tmp_path)
         [*DESCRY, "search", gallery, "red"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     gone.stdout.close()
-    assert gone.wait() == run(env | {"DESCRY_READY": "no"}, "search", gallery, "red").returncode
+    assert gone.wait() == done.returncode
     gone.stderr.close()
 
 
@@ -159,21 +173,25 @@ def test_colours_are_the_same_in_a_terminal(env, setting) -> None:
     assert (b"\x1b[" in shown[0][1]) == (not setting)
 
 
-@pytest.mark.parametrize("setting", [{"OMP_NUM_THREADS": "2"}, {"OMP_WAIT_POLICY": "active"}, {"LC_ALL": "POSIX"}])
-def test_what_is_read_at_the_start_makes_a_process_of_its_own(env, gallery, setting) -> None:
+WRONG = ("search", "GALLERY", "red", "-k", "0")
+"""A command that a copy would run as any other, and that ends before PyTorch is imported."""
+
+
+@pytest.mark.parametrize(
+    ("setting", "args", "ends", "begin"),
+    [
+        ({"OMP_NUM_THREADS": "2"}, WRONG[:3], 0, None),
+        ({"OMP_WAIT_POLICY": "active"}, WRONG, 2, None),
+        ({"LC_ALL": "POSIX"}, WRONG, 2, None),
+        ({}, (*WRONG, "--traceback"), 1, None),
+        ({}, WRONG, 2, lambda: os.nice(1)),
+        ({}, WRONG, 2, lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)),
+    ],
+)
+def test_what_is_read_at_the_start_makes_a_process_of_its_own(env, gallery, setting, args, ends, begin) -> None:
     before = served(env)
-    assert run(env | setting, "search", gallery, "red").returncode == 0
-    assert run(env, "search", gallery, "red", "--traceback").returncode == 0
-    assert run(env, "search", gallery, "red", preexec_fn=lambda: os.nice(1)).returncode == 0
-    assert (
-        run(env, "search", gallery, "red", preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)).returncode
-        == 0
-    )
+    assert run(env | setting, args[0], gallery, *args[2:], preexec_fn=begin).returncode == ends
     assert served(env) == before
-
-
-def test_threads_are_those_asked_for(env, gallery) -> None:
-    both(env, "search", gallery, "red", "--threads", "2")
 
 
 def test_fifty_commands_leave_nothing_open(env, gallery) -> None:
@@ -332,7 +350,7 @@ def test_a_folder_that_is_not_private_is_refused(env, gallery, tmp_path, kind) -
     refused = run(environment, "ready")
     assert (refused.returncode, refused.stdout) == (2, b"")
     assert b"only you can enter" in refused.stderr
-    assert run(environment, "search", gallery, "red").returncode == 0
+    assert run(environment, "search", gallery, *WRONG[2:]).returncode == 2
     assert served(env) == before
 
 

@@ -355,6 +355,23 @@ def _take_over(command: dict[str, Any], parent: int) -> None:
         setattr(sys, f"__{name}__", stream)
 
 
+def _leave(status: int) -> None:
+    """End this copy as Python ends a process, but without taking apart what was imported: that would write to most of
+    the memory that it shares, and so copy it.
+    """
+    import atexit
+    import threading
+
+    threading._shutdown()  # type: ignore[attr-defined]  # as multiprocessing ends its copies
+    atexit._run_exitfuncs()
+    try:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    except OSError:  # nobody reads: Python has words and a status for it
+        sys.exit(status)
+    os._exit(status)
+
+
 def run(minutes: float) -> None:
     """Wait, tell on stdout once commands are taken, and run in each copy its command. The process that was started ends
     at once and leaves this to its child: nobody has to wait for it.
@@ -377,9 +394,7 @@ def run(minutes: float) -> None:
     parent = os.getpid()
     if command := waiting.serve():
         _take_over(command, parent)
-        status = main(command["args"])
-        gc.freeze()
-        sys.exit(status)
+        _leave(main(command["args"]))
 
 
 if __name__ == "__main__":
