@@ -361,7 +361,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         from .database import MemoryDatabase
 
         self._needs_local("keep inquiries", LOCALLY)
-        return InquiryStore(MemoryDatabase(self.store.database) if self.read_only else self._name)
+        return InquiryStore(MemoryDatabase(self.store.database) if self.read_only else self.store.database)
 
     def __repr__(self) -> str:
         state = ", read-only" if self.read_only else ""
