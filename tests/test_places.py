@@ -165,7 +165,7 @@ FILES = {
         descry.gallery.database:foreign_schema descry.gallery.database:MemoryDatabase.__init__
         descry.gallery.inspecting:_tables""",
     "a file of a run folder or CLIP folder: read_config refused its links, or it was named; only safetensors": """
-        descry.checkpoint:load_method descry.checkpoint:_weights_in descry.checkpoint:read_tensors
+        descry.checkpoint:load_method descry.checkpoint:read_tensors
         descry.checkpoint:load_training descry.clip_files:_weights""",
     "log.jsonl of a run folder, whose links are refused when the log is begun": """
         descry.training.state:Log.__init__ descry.training.state:Log.write""",

@@ -183,7 +183,7 @@ def load_method(
         raise ModelMissing(f"{folder} holds no model.safetensors; was the training ended before its first checkpoint?")
     if lacking := next((k for k in ("config", "clip") if k not in config), ""):
         raise ModelRefused(f"{folder / 'config.json'} has no entry {lacking!r}; fetch or train the model again")
-    held = _weights_in(file)
+    tensors = read_tensors(file)
     raw = file.read_bytes()
     if verify and fingerprint(config, raw) != config.get("fingerprint"):
         raise ModelRefused(
@@ -200,11 +200,12 @@ def load_method(
             "not what was written; fetch or train it again (descry model compose and descry model measure change how "
             "it ranks)"
         )
+    held = sum(v.numel() for v in tensors.values())
     with _Budget(4 * held + SPARE, f"the configuration of {folder} describes more weights than {file.name} holds"):
         method = empty_method(folder, config, drawn=False)
         if not all(k.startswith(method.inference_keys) for k in method.state_dict()):  # it has weights not saved
             method = empty_method(folder, config)
-    state = {k: v.float() if v.is_floating_point() else v for k, v in read_tensors(file).items()}
+    state = {k: v.float() if v.is_floating_point() else v for k, v in tensors.items()}
     keys = method.inference_keys
     rest = {k: v for k, v in method.state_dict().items() if not k.startswith(keys)}
     check_fit(method, state | rest, str(file))
@@ -245,7 +246,6 @@ def sketch_reader(method: Method, folder: Path) -> Method:
     file = folder / SKETCHES
     if not file.is_file():
         return method
-    _weights_in(file)
     own = {id(weight) for _, weight in method.clip.image_parameters()}
     shared = {id(weight): weight for weight in method.parameters() if id(weight) not in own}
     parts = {name: part.float() for name, part in read_tensors(file).items()}
@@ -262,25 +262,6 @@ def sketch_reader(method: Method, folder: Path) -> Method:
     if parts:
         raise ModelRefused(f"{file} does not fit this model: unexpected {min(parts)}; fetch or train the model again")
     return reader.eval()
-
-
-def _weights_in(file: Path) -> int:
-    """How many numbers a safetensors file holds, by its header. ModelRefused for what is none or does not fit here."""
-    try:
-        if not file.is_file():
-            raise OSError("it is no regular file")
-        with safe_open(file, framework="pt") as opened:
-            names = list(opened.keys())
-            held = sum(int(math.prod(opened.get_slice(name).get_shape())) for name in names)
-    except (SafetensorError, OSError, ValueError, MemoryError) as error:
-        raise ModelRefused(f"{file} cannot be read as safetensors: {_line(error)}") from None
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 40
-    if 4 * held > memory or file.stat().st_size > memory:
-        raise ModelRefused(
-            f"{file} holds {held:,} weights in {file.stat().st_size:,} bytes, more than the memory of this machine; "
-            "use a smaller model"
-        )
-    return held
 
 
 class _Budget(TorchFunctionMode):
@@ -342,11 +323,22 @@ def _line(error: BaseException) -> str:
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:
-    """A safetensors file; ModelRefused when its bytes are damaged."""
+    """A safetensors file; ModelRefused when its bytes are damaged, or more than the memory of this machine by its
+    header."""
     try:
+        if not path.is_file():
+            raise OSError("it is no regular file")
+        with safe_open(path, framework="pt") as file:
+            held = sum(int(math.prod(file.get_slice(name).get_shape())) for name in list(file.keys()))
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 1 << 40
+        if 4 * held > memory or path.stat().st_size > memory:
+            raise ModelRefused(
+                f"{path} holds {held:,} weights in {path.stat().st_size:,} bytes, more than the memory of this "
+                "machine; use a smaller model"
+            )
         return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelRefused(f"{path} cannot be read as safetensors: {error}") from None
+    except (SafetensorError, OSError, ValueError, MemoryError) as error:
+        raise ModelRefused(f"{path} cannot be read as safetensors: {_line(error)}") from None
 
 
 def save_training(path: Path, tensors: dict[str, Tensor], position: dict[str, Any]) -> None:

@@ -198,7 +198,8 @@ class Ranking:
             if len(held) > MEASURED or any(len(str(phrase)) > LONGEST for phrase in held):
                 raise UsageError(f"the {name} are of more than {MEASURED} phrases, or of longer ones than {LONGEST}")
         fusion = "ranks" if self.composition.how == "ranks" else "z"
-        object.__setattr__(self, "formula", replace(self.formula, fusion=fusion))
+        if self.formula.fusion != fusion:
+            object.__setattr__(self, "formula", replace(self.formula, fusion=fusion))
         curves = {str(phrase): _curve(phrase, curve) for phrase, curve in self.curves.items()}
         prompts = {str(phrase): _prompts(phrase, texts) for phrase, texts in self.prompts.items()}
         object.__setattr__(self, "curves", MappingProxyType(curves))

@@ -158,9 +158,9 @@ class Safety:
             )
         if not api or scope["path"] in OPEN:
             return False
-        name = self.cookie_name
+        name = self.cookie_name if shown is None else ""
         given = cookie_parser(headers.get("cookie", "")).get(name, "") if shown is None else shown
-        state = self.tokens.check(given, name if shown is None else "") if given else "missing"
+        state = self.tokens.check(given, name) if given else "missing"
         if state in ("ok", "old"):
             return state == "old" and shown is None
         said = {
