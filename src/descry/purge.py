@@ -312,12 +312,8 @@ def items(gallery: Gallery, ids: Collection[int]) -> int:
     """Remove items for good, as `run` does; how many there were. A Milvus store removes them by itself."""
     if "compact" not in gallery.store.capabilities:
         return gallery.purge(ids, record=False)
-    store = InquiryStore(gallery.path)
-    try:
-        there = [item.id for item in gallery.items(sorted(ids))]
-        return run(gallery, store, plan(gallery, store, items=there), crops=False).items if there else 0
-    finally:
-        store.close()
+    store, there = InquiryStore(gallery.store.database), [item.id for item in gallery.items(sorted(ids))]
+    return run(gallery, store, plan(gallery, store, items=there), crops=False).items if there else 0
 
 
 def everything(gallery: Gallery) -> None:

@@ -323,17 +323,14 @@ def opened(
 
     refuse_address(path)
     with Gallery.open(path, model or None) as gallery:
-        store = gallery.inquiries() if chat else InquiryStore(path)
-        try:
-            if fresh and name in store.names():
-                raise UsageError(f"there is an inquiry {name!r} already; choose another name, or delete it first")
-            found = Inquiry(name) if fresh else store.load(name)
-            card = _card(gallery) if stored and not model else None
-            session: Any = Session(_space(gallery, card), card or gallery.model, found, store, k)
-            session.gallery = gallery
-            yield session
-        finally:
-            store.close()
+        store = gallery.inquiries() if chat else InquiryStore(gallery.store.database)
+        if fresh and name in store.names():
+            raise UsageError(f"there is an inquiry {name!r} already; choose another name, or delete it first")
+        found = Inquiry(name) if fresh else store.load(name)
+        card = _card(gallery) if stored and not model else None
+        session: Any = Session(_space(gallery, card), card or gallery.model, found, store, k)
+        session.gallery = gallery
+        yield session
 
 
 def _card(gallery: Any) -> Any:

@@ -289,11 +289,7 @@ def kept(gallery: str) -> Iterator[tuple[Any, Any]]:
     with Gallery.open(gallery) as opened:
         if purge.pending(opened.path):
             print(f"note: a purge was interrupted; finish it with descry purge {gallery}", file=sys.stderr)
-        store = InquiryStore(opened.path)
-        try:
-            yield opened, store
-        finally:
-            store.close()
+        yield opened, InquiryStore(opened.store.database)
 
 
 def one_line(text: str) -> str:
