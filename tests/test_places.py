@@ -216,7 +216,7 @@ FILES = {
         descry_people.folder:digest_records descry_people.folder:digest_pixels
         descry_people.oracle:_zone_histograms descry_people.oracle:_pixels""",
     "a study's own working folder, or a page of this checkout": """
-        descry_lab.comparisons:one_encoder descry_lab.conversation:main descry_lab.conversation:measure
+        descry_lab.own_studies:one_encoder descry_lab.conversation:main descry_lab.conversation:measure
         descry_lab.demo_report:main descry_lab.engine:_train descry_lab.engine:selection descry_lab.engine:note
         descry_lab.epochs:Watch.__call__ descry_lab.tables:regenerate
         descry_lab.tables:put descry_lab.weights:main""",
@@ -224,7 +224,7 @@ FILES = {
 PROCESSES = {
     "a fixed command; the picture goes through a pipe": "descry.decoding:_Child.__init__",
     "a fixed command and the absolute path of the file that this user named": "descry.convert:_index",
-    "meets the processes that torchrun started": "descry_lab.processes:join",
+    "meets the processes that torchrun started": "descry_lab.engine:join",
     "workers of this program; no command": "descry_lab.small:run descry_people.folder:_all",
     "a copy of this process for a command of the same user, over a socket that no other can reach": """
         descry.cli.resident:Waiting._forked descry.cli.resident:run""",

@@ -33,8 +33,8 @@ from descry.errors import DescryError, UsageError
 from descry.methods import preset, presets
 from descry.training.loop import PRECISION, Settings
 
-from . import cost, later, processes, small, tables
-from .engine import Study, differences, note_tests, sweep
+from . import cost, own_studies, small, tables
+from .engine import Study, differences, first_process, join, note_tests, one_after_the_other, sweep
 from .scales import World, worlds
 from .studies import STUDIES, command_of, study_of
 from .tables import SYNTHETIC, table_of
@@ -58,7 +58,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if given[:1] == ["tables"]:
         return tables.main(given[1:])
     if given[:1] == ["across"]:
-        return later.across(given[1:])
+        return own_studies.across(given[1:])
     if given[:1] == ["cost"]:
         return cost.main(given[1:])
     if given and given[0] in PAGES:
@@ -73,9 +73,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def arguments(given: Sequence[str]) -> argparse.Namespace:
     """The options of a table."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = tables.parser_of("", __doc__)
     parser.add_argument("table", help="a name that list prints")
     parser.add_argument("--preset", choices=PRESETS, default="paper", help="of the method; rivals keep their own")
     parser.add_argument("--smoke", action="store_true", help="two steps a row; writes no ledger line")
@@ -125,13 +123,13 @@ def run(study: Study, args: argparse.Namespace, given: Sequence[str]) -> int:
                 f"row {cell.row!r} begins with encoders that were trained apart: give --image-encoder (ViT-B/16) and "
                 "--text-encoder (BERT base), folders of safetensors, or leave the row out with --only"
             )
-    processes.join()
-    world = processes.one_after_the_other(lambda: world_of(study, scale, args, settings))
+    join()
+    world = one_after_the_other(lambda: world_of(study, scale, args, settings))
     world = replace(world, mark=load(world.start, "cpu").fingerprint, watch=args.watch)
     command = " ".join(["python -m descry_lab", *given])
     written = args.ledger or args.work / "ledger.jsonl"
     found = sweep(study, world, seeds, written, command, args.only, args.kept)
-    if not processes.first_process():
+    if not first_process():
         return 0
     measured = dict.fromkeys(c.asked for c in table_of(study.table).columns)
     for line in differences(study, found, world, measured) if scale != "smoke" else []:

@@ -51,7 +51,7 @@ from .simulation import (
     withheld,
     world_of,
 )
-from .tables import ROOT, put
+from .tables import ROOT, laid_out, put
 from .witness import FAITHFUL, Habits
 
 HARD = Habits(err=0.2, forget=0.2)
@@ -287,20 +287,19 @@ def _auroc_gap(fitted: Any, here: np.ndarray, gone: np.ndarray, draws: int, samp
 
 def question_table(found: dict[str, Any]) -> str:
     """Five questions by gain, and what the same policy reaches with true attributes."""
-    lines = [
-        "| five questions by gain, from the sketch alone | R@1 start → end | ideal, same witness | share of its gain |"
-        " ideal, faithful witness | share of its gain | end, less version 1 |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    heads = (
+        "five questions by gain, from the sketch alone", "R@1 start → end", "ideal, same witness", "share of its gain",
+        "ideal, faithful witness", "share of its gain", "end, less version 1",
+    )  # fmt: skip
+    lines = []
     for key, name in ROWS.items():
         row, same = found["questions"][key]["R@1"], found["questions"][key]["R@1, ideal with the same witness"]
         more = found["questions"][key]["against version 1, R@1"]
         gap, low, high = (round(100 * more[k], 1) + 0.0 for k in ("difference", "low", "high"))
-        lines.append(
-            f"| {name} | {row['start']:.1f} → {row['end']:.1f} | {same['ideal']:.1f} | {_share(same)} |"
-            f" {row['ideal']:.1f} | {_share(row)} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) |"
-        )
-    return "\n".join(lines)
+        ends = f"{row['start']:.1f} → {row['end']:.1f}"
+        lines.append([name, ends, f"{same['ideal']:.1f}", _share(same), f"{row['ideal']:.1f}", _share(row),
+                      f"{gap:+.1f} ({low:+.1f} to {high:+.1f})"])  # fmt: skip
+    return laid_out(heads, lines)
 
 
 def _share(row: dict[str, float]) -> str:
@@ -310,47 +309,33 @@ def _share(row: dict[str, float]) -> str:
 def round_table(found: dict[str, Any]) -> str:
     """Rounds to the first ten, by policy and witness, and the paired tests."""
     policies = ("gain", "random", "fixed", "feedback", "closest", "all")
-    lines = [
-        f"| rounds until among the first ten | {' | '.join(policies)} | gain − random | gain − fixed |",
-        "|---" * (len(policies) + 3) + "|",
-    ]
+    lines = []
     for witness, row in found["policies"].items():
-        means = " | ".join(f"{row['rounds to R@10'][p]:.2f}" for p in policies)
-        tests = " | ".join(_test(row[f"rounds to R@10, gain against {other}"]) for other in ("random", "fixed"))
-        lines.append(f"| {witness} | {means} | {tests} |")
-    return "\n".join(lines)
-
-
-def _test(t: dict[str, float]) -> str:
-    return f"{t['difference']:+.2f} ({t['low']:+.2f} to {t['high']:+.2f}), p {t['p']:.4f}"
+        tests = (row[f"rounds to R@10, gain against {other}"] for other in ("random", "fixed"))
+        gaps = (f"{t['difference']:+.2f} ({t['low']:+.2f} to {t['high']:+.2f}), p {t['p']:.4f}" for t in tests)
+        lines.append([witness, *(f"{row['rounds to R@10'][p]:.2f}" for p in policies), *gaps])
+    return laid_out(("rounds until among the first ten", *policies, "gain − random", "gain − fixed"), lines)
 
 
 def negation_table(found: dict[str, Any]) -> str:
     """What "no X" leaves of X among the first 20, and where it puts the people without X."""
-    lines = [
-        '| "no …" | told apart (AUROC) | held by | share in the first 20 before | after NOT | after the negated English'
-        " | left (interval) | left, version 1 | median rank of people without it | version 1 | rank times (interval) |",
-        "|---" * 11 + "|",
-    ]
+    heads = (
+        '"no …"', "told apart (AUROC)", "held by", "share in the first 20 before", "after NOT",
+        "after the negated English", "left (interval)", "left, version 1", "median rank of people without it",
+        "version 1", "rank times (interval)",
+    )  # fmt: skip
+    lines = []
     for row in found["NOT"]:
-        low, high = row["left, interval"]
-        shares = " | ".join(f"{100 * row[k]:.0f} %" for k in ("held by", "before", "NOT", "negated English"))
-        lines.append(
-            f"| {row['key']} | {row['AUROC']:.2f} | {shares} | {row['left']:.2f} ({low:.2f}–{high:.2f}) |"
-            f" {row['left, version 1']:.2f} | {_moved(row)} | {row['median rank, version 1']:g} | {_times(row)} |"
+        least, most = (round(end, 1) + 0.0 for end in row["median rank, interval"])
+        moved = f"{row['median rank, before']:g} → {row['median rank, NOT']:g} ({least:+g} to {most:+g})"
+        shares = (f"{100 * row[k]:.0f} %" for k in ("held by", "before", "NOT", "negated English"))
+        left, times = (
+            f"{row[k]:.2f} ({row[f'{k}, interval'][0]:.2f}–{row[f'{k}, interval'][1]:.2f})"
+            for k in ("left", "rank, factor")
         )
-    return "\n".join(lines) + f"\n\nIn this table, {_harm(found['NOT'])}."
-
-
-def _moved(row: dict[str, Any]) -> str:
-    least, most = row["median rank, interval"]
-    before, after = row["median rank, before"], row["median rank, NOT"]
-    return f"{before:g} → {after:g} ({round(least, 1) + 0.0:+g} to {round(most, 1) + 0.0:+g})"
-
-
-def _times(row: dict[str, Any]) -> str:
-    low, high = row["rank, factor, interval"]
-    return f"{row['rank, factor']:.2f} ({low:.2f}–{high:.2f})"
+        lines.append([row["key"], f"{row['AUROC']:.2f}", *shares, left, f"{row['left, version 1']:.2f}", moved,
+                      f"{row['median rank, version 1']:g}", times])  # fmt: skip
+    return f"{laid_out(heads, lines)}\n\nIn this table, {_harm(found['NOT'])}."
 
 
 def _harm(rows: Sequence[dict[str, Any]]) -> str:
@@ -366,31 +351,30 @@ def _harm(rows: Sequence[dict[str, Any]]) -> str:
 
 def absence_table(found: dict[str, Any]) -> str:
     """The decision "probably not here", beside the best cosine alone."""
-    lines = [
-        "| absence, threshold for 5 % false alarms | false alarms | interval of 5 % | absences found |"
-        " best cosine: false alarms | finds | AUROC | best cosine | AUROC gained | calibration error |",
-        "|---|---|---|---|---|---|---|---|---|---|",
-    ]
+    heads = (
+        "absence, threshold for 5 % false alarms", "false alarms", "interval of 5 %", "absences found",
+        "best cosine: false alarms", "finds", "AUROC", "best cosine", "AUROC gained", "calibration error",
+    )  # fmt: skip
+    lines = []
     for kind, row in found["absence"].items():
         if "refused" in row:
-            lines.append(f"| {kind} | refused: near chance |" + " – |" * 8)
+            lines.append([kind, "refused: near chance", *"––––––––"])
             continue
         low, high = row["interval of 5 %"]
-        lines.append(
-            f"| {kind} | {row['false alarms']:.1f} % | {low:.1f}–{high:.1f} % | {row['absence detected']:.1f} % |"
-            f" {row['best cosine: false alarms']:.1f} % | {row['best cosine: absence detected']:.1f} % |"
-            f" {row['AUROC']:.1f} | {row['best cosine: AUROC']:.1f} | {_gained(row['AUROC, against best cosine'])} |"
-            f" {row['ECE']:.3f} |"
+        alarms, finds, plain, plain_finds = (
+            f"{row[k]:.1f} %"
+            for k in ("false alarms", "absence detected", "best cosine: false alarms", "best cosine: absence detected")
         )
+        gained = row["AUROC, against best cosine"]
+        lines.append([kind, alarms, f"{low:.1f}–{high:.1f} %", finds, plain, plain_finds, f"{row['AUROC']:.1f}",
+                      f"{row['best cosine: AUROC']:.1f}",
+                      f"{gained['difference']:+.1f} ({gained['low']:+.1f} to {gained['high']:+.1f})",
+                      f"{row['ECE']:.3f}"])  # fmt: skip
     count = next(iter(found["absence"].values()))["calibrated on"]
     note = f"Calibrated on {count:,} other people (`--calibration {count}`); all galleries here hold 500 people."
     note += f" With measured phrases each person asks {DRAWS} times, with other phrases drawn from those true of them."
     note += "".join(f" Not calibrated: {row['refused']}." for row in found["absence"].values() if "refused" in row)
-    return "\n".join(lines) + f"\n\n{note}"
-
-
-def _gained(t: dict[str, float]) -> str:
-    return f"{t['difference']:+.1f} ({t['low']:+.1f} to {t['high']:+.1f})"
+    return f"{laid_out(heads, lines)}\n\n{note}"
 
 
 def _sizes(found: dict[str, Any]) -> str:

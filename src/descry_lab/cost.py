@@ -29,7 +29,7 @@ from descry.text import Words, word_level
 from .engine import AS_IS, Cell, Study
 from .scales import PARTS
 from .studies import STUDIES, study_of
-from .tables import ROOT
+from .tables import ROOT, laid_out
 from .tracing import Counted, Step, traced
 
 FILE = ROOT / "results" / "cost.json"
@@ -182,19 +182,13 @@ def told(found: dict[str, Any]) -> str:
 
 def markdown(methods: dict[str, Any]) -> str:
     """The table of the methods' steps."""
-    lines = [
-        "| method, preset `paper` | batch | million trained | TFLOP a step | "
-        + " | ".join(f"GB, {w}" for w in WAYS)
-        + " |",
-        "|---" * (4 + len(WAYS)) + "|",
-    ]
+    lines = []
     for title, of in methods.items():
         one = of["bf16"]
         cells = [f"{of[w]['bytes'] / 1e9:.1f}" if w in of else "–" for w in WAYS]
-        lines.append(
-            f"| {title} | {one['rows']} | {one['trained'] / 1e6:.1f} | {one['flop'] / 1e12:.1f} | {' | '.join(cells)} |"
-        )
-    return "\n".join(lines) + "\n"
+        lines.append([title, f"{one['rows']}", f"{one['trained'] / 1e6:.1f}", f"{one['flop'] / 1e12:.1f}", *cells])
+    heads = ("method, preset `paper`", "batch", "million trained", "TFLOP a step", *(f"GB, {w}" for w in WAYS))
+    return laid_out(heads, lines) + "\n"
 
 
 def main(argv: Sequence[str]) -> int:

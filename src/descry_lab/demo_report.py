@@ -7,7 +7,6 @@ WORK is where the benchmark is kept or drawn. Without --write the figures are on
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import time
@@ -30,7 +29,7 @@ from descry.studies.intervals import intervals, measures, paired
 from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
 
 from .choosing import SHARES
-from .tables import ROOT, put
+from .tables import ROOT, laid_out, parser_of, put
 
 MODEL = ROOT / "src" / "descry" / "models" / "demo"
 PAGE = ROOT / "docs" / "demo-model.md"
@@ -137,26 +136,23 @@ def vars_of(p: Any) -> dict[str, float]:
 
 def markdown(found: dict[str, Any]) -> str:
     """The table of the page."""
-    lines = [
-        "| asked with | R@1 (95 % interval) | mAP | mINP | oracle R@1 | R@1 / oracle |",
-        "|---|---|---|---|---|---|",
-    ]
+    lines = []
     for name, v in found["test"].items():
         best = found["oracle R@1"].get(name.split(",")[0])
-        share = f"{best:.1f} | {v['R@1'][0] / best:.2f}" if best else "– | –"
-        (r, low, high) = v["R@1"]
-        lines.append(f"| {name} | {r:.1f} ({low:.1f}–{high:.1f}) | {v['mAP'][0]:.1f} | {v['mINP'][0]:.1f} | {share} |")
-    lines += ["", "| R@1, paired by person | difference | 95 % interval | p |", "|---|---|---|---|"]
-    for name, t in found["paired R@1"].items():
-        lines.append(f"| {name} | {t['difference']:+.1f} | {t['low']:+.1f} to {t['high']:+.1f} | {t['p']:.4f} |")
-    return "\n".join(lines)
+        share = (f"{best:.1f}", f"{v['R@1'][0] / best:.2f}") if best else ("–", "–")
+        r, low, high = v["R@1"]
+        lines.append([name, f"{r:.1f} ({low:.1f}–{high:.1f})", f"{v['mAP'][0]:.1f}", f"{v['mINP'][0]:.1f}", *share])
+    tests = [
+        [name, f"{t['difference']:+.1f}", f"{t['low']:+.1f} to {t['high']:+.1f}", f"{t['p']:.4f}"]
+        for name, t in found["paired R@1"].items()
+    ]
+    shown = laid_out(("asked with", "R@1 (95 % interval)", "mAP", "mINP", "oracle R@1", "R@1 / oracle"), lines)
+    return f"{shown}\n\n{laid_out(('R@1, paired by person', 'difference', '95 % interval', 'p'), tests)}"
 
 
 def main(argv: Sequence[str]) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab demo-report", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("demo-report", __doc__)
     parser.add_argument("work", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--write", action="store_true")

@@ -14,7 +14,6 @@ Expected figures: docs/demo-model.md. Synthetic people are no evidence of accura
 
 from __future__ import annotations
 
-import argparse
 import math
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
@@ -40,6 +39,8 @@ from descry_people.folder import make_photo, make_sentence
 from descry_people.person import held, to_json, values_of
 from descry_people.plan import Mixture, Plan
 from descry_people.sketch import STYLES, draw_sketch, misremember
+
+from .tables import parser_of
 
 FIRST, PEOPLE, DRAWINGS, SENTENCES = 300_000, 1800, 3, 2
 SHARES = {"lay": 0.5, "line": 0.13, "pencil": 0.13, "sparse": 0.14, "dressed": 0.1}
@@ -224,11 +225,7 @@ def taught(model: Any, people: int = PEOPLE, runs: Sequence[tuple[int, int, int]
 
 def main(argv: Sequence[str]) -> int:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab demo-sketches",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    parser = parser_of("demo-sketches", __doc__)
     parser.add_argument("model", type=Path, help="a packed model of InteractReID, stage 1 with composed prompts")
     options = parser.parse_args(argv)
     if not (options.model / "config.json").is_file():

@@ -6,16 +6,20 @@ every process trains, and the first alone draws people, judges, prints and write
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from torch import distributed
 
 from descry.checkpoint import save_model
 from descry.embed import load
@@ -26,12 +30,11 @@ from descry.records import Dataset
 from descry.studies import ledger
 from descry.studies.intervals import Paired, holm, intervals, paired
 from descry.studies.results import asked_of, ranks_of, read_results, row_of, write_results
-from descry.training.loop import Settings, train
+from descry.training.loop import Settings, part, train
 from descry.training.start import start
 
 from .epochs import Watch, flattery, read_epochs
 from .papers import PART, START
-from .processes import first_process, wait_for_all
 from .scales import World, changed
 from .tables import SYNTHETIC, beside, table_of
 
@@ -40,6 +43,8 @@ AS_GIVEN = "nothing (as given)"
 AS_IS = ("", "zero_shot")
 """Methods of rows that are not trained."""
 Figures = dict[str, dict[str, float]]
+T = TypeVar("T")
+PATIENCE = timedelta(days=7)  # of the processes that wait while the first one judges
 
 
 @dataclass(frozen=True)
@@ -382,3 +387,32 @@ def note_tests(study: Study, found: Mapping[str, list[list[Path]]], world: World
             written,
             replace(lines[cell.row], table=name, seed=0, figures=figures, intervals=spans, config=config, seconds=0.0),
         )
+
+
+# ------------------------------------------------------------------ several processes under torchrun
+
+
+def join() -> None:
+    """Meet the other processes of this torchrun; nothing for a process alone."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(backend, timeout=PATIENCE)
+        atexit.register(part)
+
+
+def first_process() -> bool:
+    """Whether this process draws, judges, prints and writes."""
+    return not distributed.is_initialized() or distributed.get_rank() == 0
+
+
+def wait_for_all() -> None:
+    """Return when every process has come here."""
+    if distributed.is_initialized():
+        distributed.barrier()
+
+
+def one_after_the_other(act: Callable[[], T]) -> T:
+    """What `act` gives, called by the first process before all others, so that those find the files it wrote."""
+    made = act() if first_process() else None
+    wait_for_all()
+    return act() if made is None else made

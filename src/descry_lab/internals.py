@@ -5,6 +5,7 @@ It needs all weights of the last step (`training.safetensors`), not only those t
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from descry.embed import Model
 from descry.errors import DataError, UsageError
 from descry.methods import method_class
 from descry.methods.vfe_tps import pixel_mask, random_mask
-from descry.records import Benchmark, Dataset, Example
+from descry.records import Benchmark, Dataset, Example, Photo
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ def hidden(model: Model, run: Path, bench: Benchmark, rows: int = 32) -> Hidden:
     asked = [p for p in bench.probes if p.query.wanted and p.pid in first][:rows]
     if not asked:
         raise DataError(f"{bench.name} asks with no words for anybody in its gallery; give --benchmark text")
-    photos = _pixels([first[p.pid] for p in asked], model)
+    photos = pixels([first[p.pid] for p in asked], model.image_size)
     c, patch = held.config, held.clip.patch
     generator = torch.Generator().manual_seed(0)
     mask = random_mask(len(photos), held.clip.grid, max(1, c.mask_unit // patch), c.mask_ratio, generator)
@@ -65,11 +66,28 @@ def hidden(model: Model, run: Path, bench: Benchmark, rows: int = 32) -> Hidden:
     return Hidden(photos, predicted, mask, patch)
 
 
-def drawn(found: Hidden, model: Model) -> tuple[Tensor, Tensor]:
-    """(B, 3, H, W) twice: the photographs with their hidden parts grey, and with what was drawn there."""
-    where = pixel_mask(found.mask, found.photos, found.patch)[:, None]
-    mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.clip.spec.mean, model.clip.spec.std))
-    return found.photos.masked_fill(where, 0.5), torch.where(where, found.predicted * std + mean, found.photos)
+def redrawn(models: Iterable[tuple[Model, Path]], bench: Benchmark, rows: int) -> list[list[np.ndarray]]:
+    """A line for each photograph, of (3, H, W): as it is, with its hidden parts grey, and with what each model of a run
+    folder drew there."""
+    lines: list[list[np.ndarray]] = []
+    for model, run in models:
+        found = hidden(model, run, bench, rows)
+        where = pixel_mask(found.mask, found.photos, found.patch)[:, None]
+        mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (model.clip.spec.mean, model.clip.spec.std))
+        finished = torch.where(where, found.predicted * std + mean, found.photos)
+        if not lines:
+            grey = found.photos.masked_fill(where, 0.5)
+            lines = [[photo, hid] for photo, hid in zip(found.photos.numpy(), grey.numpy(), strict=True)]
+        for line, picture in zip(lines, finished.numpy(), strict=True):
+            line.append(picture)
+    return lines
+
+
+def of_first(bench: Benchmark, people: int) -> list[Photo]:
+    """The photographs of the first people of a gallery."""
+    photos = [p for p in bench.photos if p.pid >= 0]
+    chosen = set(list(dict.fromkeys(p.pid for p in photos))[:people])
+    return [p for p in photos if p.pid in chosen]
 
 
 def prototype_similarity(model: Model, run: Path, data: Dataset, people: int = 10) -> np.ndarray:
@@ -89,12 +107,13 @@ def prototype_similarity(model: Model, run: Path, data: Dataset, people: int = 1
         rows.setdefault(row.pid, row)
     pids = sorted(rows)[:people]
     with torch.inference_mode():
-        v = held.clip.image_features(_pixels([rows[p].images[0] for p in pids], model))
+        v = held.clip.image_features(pixels([rows[p].images[0] for p in pids], model.image_size))
         t = held.clip.text_features(held.words.ids([rows[p].caption for p in pids]))
         seen, said = held.prototypes(torch.tensor(pids), v, t)
         unit = [torch.nn.functional.normalize(x.float(), dim=-1) for x in (said, seen)]
     return (unit[0] @ unit[1].T).numpy()
 
 
-def _pixels(paths: list[str], model: Model) -> Tensor:
-    return torch.from_numpy(np.stack([images.load(p, model.image_size) for p in paths])).float().div(255)
+def pixels(paths: Sequence[str], size: tuple[int, int]) -> Tensor:
+    """(N, 3, H, W) in [0, 1] of pictures, brought to size (H, W)."""
+    return torch.from_numpy(np.stack([images.load(p, size) for p in paths])).float().div(255)

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch._subclasses import FakeTensorMode
 
-from descry import images
 from descry.clip import Clip
 from descry.cost import parts, report
 from descry.embed import load
@@ -24,7 +23,7 @@ from descry.metrics import rank_people
 from . import figures
 from .engine import Figures, judge
 from .grids import answered, shown
-from .internals import drawn, hidden
+from .internals import hidden, pixels, redrawn
 from .maps import tsne
 from .scales import World
 from .tracing import image_macs, masked_word_macs, prototype_macs, text_macs, traced
@@ -73,9 +72,8 @@ def pseudo_words(model: Any, world: World, run: Path) -> Figures:
     with torch.inference_mode():
         batches = []
         for first in range(0, len(paths), BATCH):
-            few = [images.load(p, model.image_size) for p in paths[first : first + BATCH]]
-            pixels = torch.from_numpy(np.stack(few)).float().div(255)
-            batches.append(model.method.clip.image_features(pixels.to(model.device)))
+            few = pixels(paths[first : first + BATCH], model.image_size)
+            batches.append(model.method.clip.image_features(few.to(model.device)))
         sketches = torch.cat(batches)
         words = torch.cat([model.method.pseudo_text(few) for few in sketches.split(BATCH)])
         unit = [torch.nn.functional.normalize(x, dim=-1).cpu().numpy() for x in (words, sketches)]
@@ -139,17 +137,8 @@ def maps(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
 
 def reconstructed(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
     """What each row's model draws where a photograph was hidden (VFE-TPS Figure 6)."""
-    pictures: list[list[Any]] = []
-    for run in runs.values():
-        model = load(run, world.device)
-        found = hidden(model, run, world.data[0].test["text"], 4)
-        covered, finished = drawn(found, model)
-        if not pictures:
-            pictures = [[p, m] for p, m in zip(found.photos, covered, strict=True)]
-        for line, picture in zip(pictures, finished, strict=True):
-            line.append(picture)
-    heads = ["photograph", "hidden", *runs]
-    return [figures.reconstructions([[p.numpy() for p in line] for line in pictures], heads, out / "vfe-tps-masks.png")]
+    lines = redrawn(((load(run, world.device), run) for run in runs.values()), world.data[0].test["text"], 4)
+    return [figures.reconstructions(lines, ["photograph", "hidden", *runs], out / "vfe-tps-masks.png")]
 
 
 def curve(asked: str, measure: str, name: str, label: str, log: bool = False) -> Any:

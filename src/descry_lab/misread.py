@@ -27,7 +27,7 @@ from descry.search import after_phrase, phrase_vectors, weighed_evidence
 from descry_people.person import held
 
 from .simulation import answer_curve, nearest_ranks
-from .tables import ROOT
+from .tables import ROOT, laid_out
 
 AUROCS = (0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
 SPOILT = ("labels", "reading")
@@ -179,19 +179,27 @@ def _row(
     """first, bound: (Q,). after, told: (A, Q). Figures over the cases that `told` selects, people drawn together."""
     before = np.broadcast_to(first, after.shape)
     limit = np.broadcast_to(bound, after.shape)[told]
-    x, y = np.where(told, before, np.nan).T, np.where(told, after, np.nan).T
-    draws = rng.integers(len(x), size=(400, len(x)))
-    gaps = [np.nanmedian(y[d]) - np.nanmedian(x[d]) for d in draws]
+    interval = spread_of(before, after, told, rng, 400)
     worst = np.argmax(after[told] - before[told])
     return {
         "cases": int(told.sum()),
         "median before": float(np.median(before[told])),
         "median after": float(np.median(after[told])),
-        "interval": [float(v) for v in np.quantile(gaps, [0.025, 0.975])],
+        "interval": interval,
         "ten times worse": round(100 * float((after[told] > 10 * before[told]).mean()), 2),
         "worst": [int(before[told][worst]), int(after[told][worst]), int(limit[worst])],
         "over": int((after[told] > limit).sum()),
     }
+
+
+def spread_of(
+    before: np.ndarray, after: np.ndarray, cases: np.ndarray, rng: np.random.Generator, samples: int
+) -> list[float]:
+    """95 % interval of the difference of the medians over the chosen cases, people drawn together; each is (A, Q)."""
+    x, y = np.where(cases, before, np.nan).T, np.where(cases, after, np.nan).T
+    draws = rng.integers(len(x), size=(samples, len(x)))
+    gaps = [float(np.nanmedian(y[d]) - np.nanmedian(x[d])) for d in draws]
+    return [float(end) for end in np.quantile(gaps, [0.025, 0.975])]
 
 
 def _auroc(values: np.ndarray, facts: np.ndarray) -> float:
@@ -208,10 +216,13 @@ def standard(values: np.ndarray) -> np.ndarray:
 def page(rows: Sequence[Mapping[str, Any]]) -> str:
     """The tables of the page, and what all rows say together."""
     heads = {
-        "phrase": "| a phrase typed, attribute read with AUROC | true NOT | wrong NOT | true yes | wrong yes |",
-        "answer": "| an answer, attribute read with AUROC | true no | wrong no | true yes | wrong yes |",
+        "phrase": ("a phrase typed, attribute read with AUROC", "true NOT", "wrong NOT", "true yes", "wrong yes"),
+        "answer": ("an answer, attribute read with AUROC", "true no", "wrong no", "true yes", "wrong yes"),
     }
-    shown = {name: _table([r for r in rows if r["as"] == name and r["spoilt"] == "labels"]) for name in heads}
+    shown = {
+        name: laid_out(head, _lines([r for r in rows if r["as"] == name and r["spoilt"] == "labels"]))
+        for name, head in heads.items()
+    }
     true = [r for r in rows if r["said"].startswith("true")]
     harm = sum(r["interval"][0] > 0 for r in true)
     higher = [r for r in true if r["median after"] > r["median before"]]
@@ -219,9 +230,9 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     over = sum(r["over"] for r in rows)
     return "\n\n".join(
         [
-            f"{heads['phrase']}\n{shown['phrase']}",
+            shown["phrase"],
             "As an answer to a question, a phrase weighs less, and a wrong one costs less:",
-            f"{heads['answer']}\n{shown['answer']}",
+            shown["answer"],
             f"Rows in all: {len(rows)}, with {len(AUROCS)} levels of AUROC. Rows with a true phrase or answer: "
             f"{len(true)}; the median gets worse by more than chance in {harm} of them, and is higher at all in "
             f"{len(higher)} (by {places:g} places at most). Searches that ended below place 3 r + 40: {over}.",
@@ -229,14 +240,17 @@ def page(rows: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> str:
-    lines = ["|---|---|---|---|---|"]
+def _lines(rows: Sequence[Mapping[str, Any]]) -> list[list[str]]:
+    """Cells by whether the curve is measured, and by level."""
+    lines = []
     for measured in (True, False):
         for level in SHOWN:
-            cells = []
-            for row in rows:
-                if (row["measured"], row["AUROC"]) == (measured, level):
-                    low, high = (f"{end:+.0f}" for end in row["interval"])
-                    cells.append(f"{row['median before']:.0f} → {row['median after']:.0f} ({low} to {high})")
-            lines.append(f"| {level:.2f}, curve {'' if measured else 'not '}measured | {' | '.join(cells)} |")
-    return "\n".join(lines)
+            cells = [moved(r, "median ") for r in rows if (r["measured"], r["AUROC"]) == (measured, level)]
+            lines.append([f"{level:.2f}, curve {'' if measured else 'not '}measured", *cells])
+    return lines
+
+
+def moved(row: Mapping[str, Any], of: str = "") -> str:
+    """A median rank before and after, and the interval of the difference. of: what its names begin with."""
+    low, high = row["interval"]
+    return f"{row[f'{of}before']:.0f} → {row[f'{of}after']:.0f} ({low:+.0f} to {high:+.0f})"

@@ -10,7 +10,6 @@ measure: no interval could mean anything. --write puts the table into docs/demo-
 
 from __future__ import annotations
 
-import argparse
 import json
 import re
 from collections.abc import Sequence
@@ -29,7 +28,7 @@ from descry.records import Benchmark, Photo, Probe
 from descry_people.person import make_person
 from descry_people.sketch import draw_sketch
 
-from .tables import ROOT, put
+from .tables import ROOT, laid_out, parser_of, put
 
 PAGE = ROOT / "docs" / "demo-model.md"
 MARKS = ("<!-- real crops: python -m descry_lab real-crops -->", "<!-- end of real crops -->")
@@ -142,16 +141,13 @@ def _judge(scores: np.ndarray, own: np.ndarray, people: np.ndarray) -> dict[str,
 
 def table(found: dict[str, dict[str, float]]) -> str:
     """The rows for the page."""
-    rows = ["| asked with | R@1 of 6 queries | mAP | crops nearest to their own description |", "|---|---|---|---|"]
-    rows += [f"| {n} | {v['R@1']:.0f} | {v['mAP']:.1f} | {v['own']:.1f} |" for n, v in found.items()]
-    return "\n".join(rows)
+    heads = ("asked with", "R@1 of 6 queries", "mAP", "crops nearest to their own description")
+    return laid_out(heads, [[n, f"{v['R@1']:.0f}", f"{v['mAP']:.1f}", f"{v['own']:.1f}"] for n, v in found.items()])
 
 
 def main(argv: Sequence[str]) -> int:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab real-crops", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("real-crops", __doc__)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--model", default="demo")
     parser.add_argument("--write", action="store_true")

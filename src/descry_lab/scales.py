@@ -26,6 +26,8 @@ TRAIN_FIRST, ADAPT_FIRST, TEST_FIRST = 500_000, 600_000, 700_000
 START = "demo"
 """What --small begins with; it learnt from people numbered from 100,000, in world 0."""
 PARTS = ("CUHK", "ICFG", "RSTP")
+SIZES = {"smoke": (16, 32), "small": (64, 128)}
+"""(width, height) of the pictures drawn."""
 
 
 class Network(NamedTuple):
@@ -176,31 +178,46 @@ def worlds(
         sets = [read(data[0], data[1])] if splits == 1 else [read(data[0], data[1], split=k + 1) for k in range(splits)]
         return World(scale, origin, tuple(validate(d) for d in sets), _adaptations(adapt), work, settings)
     budget, root = BUDGETS[scale], work / scale
-    size = (64, 128) if scale == "small" else (16, 32)
-    tell: dict[str, Any] = {"photos": 2, "sketches": 1, "captions": 1, "size": size}
     here = 1 if scale == "small" else 0  # cameras and manner of drawing that the start has not seen
-    people = {"train": budget.people, "val": 0, "test": 0}
-    asked = {"train": 0, "val": 0, "test": budget.asked}
-    taught = read_people(
-        write_people(root / "people", budget.people, splits=people, first=TRAIN_FIRST, world=here, **tell)
-    )
-    sought = read_people(
-        write_people(root / "asked", budget.asked, splits=asked, first=TEST_FIRST, world=here, mixture=MIXTURE, **tell)
-    )
-    taught = replace(taught, test={k: v for k, v in sought.test.items() if "photo" not in k})
+    taught = population(root, scale, budget, here, first=TRAIN_FIRST, asked=TEST_FIRST)
+    taught = replace(taught, test={k: v for k, v in taught.test.items() if "photo" not in k})
     adapting = {}
     for nth, part in enumerate(PARTS):
-        everyone = {"train": budget.adapting, "val": 0, "test": 0}
-        first = ADAPT_FIRST + nth * 10_000
         made = write_people(
-            root / f"adapt-{part}", budget.adapting, splits=everyone, first=first, world=(nth + 1) % 2, **tell
-        )
+            root / f"adapt-{part}", budget.adapting, 2, 1, 1, splits=train_only(budget.adapting), size=SIZES[scale],
+            first=ADAPT_FIRST + nth * 10_000, world=(nth + 1) % 2,
+        )  # fmt: skip
         adapting[part] = replace(read_people(made), name=f"people {part}")
     adapting["PEDES"] = united([adapting[p] for p in PARTS])
-    begin = origin or START
-    if scale == "smoke" and not origin:
-        begin = str(untrained(root / "start", [taught, *adapting.values()], size[::-1]))
+    begin = beginning(root, scale, origin, [taught, *adapting.values()])
     return World(scale, begin, (taught,), adapting, work, settings)
+
+
+def train_only(people: int) -> dict[str, int]:
+    """Splits of people who are all trained on."""
+    return {"train": people, "val": 0, "test": 0}
+
+
+def population(
+    root: Path, scale: str, budget: Budget, world: int, seed: int = 0, first: int = 0, asked: int = 500_000
+) -> Dataset:
+    """Training people with two photographs, a sketch and a caption each, and other people who are asked for.
+
+    world: of cameras and drawing. seed: of the population. first, asked: numbers of the first people of both kinds.
+    """
+    tell: dict[str, Any] = {"photos": 2, "sketches": 1, "captions": 1, "seed": seed, "world": world}
+    tell["size"] = SIZES[scale]
+    taught = write_people(root / "people", budget.people, splits=train_only(budget.people), first=first, **tell)
+    sought = {"train": 0, "val": 0, "test": budget.asked}
+    tested = write_people(root / "asked", budget.asked, splits=sought, first=asked, mixture=MIXTURE, **tell)
+    return replace(read_people(taught), test=read_people(tested).test)
+
+
+def beginning(root: Path, scale: str, origin: str, known: Sequence[Dataset]) -> str:
+    """What every row begins with: the run that was given, the model that ships, or a tiny CLIP for a smoke run."""
+    if origin or scale == "small":
+        return origin or START
+    return str(untrained(root / "start", known, SIZES[scale][::-1]))
 
 
 def _adaptations(adapt: Sequence[str] | None) -> dict[str, Dataset]:

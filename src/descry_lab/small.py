@@ -18,7 +18,8 @@ import multiprocessing
 import os
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import redirect_stdout
 from dataclasses import dataclass, field, replace
@@ -36,7 +37,7 @@ from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
 from .papers import TABLES
 from .scales import START, World, worlds
 from .studies import STUDIES, study_of
-from .tables import table_of
+from .tables import parser_of, table_of
 
 SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
 SEEDED = tuple(t for t in STUDIES if t not in TABLES or (t[-2] == "-" and t not in (*SWEEPS, "propot-5")))
@@ -58,14 +59,6 @@ class Job:
     def folders(self) -> set[str]:
         """What it writes; two jobs that share a folder do not run at once."""
         return {str(t.folder) for t in self.needs if not t.finished}
-
-
-@dataclass
-class Ledger:
-    """Processor seconds by table and seed, and which folders are being written."""
-
-    spent: dict[tuple[str, int], float] = field(default_factory=dict)
-    busy: set[str] = field(default_factory=set)
 
 
 def ordered(tables: Sequence[str]) -> list[str]:
@@ -130,32 +123,36 @@ def show(table: str, seeds: int, work: Path, start: str, ledger: Path, preset: s
     return said.getvalue()
 
 
-def ready(waiting: list[Job], ledger: Ledger, most: float) -> Iterator[Job]:
-    """Jobs that may start now: their folders are free and their table has time left; those without are dropped."""
+def ready(waiting: list[Job], spent: Mapping[tuple[str, int], float], busy: set[str], most: float) -> Iterator[Job]:
+    """Jobs that may start now: their folders are free and their table has time left; those without are dropped.
+
+    spent: processor seconds by table and seed. busy: folders that are being written.
+    """
     for job in list(waiting):
-        if ledger.spent.get((job.table, job.seed), 0.0) >= most:
+        if spent.get((job.table, job.seed), 0.0) >= most:
             waiting.remove(job)
             print(f"{job.table}: the time for seed {job.seed} is used up; {job.cell.row} is left for the next call")
-        elif not job.folders & ledger.busy:
+        elif not job.folders & busy:
             yield job
 
 
 def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes: float) -> int:
     """Run the jobs, so many at a time; how many failed."""
-    waiting, ledger, total, done, failed = list(todo), Ledger(), len(todo), 0, 0
+    waiting, total, done, failed = list(todo), len(todo), 0, 0
+    spent, busy = defaultdict[tuple[str, int], float](float), set[str]()
     running: dict[Future[float], tuple[Job, set[str]]] = {}
     begun = time.monotonic()
     while waiting or running:
-        for job in ready(waiting, ledger, 60 * minutes):
+        for job in ready(waiting, spent, busy, 60 * minutes):
             if len(running) >= workers:
                 break
             waiting.remove(job)
-            ledger.busy |= job.folders
+            busy |= job.folders
             running[pool.submit(work_on, job.cell, job.seed)] = (job, job.folders)
         ended, _ = wait(running, return_when=FIRST_COMPLETED)
         for future in ended:
             job, folders = running.pop(future)
-            ledger.busy -= folders
+            busy -= folders
             done += 1
             try:
                 seconds = future.result()
@@ -163,7 +160,7 @@ def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes:
                 failed += 1
                 print(f"{job.table}, {job.cell.row}, seed {job.seed}: {type(error).__name__}: {error}", flush=True)
                 continue
-            ledger.spent[job.table, job.seed] = ledger.spent.get((job.table, job.seed), 0.0) + seconds
+            spent[job.table, job.seed] += seconds
             left = (time.monotonic() - begun) / done * (total - done) / 60
             print(f"[{done}/{total}] {job.table}, {job.cell.row}, seed {job.seed}: {seconds:.0f} s; "
                   f"about {left:.0f} min left", flush=True)  # fmt: skip
@@ -172,9 +169,7 @@ def train_all(pool: ProcessPoolExecutor, todo: list[Job], workers: int, minutes:
 
 def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab small", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("small", __doc__)
     parser.add_argument("start", nargs="?", default="", help="what every cell begins with; the papers': the demo model")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--minutes", type=float, default=12.0, help="processor minutes for a table with one seed")

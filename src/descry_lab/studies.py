@@ -13,10 +13,9 @@ from typing import Any
 from descry.errors import UsageError, nearest
 from descry.methods import baselines, preset, propot, vfe_tps
 
-from .comparisons import OWN_STUDIES
 from .engine import Cell, Study
-from .later import LATER_STUDIES
 from .measuring import before_and_after, costs, curve, features, grids, maps, masks, pseudo_words, reconstructed
+from .own_studies import OWN_STUDIES
 from .scales import World
 
 MARKET, CUHK = "market-sketch-1k", "cuhk-pedes"
@@ -250,7 +249,7 @@ _ALL = (
     ),
 )
 
-STUDIES: dict[str, Study] = {study.table: study for study in (*_ALL, *OWN_STUDIES, *LATER_STUDIES)}
+STUDIES: dict[str, Study] = {study.table: study for study in (*_ALL, *OWN_STUDIES)}
 """Name of a table or figure → how it is made, in the papers' order; then ours."""
 
 

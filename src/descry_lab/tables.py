@@ -26,6 +26,18 @@ KEPT = {"last": "the last", "nothing (as given)": "none, the model as given"}
 SYNTHETIC = "Synthetic people: no evidence of accuracy on real people."
 
 
+def parser_of(command: str, says: str | None) -> argparse.ArgumentParser:
+    """The options of a command, described in words whose lines stay as they are."""
+    of = f"python -m descry_lab {command}".strip()
+    return argparse.ArgumentParser(of, description=says, formatter_class=argparse.RawDescriptionHelpFormatter)
+
+
+def laid_out(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of a page, in Markdown."""
+    first, *others = (f"| {' | '.join(cells)} |" for cells in (heads, *rows))
+    return "\n".join([first, "|---" * len(heads) + "|", *others])
+
+
 def table_of(name: str) -> Table:
     """A paper's table or one of our own; UsageError with the nearest known name."""
     known = TABLES | OWN
@@ -46,16 +58,13 @@ def markdown(entries: Iterable[Entry], name: str, scale: str) -> str:
         )
     found = latest(entries, name, scale)
     rows = list(dict.fromkeys([*table.rows, *(e.row for e in found)]))
-    lines = [
-        f"| {table.title} | " + " | ".join(c.label for c in table.columns) + " |",
-        "|---" * (1 + len(table.columns)) + "|",
-    ]
+    lines = []
     for row in rows:
         ours = [e for e in found if e.row == row]
         paper: Figures = table.rows.get(row, (None,) * len(table.columns))
-        cells = [_cell(p, ours, c, table.ours) for p, c in zip(paper, table.columns, strict=True)]
-        lines.append(f"| {row} | " + " | ".join(cells) + " |")
-    return "\n".join([*lines, "", _said(found, table.ours)]) + "\n"
+        lines.append([row, *(_cell(p, ours, c, table.ours) for p, c in zip(paper, table.columns, strict=True))])
+    shown = laid_out([table.title, *(c.label for c in table.columns)], lines)
+    return f"{shown}\n\n{_said(found, table.ours)}\n"
 
 
 def _cell(paper: float | None, ours: Sequence[Entry], column: Column, alone: bool) -> str:
@@ -112,7 +121,7 @@ def commands(entries: Sequence[Entry]) -> str:
     from .studies import STUDIES, command_of
 
     needs = cost.read()["tables"]
-    lines = ["| table | command | preset of each row | memory and time expected | run here |", "|---" * 5 + "|"]
+    lines = []
     for study in STUDIES.values():
         rows: dict[str, list[str]] = {}
         for cell, named in zip(study.cells, study.by().cells, strict=True):
@@ -125,8 +134,9 @@ def commands(entries: Sequence[Entry]) -> str:
         runs = f"{len(small)} run{'s' * (len(small) > 1)}"
         ran = f"`--smoke`; `--small`: {runs}, {seconds:,.0f} s" if small else "`--smoke`"
         size = "a study of ours, small alone" if study.world else cost.told(needs[study.table])
-        lines.append(f"| {table_of(study.table).title} | `{command_of(study)}` | {told} | {size} | {ran} |")
-    return "\n".join(lines) + "\n"
+        lines.append([table_of(study.table).title, f"`{command_of(study)}`", told, size, ran])
+    heads = ("table", "command", "preset of each row", "memory and time expected", "run here")
+    return laid_out(heads, lines) + "\n"
 
 
 def steps() -> str:

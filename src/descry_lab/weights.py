@@ -18,7 +18,6 @@ Letters: A attributes, Q people looked for, N photographs of a gallery.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -38,10 +37,10 @@ from descry.ranking import Formula, Ranking
 from descry.search import after_phrase, weighed_evidence
 from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
-from .misread import Readings, standard
+from .misread import Readings, moved, spread_of, standard
 from .reading import measure
 from .simulation import nearest_ranks
-from .tables import ROOT, put
+from .tables import ROOT, laid_out, parser_of, put
 
 PAGE, FOUND = ROOT / "docs" / "conversation.md", "weights.json"
 MARKS = ("<!-- weights: python -m descry_lab weights -->", "<!-- end of weights -->")
@@ -78,9 +77,7 @@ class Reader:
 
 def main(argv: Sequence[str]) -> int:
     """Measure, choose, judge, write."""
-    parser = argparse.ArgumentParser(
-        "python -m descry_lab weights", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = parser_of("weights", __doc__)
     parser.add_argument("--data", type=Path, help="folder of the frozen benchmark; without, nothing is measured")
     parser.add_argument("--model", action="append", default=[], help="a run folder, or demo; the first one is spoilt")
     parser.add_argument("--people", type=int, default=200, help="of each part")
@@ -203,13 +200,10 @@ def _rows(known: Reader, parts: Sequence[np.ndarray], wanted: bool, formula: For
     over = after > np.array([formula.worst_place(r) for r in first.tolist()])
     rng = np.random.default_rng(0)
     for said, cases in (("true", true), ("wrong", ~true)):
-        x, y = np.where(cases, before, np.nan).T, np.where(cases, after, np.nan).T
-        draws = rng.integers(len(x), size=(200, len(x)))
-        gaps = [float(np.nanmedian(y[d]) - np.nanmedian(x[d])) for d in draws]
         yield {
             "model": known.name, "said": f"{said} {'yes' if wanted else 'NOT'}",
             "before": float(np.median(before[cases])), "after": float(np.median(after[cases])),
-            "interval": np.quantile(gaps, [0.025, 0.975]).tolist(),
+            "interval": spread_of(before, after, cases, rng, 200),
             "log2": float(np.mean(np.log2(after[cases]) - np.log2(before[cases]))), "over": int(over[cases].sum()),
         }  # fmt: skip
 
@@ -242,18 +236,16 @@ def page(found: dict[str, Any]) -> str:
     """The tables of the page."""
     names = list(dict.fromkeys(r["model"] for r in found["test"]))
     kinds = ("true NOT", "wrong NOT", "true yes", "wrong yes")
-    lines = [
-        f"| median rank of {2 * found['people']} photographs | AUROC, attributes read | {' | '.join(kinds)} |",
-        "|---|---|---|---|---|---|",
-    ]
+    heads = (f"median rank of {2 * found['people']} photographs", "AUROC, attributes read", *kinds)
+    lines = []
     for with_curve, name in product((True, False), names):
         rows = {r["said"]: r for r in found["test"] if r["model"] == name and r["measured"] == with_curve}
         if rows:
             can = found["readable"].get(name)
             of = f"{can['AUROC']:.2f}, {100 * can['read']:.0f} %" if can else "0.50, –"
-            cells = " | ".join(_cell(rows[kind]) for kind in kinds)
-            lines.append(f"| {name}, {'measured' if with_curve else 'not measured'} | {of} | {cells} |")
-    return "\n".join(lines) + f"\n\n{_choice(found)}"
+            which = f"{name}, {'measured' if with_curve else 'not measured'}"
+            lines.append([which, of, *(moved(rows[kind]) for kind in kinds)])
+    return f"{laid_out(heads, lines)}\n\n{_choice(found)}"
 
 
 def _choice(found: dict[str, Any]) -> str:
@@ -271,8 +263,3 @@ def _choice(found: dict[str, Any]) -> str:
         f"{found['strength']:g}. With the factors {factors} in the place of the 3 in 3 r + 40, a wrong NOT moves the "
         f"median rank of {first} from {wrong[0]['before']:g} to {after}."
     )
-
-
-def _cell(row: dict[str, Any]) -> str:
-    low, high = row["interval"]
-    return f"{row['before']:.0f} → {row['after']:.0f} ({low:+.0f} to {high:+.0f})"

@@ -13,14 +13,14 @@ from descry.errors import UsageError
 from descry.methods import baselines, method_class, preset, propot, vfe_tps
 from descry.studies import ledger
 from descry.training.loop import Settings
-from descry_lab import comparisons, engine, scales
+from descry_lab import engine, own_studies, scales
 from descry_lab.__main__ import main
 from descry_lab.papers import PART, START
 from descry_lab.studies import STUDIES, study_of
 from descry_lab.tables import markdown, table_of
 
 CPU = Settings(device="cpu")
-OWN = {study.table: study for study in comparisons.OWN_STUDIES}
+OWN = {study.table: study for study in own_studies.OWN_STUDIES}
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def compared(tmp_path_factory):
     rows = ("the start, as it is", "Propot baseline", "Propot +IniPt")
     study = replace(study, cells=tuple(c for c in study.cells if c.row in rows))
     work = tmp_path_factory.mktemp("compare")
-    world = replace(comparisons.comparison("smoke", work, "", CPU), mark="start", scale="small")
+    world = replace(own_studies.comparison("smoke", work, "", CPU), mark="start", scale="small")
     found = engine.sweep(study, world, (0, 1), work / "ledger.jsonl", "a test")
     return study, world, found, work
 
@@ -40,11 +40,13 @@ def test_every_row_is_a_valid_config_and_names_its_rival():
         rows = {c.row for c in study.cells}
         for cell in study.cells:
             assert not cell.against or cell.against in rows - {cell.row}, cell.row
+            assert len(cell.taught) in (0, len(cell.stages))
             if cell.method:
                 config = replace(preset(cell.method, cell.preset), **cell.changes)
                 assert config.with_recipe(scales.shared(config.recipe, scales.BUDGETS["small"], 3)).recipe.epochs == 3
+                assert scales.changed(config, {}, scales.BUDGETS["small"]).recipe.batch_size == 64
                 assert method_class(cell.method)
-        assert table_of(study.table)
+        assert table_of(study.table).ours
         assert not study.tested or table_of(f"{study.table}-tests").ours
 
 
@@ -60,12 +62,12 @@ def test_every_method_and_every_part_of_it_is_compared():
 
 
 def test_the_start_must_not_know_the_people_nor_both_worlds():
-    assert comparisons.other_world("people: generator 1, seed 0, world 0; synthetic people") == 1
-    assert comparisons.other_world("people: generator 1, seed 0, world 1; synthetic people") == 0
-    assert comparisons.other_world("") == 1
-    for source in ("seed 0, world 0+seed 0, world 1", f"seed {comparisons.POPULATION}, world 0"):
+    assert own_studies.other_world("people: generator 1, seed 0, world 0; synthetic people") == 1
+    assert own_studies.other_world("people: generator 1, seed 0, world 1; synthetic people") == 0
+    assert own_studies.other_world("") == 1
+    for source in ("seed 0, world 0+seed 0, world 1", f"seed {own_studies.POPULATION}, world 0"):
         with pytest.raises(UsageError, match="another --start"):
-            comparisons.other_world(source)
+            own_studies.other_world(source)
 
 
 def test_all_rows_get_the_same_steps_rate_and_start(compared):
@@ -117,18 +119,18 @@ def test_a_row_that_lacks_a_seed_is_not_tested(compared):
 
 def test_stage_2_goes_on_from_the_encoder_that_photographs_and_sketches_share(tmp_path):
     """The model that ships reads sketches with weights of their own, which stage 2 does not train."""
-    begin = load(comparisons.one_encoder("demo", tmp_path / "start"), "cpu")
+    begin = load(own_studies.one_encoder("demo", tmp_path / "start"), "cpu")
     demo = load("demo", "cpu")
     assert demo.sketch_method is not demo.method
     assert begin.sketch_method is begin.method
     assert begin.fingerprint == demo.fingerprint
     assert begin.search_fingerprint != demo.search_fingerprint
-    again = comparisons.one_encoder(str(tmp_path / "start"), tmp_path / "second")
+    again = own_studies.one_encoder(str(tmp_path / "start"), tmp_path / "second")
     assert again == str(tmp_path / "start")
 
 
 def test_stage_2_sees_captions_only_where_it_replays(tmp_path):
-    world = comparisons.demo_stage2("smoke", tmp_path, "", CPU)
+    world = own_studies.demo_stage2("smoke", tmp_path, "", CPU)
     silent, mixed = world.data[0], world.adapt["replayed"]
     assert not any(e.caption for e in silent.train)
     assert sum(bool(e.caption) for e in mixed.train) == len(silent.train) == len(mixed.train) // 2
@@ -149,7 +151,7 @@ def test_stage_2_sees_captions_only_where_it_replays(tmp_path):
 def test_a_clip_begins_in_two_ways_and_two_optimisers_train_it(tmp_path, capsys):
     assert main(["demo-start", "--smoke", "--work", str(tmp_path), "--device", "cpu"]) == 0
     assert capsys.readouterr().out.count("it runs") == 4
-    world = comparisons.demo_start("smoke", tmp_path, "", CPU)
+    world = own_studies.demo_start("smoke", tmp_path, "", CPU)
     assert world.start != world.origins["whitened"]
     runs = {c.row: engine.trainings(c, 0, world, world.data[0])[0] for c in study_of("demo-start").cells}
     world = replace(world, mark=engine.load(world.start, "cpu").fingerprint)
@@ -158,7 +160,7 @@ def test_a_clip_begins_in_two_ways_and_two_optimisers_train_it(tmp_path, capsys)
     for row, run in runs.items():
         recipe = json.loads((run / "config.json").read_text("utf-8"))["config"]["recipe"]
         assert recipe["optimiser"] == row.split(",")[0].lower()
-        assert comparisons.last_loss(None, world, run)["training"]["loss"] > 0
+        assert own_studies.last_loss(None, world, run)["training"]["loss"] > 0
 
 
 def test_what_our_studies_need_is_said(tmp_path):

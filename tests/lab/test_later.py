@@ -15,10 +15,9 @@ from descry.errors import UsageError
 from descry.evaluate import Embedded, scores_of
 from descry.methods import method_class, preset
 from descry.training.loop import Settings
-from descry_lab import engine, later, scales
+from descry_lab import engine, own_studies
 from descry_lab.__main__ import main
 from descry_lab.studies import study_of
-from descry_lab.tables import table_of
 from descry_people.miniature import write_miniature
 
 CPU = Settings(device="cpu")
@@ -29,22 +28,10 @@ def work(tmp_path_factory):
     return tmp_path_factory.mktemp("later")
 
 
-def test_every_row_is_a_valid_config_and_names_its_rival():
-    for study in later.LATER_STUDIES:
-        rows = {c.row for c in study.cells}
-        for cell in study.cells:
-            assert not cell.against or cell.against in rows - {cell.row}, cell.row
-            assert len(cell.taught) in (0, len(cell.stages))
-            if cell.method:
-                config = replace(preset(cell.method, cell.preset), **cell.changes)
-                assert scales.changed(config, {}, scales.BUDGETS["small"]).recipe.batch_size == 64
-        assert table_of(study.table).ours
-
-
 def test_rows_of_wrong_pairs_learn_from_captions_that_were_shuffled(work):
-    world = later.wrong_pairs("smoke", work, "", CPU)
+    world = own_studies.wrong_pairs("smoke", work, "", CPU)
     clean = [e.caption for e in world.data[0].train]
-    for share, rate in later.WRONG.items():
+    for share, rate in own_studies.WRONG.items():
         wrong = [e.caption for e in world.adapt[share].train]
         assert 0 < sum(a != b for a, b in zip(clean, wrong, strict=True)) <= rate * len(clean)
         assert sorted(clean) == sorted(wrong)
@@ -55,8 +42,8 @@ def test_rows_of_wrong_pairs_learn_from_captions_that_were_shuffled(work):
 
 
 def test_pre_training_and_fine_tuning_are_two_trainings_on_two_populations(work):
-    world = later.other_domains("smoke", work, "", CPU)
-    here, there = (world.adapt[p] for p in later.PLACES)
+    world = own_studies.other_domains("smoke", work, "", CPU)
+    here, there = (world.adapt[p] for p in own_studies.PLACES)
     assert ("world 0" in here.source, "world 1" in there.source) == (True, True)
     assert set(world.data[0].test) == {"text, here", "text, there"}
     cells = {c.row: c for c in study_of("other-domains").cells}
@@ -68,18 +55,18 @@ def test_pre_training_and_fine_tuning_are_two_trainings_on_two_populations(work)
 
 
 def test_long_texts_are_longer_than_the_encoder_reads(work):
-    world = later.long_texts("smoke", work, "", CPU)
+    world = own_studies.long_texts("smoke", work, "", CPU)
     words = load("demo", "cpu").words
     told = [p.query.wanted[0].value for p in world.data[0].test["text"].probes]
     told += [e.caption for e in world.data[0].train]
     assert min(map(words.count, told)) > words.room
-    assert max(map(words.count, told)) <= later.POSITIONS
+    assert max(map(words.count, told)) <= own_studies.POSITIONS
     recipes = {c.row: c.changes["recipe"] for c in study_of("long-texts").cells}
     assert (recipes["windows"].long_queries, recipes["more positions, not trained"].text_length) == ("windows", 200)
 
 
 def test_the_score_of_fafa_is_measured_beside_what_is_served(work, tmp_path):
-    world = later.composed("smoke", work, "", CPU)
+    world = own_studies.composed("smoke", work, "", CPU)
     words, cls = toy_words(), method_class("fafa")
     torch.manual_seed(0)
     config = replace(preset("fafa", "recommended"), **dict(cls.small))
@@ -87,16 +74,16 @@ def test_the_score_of_fafa_is_measured_beside_what_is_served(work, tmp_path):
         method = cls(toy_clip(words), words, replace(config, nearest=nearest))
         save_model(tmp_path / str(nearest), method, "fafa", "recommended", {})
         model = load(tmp_path / str(nearest), "cpu")
-        found = later.nearest_score(model, world, tmp_path)["photo+text nearest"]["R@1"]
+        found = own_studies.nearest_score(model, world, tmp_path)["photo+text nearest"]["R@1"]
         assert 0 <= found <= 100
     bench = world.data[0].test["photo+text"]
-    pixels = later._pixels([p.path for p in bench.photos[:3]], model.image_size)
+    pixels = own_studies.pixels([p.path for p in bench.photos[:3]], model.image_size)
     with torch.inference_mode():
         tokens = model.method.tokens_of(pixels).numpy()
     mean = tokens.mean(axis=1)
     served = model.embed_images([p.path for p in bench.photos[:3]])
     assert np.allclose(served, mean / np.linalg.norm(mean, axis=1, keepdims=True), atol=1e-5)
-    assert later.nearest_score(load("demo", "cpu"), world, tmp_path) == {}
+    assert own_studies.nearest_score(load("demo", "cpu"), world, tmp_path) == {}
     assert scores_of(model, bench.probes[:2], Embedded.of(model, bench)).shape == (2, len(bench.photos))
 
 

@@ -81,6 +81,5 @@ def test_a_recipe_without_time_left_waits_for_the_next_call_and_a_failure_stops_
 
 def test_two_jobs_that_write_one_folder_do_not_run_at_once(world):
     first = next(j for j in small.jobs(world, ["interactreid-4"], 1))
-    busy = small.Ledger(busy=first.folders)
-    assert not list(small.ready([first], busy, 60.0))
-    assert list(small.ready([first], small.Ledger(), 60.0)) == [first]
+    assert not list(small.ready([first], {}, first.folders, 60.0))
+    assert list(small.ready([first], {}, set(), 60.0)) == [first]
