@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 JOBS ?= $(shell n=$$(nproc 2>/dev/null || sysctl -n hw.ncpu 2>/dev/null || echo 2); [ $$n -gt 4 ] && echo 4 || echo $$n)
-WORKERS := $(shell echo $$(($(JOBS) + 1)))  # tests also wait: for servers, for the disk, for a browser
+WORKERS := $(shell echo $$(($(JOBS) + 2)))  # tests also wait: for servers, for the disk, for a browser
+export PYTHONDONTWRITEBYTECODE :=  # what one process compiled the others read, whatever the environment says
 
 .PHONY: help demo test test-long lint docs small tables clean
 

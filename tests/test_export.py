@@ -7,6 +7,7 @@ import hashlib
 import importlib.util
 import json
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -73,6 +74,13 @@ def test_a_route_gives_the_vectors_of_float32(model, route):
     least = {"torch": 0.999999, "onnx": 0.99999, "int8": 0.95}.get(route, export.PARITY)
     assert (rows * expected).sum(axis=1).min() >= least
     assert encoders.build(model, route)(given[:2]).shape == (2, model.dimension)
+
+
+def test_openvino_reports_to_nobody():
+    """It would send each import and conversion to its makers."""
+    need("openvino")
+    export.openvino()
+    assert sys.modules["openvino.tools.ovc.telemetry_utils"].tm.__name__ == "openvino.tools.ovc.telemetry_stub"
 
 
 @pytest.mark.long

@@ -27,7 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import DescryError, UsageError, nearest
-from .export import PARITY, ImageEncoder, converted, need, noise, quantised, quiet, unit_rows, write_onnx
+from .export import PARITY, ImageEncoder, converted, need, noise, openvino, quantised, quiet, unit_rows, write_onnx
 
 Encoder = Callable[[np.ndarray], np.ndarray]
 ROUTES = ("torch", "autocast", "bf16", "compiled", "onnx", "openvino", "int8")
@@ -315,10 +315,7 @@ def _onnx(model: Any, int8: bool) -> Encoder:
 
 
 def _openvino(model: Any) -> Encoder:
-    need("openvino")
-    import openvino
-
-    core = openvino.Core()
+    core = openvino().Core()
     settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": torch.get_num_threads()}
     if "BF16" in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         settings["INFERENCE_PRECISION_HINT"] = "bf16"

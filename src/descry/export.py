@@ -5,9 +5,11 @@ Letters: B batch, D dimension, (H, W) image size.
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import json
 import os
+import sys
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -64,11 +66,18 @@ def quantised(path: Path) -> Path:
     return out
 
 
-def converted(module: nn.Module, sample: np.ndarray) -> Any:
-    import openvino
+def openvino() -> Any:
+    """The package openvino. As it comes it reports imports and conversions to its makers over the network; without the
+    package that sends them it reports nothing.
+    """
+    need("openvino")
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    return importlib.import_module("openvino")
 
+
+def converted(module: nn.Module, sample: np.ndarray) -> Any:
     with torch.no_grad(), quiet():
-        return openvino.convert_model(
+        return openvino().convert_model(
             module.eval(), example_input=torch.from_numpy(sample).float(), input=[(-1, *sample.shape[1:])]
         )
 
@@ -158,14 +167,12 @@ def _write(model: Any, out: Path, file_format: str, precision: str, pixels: np.n
             if precision == "int8" and name != "text":
                 os.replace(quantised(path), path)
         else:
-            import openvino
-
             path = out / f"{name}.xml"
             with torch.no_grad(), quiet():
                 example = torch.from_numpy(sample)
                 example = example if name == "text" else example.float()
-                made = openvino.convert_model(module.eval(), example_input=example, input=[(-1, *sample.shape[1:])])
-            openvino.save_model(made, path, compress_to_fp16=precision == "fp16")
+                made = openvino().convert_model(module.eval(), example_input=example, input=[(-1, *sample.shape[1:])])
+            openvino().save_model(made, path, compress_to_fp16=precision == "fp16")
         names[name] = path.name
     return names
 
@@ -191,9 +198,7 @@ def run_file(path: Path, file_format: str, given: np.ndarray) -> np.ndarray:
 
         session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
         return np.asarray(session.run(None, {session.get_inputs()[0].name: given})[0])
-    import openvino
-
-    compiled = openvino.Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    compiled = openvino().Core().compile_model(path, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
     return np.array(compiled(given)[0])
 
 

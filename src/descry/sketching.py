@@ -138,8 +138,8 @@ _THIN, _THICK, _DRAWN = 0.6, 1.6, 1.0
 
 def _width(lines: np.ndarray) -> float:
     """Mean width of lines in pixels: twice their area by the length of their edges; 0 without lines."""
-    area = int(lines.sum())
-    edges = int((lines[1:] != lines[:-1]).sum() + (lines[:, 1:] != lines[:, :-1]).sum())
+    area = np.count_nonzero(lines)
+    edges = np.count_nonzero(lines[1:] != lines[:-1]) + np.count_nonzero(lines[:, 1:] != lines[:, :-1])
     return 2.0 * area / (edges * np.pi / 4) if area and edges else 0.0
 
 
@@ -160,7 +160,9 @@ def _deep(ink: np.ndarray, reach: int) -> np.ndarray:
 
 def _near(ink: np.ndarray, reach: int) -> np.ndarray:
     """Dilation: the pixels with ink within reach, in a square. Spans double until they are 2·reach + 1 pixels long."""
-    ink = np.pad(ink, reach)
+    padded = np.zeros([n + 2 * reach for n in ink.shape], bool)
+    padded[reach : padded.shape[0] - reach, reach : padded.shape[1] - reach] = ink
+    ink = padded
     for turned in (False, True):
         rows, have = ink.T if turned else ink, 1
         while have < 2 * reach + 1:
