@@ -28,7 +28,7 @@ from .footage.origin import origin_of
 from .gallery import Gallery
 from .gallery.account import Audit, add_line, content, ref_of
 from .gallery.contract import Item, microseconds
-from .gallery.database import NAME, database_at
+from .gallery.database import NAME, Database, database_at
 from .gallery.groups import near
 from .gallery.reading import as_indexed
 from .interact import absence
@@ -98,13 +98,13 @@ def plan(
         or (before and about.touched[:10] < day)
         or (expired_on and about.keep_until and about.keep_until < expired_on.isoformat())
     ]
-    chosen = sorted({*_known_items(gallery, items), *(_items_before(gallery, before) if before else ())})
+    dated, untimed, days = _before(gallery.store.database, before) if before else ([], 0, 0)
+    chosen = sorted({*_known_items(gallery, items), *dated})
     refs = tuple(known[name].ref for name in names)
     rounds = [(name, n) for name, n in _asked_with(gallery, store, chosen) if name not in names]
-    counts = findings_on(store, refs, set(chosen)), days_before(store, day) if day else 0
+    findings = findings_on(store, refs, set(chosen))
     crops = sum(map(len, crops_of(gallery.items(chosen)).values()))
-    untimed = _untimed(gallery) if before else 0
-    return Plan(tuple(names), tuple(chosen), tuple(rounds), *counts, day, refs, crops, untimed)
+    return Plan(tuple(names), tuple(chosen), tuple(rounds), findings, days, day, refs, crops, untimed)
 
 
 def crops_of(items: Iterable[Item]) -> dict[str, list[str]]:
@@ -148,23 +148,25 @@ def _known_items(gallery: Gallery, items: Sequence[int]) -> list[int]:
     return sorted(found)
 
 
-def _items_before(gallery: Gallery, before: date) -> list[int]:
-    until = microseconds(datetime.combine(before, time()))
-    with gallery.store.database.reading() as connection:
-        return [i for (i,) in connection.execute("SELECT id FROM items WHERE time < ? ORDER BY id", (until,))]
-
-
-def _untimed(gallery: Gallery) -> int:
-    with gallery.store.database.reading() as connection:
-        return int(connection.execute("SELECT count(*) FROM items WHERE time IS NULL").fetchone()[0])
+def _before(database: Database, day: date) -> tuple[list[int], int, int]:
+    """Items whose camera time lies before a day, how many items have no time, and how many days before it still hold a
+    key for searches outside inquiries."""
+    until = microseconds(datetime.combine(day, time()))
+    with database.reading() as db:
+        dated = [i for (i,) in db.execute("SELECT id FROM items WHERE time < ? ORDER BY id", (until,))]
+        untimed = db.execute("SELECT count(*) FROM items WHERE time IS NULL").fetchone()[0]
+        days = db.execute("SELECT count(*) FROM days WHERE day < ?", (day.isoformat(),)).fetchone()[0]
+    return dated, int(untimed), int(days)
 
 
 def _asked_with(gallery: Gallery, store: InquiryStore, items: Sequence[int]) -> list[tuple[str, int]]:
     """Rounds asked with a picture that is nearly the same as one of the items: an item can be used as an example."""
     looks = np.array([item.look for item in gallery.items(items)], np.uint64)
     size = tuple(gallery.binding.preprocessing.get("size", (256, 128)))
+    with store._reading():
+        pictures = [(sha, store.picture(sha)) for (sha,) in store._db.execute("SELECT sha256 FROM pictures").fetchall()]
     shas = set()
-    for sha, picture in pictures(store):
+    for sha, picture in pictures:
         try:
             if near(looks, images.load(picture, size)):
                 shas.add(sha)
@@ -176,23 +178,11 @@ def _asked_with(gallery: Gallery, store: InquiryStore, items: Sequence[int]) -> 
 # --------------------------------------------------------------------- what is removed of inquiries
 
 
-def days_before(store: InquiryStore, day: str) -> int:
-    """How many days before this one (ISO) still hold a key for searches outside inquiries."""
-    with store._reading():
-        return int(store._db.execute("SELECT count(*) FROM days WHERE day < ?", (day,)).fetchone()[0])
-
-
 def findings_on(store: InquiryStore, refs: Collection[str], items: Collection[int]) -> int:
     """How many findings go with these inquiries and items."""
     with store._reading():
         rows = store._db.execute("SELECT key, item FROM findings JOIN inquiries ON inquiries.id = findings.inquiry")
         return sum(1 for key, item in rows if item in items or ref_of(key) in refs)
-
-
-def pictures(store: InquiryStore) -> list[tuple[str, Any]]:
-    """Every picture that was searched with: (SHA-256, bytes, image or array)."""
-    with store._reading():
-        return [(sha, store.picture(sha)) for (sha,) in store._db.execute("SELECT sha256 FROM pictures").fetchall()]
 
 
 def rounds_with(store: InquiryStore, shas: Collection[str]) -> list[tuple[str, int]]:
@@ -310,7 +300,7 @@ def run(gallery: Gallery, store: InquiryStore, chosen: Plan, crops: bool = True)
 
 def items(gallery: Gallery, ids: Collection[int]) -> int:
     """Remove items for good, as `run` does; how many there were. A Milvus store removes them by itself."""
-    if "compact" not in gallery.store.capabilities:
+    if not gallery.store.complete:
         return gallery.purge(ids, record=False)
     store, there = InquiryStore(gallery.store.database), [item.id for item in gallery.items(sorted(ids))]
     return run(gallery, store, plan(gallery, store, items=there), crops=False).items if there else 0
@@ -319,7 +309,7 @@ def items(gallery: Gallery, ids: Collection[int]) -> int:
 def everything(gallery: Gallery) -> None:
     """Remove a whole gallery: its own files, its inquiries and its account. The pictures are not touched. Raises
     Locked, with nothing removed, while another process writes it."""
-    if "compact" in gallery.store.capabilities:
+    if gallery.store.complete:
         gallery.store.hold()
         # first what was searched for: killed after it, there is still a gallery to be removed
         InquiryStore(gallery.store.database).clear()

@@ -42,11 +42,11 @@ PUBLIC = ["id", "path", "sha", "size", "mtime", "camera", "track", "time", "look
 
 
 class MilvusStore:
-    """A store that does what `capabilities` says: nothing beyond its methods here. Ids of items added here come from
-    their paths; `put` keeps the ids of a local gallery.
+    """A store that does nothing beyond its methods here: it is not `LocalStore.complete`. Ids of items added here come
+    from their paths; `put` keeps the ids of a local gallery.
     """
 
-    capabilities: frozenset[str] = frozenset()
+    complete = False
 
     def __init__(self, address: str, binding: Binding | None = None, layout: Layout | None = None):
         if not importlib.util.find_spec("pymilvus"):

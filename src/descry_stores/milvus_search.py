@@ -87,9 +87,7 @@ def answer(
     if not near:
         removed = removed_by(store, query.filters, total)
         note = "; ".join(filter(None, (note, *_untold(store, query.filters))))
-        return Results(
-            (), (), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query
-        )
+        return Results((), np.zeros(0, np.float32), total=total, removed=removed, exact=False, note=note, query=query)
     held, sampled = marks | near, dict[int, np.ndarray]()
     if len(held) < total and (moments is None or phrases):
         sums = [[*others, *phrases[:i]] for i in range(len(phrases) + 1)]
@@ -108,10 +106,8 @@ def answer(
     kept = [j for j, number in enumerate(found.ids.tolist()) if number in items]  # others delete meanwhile
     said = _differences(store, query, formula, len(near), total, whole, len(phrases), len(sampled))
     return Results(
-        ids=tuple(int(found.ids[j]) for j in kept),
-        paths=tuple(items[int(found.ids[j])].path for j in kept),
-        scores=np.asarray(found.scores, np.float32)[kept],
         items=tuple(items[int(found.ids[j])] for j in kept),
+        scores=np.asarray(found.scores, np.float32)[kept],
         cosines=found.cosines[kept],
         parts=found.names,
         contributions=found.shares[:, kept],

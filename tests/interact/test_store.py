@@ -6,6 +6,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -139,8 +140,8 @@ def test_a_file_that_is_locked_is_not_called_damaged(session, store, tmp_path) -
     holder = sqlite3.connect(tmp_path / NAME_OF_FILE, isolation_level=None)
     holder.execute("BEGIN EXCLUSIVE")
     reads = [store.names, lambda: store.load(NAME), lambda: store.about(NAME), lambda: store.findings(NAME)]
-    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: purge.pictures(store)]
-    reads += [lambda: purge.days_before(store, "2027-01-01"), lambda: purge.rounds_with(store, ())]
+    reads += [lambda: store.on_show(NAME), lambda: store.key(NAME), lambda: purge.rounds_with(store, ())]
+    reads += [lambda: purge._before(store.database, date(2027, 1, 1))]
     reads += [lambda: purge.findings_on(store, (), ()), lambda: InquiryStore(tmp_path).close()]
     for act in reads:
         act()  # whoever reads is not kept waiting by a writer

@@ -35,7 +35,7 @@ def _calibrated(opened: Any) -> dict[str, str]:
     """For which kinds of query the gallery can say that somebody is probably not in it, and how often wrongly."""
     from ..interact import absence
 
-    found, _ = absence.readable(opened.path) if "scores" in opened.store.capabilities else ({}, "")
+    found, _ = absence.readable(opened.path) if opened.store.complete else ({}, "")
     try:
         fits = {kind: one.fits(opened.model) for kind, one in found.items()}
     except DescryError:

@@ -110,7 +110,7 @@ def search(
         notes = unread(opened.model, understood(query))
         found = opened.search(query, k, composition=composition or None, least=min_)
         absence = opened.notice(query, composition or None)
-    unaccounted = "" if "compact" in opened.store.capabilities else "a Milvus store keeps no account of searches"
+    unaccounted = "" if opened.store.complete else "a Milvus store keeps no account of searches"
     for note in filter(None, (told(query, found.query), *notes, found.note, unaccounted)):
         print(f"note: {note}", file=sys.stderr)
     tell(found, json_, absence)
@@ -146,7 +146,7 @@ def tell(found: Any, as_json: bool, absence: str = "") -> None:
         why = f": {', '.join(by)} of {counted(found.total, 'item')}" if by else f" among {counted(found.total, 'item')}"
         print(f"no results{level}{why}", file=sys.stderr)
     else:
-        absent = sum(not os.path.isfile(path) for path in found.paths)
+        absent = sum(not os.path.isfile(item.path) for item in found.items)
         if absent:
             print(
                 f"note: {counted(absent, 'file')} of these leads cannot be found any more; if the folder was moved, "

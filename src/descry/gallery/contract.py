@@ -1,5 +1,5 @@
-"""The values that go into a store and come out of it. `LocalStore` has the methods of a store; the others have those
-that their `capabilities` name. One test suite holds all of them to it.
+"""The values that go into a store and come out of it. `LocalStore` has the methods of a store; one that is not
+`complete` has some of them. One test suite holds all of them to it.
 
 Letters: D dimension, N items.
 """

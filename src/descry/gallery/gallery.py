@@ -125,7 +125,7 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     def _needs_local(self, verb: str, instead: str) -> None:
         """UsageError on a Milvus store for what only the local one does."""
-        if "snapshot" not in self.store.capabilities:
+        if not self.store.complete:
             raise UsageError(f"{self._name} is a Milvus store and cannot {verb}; {instead}")
 
     # ------------------------------------------------------------------ indexing
@@ -260,7 +260,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             query, ranking = understood(query), ranking_of(self.model).using(composition)
             parts = (*query.sketches, *query.photos, *query.wanted, *query.unwanted)
             terms = terms_of(self.model, [query], ranking)[0] if any(p.on for p in parts) else []
-            if "scores" in self.store.capabilities:
+            if self.store.complete:
                 found = answer(self.store, terms, query, k, ranking.formula, snapshot, marked, self.note())
             else:
                 approximate = import_module("descry_stores.milvus_search").answer
@@ -270,8 +270,8 @@ class Gallery(AbstractContextManager["Gallery"]):
             )
         if record and self.read_only:
             return dataclasses.replace(found, note="; ".join(filter(None, (found.note, READ_ONLY))))
-        if record and "compact" in self.store.capabilities:  # committed to under the key of the day
-            results = [(i, round(float(s), 6)) for i, s in zip(found.ids, found.scores, strict=True)]
+        if record and self.store.complete:  # committed to under the key of the day
+            results = [(item.id, round(float(s), 6)) for item, s in zip(found.items, found.scores, strict=True)]
             moment = f"{self.store.config['created']} {found.generation}"
             with self.store.database.writing():
                 key = key_of_day(self.store.database)
@@ -287,7 +287,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         from ..ranking import ranking_of
         from .scan import Rows
 
-        if "scores" not in self.store.capabilities or not (self.path / absence.FILE).exists():
+        if not self.store.complete or not (self.path / absence.FILE).exists():
             return ""
         found, fault = absence.readable(self.path)
         ranking = ranking_of(self.model).using(composition)
@@ -391,7 +391,7 @@ class Gallery(AbstractContextManager["Gallery"]):
                 line |= {"items": gone, "bytes": True, **self._content()}
         else:
             gone = self.store.delete(ids)
-        if "compact" in self.store.capabilities:
+        if self.store.complete:
             self.store.compact()
         return gone
 
@@ -452,7 +452,7 @@ class Gallery(AbstractContextManager["Gallery"]):
 
     def _record(self, what: str, **facts: Any) -> None:
         """Add a line to the account. A Milvus store has none."""
-        if "compact" not in self.store.capabilities:
+        if not self.store.complete:
             return
         left_out, self._unrecorded = self._unrecorded, 0
         add_line(self.store.database, what, **facts, **({"unrecorded_searches": left_out} if left_out else {}))
@@ -462,7 +462,7 @@ class Gallery(AbstractContextManager["Gallery"]):
         """An act and its line are committed together or not at all. The line says what is put into the mapping."""
         line: dict[str, Any] = {}
         with self._failing(what, **facts):
-            if "compact" not in self.store.capabilities:
+            if not self.store.complete:
                 yield line
                 return
             self.store.hold()
@@ -481,7 +481,7 @@ class Gallery(AbstractContextManager["Gallery"]):
             raise
 
     def _content(self) -> dict[str, Any]:
-        if "compact" not in self.store.capabilities:
+        if not self.store.complete:
             return {}
         return {"gallery": content(self.store), "model": self.binding.fingerprint}
 

@@ -82,9 +82,13 @@ def as_half(vectors: Sequence[np.ndarray], dimension: int) -> np.ndarray:
 
 
 class LocalStore:
-    """See the module's text. Threads may share one; each gets its own view of the database."""
+    """See the module's text. Threads may share one; each gets its own view of the database.
 
-    capabilities = frozenset({"exact", "scores", "snapshot", "verify", "compact"})
+    Attributes:
+        complete: whether a store scores every item exactly and holds inquiries, findings and the account.
+    """
+
+    complete = True
 
     def __init__(self, folder: str | Path):
         self.folder = Path(folder)

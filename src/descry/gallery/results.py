@@ -90,10 +90,8 @@ class Results(Sequence[Lead]):
     A sequence of `Lead`: it has a length, an order, and slices, which are Results again.
 
     Attributes:
-        ids: (k,) of the items.
-        paths: (k,) of their files.
-        scores: (k,) float32.
         items: (k,) with their metadata.
+        scores: (k,) float32.
         cosines: (k,) of the query's first term.
         parts: (kind, label) of each part of the query.
         contributions: (parts, k), whose columns sum to the scores.
@@ -109,10 +107,8 @@ class Results(Sequence[Lead]):
         left_out: how many of the leads asked for `above` left out.
     """
 
-    ids: tuple[int, ...]
-    paths: tuple[str, ...]
+    items: tuple[Item, ...]
     scores: np.ndarray
-    items: tuple[Item, ...] = ()
     cosines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.float32))
     parts: tuple[tuple[str, str], ...] = ()
     contributions: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), np.float32))
@@ -128,6 +124,16 @@ class Results(Sequence[Lead]):
     left_out: int = 0
 
     @cached_property
+    def ids(self) -> tuple[int, ...]:
+        """(k,) of the items."""
+        return tuple(item.id for item in self.items)
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """(k,) of the files of the items."""
+        return tuple(item.path for item in self.items)
+
+    @cached_property
     def heights(self) -> Heights | None:
         """How far scores lie above the middle of all scores; None if not every item was compared."""
         from ..search import Heights
@@ -135,7 +141,7 @@ class Results(Sequence[Lead]):
         return Heights.of(self.scored()) if self.scored else None
 
     def __len__(self) -> int:
-        return len(self.ids)
+        return len(self.items)
 
     @overload
     def __getitem__(self, at: int) -> Lead: ...
@@ -154,10 +160,8 @@ class Results(Sequence[Lead]):
     def _rows(self, kept: Sequence[int]) -> Results:
         return replace(
             self,
-            ids=tuple(self.ids[j] for j in kept),
-            paths=tuple(self.paths[j] for j in kept),
-            scores=self.scores[list(kept)],
             items=tuple(self.items[j] for j in kept),
+            scores=self.scores[list(kept)],
             cosines=self.cosines[list(kept)],
             contributions=self.contributions[:, list(kept)] if len(self.parts) else self.contributions,
         )

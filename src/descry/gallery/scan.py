@@ -380,12 +380,9 @@ def answer(
             removed = removed_by(connection, query.filters, marks)
         items = {item.id: item for item in store.items(leads.ids.tolist())}
     kept = [j for j, number in enumerate(leads.ids.tolist()) if number in items]
-    shown = [items[int(leads.ids[j])] for j in kept]
     return Results(
-        ids=tuple(item.id for item in shown),
-        paths=tuple(item.path for item in shown),
+        items=tuple(items[int(leads.ids[j])] for j in kept),
         scores=np.asarray(leads.scores, np.float32)[kept],
-        items=tuple(shown),
         cosines=leads.cosines[kept],
         parts=leads.names,
         contributions=leads.shares[:, kept],
