@@ -81,18 +81,23 @@ def group(looks: np.ndarray, tracks: np.ndarray | None = None, distance: int = 3
     then equal, which is how pairs are found; within a band only items near in sorted order are compared) and in at most
     one step of every colour, or when they are on one track. tracks: (N,) strings, "" for none.
     """
-    parent = np.arange(len(looks))
-    for a, b in _pairs(np.asarray(looks, np.uint64), distance):
-        _join(parent, a, b)
+    pairs = _pairs(np.asarray(looks, np.uint64), distance)
     if tracks is not None and len(looks):
         names, first, owner = np.unique(np.asarray(tracks, str), return_index=True, return_inverse=True)
-        for i in np.flatnonzero(names[owner] != ""):
-            _join(parent, int(first[owner[i]]), int(i))
-    return np.array([_root(parent, i) for i in range(len(looks))], np.int64)
+        tracked = np.flatnonzero(names[owner] != "")
+        pairs = np.concatenate([pairs, [first[owner[tracked]], tracked]], axis=1)
+    found, before = np.arange(len(looks)), np.zeros(0)
+    while not np.array_equal(found, before):  # the smallest position goes on from neighbour to neighbour
+        before = found.copy()
+        for one, other in (pairs, pairs[::-1]):
+            np.minimum.at(found, one, before[other])
+        found = found[found]
+    return found
 
 
-def _pairs(looks: np.ndarray, distance: int) -> list[tuple[int, int]]:
-    found: list[tuple[int, int]] = []
+def _pairs(looks: np.ndarray, distance: int) -> np.ndarray:
+    """(2, P) positions of items that look nearly the same."""
+    found = [np.zeros((2, 0), np.int64)]
     brightness = looks >> np.uint64(16)
     for band in range(BANDS):
         keys = (brightness >> np.uint64(WIDTH * band)) & np.uint64((1 << WIDTH) - 1)
@@ -101,17 +106,5 @@ def _pairs(looks: np.ndarray, distance: int) -> list[tuple[int, int]]:
             a, b = order[:-step], order[step:]
             a, b = (side[keys[order[:-step]] == keys[order[step:]]] for side in (a, b))
             same = _alike(looks[a], looks[b], distance)
-            found += list(zip(a[same].tolist(), b[same].tolist(), strict=True))
-    return found
-
-
-def _root(parent: np.ndarray, i: int) -> int:
-    while parent[i] != i:
-        parent[i] = parent[parent[i]]
-        i = int(parent[i])
-    return i
-
-
-def _join(parent: np.ndarray, a: int, b: int) -> None:
-    a, b = _root(parent, a), _root(parent, b)
-    parent[max(a, b)] = min(a, b)
+            found.append(np.stack([a[same], b[same]]))
+    return np.concatenate(found, axis=1)
