@@ -105,8 +105,9 @@ def test_changed_bytes_and_changed_configs_are_noticed(run):
 )
 def test_configs_of_another_version_are_refused(run, change, text):
     edit(run[0], change)
+    rewrite(run[0], lambda state: None)
     with pytest.raises(ModelRefused, match=text):
-        load_method(run[0], verify=False)
+        load_method(run[0])
 
 
 def test_what_is_missing_is_said(run, tmp_path):

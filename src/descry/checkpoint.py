@@ -169,13 +169,11 @@ def read_config(folder: Path) -> dict[str, Any]:
     return config
 
 
-def load_method(
-    folder: Path, verify: bool = True, config: dict[str, Any] | None = None
-) -> tuple[Method, dict[str, Any]]:
+def load_method(folder: Path, config: dict[str, Any] | None = None) -> tuple[Method, dict[str, Any]]:
     """The method of a run folder with its inference weights, in eval mode on the CPU, and its config.json.
 
-    verify: check the weights against the fingerprint. config: of `read_config`, if at hand. Raises ModelMissing,
-    ModelRefused (missing, extra, misshapen or not finite weights are named).
+    config: of `read_config`, if at hand. Raises ModelMissing, ModelRefused (missing, extra, misshapen or not finite
+    weights are named).
     """
     config = read_config(folder) if config is None else config
     file = folder / "model.safetensors"
@@ -185,7 +183,7 @@ def load_method(
         raise ModelRefused(f"{folder / 'config.json'} has no entry {lacking!r}; fetch or train the model again")
     tensors = read_tensors(file)
     raw = file.read_bytes()
-    if verify and fingerprint(config, raw) != config.get("fingerprint"):
+    if fingerprint(config, raw) != config.get("fingerprint"):
         raise ModelRefused(
             f"{file} is not the file that {folder / 'config.json'} was written with; fetch or train it again"
         )

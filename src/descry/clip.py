@@ -404,22 +404,20 @@ class Clip(nn.Module):
         """A position table (1 + h·w, W) of another grid on the grid of this image size; see `resize_positions`."""
         return resize_positions(table, self.grid, grid)
 
-    def image_features(self, images: Any, normalised: bool = False) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → (B, D). normalised: the pixels already carry the model's mean and deviation."""
+    def image_features(self, images: Any) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → (B, D)."""
         vision = self.model.vision_model
-        states = vision(self._pixels(images, normalised), first=True)[:, 0]
+        states = vision(self.normalise(images), first=True)[:, 0]
         value: Tensor = self.model.visual_projection(vision.post_layernorm(states))
         return value
 
-    def image_tokens(
-        self, images: Any, normalised: bool = False, mask: Tensor | None = None, mask_token: Tensor | None = None
-    ) -> Tensor:
+    def image_tokens(self, images: Any, mask: Tensor | None = None, mask_token: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, 1 + P, D): the whole image first, then its patches row by row.
 
         mask: (B, P) bool; masked patches are replaced after the patch convolution by mask_token (W,), or by zeros.
         """
         with nullcontext() if mask is None else self._masked_patches(mask, mask_token):
-            states = self.model.vision_model(self._pixels(images, normalised))
+            states = self.model.vision_model(self.normalise(images))
         value: Tensor = self.model.visual_projection(self.model.vision_model.post_layernorm(states))
         return value
 
@@ -490,18 +488,14 @@ class Clip(nn.Module):
             if name.startswith(("model.text_model.", "model.text_projection.")):
                 yield name, parameter
 
-    def normalise(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) in [0, 1] → with the model's mean and deviation."""
-        return (images - self.mean) / self.std
-
-    def _pixels(self, images: Any, normalised: bool) -> Tensor:
-        """(B, 3, H, W) with the model's mean and deviation; UsageError for another size than the model reads."""
+    def normalise(self, images: Any) -> Tensor:
+        """(B, 3, H, W) in [0, 1] → with the model's mean and deviation; UsageError for another size than it reads."""
         images = torch.as_tensor(images, device=self.mean.device)
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
             raise UsageError(
                 f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
             )
-        return images if normalised else self.normalise(images)
+        return (images - self.mean) / self.std
 
     def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
         """What the text model makes of ids and a pseudo-word. at_end: of a CLIP, at the end of each text alone."""
@@ -780,18 +774,16 @@ class Siglip(Clip):
             return table
         return resize_positions(torch.cat([table[:1], table]), self.grid, grid)[1:]
 
-    def image_features(self, images: Any, normalised: bool = False) -> Tensor:
+    def image_features(self, images: Any) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, D), pooled by attention."""
-        value: Tensor = self._vision(images, normalised).pooler_output
+        value: Tensor = self._vision(images).pooler_output
         return value
 
-    def image_tokens(
-        self, images: Any, normalised: bool = False, mask: Tensor | None = None, mask_token: Tensor | None = None
-    ) -> Tensor:
+    def image_tokens(self, images: Any, mask: Tensor | None = None, mask_token: Tensor | None = None) -> Tensor:
         """(B, 3, H, W) in [0, 1] → (B, 1 + P, D): the pooled image first, then its patches. Masks are refused."""
         if mask is not None:
             raise UsageError("masked patches were asked of a SigLIP; this is done with a CLIP only")
-        found = self._vision(images, normalised)
+        found = self._vision(images)
         return torch.cat([found.pooler_output[:, None], found.last_hidden_state], dim=1)
 
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
@@ -825,8 +817,8 @@ class Siglip(Clip):
         ids = torch.as_tensor(ids, device=self.logit_scale.device)
         return F.pad(ids, (0, max(0, self.length - ids.shape[-1])), value=self.pad)
 
-    def _vision(self, images: Any, normalised: bool) -> Any:
-        images = self._pixels(images, normalised)
+    def _vision(self, images: Any) -> Any:
+        images = self.normalise(images)
         if not self.flexible:
             return self.model.vision_model(pixel_values=images, interpolate_pos_encoding=True)
         high, wide = self.grid

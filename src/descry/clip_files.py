@@ -54,13 +54,13 @@ def fitted(clip: Clip, words: Words, source: str) -> tuple[Clip, Words]:
     return respecified(clip, placeholder=words.placeholder), words
 
 
-def load_clip(name: str | Path, image_size: tuple[int, int] | None = None, allow_download: bool = False) -> Clip:
+def load_clip(name: str | Path, image_size: tuple[int, int] | None = None) -> Clip:
     """A CLIP in the transformers format: a local folder, or a hub name found in the local cache.
 
     image_size: (H, W); left out, the square the model was trained on. The position grid is resized once, bilinear
-    without antialias. allow_download: also fetch a hub name from the network. Raises ModelMissing, ModelRefused.
+    without antialias. Raises ModelMissing, ModelRefused.
     """
-    folder = find_clip(name, allow_download)
+    folder = find_clip(name)
     try:
         raw = read_json(folder / "config.json")
         if not isinstance(raw, dict):
