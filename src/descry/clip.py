@@ -490,12 +490,12 @@ class Clip(nn.Module):
 
     def normalise(self, images: Any) -> Tensor:
         """(B, 3, H, W) in [0, 1] → with the model's mean and deviation; UsageError for another size than it reads."""
-        images = torch.as_tensor(images, device=self.mean.device)
-        if images.ndim != 4 or tuple(images.shape[1:]) != (3, *self.image_size):
+        pixels: Tensor = torch.as_tensor(images, device=self.mean.device)
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != (3, *self.image_size):
             raise UsageError(
-                f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(images.shape)}"
+                f"images must be (B, 3, {self.image_size[0]}, {self.image_size[1]}); got {tuple(pixels.shape)}"
             )
-        return (images - self.mean) / self.std
+        return (pixels - self.mean) / self.std
 
     def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
         """What the text model makes of ids and a pseudo-word. at_end: of a CLIP, at the end of each text alone."""

@@ -82,11 +82,12 @@ def group(looks: np.ndarray, tracks: np.ndarray | None = None, distance: int = 3
     one step of every colour, or when they are on one track. tracks: (N,) strings, "" for none.
     """
     pairs = _pairs(np.asarray(looks, np.uint64), distance)
-    if tracks is not None and len(looks):
+    if tracks is not None:
         names, first, owner = np.unique(np.asarray(tracks, str), return_index=True, return_inverse=True)
         tracked = np.flatnonzero(names[owner] != "")
         pairs = np.concatenate([pairs, [first[owner[tracked]], tracked]], axis=1)
-    found, before = np.arange(len(looks)), np.zeros(0)
+    found = np.arange(len(looks))
+    before = found - 1
     while not np.array_equal(found, before):  # the smallest position goes on from neighbour to neighbour
         before = found.copy()
         for one, other in (pairs, pairs[::-1]):
