@@ -248,9 +248,9 @@ class VisionModel(nn.Module):
     def forward(self, images: Tensor, first: bool = False) -> Tensor:
         """(B, 3, H, W) normalised → (B, 1 + P, W), before `post_layernorm`. first: the class token alone, (B, 1, W)."""
         made = self.embeddings
-        patches = made.patch_embedding(images.to(made.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
-        tokens = torch.cat([made.class_embedding.expand(patches.shape[0], 1, -1), patches], dim=1)
-        states = self.pre_layrnorm(tokens + made.position_embedding.weight)
+        states = made.patch_embedding(images.to(made.patch_embedding.weight.dtype)).flatten(2).transpose(1, 2)
+        states = torch.cat([made.class_embedding.expand(images.shape[0], 1, -1), states], dim=1)
+        states = self.pre_layrnorm(states + made.position_embedding.weight)  # one name: what is done with is freed
         value: Tensor = self.encoder(states, 0 if first else None)
         return value
 

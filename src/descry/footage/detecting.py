@@ -117,13 +117,13 @@ class Background:
             self._scene = None
             return
         stack = np.stack([_soft(sample) for sample in samples])
-        scene = np.median(stack, axis=0).astype(np.uint8)
+        scene = _median(stack).astype(np.uint8)
         for _ in range(3):
             if not self._mend(scene, stack):
                 break
         self._scene = scene
         if len(stack) > 1:  # noise: how much a pixel differs from one sample to the next, as a rule
-            noise = np.median(np.abs(np.diff(stack.astype(np.int16), axis=0)), axis=0).max(axis=2)
+            noise = _median(np.abs(np.diff(stack.astype(np.int16), axis=0)).astype(np.uint8)).max(axis=2)
         else:
             noise = np.zeros(scene.shape[:2])
         self._limit = np.clip(self.difference + 4 * noise, 0, 120).astype(np.uint8)
@@ -203,6 +203,23 @@ def _soft(image: np.ndarray) -> np.ndarray:
     """Without the noise of single pixels."""
     value: np.ndarray = library("cv2").GaussianBlur(image, (3, 3), 0)
     return value
+
+
+def _median(stack: np.ndarray) -> np.ndarray:
+    """(N, H, ...) of 8 bits → (H, ...): `np.median` over N, several times as fast. Neighbours in N are put in order at
+    all places at once, in bands that fit a processor's cache, until the upper half is sorted.
+    """
+    half, out = len(stack) // 2, np.empty(stack.shape[1:])
+    band = max(1, 2**16 // stack[0, 0].size)
+    for y in range(0, stack.shape[1], band):
+        rows = stack[:, y : y + band].copy()
+        for end in range(len(rows) - 1, (len(rows) - 1) // 2 - 1, -1):
+            for i in range(end):
+                larger = np.maximum(rows[i], rows[i + 1])
+                np.minimum(rows[i], rows[i + 1], out=rows[i])
+                rows[i + 1] = larger
+        out[y : y + band] = rows[half] if len(rows) % 2 else (rows[half - 1] + rows[half].astype(float)) / 2
+    return out
 
 
 def _edges(image: np.ndarray) -> np.ndarray:
