@@ -422,23 +422,18 @@ class Clip(nn.Module):
         return value
 
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
-        """(B, L) token ids → (B, D), read at the first end-of-text token. word: (B, W) pseudo-words, see
-        `text_tokens`.
-        """
-        ids = torch.as_tensor(ids, device=self.mean.device)
-        value: Tensor = self.model.text_projection(self._text_states(ids, word, at_end=True)[:, 0])
-        return value
-
-    def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
-        """(B, L) token ids → (B, L, D).
+        """(B, L) token ids → (B, D), read at the first end-of-text token.
 
         word: (B, W) or (1, W); takes the place of the token embedding at the one placeholder of each prompt
         (InteractReID §III-C), before positions are added. Raises UsageError for a prompt without or with several
         placeholders.
         """
-        value: Tensor = self.model.text_projection(
-            self._text_states(torch.as_tensor(ids, device=self.mean.device), word)
-        )
+        value: Tensor = self.model.text_projection(self._text_states(ids, word, at_end=True)[:, 0])
+        return value
+
+    def text_tokens(self, ids: Any) -> Tensor:
+        """(B, L) token ids → (B, L, D)."""
+        value: Tensor = self.model.text_projection(self._text_states(ids))
         return value
 
     def text_end(self, ids: Tensor) -> Tensor:
@@ -497,8 +492,9 @@ class Clip(nn.Module):
             )
         return (pixels - self.mean) / self.std
 
-    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
+    def _text_states(self, ids: Any, word: Any = None, at_end: bool = False) -> Any:
         """What the text model makes of ids and a pseudo-word. at_end: of a CLIP, at the end of each text alone."""
+        ids = torch.as_tensor(ids, device=self.mean.device)
         if ids.ndim != 2 or not ids.shape[0] or ids.shape[1] > self.length:
             raise UsageError(f"token ids must be (B, up to {self.length}); got {tuple(ids.shape)}")
         with nullcontext() if word is None else self._pseudo_word(ids, word):
@@ -788,14 +784,12 @@ class Siglip(Clip):
 
     def text_features(self, ids: Any, word: Any = None) -> Tensor:
         """(B, L) token ids → (B, D), read at the last of all positions. word: (B, W) pseudo-words."""
-        ids = self._full(ids)
         value: Tensor = self.model.text_model.head(self._text_states(ids, word)[:, -1])
         return value
 
-    def text_tokens(self, ids: Any, word: Any = None) -> Tensor:
+    def text_tokens(self, ids: Any) -> Tensor:
         """(B, L) token ids → (B, full length, D)."""
-        ids = self._full(ids)
-        value: Tensor = self.model.text_model.head(self._text_states(ids, word))
+        value: Tensor = self.model.text_model.head(self._text_states(ids))
         return value
 
     def text_end(self, ids: Tensor) -> Tensor:
@@ -810,8 +804,8 @@ class Siglip(Clip):
         """Trade time for memory: keep the activations of one layer at a time."""
         self.model.activation_checkpointing_enable()
 
-    def _text_states(self, ids: Tensor, word: Any, at_end: bool = False) -> Any:
-        return super()._text_states(ids, word).last_hidden_state
+    def _text_states(self, ids: Any, word: Any = None, at_end: bool = False) -> Any:
+        return super()._text_states(self._full(ids), word).last_hidden_state
 
     def _full(self, ids: Any) -> Tensor:
         ids = torch.as_tensor(ids, device=self.logit_scale.device)
