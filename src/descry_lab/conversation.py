@@ -44,9 +44,9 @@ from .simulation import (
     Course,
     World,
     absence_profiles,
+    fit_sharpness,
     reading_curves,
     share_of_gain,
-    sharpness_of,
     simulate,
     withheld,
     world_of,
@@ -98,7 +98,8 @@ def choose(model: Any, val: Part) -> dict[str, Any]:
     model.ranking = replace(model.ranking, curves=curves)
     split = compare(model, chipped(words), val.photos, [replace(best, phrases=p) for p in ("one", "each", "both")])
     model.ranking = model.ranking.using(replace(best, phrases=split[0].composition.phrases))
-    model.ranking = replace(model.ranking, sharpness=sharpness_of(val.world(model)))
+    world = val.world(model)
+    model.ranking = replace(model.ranking, sharpness=fit_sharpness(world.start, world.relevant))
     formula, table = tuned(val.world(model), GRID)
     model.ranking = replace(model.ranking, formula=formula)
     return {"sentences": _lines(whole), "sentences read into chips": _lines(split), "constants": table[:10]}
@@ -140,7 +141,7 @@ def _repeated(world: World, habits: Habits, seeds: int) -> list[Course]:
     return [simulate(world, "gain", habits, 5, s) for s in range(1 if habits == FAITHFUL else seeds)]
 
 
-def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, Any]:
+def policies(model: Any, test: Part, seeds: int) -> dict[str, Any]:
     """Curves of every policy for four kinds of witness, and the paired tests of gain against random and fixed order."""
     world = test.world(model)
     out: dict[str, Any] = {}
@@ -150,7 +151,7 @@ def policies(model: Any, test: Part, seeds: int, rounds: int = 5) -> dict[str, A
         ("20 % wrong, 20 % don't know", HARD),
         ("vague and contradicting, 20 %", Habits(vague=0.2, contradict=0.2)),
     ):
-        courses = {p: [simulate(world, p, habits, rounds, s) for s in range(seeds)] for p in POLICIES}
+        courses = {p: [simulate(world, p, habits, 5, s) for s in range(seeds)] for p in POLICIES}
         row: dict[str, Any] = {p: _mean_curve(c) for p, c in courses.items()}
         reached = {p: np.mean([c.rounds_to(10) for c in courses[p]], axis=0) for p in courses}
         for other in ("random", "fixed"):
@@ -182,7 +183,7 @@ def absences(model: Any, known: Part, test: Part) -> dict[str, Any]:
 
 def profiles(model: Any, part: Part, benches: Sequence[Benchmark]) -> tuple[np.ndarray, np.ndarray]:
     """(n, F) profiles of present and of absent people, n = benches × people."""
-    found = [absence_profiles(model, bench, part.photos, people=PARTS["val"][1])[:2] for bench in benches]
+    found = [absence_profiles(model, bench, part.photos, people=PARTS["val"][1]) for bench in benches]
     here, gone = (np.concatenate(rows) for rows in zip(*found, strict=True))
     return here, gone
 

@@ -11,7 +11,7 @@ import copy
 import json
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,9 @@ from descry.report.error_rates import about_model
 from descry.report.error_rates import markdown as known_errors
 from descry.search import Memo
 from descry.studies.intervals import intervals, measures, paired
-from descry_people.benchmark import BENCHMARK_VERSION, benchmark, oracle_table
+from descry_people.benchmark import BENCHMARK_VERSION, baseline_table, benchmark
 
-from .choosing import SHARES
+from .choosing import SHARES, compare
 from .tables import ROOT, laid_out, parser_of, put
 
 MODEL = ROOT / "src" / "descry" / "models" / "demo"
@@ -66,16 +66,6 @@ def measured(model: Any, benches: Mapping[str, Benchmark], late: float) -> tuple
     return table, each
 
 
-def tuned_late(model: Any, bench: Benchmark) -> float:
-    """The words' share with which late fusion has the best mean average precision on validation."""
-    photos = Embedded.of(model, bench)
-    found = {
-        s: evaluate(model, bench, replace(model.ranking.composition, how="late", text=s), photos).ranks.map
-        for s in SHARES
-    }
-    return max(found, key=lambda s: found[s])
-
-
 def readers(model: Any, work: Path) -> dict[str, Any]:
     """How sketches are read → R@1 on validation as `descry evaluate` gives it, and the rows of the test that change.
 
@@ -99,19 +89,21 @@ def readers(model: Any, work: Path) -> dict[str, Any]:
 
 def report(model: Any, work: Path) -> dict[str, Any]:
     """All that metrics.json says of a model."""
-    late = tuned_late(model, benchmark(work, part="val").val["sketch+text"])
+    known = benchmark(work, part="val").val["sketch+text"]
+    tried = [replace(model.ranking.composition, how="late", text=share) for share in SHARES]
+    late = compare(model, known, Embedded.of(model, known), tried)[0].composition.text  # by mean average precision
     test = benchmark(work).test
     table, each = measured(model, test, late)
     people = np.array([p.pid for p in test["text"].probes])
-    oracle = oracle_table(work)
-    tests = {
-        f"{a} − {b}": vars_of(paired(each[a], each[b], people))
-        for a, b in [
-            ("sketch+text, served", "text"),
-            ("sketch+text, served", "sketch"),
-            ("sketch+text, early", "sketch+text, late"),
-        ]
-    }
+    oracle = baseline_table(work)["oracle"]
+    tests = {}
+    for a, b in (
+        ("sketch+text, served", "text"),
+        ("sketch+text, served", "sketch"),
+        ("sketch+text, early", "sketch+text, late"),
+    ):
+        gap = asdict(paired(each[a], each[b], people))
+        tests[f"{a} − {b}"] = {k: round(gap[k], 4 if k == "p" else 2) for k in ("difference", "low", "high", "p")}
     slice_table, _ = measured(model, benchmark(work, SLICE).test, late)
     return {
         "benchmark": BENCHMARK_VERSION,
@@ -127,11 +119,6 @@ def report(model: Any, work: Path) -> dict[str, Any]:
         "pretrained_clip": model.pretrained,
         "note": model.note,
     }
-
-
-def vars_of(p: Any) -> dict[str, float]:
-    """A paired test as plain values."""
-    return {"difference": round(p.difference, 2), "low": round(p.low, 2), "high": round(p.high, 2), "p": round(p.p, 4)}
 
 
 def markdown(found: dict[str, Any]) -> str:

@@ -36,9 +36,8 @@ from descry.training.start import start
 from .epochs import Watch, flattery, read_epochs
 from .papers import PART, START
 from .scales import World, changed
-from .tables import SYNTHETIC, beside, table_of
+from .tables import ROOT, SYNTHETIC, beside, table_of
 
-ROOT = Path(__file__).resolve().parents[2]
 AS_GIVEN = "nothing (as given)"
 AS_IS = ("", "zero_shot")
 """Methods of rows that are not trained."""

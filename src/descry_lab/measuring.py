@@ -141,7 +141,7 @@ def reconstructed(runs: Mapping[str, Path], world: World, out: Path) -> list[Pat
     return [figures.reconstructions(lines, ["photograph", "hidden", *runs], out / "vfe-tps-masks.png")]
 
 
-def curve(asked: str, measure: str, name: str, label: str, log: bool = False) -> Any:
+def curve(asked: str, measure: str, name: str, label: str) -> Callable[[Mapping[str, Path], World, Path], list[Path]]:
     """A drawing of one figure against the number that ends each row's name ("K = 4"), one line for each beginning."""
 
     def draw(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
@@ -156,7 +156,7 @@ def curve(asked: str, measure: str, name: str, label: str, log: bool = False) ->
         for nth, (head, points) in enumerate(lines.items()):
             at = sorted(points)
             path = out / f"{name}-{nth}.png"
-            made.append(figures.curves({head: [points[x] for x in at]}, path, at, (head, label), log=log and at[0] > 0))
+            made.append(figures.curves({head: [points[x] for x in at]}, path, at, (head, label)))
         return made
 
     return draw

@@ -249,34 +249,35 @@ def _compared(asked: str) -> tuple[Column, ...]:
 _ASKED = ("text", "sketch", "sketch+text early", "sketch+text late")
 _R1 = tuple(Column(f"{asked} R@1", asked, "R@1") for asked in _ASKED)
 
+
+def _ours(name: str, title: str, columns: tuple[Column, ...]) -> Table:
+    return Table(name, title, columns, ours=True)
+
+
 OWN: dict[str, Table] = {
     t.name: t
     for t in (
-        Table(
+        _ours(
             "comparison",
             "From one CLIP, with one budget",
-            tuple(Column(f"text {m}", "text", m) for m in ("R@1", "R@5", "R@10", "mAP", "mINP")) + _R1[1:],
-            ours=True,
+            _columns("text", "R@1 R@5 R@10 mAP mINP", "text") + _R1[1:],
         ),
-        Table(
+        _ours(
             "comparison-tests",
             "R@1, mean over seeds, paired by person",
             (_R1[0], *_compared("text"), *_compared("sketch")),
-            ours=True,
         ),
-        Table(
+        _ours(
             "wrong-pairs",
             "Wrong pairs: RDE and its baseline, from one model with one budget",
-            tuple(Column(f"text {m}", "text", m) for m in ("R@1", "R@5", "R@10", "mAP")),
-            ours=True,
+            _columns("text", "R@1 R@5 R@10 mAP", "text"),
         ),
-        Table(
+        _ours(
             "wrong-pairs-tests",
             "R@1, mean over seeds, paired by person",
-            (Column("text R@1", "text", "R@1"), *_compared("text")),
-            ours=True,
+            (_R1[0], *_compared("text")),
         ),
-        Table(
+        _ours(
             "composed",
             "A picture with words: rivals from one model, with one budget (R@1)",
             (
@@ -287,32 +288,27 @@ OWN: dict[str, Table] = {
                 ),
                 Column("photo+text, k nearest tokens", "photo+text nearest", "R@1"),
             ),
-            ours=True,
         ),
-        Table(
+        _ours(
             "other-domains",
             "Two populations: trained on one, judged on both",
             tuple(Column(f"{m}, {p}", f"text, {p}", m) for p in ("here", "there") for m in ("R@1", "mAP")),
-            ours=True,
         ),
-        Table(
+        _ours(
             "long-texts",
             "Texts beyond what the encoder reads: what becomes of their end",
-            tuple(Column(f"text {m}", "text", m) for m in ("R@1", "R@5", "R@10", "mAP")),
-            ours=True,
+            _columns("text", "R@1 R@5 R@10 mAP", "text"),
         ),
-        Table(
+        _ours(
             "demo-start",
             "Stage 0 from random weights, with one budget (validation)",
-            (Column("training loss", "training", "loss"), Column("text R@1", "text", "R@1")),
-            ours=True,
+            (Column("training loss", "training", "loss"), _R1[0]),
         ),
-        Table("demo-stage2", "Stage 2 from one stage 1, with one budget (validation)", _R1, ours=True),
-        Table(
+        _ours("demo-stage2", "Stage 2 from one stage 1, with one budget (validation)", _R1),
+        _ours(
             "demo-stage2-tests",
             "R@1, mean over seeds, paired by person",
             (*_compared("text"), *_compared("sketch"), *_compared("sketch+text early")),
-            ours=True,
         ),
     )
 }

@@ -285,7 +285,7 @@ def _absence(model: Any, benchmarks: Mapping[str, Benchmark], embedded: Embed) -
         some = replace(bench, probes=bench.probes[:1000])
         who = [f"{p.pid}" for p in some.probes]
         try:
-            here, gone, *_ = absence_profiles(model, some, embedded(bench), equal=True)
+            here, gone = absence_profiles(model, some, embedded(bench), equal=True)
             out[kind] = absence.useful(absence.calibrate(kind, here, gone, who)).summary()
         except (DataError, UsageError) as error:
             out[kind] = f"refused: {error}"

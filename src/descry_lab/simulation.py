@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from statistics import NormalDist
 from typing import Any
 
@@ -17,7 +17,7 @@ import numpy as np
 from descry.drawing.person import Person
 from descry.errors import DataError, UsageError, nearest
 from descry.evaluate import Embedded, probes_of, scores_of
-from descry.interact.absence import FEATURES, auroc, logistic, profile_of, regress, wanted_only
+from descry.interact.absence import auroc, logistic, profile_of, regress, wanted_only
 from descry.interact.questions import WITNESS_ERROR, Asker, Question, posterior, read
 from descry.ranking import Curve, Ranking, ranking_of
 from descry.records import Benchmark
@@ -256,18 +256,6 @@ def fit_sharpness(scores: np.ndarray, relevant: np.ndarray) -> float:
     return sharpest
 
 
-def first(world: World, probes: int) -> World:
-    """The same world with only its first so many people looked for."""
-    sentence = None if world.sentence is None else world.sentence[:probes]
-    return replace(
-        world,
-        start=world.start[:probes],
-        relevant=world.relevant[:probes],
-        records=world.records[:probes],
-        sentence=sentence,
-    )
-
-
 def table(courses: Sequence[Course], measure: str = "R@1") -> list[str]:
     """Lines for people: one policy each, the mean over seeds of a measure after every round."""
     names = list(dict.fromkeys(c.policy for c in courses))
@@ -332,11 +320,6 @@ def world_of(
     )
 
 
-def sharpness_of(world: World) -> float:
-    """The sharpness that validation people are least surprised by."""
-    return fit_sharpness(world.start, world.relevant)
-
-
 def reading_curves(
     model: Any, photos: Embedded, people: Mapping[int, Person], questions: Sequence[Question]
 ) -> dict[str, list[float]]:
@@ -378,17 +361,17 @@ def answer_curve(z: np.ndarray, truth: np.ndarray) -> Curve:
     return steepest, low
 
 
-def withheld(questions: Sequence[Question], share: float = 1 / 3, seed: int = 0) -> list[Question]:
+def withheld(questions: Sequence[Question], share: float = 1 / 3) -> list[Question]:
     """The questions left when a share of the attributes is withheld from the vocabulary."""
     names = sorted({q.attribute for q in questions})
-    gone = set(np.random.default_rng(seed).permutation(names)[: round(share * len(names))].tolist())
+    gone = set(np.random.default_rng(0).permutation(names)[: round(share * len(names))].tolist())
     return [q for q in questions if q.attribute not in gone]
 
 
 def absence_profiles(
     model: Any, bench: Benchmark, photos: Embedded, people: int = 0, equal: bool = False
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Profiles of every probe with the person's photographs in the gallery and without them, and the best cosines.
+) -> tuple[np.ndarray, np.ndarray]:
+    """Profiles of every probe with the person's photographs in the gallery and without them.
 
     people: how many share a gallery; the benchmark's are divided into galleries of that size, because a best score
     grows with the number of people it is the best of. 0 for one gallery of all.
@@ -396,7 +379,7 @@ def absence_profiles(
     equal: where the person is here, leave out as many photographs of others, so that both galleries are of one size; in
     a small gallery the size alone would tell them apart.
 
-    → present (Q, F), absent (Q, F), best cosine when present (Q,), when absent (Q,). The formula is fitted again to the
+    → present (Q, F), absent (Q, F). The formula is fitted again to the
     smaller gallery.
     """
     rng = np.random.default_rng(0)
@@ -414,13 +397,10 @@ def absence_profiles(
             here[rng.choice(np.flatnonzero(others), left_out, replace=False)] = False
         out.append([profile_of(terms, similarity[:, rows], ranking_of(model)) for rows in (here, others)])
     present, absent = (np.array(column) for column in zip(*out, strict=True))
-    best = FEATURES.index("best cosine")
-    return present, absent, present[:, best], absent[:, best]
+    return present, absent
 
 
-def share_of_gain(
-    courses: Sequence[Course], ideal: Sequence[Course], k: int = 1, samples: int = 2000, seed: int = 0
-) -> dict[str, float]:
+def share_of_gain(courses: Sequence[Course], ideal: Sequence[Course], k: int = 1) -> dict[str, float]:
     """How much of the ideal gain in R@k was reached, with a 95 % bootstrap interval over people (seeds of one go
     together). Raises DataError where the ideal itself gains nothing: a share of that would say anything."""
     start = np.mean([c.ranks[0] <= k for c in courses], axis=0)
@@ -431,8 +411,7 @@ def share_of_gain(
             f"the ideal ends at R@{k} {100 * best.mean():.1f} and began at {100 * start.mean():.1f}: "
             "there is no gain to take a share of"
         )
-    rng = np.random.default_rng(seed)
-    draws = rng.integers(len(start), size=(samples, len(start)))
+    draws = np.random.default_rng(0).integers(len(start), size=(2000, len(start)))
     gained, possible = (end - start)[draws].mean(axis=1), (best - start)[draws].mean(axis=1)
     low, high = np.nanquantile(gained / np.where(possible > 0, possible, np.nan), [0.025, 0.975])
     return {

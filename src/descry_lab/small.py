@@ -33,11 +33,11 @@ from descry.embed import load
 from descry.errors import DescryError, UsageError
 from descry.training.loop import Settings
 
-from .engine import ROOT, Cell, Training, finished, fit, judge, trainings
+from .engine import Cell, Training, finished, fit, judge, trainings
 from .papers import TABLES
 from .scales import START, World, worlds
 from .studies import STUDIES, study_of
-from .tables import parser_of, table_of
+from .tables import ROOT, parser_of, table_of
 
 SWEEPS = ("interactreid-4", "propot-figure3", "vfe-tps-figure6")
 SEEDED = tuple(t for t in STUDIES if t not in TABLES or (t[-2] == "-" and t not in (*SWEEPS, "propot-5")))

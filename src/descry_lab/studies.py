@@ -53,10 +53,8 @@ def _kinds(method: str, field: str, names: Mapping[str, str], fixed: Mapping[str
 def _hidden_shares(runs: Mapping[str, Path], world: World, out: Path) -> list[Path]:
     """VFE-TPS, Figure 6: the curves, and what the models of the paper's share draw."""
     shown = {row: run for row, run in runs.items() if row.endswith("= 0.6")}
-    value: list[Path] = curve("text", "mAP", "vfe-tps-figure6", "mAP (%)")(runs, world, out) + reconstructed(
-        shown, world, out
-    )
-    return value
+    curves = curve("text", "mAP", "vfe-tps-figure6", "mAP (%)")(runs, world, out)
+    return curves + reconstructed(shown, world, out)
 
 
 _RIVAL = Cell("baseline ViT+BERT", "vit_bert", preset="paper")

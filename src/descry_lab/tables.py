@@ -139,22 +139,16 @@ def commands(entries: Sequence[Entry]) -> str:
     return laid_out(heads, lines) + "\n"
 
 
-def steps() -> str:
-    """What a step of each method needs."""
-    from . import cost
-
-    return cost.markdown(cost.read()["methods"])
-
-
 def renewed(text: str, entries: Sequence[Entry]) -> str:
     """A document with every marked table made anew."""
+    from . import cost
 
     def table(found: re.Match[str]) -> str:
         name, scale = found["name"], found["scale"]
         return f"<!-- ledger: {name} {scale} -->\n{markdown(entries, name, scale)}<!-- end -->"
 
     text = STUDY_MARK.sub(lambda _: f"<!-- studies -->\n{commands(entries)}<!-- end -->", text)
-    text = COST_MARK.sub(lambda _: f"<!-- cost -->\n{steps()}<!-- end -->", text)
+    text = COST_MARK.sub(lambda _: f"<!-- cost -->\n{cost.markdown(cost.read()['methods'])}<!-- end -->", text)
     return MARK.sub(table, text)
 
 
@@ -190,9 +184,9 @@ def beside(table: Table, row: str, figures: dict[str, dict[str, float]]) -> str:
     return f"{row}: " + ", ".join(cells)
 
 
-def documents(root: Path = ROOT) -> list[Path]:
+def documents() -> list[Path]:
     """All that may hold a table."""
-    return [*sorted((root / "docs").glob("**/*.md")), root / "README.md"]
+    return [*sorted((ROOT / "docs").glob("**/*.md")), ROOT / "README.md"]
 
 
 def main(argv: Sequence[str]) -> int:

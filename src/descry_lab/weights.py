@@ -34,10 +34,10 @@ from descry.embed import Model, load
 from descry.evaluate import Embedded, scores_of
 from descry.interact.questions import vocabulary
 from descry.ranking import Formula, Ranking
-from descry.search import after_phrase, weighed_evidence
+from descry.search import weighed_evidence
 from descry_people.benchmark import PARTS, benchmark, held_in, records_of
 
-from .misread import Readings, moved, spread_of, standard
+from .misread import Readings, moved, ranks_after, spread_of, standard
 from .reading import measure
 from .simulation import nearest_ranks
 from .tables import ROOT, laid_out, parser_of, put
@@ -192,8 +192,7 @@ def measured(readers: Sequence[Reader], factor: float) -> Iterator[dict[str, Any
 
 def _rows(known: Reader, parts: Sequence[np.ndarray], wanted: bool, formula: Formula) -> Iterator[dict[str, Any]]:
     first = nearest_ranks(known.start, known.relevant)
-    after = np.stack([nearest_ranks(np.stack([after_phrase(s, p, formula) for s in known.start]), known.relevant)
-                      for p in parts])  # fmt: skip
+    after = np.stack([ranks_after(known.start, part, known.relevant, formula) for part in parts])
     own = known.relevant.argmax(axis=1)
     true = known.readings.facts[:, own] == wanted
     before = np.broadcast_to(first, after.shape)

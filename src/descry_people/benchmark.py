@@ -167,18 +167,18 @@ def records_of(root: str | Path, identities: int | None = None, part: str = "tes
 
 
 def baseline_table(
-    root: str | Path, identities: int | None = None, part: str = "test", repeats: int = 5, train: Dataset | None = None
+    root: str | Path, identities: int | None = None, part: str = "test", train: Dataset | None = None
 ) -> dict[str, dict[str, float]]:
     """Ranker → query kind → R@1 in percent: the oracle, the colour histogram and, with training people, the linear one.
 
-    The oracle's figure is the mean over `repeats` random orders of the people that tie. train: a folder of training
+    The oracle's figure is the mean over five random orders of the people that tie. train: a folder of training
     people as `read_people` gives it, its people's records beside it.
     """
     data, people = benchmark(root, identities, part), records_of(root, identities, part)
     benches = getattr(data, held_in(part))
     table: dict[str, dict[str, float]] = {"oracle": {}, "colour histogram": {}}
     for kind in ("text", "sketch", "sketch+text"):
-        scores = [oracle_scores(benches[kind], people, MIXTURE, jitter=k) for k in range(repeats)]
+        scores = [oracle_scores(benches[kind], people, MIXTURE, jitter=k) for k in range(5)]
         table["oracle"][kind] = float(np.mean([hit_rate(benches[kind], s) for s in scores]))
     for kind in ("text", "photo", "photo+text"):
         table["colour histogram"][kind] = hit_rate(benches[kind], histogram_scores(benches[kind]))
@@ -188,11 +188,6 @@ def baseline_table(
         kinds = ("text", "sketch", "sketch+text")
         table["linear attributes"] = {k: hit_rate(benches[k], linear_scores(benches[k], fitted)) for k in kinds}
     return {ranker: {kind: round(value, 2) for kind, value in row.items()} for ranker, row in table.items()}
-
-
-def oracle_table(root: str | Path, identities: int | None = None, part: str = "test") -> dict[str, float]:
-    """Query kind → R@1 in percent of the oracle."""
-    return baseline_table(root, identities, part)["oracle"]
 
 
 def hit_rate(bench: Benchmark, scores: np.ndarray) -> float:

@@ -113,24 +113,20 @@ def _probes(
 ) -> dict[str, Probe]:
     """Every question that can be asked about one person. group: a sketch's style, a sentence's completeness, or
     both."""
-    out = {"photo": Probe(Query(photos=(Part(photo),)), pid, (i,), attributes={"expressed": {}})}
-    text, sketch = "", ""
-    words: Row = {}
+    asked: dict[str, Any] = {"photo": {"photos": (Part(photo),)}}
+    group, expressed = dict[str, str](), dict[str, Any]()
     if said:
-        text, words = said
-        note = {"expressed": {"text": words["expressed"]}}
-        out["text"] = Probe(Query(wanted=(Part(text),)), pid, (), words["completeness"], note)
-        out["photo+text"] = Probe(
-            Query(photos=(Part(photo),), wanted=(Part(text),)), pid, (i,), words["completeness"], note
-        )
+        asked["text"], group["text"] = {"wanted": (Part(said[0]),)}, said[1]["completeness"]
+        expressed["text"] = said[1]["expressed"]
     if drawn:
-        sketch = str(root / drawn["sketch"])
-        out["sketch"] = Probe(
-            Query(sketches=(Part(sketch),)), pid, (), drawn["style"], {"expressed": {"sketch": drawn["expressed"]}}
-        )
-    if said and drawn:
-        note = {"expressed": {"text": words["expressed"], "sketch": drawn["expressed"]}}
-        group = f"{drawn['style']}, {words['completeness']}"
-        out["sketch+text"] = Probe(Query(sketches=(Part(sketch),), wanted=(Part(text),)), pid, (), group, note)
-    order = ("text", "sketch", "sketch+text", "photo", "photo+text")
-    return {name: out[name] for name in order if name in out}
+        asked["sketch"], group["sketch"] = {"sketches": (Part(str(root / drawn["sketch"])),)}, drawn["style"]
+        expressed["sketch"] = drawn["expressed"]
+    out = {}
+    for name in ("text", "sketch", "sketch+text", "photo", "photo+text"):
+        kinds = name.split("+")
+        if all(kind in asked for kind in kinds):
+            query = Query(**{field: value for kind in kinds for field, value in asked[kind].items()})
+            groups = ", ".join(group[kind] for kind in kinds if kind in group)
+            note = {"expressed": {kind: value for kind, value in expressed.items() if kind in kinds}}
+            out[name] = Probe(query, pid, (i,) if "photo" in kinds else (), groups, note)
+    return out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import tyro
@@ -80,17 +81,9 @@ def simulate(
     table = vocabulary(questions)
     if withhold:
         table = tuple(withheld(table, withhold))
-    world = world_of(
-        loaded,
-        benches["sketch"],
-        known,
-        table,
-        Embedded.of(loaded, benches["sketch"]),
-        benches.get("sketch+text"),
-        truth=truth,
-    )
-    if probes:
-        world = simulation.first(world, probes)
+    photos = Embedded.of(loaded, benches["sketch"])
+    asked = replace(benches["sketch"], probes=benches["sketch"].probes[: probes or None])
+    world = world_of(loaded, asked, known, table, photos, benches.get("sketch+text"), truth=truth)
     courses = [
         simulation.simulate(world, name, habits, rounds, seed)
         for name in policy or simulation.POLICIES
