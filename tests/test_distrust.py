@@ -466,7 +466,7 @@ def test_a_picture_behind_a_folder_that_cannot_be_read_is_not_called_gone(own, m
 def test_a_lead_with_a_name_too_long_for_this_disk_ends_no_search(own, capsys) -> None:
     with Gallery.open(own / "g") as gallery:
         found = gallery.search("red", k=1)
-    long = dataclasses.replace(found, paths=("/" + "x" * 5000,), items=(found.items[0],))
+    long = dataclasses.replace(found, items=(dataclasses.replace(found.items[0], path="/" + "x" * 5000),))
     tell(long, False)
     assert "cannot be found any more" in capsys.readouterr().err
 
