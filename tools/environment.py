@@ -78,15 +78,15 @@ def torch_source(requirement: str, python: str = str(PYTHON)) -> list[str]:
     return ["--index-url", CPU_WHEELS] if any(n.startswith(("nvidia", "cuda", "triton")) for n in names) else []
 
 
-def compiling(processes: int) -> subprocess.Popen[bytes]:
-    """Start to compile what is installed now, but for the tests of others: pip would do it on one core, for most of its
-    time. processes: 0 for one on each core. Files that cannot be compiled are left as they are, as pip leaves them.
+def compile_installed() -> None:
+    """Compile what was installed on every core, but for the tests of others: pip would do it on one, for most of its
+    time. Files that cannot be compiled are left as they are, as pip leaves them.
     """
     code = (
-        "import compileall, re, sys, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2,"
-        r" workers=int(sys.argv[1]), rx=re.compile(r'[/\\]tests?[/\\]'))"
+        "import compileall, re, sysconfig; compileall.compile_dir(sysconfig.get_path('purelib'), quiet=2,"
+        r" workers=0, rx=re.compile(r'site-packages.*[/\\]tests?[/\\]'))"
     )
-    return subprocess.Popen([str(PYTHON), "-c", code, str(processes)])
+    subprocess.run([str(PYTHON), "-c", code])
 
 
 def install(extras: list[str]) -> None:
@@ -103,13 +103,11 @@ def install(extras: list[str]) -> None:
         say(f"installing PyTorch{' from ' + source[1] if source else ''} (the largest part: some minutes)")
         if pip("install", "-q", "--no-compile", *source, "-c", "constraints.txt", requirement).returncode:
             stop("pip could not install PyTorch; is the network up? Another source: make TORCH_INDEX=URL …")
-    beside = compiling(1)  # PyTorch, while pip unpacks the rest
     target = f".[{','.join(sorted(have | set(extras)))}]" if have | set(extras) else "."
     say(f"installing descry {target} with the versions of constraints.txt")
     if pip("install", "-q", "--no-compile", "-c", "constraints.txt", "-e", target).returncode:
         stop("pip failed; see the lines above")
-    beside.wait()
-    compiling(0).wait()
+    compile_installed()
     STAMP.write_text(json.dumps({"state": state, "extras": sorted(have | set(extras))}))
 
 

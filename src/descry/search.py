@@ -29,7 +29,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from typing import Any, Protocol
@@ -490,10 +490,12 @@ def in_threads(work: Callable[..., Any], *pieces: Sequence[Any] | np.ndarray) ->
     others = [_pool(threads).submit(some) for _ in range(min(threads, len(done)) - 1)]
     try:
         some()
-    finally:
-        for other in others:
-            if not other.cancel():
-                other.result()
+    finally:  # after an error the pieces that are left stay undone; nothing returns while a thread still works
+        for _ in left:
+            pass
+        wait(begun := [other for other in others if not other.cancel()])
+    for other in begun:
+        other.result()
     return done
 
 

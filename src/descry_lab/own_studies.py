@@ -342,7 +342,7 @@ PLACES = ("here", "there")
 
 def other_domains(scale: str, work: Path, origin: str, settings: Settings) -> World:
     """Two populations to learn from, each judged on people of both who are nobody's training people."""
-    budget, root = _budget(scale, 500, (2, 4)), work / scale / "other-domains"
+    budget, root = _budget(scale, epochs=(2, 4)), work / scale / "other-domains"
     sets = {name: population(root / name, scale, budget, nth, ELSEWHERE + nth) for nth, name in enumerate(PLACES)}
     asked = {f"text, {name}": replace(held.test["text"], name=f"text, {name}") for name, held in sets.items()}
     data = replace(sets["here"], test=asked)

@@ -379,8 +379,7 @@ def absence_profiles(
     equal: where the person is here, leave out as many photographs of others, so that both galleries are of one size; in
     a small gallery the size alone would tell them apart.
 
-    → present (Q, F), absent (Q, F). The formula is fitted again to the
-    smaller gallery.
+    → present (Q, F), absent (Q, F). The formula is fitted again to the smaller gallery.
     """
     rng = np.random.default_rng(0)
     everyone = {pid: i for i, pid in enumerate(dict.fromkeys(photos.pids.tolist()))}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -322,8 +322,10 @@ def opened(
     from ..interact.store import InquiryStore
 
     refuse_address(path)
-    with Gallery.open(path, model or None) as gallery:
-        store = gallery.inquiries() if chat else InquiryStore(gallery.store.database)
+    with (
+        Gallery.open(path, model or None) as gallery,
+        closing(gallery.inquiries() if chat else InquiryStore(gallery.store.database)) as store,
+    ):
         if fresh and name in store.names():
             raise UsageError(f"there is an inquiry {name!r} already; choose another name, or delete it first")
         found = Inquiry(name) if fresh else store.load(name)

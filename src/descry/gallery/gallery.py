@@ -354,8 +354,8 @@ class Gallery(AbstractContextManager["Gallery"]):
         return Session(Rows(self.store, self.snapshot()), self.model, held, store, k)
 
     def inquiries(self) -> InquiryStore:
-        """The inquiries that it keeps, to be closed by the caller. Those of a read-only gallery are copied to memory,
-        and so is what is added to them.
+        """The inquiries that it keeps. Those of a read-only gallery are copied to memory, which the caller closes, and
+        so is what is added to them.
         """
         from ..interact.store import InquiryStore
         from .database import MemoryDatabase

@@ -91,7 +91,7 @@ def group(looks: np.ndarray, tracks: np.ndarray | None = None, distance: int = 3
     while not np.array_equal(found, before):  # the smallest position goes on from neighbour to neighbour
         before = found.copy()
         for one, other in (pairs, pairs[::-1]):
-            np.minimum.at(found, one, before[other])
+            np.minimum.at(found, before[one], before[other])
         found = found[found]
     return found
 
